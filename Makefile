@@ -1,0 +1,143 @@
+# h2echod: `make deps run` builds and starts it, `make deps check` tests it, `make help` lists the rest.
+#
+# Yours to set: CC CFLAGS CPPFLAGS LDFLAGS, DESTDIR and GNU's directory variables, PYTHON, RUN_ARGS.
+# VARIANT (release, asan, tsan) chooses the compiler's flags and the directory below build/.
+
+VERSION := 0.1.0
+VARIANT := release
+B       := build/$(VARIANT)
+
+CC         ?= cc
+PKG_CONFIG ?= pkg-config
+PYTHON     ?= /usr/bin/python3
+CFLAGS     ?= -O2 -g
+RUN_ARGS   ?= -p 8080
+
+prefix      ?= /usr/local
+exec_prefix ?= $(prefix)
+bindir      ?= $(exec_prefix)/bin
+sysconfdir  ?= /etc
+datarootdir ?= $(prefix)/share
+docdir      ?= $(datarootdir)/doc/h2echod
+mandir      ?= $(datarootdir)/man
+INSTALL     ?= install
+
+# --- What is built ---------------------------------------------------------------------------
+
+sources := $(wildcard src/*.c)
+objects := $(sources:src/%.c=$(B)/src/%.o)
+modules := $(filter-out $(B)/src/main.o,$(objects))
+
+# A unit test links its module and that module's real dependencies, nothing else.
+unit_address    := address
+unit_clock      := clock
+unit_echo       := echo
+unit_log        := log
+unit_preface    := preface
+unit_refusal    := refusal
+unit_settings   := settings log
+units           := address clock echo log preface refusal settings
+session_modules := session echo refusal clock
+
+unit_tests    := $(units:%=$(B)/tests/unit/test_%)
+session_tests := $(patsubst tests/session/%.c,$(B)/tests/session/%,$(wildcard tests/session/test_*.c))
+test_programs := $(unit_tests) $(session_tests)
+
+# --- How it is built -------------------------------------------------------------------------
+# Deferred (=), so that pkg-config is asked after `deps` has installed it, not when make starts.
+
+warnings := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+            -Wwrite-strings -Wvla -Wundef $(if $(CI),-Werror)
+x86       = $(filter x86_64-% i%86-%,$(shell $(CC) -dumpmachine))
+hardening = -fPIE -fstack-protector-strong -fstack-clash-protection -ftrivial-auto-var-init=zero \
+            $(if $(x86),-fcf-protection)
+
+variant_release  = -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 $(hardening)
+variant_asan    := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+variant_tsan    := -fsanitize=thread -fno-omit-frame-pointer
+variant          = $(variant_$(VARIANT))
+variant_link     = $(if $(filter release,$(VARIANT)),-pie -Wl$(,)-z$(,)relro$(,)-z$(,)now,$(variant))
+,               := ,
+
+cppflags = -D_GNU_SOURCE -DH2ECHOD_VERSION='"$(VERSION)"' -I$(B) -Isrc
+cflags   = -std=c11 -pthread -MMD -MP $(warnings) $(variant) \
+           $(shell $(PKG_CONFIG) --cflags libnghttp2 jansson)
+libs     = $(shell $(PKG_CONFIG) --libs libnghttp2 jansson)
+cmocka   = $(shell $(PKG_CONFIG) --libs cmocka)
+
+# --- Packages --------------------------------------------------------------------------------
+# `deps` installs what the goals beside it need, so that whoever only runs it gets no test tools.
+
+packages       := gcc libc6-dev pkg-config libnghttp2-dev libjansson-dev
+packages_check := libcmocka-dev python3 python3-pytest python3-h2 python3-hpack python3-hyperframe \
+                  curl nghttp2-client nodejs
+packages_lint  := clang-format clang-tidy cppcheck mandoc shellcheck
+packages_wanted = $(packages) $(if $(filter check% all-checks,$(MAKECMDGOALS)),$(packages_check)) \
+                  $(if $(filter check-valgrind all-checks,$(MAKECMDGOALS)),valgrind libc6-dbg) \
+                  $(if $(filter lint format all-checks,$(MAKECMDGOALS)),$(packages_check) $(packages_lint))
+# Every other rule waits for deps where both are asked for: `make -j deps run` is safe.
+after_deps     := $(filter deps,$(MAKECMDGOALS))
+
+.PHONY: all deps run check check-unit check-session check-integration check-asan check-tsan \
+        check-valgrind lint format install uninstall clean help
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+
+all: $(B)/h2echod ## build the daemon: build/release/h2echod
+
+deps: ## install what the goals beside it need: `make deps run`, `make deps check`
+	@set -e; missing=; for package in $(packages_wanted); do \
+	    dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q '^install ok installed' || \
+	        missing="$$missing $$package"; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	command -v apt-get >/dev/null || { echo "deps knows Debian and Ubuntu only; what is needed:$$missing"; exit 1; }; \
+	as_root=; if [ "$$(id -u)" != 0 ]; then as_root=sudo; fi; \
+	$$as_root apt-get update -qq; \
+	$$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing
+
+run: $(B)/h2echod ## build it and run it on port 8080 (RUN_ARGS='-p 8080')
+	@$(B)/h2echod $(RUN_ARGS)
+
+# A missing library is one line that names the package, not a page of the compiler's errors; what
+# this nghttp2 offers is asked by compiling, since distributions carry newer functions back.
+$(B)/detected.h: Makefile | $(after_deps)
+	@mkdir -p $(@D)
+	@for need in '$(CC):gcc' '$(PKG_CONFIG):pkg-config'; do \
+	    command -v $${need%%:*} >/dev/null || { \
+	        echo "h2echod needs $${need%%:*} to be built: install $${need#*:}, or let \`make deps\` do it"; exit 1; }; \
+	done
+	@for need in 'libnghttp2 >= 1.52:libnghttp2-dev' 'jansson >= 2.14:libjansson-dev'; do \
+	    $(PKG_CONFIG) --exists "$${need%%:*}" || { \
+	        echo "h2echod needs $${need%%:*}: install $${need#*:}, or let \`make deps\` do it"; exit 1; }; \
+	done
+	@for function in nghttp2_option_set_max_continuations; do \
+	    printf '#include <nghttp2/nghttp2.h>\nint main(void) { return %s == 0; }\n' $$function | \
+	        $(CC) -x c - -o $(@D)/feature $$($(PKG_CONFIG) --cflags --libs libnghttp2) 2>/dev/null && \
+	        echo "#define HAVE_$$function" | tr a-z A-Z | sed 's/^#DEFINE/#define/'; \
+	done >$@; rm -f $(@D)/feature
+
+$(B)/src/%.o: src/%.c $(B)/detected.h Makefile
+	@mkdir -p $(@D)
+	$(CC) $(cppflags) $(CPPFLAGS) $(cflags) $(CFLAGS) -c -o $@ $<
+
+$(B)/h2echod: $(objects)
+	$(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) -o $@ $^ $(libs) $(LDLIBS)
+
+$(B)/tests/%.o: tests/%.c $(B)/detected.h Makefile
+	@mkdir -p $(@D)
+	$(CC) $(cppflags) -Itests $(CPPFLAGS) $(cflags) $(CFLAGS) -c -o $@ $<
+
+.SECONDEXPANSION:
+$(unit_tests): $(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o $$(unit_$$*:%=$(B)/src/%.o)
+	$(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) -o $@ $(filter %.o,$^) $(libs) $(cmocka)
+
+$(session_tests): $(B)/tests/session/%: $(B)/tests/session/%.o $(B)/tests/session/peer.o \
+		$(session_modules:%=$(B)/src/%.o)
+	$(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) $(link_$*) -o $@ $(filter %.o,$^) $(libs) $(cmocka)
+
+-include $(objects:.o=.d) $(test_programs:=.d) $(B)/tests/session/peer.d
+
+# --- Tests -----------------------------------------------------------------------------------
+
+check: $(B)/h2echod $(test_programs) ## every test, three minutes at most, with the counts at the end
+	@PYTHON='$(PYTHON)' tests/run $(B) $(test_programs)

@@ -1,0 +1,93 @@
+#include "access.h"
+
+#include "log.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+static const char *reset_by(const struct session_request *request)
+{
+    return request->reset == SESSION_RESET_BY_PEER ? "peer" : "server";
+}
+
+static double milliseconds(const struct session_request *request)
+{
+    return (double)request->elapsed_us / 1000.0;
+}
+
+void access_log_text(const struct access_origin *origin, const struct session_request *request)
+{
+    char method[LOG_ESCAPE_MAX / 4];
+    char path[2 * LOG_ESCAPE_MAX];
+    char reset[64] = "";
+
+    if (!log_enabled(LOG_LEVEL_INFO))
+        return;
+    if (request->reset != SESSION_NOT_RESET)
+        snprintf(reset, sizeof(reset), " reset=%s by=%s", request->reset_code, reset_by(request));
+    log_write(LOG_LEVEL_INFO,
+              "connection %llu from %s stream %d: \"%s %s\" %d received=%llu sent=%llu ms=%.3f%s",
+              (unsigned long long)origin->connection, origin->peer, request->stream_id,
+              log_escape(method, sizeof(method), request->method, request->method_length),
+              log_escape(path, sizeof(path), request->path, request->path_length), request->status,
+              (unsigned long long)request->received, (unsigned long long)request->sent,
+              milliseconds(request), reset);
+}
+
+/* A field's bytes as a string: as they are where they are UTF-8, else as the log escapes them. */
+static json_t *field_string(const uint8_t *bytes, size_t length)
+{
+    char shown[4 * LOG_ESCAPE_MAX];
+    json_t *string = json_stringn((const char *)bytes, length);
+
+    if (string != NULL || bytes == NULL)
+        return string;
+    return json_string(log_escape(shown, sizeof(shown), bytes, length));
+}
+
+static void time_text(char *text, size_t size, struct instant now)
+{
+    time_t seconds = (time_t)now.unix_s;
+    struct tm tm = {0};
+
+    gmtime_r(&seconds, &tm);
+    strftime(text, size, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+static json_t *record_of(const struct access_origin *origin, const struct session_request *request,
+                         struct instant now)
+{
+    char time[32];
+
+    time_text(time, sizeof(time), now);
+    /* "o*" leaves a member out where there is no value. */
+    return json_pack("{ss sI ss si so* so* si sI sI sf ss* ss*}", "time", time, "connection",
+                     (json_int_t)origin->connection, "peer", origin->peer, "stream",
+                     (int)request->stream_id, "method",
+                     field_string(request->method, request->method_length), "path",
+                     field_string(request->path, request->path_length), "status", request->status,
+                     "received", (json_int_t)request->received, "sent", (json_int_t)request->sent,
+                     "ms", milliseconds(request), "reset",
+                     request->reset == SESSION_NOT_RESET ? NULL : request->reset_code, "by",
+                     request->reset == SESSION_NOT_RESET ? NULL : reset_by(request));
+}
+
+void access_log_json(const struct access_origin *origin, const struct session_request *request,
+                     struct instant now)
+{
+    json_t *record;
+    char *line;
+
+    if (!log_enabled(LOG_LEVEL_INFO))
+        return;
+    record = record_of(origin, request, now);
+    line = json_dumps(record, JSON_COMPACT | JSON_REAL_PRECISION(6));
+    json_decref(record);
+    if (line != NULL)
+        log_record(LOG_LEVEL_INFO, line);
+    else
+        log_write(LOG_LEVEL_ERROR, "out of memory: a line of the access log is missing");
+    free(line);
+}

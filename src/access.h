@@ -1,0 +1,31 @@
+/*
+ * access: the access log's line for a request, as text or as one JSON object.
+ */
+#ifndef H2ECHOD_ACCESS_H
+#define H2ECHOD_ACCESS_H
+
+#include "clock.h"
+#include "session.h"
+
+#include <stdint.h>
+
+/* The connection that a request came by. */
+struct access_origin {
+    uint64_t connection;
+    const char *peer;
+};
+
+/*
+ * access_log_text(origin, request):
+ * Log one readable line.
+ */
+void access_log_text(const struct access_origin *origin, const struct session_request *request);
+
+/*
+ * access_log_json(origin, request, now):
+ * Log one line that is a JSON object. If memory runs out, log that a line is missing.
+ */
+void access_log_json(const struct access_origin *origin, const struct session_request *request,
+                     struct instant now);
+
+#endif

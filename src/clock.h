@@ -1,0 +1,34 @@
+/*
+ * clock: the one place that reads the time, and the form in which HTTP writes it.
+ *
+ * Whoever needs the time below connection is handed an instant: session has no clock, so that its
+ * tests and fuzzers need none.
+ */
+#ifndef H2ECHOD_CLOCK_H
+#define H2ECHOD_CLOCK_H
+
+#include <stdint.h>
+
+struct instant {
+    int64_t monotonic_us; /* microseconds since some fixed point: for timeouts and durations */
+    int64_t unix_s;       /* seconds since 1970-01-01 UTC: for dates */
+};
+
+#define INSTANT_NEVER INT64_MAX
+
+enum { CLOCK_HTTP_DATE_SIZE = 30 }; /* "Sun, 06 Nov 1994 08:49:37 GMT" and its NUL */
+
+/*
+ * clock_now(void):
+ * Return the present instant.
+ */
+struct instant clock_now(void);
+
+/*
+ * clock_http_date(unix_s, date):
+ * Write ${unix_s} (years 0 to 9999) as an IMF-fixdate (RFC 9110 section 5.6.7), terminated, into
+ * ${date}, whatever the locale.
+ */
+void clock_http_date(int64_t unix_s, char date[static CLOCK_HTTP_DATE_SIZE]);
+
+#endif

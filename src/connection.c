@@ -1,0 +1,411 @@
+#include "connection.h"
+
+#include "access.h"
+#include "clock.h"
+#include "log.h"
+#include "preface.h"
+#include "session.h"
+#include "transport.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    LINGER_US = 1000000, /* how long to wait, after our last byte, for the peer to take it */
+};
+
+/* How a connection came to its end. */
+enum ending {
+    ENDING_OPEN,      /* not yet */
+    ENDING_DONE,      /* nothing more to be said */
+    ENDING_PEER,      /* the peer has sent all that it will, and got all that it asked for */
+    ENDING_LOST,      /* the connection broke */
+    ENDING_STALLED,   /* the peer takes nothing */
+    ENDING_CUT,       /* the daemon stops */
+    ENDING_NO_MEMORY, /* not even a session could be had */
+};
+
+/* A connection while it is served. */
+struct life {
+    const struct connection *connection;
+    struct connection_workspace *workspace;
+    struct transport transport;
+    struct session *session; /* NULL = the preface was not seen yet */
+    struct instant now;
+    int64_t accepted_us;
+    enum ending ending;
+    int error; /* errno of ENDING_LOST */
+    char peer[ADDRESS_TEXT_MAX];
+};
+
+/* --- Telling ------------------------------------------------------------------------------- */
+
+static void tell(const struct life *life, enum log_level level, const char *text)
+{
+    log_write(level, "connection %llu from %s: %s", (unsigned long long)life->connection->id,
+              life->peer, text);
+}
+
+static void on_report(enum log_level level, int32_t stream_id, const char *text, void *argument)
+{
+    const struct life *life = argument;
+
+    if (stream_id == 0)
+        tell(life, level, text);
+    else
+        log_write(level, "connection %llu from %s stream %d: %s",
+                  (unsigned long long)life->connection->id, life->peer, stream_id, text);
+}
+
+static void on_request(const struct session_request *request, void *argument)
+{
+    const struct life *life = argument;
+    struct access_origin origin = {.connection = life->connection->id, .peer = life->peer};
+
+    if (life->connection->settings->access_log == ACCESS_LOG_JSON)
+        access_log_json(&origin, request, life->now);
+    else
+        access_log_text(&origin, request);
+}
+
+static void tell_ending(const struct life *life)
+{
+    static const char *const words[] = {
+        [ENDING_OPEN] = "closed",
+        [ENDING_DONE] = "closed: done",
+        [ENDING_PEER] = "closed: by the peer",
+        [ENDING_LOST] = "closed: lost",
+        [ENDING_STALLED] = "write timeout: the peer takes nothing",
+        [ENDING_CUT] = "cut: the daemon stops",
+        [ENDING_NO_MEMORY] = "closed: out of memory",
+    };
+    static const enum log_level levels[] = {
+        [ENDING_STALLED] = LOG_LEVEL_NOTICE,
+        [ENDING_CUT] = LOG_LEVEL_NOTICE,
+        [ENDING_NO_MEMORY] = LOG_LEVEL_ERROR,
+    };
+    enum log_level level = LOG_LEVEL_DEBUG;
+
+    if (life->ending == ENDING_LOST) {
+        log_write_errno(level, life->error, "connection %llu from %s: closed: lost",
+                        (unsigned long long)life->connection->id, life->peer);
+        return;
+    }
+    if (life->ending >= ENDING_STALLED)
+        level = levels[life->ending];
+    tell(life, level, words[life->ending]);
+}
+
+/* --- Waiting ------------------------------------------------------------------------------- */
+
+/* Until when a call may block; the watching thread reads it. */
+static void set_deadline(struct life *life, int64_t deadline_us)
+{
+    atomic_store_explicit(&life->workspace->watch.deadline_us, deadline_us, memory_order_relaxed);
+}
+
+static int64_t timeout_us(uint64_t milliseconds)
+{
+    return (int64_t)milliseconds * 1000;
+}
+
+static enum connection_stage stage_of_daemon(const struct life *life)
+{
+    return (enum connection_stage)atomic_load_explicit(life->workspace->stage,
+                                                       memory_order_relaxed);
+}
+
+/* Act on what may have happened meanwhile: the daemon's end, a deadline. Every turn does; a read
+ * or write that was woken by the watching thread does so at once. */
+static void look_up(struct life *life)
+{
+    enum connection_stage stage = stage_of_daemon(life);
+
+    life->now = clock_now();
+    atomic_store_explicit(&life->workspace->watch.stage, stage, memory_order_relaxed);
+    if (stage == CONNECTION_CUT) {
+        life->ending = ENDING_CUT;
+        return;
+    }
+    if (life->session == NULL)
+        return;
+    if (stage == CONNECTION_DRAIN)
+        session_shutdown(life->session, life->now);
+    if (life->now.monotonic_us >= session_deadline(life->session))
+        session_expire(life->session, life->now);
+}
+
+/* --- Moving bytes -------------------------------------------------------------------------- */
+
+static void lose(struct life *life, int error)
+{
+    life->ending = ENDING_LOST;
+    life->error = error;
+}
+
+/* Send all of it. A peer that takes something, however little, has its time anew. */
+static void write_all(struct life *life, const uint8_t *bytes, size_t length)
+{
+    int64_t timeout = timeout_us(life->connection->settings->write_timeout);
+    int64_t deadline = life->now.monotonic_us + timeout;
+
+    while (length > 0 && life->ending == ENDING_OPEN) {
+        ssize_t taken;
+
+        set_deadline(life, deadline);
+        taken = transport_write(&life->transport, bytes, length);
+        if (taken >= 0) {
+            counter_add(&life->workspace->counters.sent, (uint64_t)taken);
+            bytes += taken;
+            length -= (size_t)taken;
+            if (length == 0)
+                return;
+            life->now = clock_now();
+            deadline = life->now.monotonic_us + timeout;
+        } else if (errno != EINTR) {
+            lose(life, errno);
+        } else if (stage_of_daemon(life) == CONNECTION_CUT) {
+            life->ending = ENDING_CUT;
+        } else {
+            life->now = clock_now();
+            if (life->now.monotonic_us >= deadline)
+                life->ending = ENDING_STALLED;
+        }
+    }
+}
+
+/* Send all that the session has to say. */
+static void flush(struct life *life)
+{
+    struct connection_workspace *workspace = life->workspace;
+    size_t length;
+
+    while (life->ending == ENDING_OPEN &&
+           (length = session_send(life->session, life->now, workspace->output,
+                                  sizeof(workspace->output))) > 0)
+        write_all(life, workspace->output, length);
+}
+
+/* Wait for bytes until ${deadline_us}. Return how many came: 0 if the wait was broken off, or the
+ * connection is over. */
+static size_t read_some(struct life *life, uint8_t *buffer, size_t size, int64_t deadline_us)
+{
+    ssize_t length;
+
+    set_deadline(life, deadline_us);
+    length = transport_read(&life->transport, buffer, size);
+    life->now = clock_now();
+    if (length > 0) {
+        counter_add(&life->workspace->counters.received, (uint64_t)length);
+        return (size_t)length;
+    }
+    if (length == 0)
+        life->ending = ENDING_PEER;
+    else if (errno != EINTR)
+        lose(life, errno);
+    return 0;
+}
+
+/* --- Protocols ----------------------------------------------------------------------------- */
+
+/* Read until the first bytes tell the protocol; ${length} is how many there are then. */
+static enum preface await_preface(struct life *life, size_t *length)
+{
+    struct connection_workspace *workspace = life->workspace;
+    int64_t deadline = life->accepted_us + timeout_us(life->connection->settings->header_timeout);
+    enum preface preface = PREFACE_MORE;
+
+    *length = 0;
+    for (;;) {
+        *length += read_some(life, workspace->input + *length, sizeof(workspace->input) - *length,
+                             deadline);
+        preface = preface_detect(workspace->input, *length);
+        if (preface != PREFACE_MORE || life->ending != ENDING_OPEN)
+            return preface;
+        look_up(life);
+        if (life->ending == ENDING_OPEN && stage_of_daemon(life) != CONNECTION_SERVE)
+            life->ending = ENDING_DONE; /* nothing was begun that could be answered */
+        if (life->ending != ENDING_OPEN)
+            return preface;
+        if (life->now.monotonic_us >= deadline) {
+            counter_add(&workspace->counters.timed_out, 1);
+            tell(life, LOG_LEVEL_NOTICE, "header timeout: no whole preface came");
+            life->ending = ENDING_DONE;
+            return preface;
+        }
+    }
+}
+
+static void open_session(struct life *life)
+{
+    const struct settings *settings = life->connection->settings;
+    struct session_options options = {
+        .max_concurrent_streams = (uint32_t)settings->max_concurrent_streams,
+        .max_header_list_size = (uint32_t)settings->max_header_list_size,
+        .header_timeout_us = timeout_us(settings->header_timeout),
+        .idle_timeout_us = timeout_us(settings->idle_timeout),
+        .stream_timeout_us = timeout_us(settings->stream_timeout),
+        .pretty = settings->pretty,
+    };
+    struct session_observer observer = {
+        .report = on_report,
+        .request = settings->access_log != ACCESS_LOG_OFF ? on_request : NULL,
+        .argument = life,
+    };
+    struct instant accepted = {life->accepted_us, life->now.unix_s};
+
+    life->session = session_new(&options, &observer, &life->workspace->counters, accepted);
+    if (life->session == NULL)
+        life->ending = ENDING_NO_MEMORY;
+}
+
+/* The connection's steady state: a turn is one read, one look at the time, one write. */
+static void serve_http2(struct life *life, size_t length)
+{
+    struct connection_workspace *workspace = life->workspace;
+
+    open_session(life);
+    if (life->ending != ENDING_OPEN)
+        return;
+    for (;;) {
+        if (length > 0)
+            session_receive(life->session, life->now, workspace->input, length);
+        look_up(life);
+        flush(life);
+        if (life->ending == ENDING_OPEN && session_done(life->session))
+            life->ending = ENDING_DONE;
+        if (life->ending != ENDING_OPEN)
+            return;
+        length = read_some(life, workspace->input, sizeof(workspace->input),
+                           session_deadline(life->session));
+        /* Whatever was asked has its answer by now: each turn sends all that can be sent. */
+        if (life->ending != ENDING_OPEN)
+            return;
+    }
+}
+
+static void answer_http1(struct life *life, size_t length)
+{
+    const struct settings *settings = life->connection->settings;
+    struct address local = {.length = sizeof(local.storage)};
+    char authority[ADDRESS_TEXT_MAX];
+    char answer[PREFACE_ANSWER_MAX];
+    size_t answer_length;
+    bool is_unix;
+
+    if (getsockname(life->transport.fd, (struct sockaddr *)&local.storage, &local.length) != 0)
+        local.length = 0;
+    is_unix = local.storage.ss_family == AF_UNIX;
+    tell(life, LOG_LEVEL_NOTICE,
+         "HTTP/1.1 request on a port that speaks HTTP/2 only: answered with 505");
+    answer_length =
+        preface_http1_answer(answer, life->workspace->input, length,
+                             address_text(authority, &local), is_unix ? settings->unix_path : NULL);
+    write_all(life, (const uint8_t *)answer, answer_length);
+}
+
+static void answer_tls(struct life *life)
+{
+    tell(life, LOG_LEVEL_NOTICE,
+         "TLS ClientHello on a cleartext port: answered with an alert; use http://, not https://");
+    write_all(life, preface_tls_alert, sizeof(preface_tls_alert));
+}
+
+static void refuse_other(struct life *life, size_t length)
+{
+    enum { SHOWN = 32 };
+    char shown[4 * SHOWN + 8];
+    char text[sizeof(shown) + 64];
+
+    log_escape(shown, sizeof(shown), life->workspace->input, length < SHOWN ? length : SHOWN);
+    snprintf(text, sizeof(text), "not an HTTP/2 preface: \"%s\"%s (RFC 9113 section 3.4)", shown,
+             length > SHOWN ? "..." : "");
+    tell(life, LOG_LEVEL_NOTICE, text);
+    open_session(life);
+    if (life->session == NULL)
+        return;
+    session_fail(life->session, SESSION_PROTOCOL_ERROR, "not an HTTP/2 preface");
+    flush(life);
+}
+
+static void serve(struct life *life)
+{
+    size_t length;
+    enum preface preface = await_preface(life, &length);
+
+    switch (preface) {
+    case PREFACE_HTTP2:
+        serve_http2(life, length);
+        return;
+    case PREFACE_HTTP1:
+        answer_http1(life, length);
+        break;
+    case PREFACE_TLS:
+        answer_tls(life);
+        break;
+    case PREFACE_OTHER:
+        refuse_other(life, length);
+        break;
+    case PREFACE_MORE:
+        return;
+    }
+    if (life->ending == ENDING_OPEN)
+        life->ending = ENDING_DONE;
+}
+
+/* --- The end ------------------------------------------------------------------------------- */
+
+/* Closing a socket whose bytes were not all read makes the kernel send a reset, which may overtake
+ * our last words. So say that there is no more, and read on for a moment until the peer has gone.
+ */
+static void linger(struct life *life)
+{
+    int64_t deadline;
+
+    if (!transport_end_writing(&life->transport))
+        return;
+    life->now = clock_now();
+    deadline = life->now.monotonic_us + LINGER_US;
+    life->ending = ENDING_OPEN;
+    while (life->ending == ENDING_OPEN && life->now.monotonic_us < deadline) {
+        read_some(life, life->workspace->input, sizeof(life->workspace->input), deadline);
+        if (stage_of_daemon(life) == CONNECTION_CUT)
+            life->ending = ENDING_CUT;
+    }
+    life->ending = ENDING_DONE;
+}
+
+static void finish(struct life *life)
+{
+    if (life->ending == ENDING_STALLED)
+        counter_add(&life->workspace->counters.timed_out, 1);
+    tell_ending(life);
+    session_free(life->session);
+    if (life->ending == ENDING_DONE)
+        linger(life);
+    set_deadline(life, INSTANT_NEVER);
+    if (life->ending == ENDING_STALLED || life->ending == ENDING_CUT)
+        transport_abort(&life->transport);
+    else
+        transport_close(&life->transport);
+}
+
+void connection_serve(struct connection *connection, struct connection_workspace *workspace)
+{
+    struct life life = {
+        .connection = connection,
+        .workspace = workspace,
+        .now = clock_now(),
+    };
+
+    life.accepted_us = life.now.monotonic_us;
+    address_text(life.peer, &connection->peer);
+    transport_open(&life.transport, connection->fd);
+    connection->fd = -1;
+    tell(&life, LOG_LEVEL_DEBUG, "open");
+    serve(&life);
+    finish(&life);
+    settings_unref(connection->settings);
+    connection->settings = NULL;
+}

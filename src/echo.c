@@ -1,0 +1,316 @@
+#include "echo.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * The text grows in order of arrival: {"name": "value", "name": "value". As long as no name comes
+ * twice that is the body but for its end. Where one does, only its value is appended, and
+ * echo_finish puts the pieces in order: each byte is copied once more, never once for each field.
+ */
+struct echo_member {
+    uint32_t name_hash;
+    bool repeats;       /* of a name that came before: the text has no name and no separator */
+    size_t name_at;     /* places in the text of the strings with their quotes */
+    size_t name_length; /* of repeats: those of the first one */
+    size_t value_at;
+    size_t value_length;
+    size_t next; /* the next member of that name; 0 = none, since 0 is no repetition */
+    size_t last; /* of the first of a name: the last of that name */
+};
+
+/* Where a JSON object's parts stand apart. */
+struct layout {
+    const char *open;
+    const char *comma;
+    const char *close;
+};
+
+static const struct layout compact = {"{", ", ", "}"};
+static const struct layout indented = {"{\n  ", ",\n  ", "\n}\n"};
+
+static const struct layout *layout_of(const struct echo *echo)
+{
+    return echo->pretty ? &indented : &compact;
+}
+
+void echo_start(struct echo *echo, bool pretty)
+{
+    *echo = (struct echo){.pretty = pretty};
+}
+
+void echo_free(struct echo *echo)
+{
+    free(echo->text);
+    free(echo->members);
+    *echo = (struct echo){.pretty = echo->pretty};
+}
+
+/* Make room for ${more} bytes behind the text. */
+static bool reserve(struct echo *echo, size_t more)
+{
+    enum { FIRST = 512 };
+    size_t capacity = echo->capacity > 0 ? echo->capacity : FIRST;
+    char *text;
+
+    if (more <= echo->capacity - echo->length)
+        return true;
+    while (capacity - echo->length < more)
+        capacity *= 2;
+    text = realloc(echo->text, capacity);
+    if (text == NULL)
+        return false;
+    echo->text = text;
+    echo->capacity = capacity;
+    return true;
+}
+
+static bool append(struct echo *echo, const char *text, size_t length)
+{
+    if (!reserve(echo, length))
+        return false;
+    memcpy(echo->text + echo->length, text, length);
+    echo->length += length;
+    return true;
+}
+
+static bool append_words(struct echo *echo, const char *words)
+{
+    return append(echo, words, strlen(words));
+}
+
+/* The bytes as Latin-1 characters: NULL only if memory ran out. */
+static json_t *latin1_string(const uint8_t *bytes, size_t length)
+{
+    char *utf8 = malloc(2 * length + 1);
+    size_t used = 0;
+    json_t *string;
+
+    if (utf8 == NULL)
+        return NULL;
+    for (size_t i = 0; i < length; i++) {
+        if (bytes[i] < 0x80) {
+            utf8[used++] = (char)bytes[i];
+        } else {
+            utf8[used++] = (char)(0xc0 | bytes[i] >> 6);
+            utf8[used++] = (char)(0x80 | (bytes[i] & 0x3f));
+        }
+    }
+    string = json_stringn(utf8, used);
+    free(utf8);
+    return string;
+}
+
+/* The bytes as UTF-8, or as Latin-1 where they are not. jansson has one NULL for "not UTF-8" and
+ * for "no memory"; errno tells them apart, lest a short moment of want change an answer. */
+static json_t *string_of(const uint8_t *bytes, size_t length)
+{
+    json_t *string;
+
+    errno = 0;
+    string = json_stringn((const char *)bytes, length);
+    if (string != NULL || errno == ENOMEM)
+        return string;
+    return latin1_string(bytes, length);
+}
+
+/* Append ${bytes} as a JSON string with its quotes. */
+static bool append_string(struct echo *echo, const uint8_t *bytes, size_t length)
+{
+    enum { QUOTES = 2 };
+    json_t *string = string_of(bytes, length);
+    size_t need = length + QUOTES;
+    bool written = false;
+
+    if (string == NULL)
+        return false;
+    /* jansson says how much it would have written: what needs no escape fits the first time. */
+    while (!written && reserve(echo, need)) {
+        size_t room = echo->capacity - echo->length;
+
+        need = json_dumpb(string, echo->text + echo->length, room, JSON_ENCODE_ANY);
+        if (need == 0)
+            break;
+        written = need <= room;
+    }
+    json_decref(string);
+    if (written)
+        echo->length += need;
+    return written;
+}
+
+/* FNV-1a: only to pass over most names at a glance. */
+static uint32_t hash_of(const char *text, size_t length)
+{
+    uint32_t hash = 2166136261U;
+
+    for (size_t i = 0; i < length; i++)
+        hash = (hash ^ (uint8_t)text[i]) * 16777619U;
+    return hash;
+}
+
+static struct echo_member *member_named(const struct echo *echo, const char *name, size_t length,
+                                        uint32_t hash)
+{
+    for (size_t i = 0; i < echo->member_count; i++) {
+        struct echo_member *member = &echo->members[i];
+
+        if (member->name_hash == hash && !member->repeats && member->name_length == length &&
+            memcmp(echo->text + member->name_at, name, length) == 0)
+            return member;
+    }
+    return NULL;
+}
+
+static struct echo_member *new_member(struct echo *echo)
+{
+    enum { FIRST = 16 };
+    size_t capacity = echo->member_capacity > 0 ? 2 * echo->member_capacity : FIRST;
+    struct echo_member *members;
+
+    if (echo->member_count == echo->member_capacity) {
+        members = realloc(echo->members, capacity * sizeof(*members));
+        if (members == NULL)
+            return NULL;
+        echo->members = members;
+        echo->member_capacity = capacity;
+    }
+    return &echo->members[echo->member_count++];
+}
+
+bool echo_add(struct echo *echo, const uint8_t *name, size_t name_length, const uint8_t *value,
+              size_t value_length)
+{
+    const struct layout *layout = layout_of(echo);
+    struct echo_member *member = new_member(echo);
+    size_t index = echo->member_count - 1;
+    size_t start = echo->length;
+    struct echo_member *first;
+
+    if (member == NULL)
+        return false;
+    echo->member_count = index; /* not among those that are searched */
+    if (!append_words(echo, index == 0 ? layout->open : layout->comma))
+        return false;
+    *member = (struct echo_member){.name_at = echo->length, .last = index};
+    if (!append_string(echo, name, name_length))
+        return false;
+    member->name_length = echo->length - member->name_at;
+    member->name_hash = hash_of(echo->text + member->name_at, member->name_length);
+
+    first =
+        member_named(echo, echo->text + member->name_at, member->name_length, member->name_hash);
+    if (first != NULL) {
+        echo->length = start;
+        member->repeats = true;
+        member->name_at = first->name_at;
+        echo->members[first->last].next = index;
+        first->last = index;
+    } else if (!append_words(echo, ": ")) {
+        return false;
+    }
+    member->value_at = echo->length;
+    if (!append_string(echo, value, value_length))
+        return false;
+    member->value_length = echo->length - member->value_at;
+    echo->member_count = index + 1;
+    return true;
+}
+
+bool echo_has(const struct echo *echo, const uint8_t *name, size_t name_length)
+{
+    for (size_t i = 0; i < echo->member_count; i++) {
+        const struct echo_member *member = &echo->members[i];
+
+        if (member->name_length == name_length + 2 &&
+            memcmp(echo->text + member->name_at + 1, name, name_length) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool echo_has_regular(const struct echo *echo)
+{
+    for (size_t i = 0; i < echo->member_count; i++) {
+        if (echo->text[echo->members[i].name_at + 1] != ':')
+            return true;
+    }
+    return false;
+}
+
+/* Append to ${body} what stands between the quotes of every value that ${first}'s name has. */
+static bool append_values(struct echo *body, const struct echo *arrived,
+                          const struct echo_member *first)
+{
+    static const char cookie[] = "\"cookie\"";
+    bool is_cookie = first->name_length == sizeof(cookie) - 1 &&
+                     memcmp(arrived->text + first->name_at, cookie, sizeof(cookie) - 1) == 0;
+    const struct echo_member *member = first;
+
+    for (;;) {
+        if (!append(body, arrived->text + member->value_at + 1, member->value_length - 2))
+            return false;
+        if (member->next == 0)
+            return true;
+        member = &arrived->members[member->next];
+        if (!append_words(body, is_cookie ? "; " : ", "))
+            return false;
+    }
+}
+
+/* Write ${arrived}, in which names come more than once, into ${body} with a member for each. */
+static bool assemble(struct echo *body, const struct echo *arrived)
+{
+    const struct layout *layout = layout_of(arrived);
+
+    for (size_t i = 0; i < arrived->member_count; i++) {
+        const struct echo_member *member = &arrived->members[i];
+
+        if (member->repeats)
+            continue;
+        if (!append_words(body, i == 0 ? layout->open : layout->comma) ||
+            !append(body, arrived->text + member->name_at, member->name_length) ||
+            !append_words(body, ": \"") || !append_values(body, arrived, member) ||
+            !append_words(body, "\""))
+            return false;
+    }
+    return true;
+}
+
+static bool any_repeats(const struct echo *echo)
+{
+    for (size_t i = 0; i < echo->member_count; i++) {
+        if (echo->members[i].repeats)
+            return true;
+    }
+    return false;
+}
+
+bool echo_finish(struct echo *echo)
+{
+    struct echo body = {.pretty = echo->pretty};
+
+    if (echo->member_count == 0)
+        return append_words(echo, "{}");
+    if (any_repeats(echo)) {
+        if (!assemble(&body, echo)) {
+            echo_free(&body);
+            return false;
+        }
+        free(echo->text);
+        echo->text = body.text;
+        echo->length = body.length;
+        echo->capacity = body.capacity;
+    }
+    free(echo->members);
+    echo->members = NULL;
+    echo->member_count = echo->member_capacity = 0;
+    return append_words(echo, layout_of(echo)->close);
+}
+
+const char *echo_library(void)
+{
+    return jansson_version_str();
+}

@@ -1,0 +1,76 @@
+/*
+ * echo: a request's fields, in the order in which they arrive, become the body of its answer.
+ *
+ * The body is one JSON object, grown as text: jansson encodes the names and values, this puts them
+ * in order. A name that comes again adds its value to the member that has it. Pure: no I/O.
+ */
+#ifndef H2ECHOD_ECHO_H
+#define H2ECHOD_ECHO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct echo_member;
+
+/* One body. Zero is a valid empty one; text and length are to be read, after echo_finish. */
+struct echo {
+    char *text; /* not terminated; owned */
+    size_t length;
+    size_t capacity;
+    struct echo_member *members; /* owned */
+    size_t member_count;
+    size_t member_capacity;
+    bool pretty;
+};
+
+/*
+ * echo_start(echo, pretty):
+ * Make ${echo} an empty body, indented by two if ${pretty}. What it held before must have been
+ * freed.
+ */
+void echo_start(struct echo *echo, bool pretty);
+
+/*
+ * echo_add(echo, name, name_length, value, value_length):
+ * Add a field. The value is taken as UTF-8 where all of it is valid UTF-8, else each byte as its
+ * Latin-1 character; so is the name. Where ${name} is there already, the value is joined to the
+ * first one's with ", " (RFC 9110 section 5.3), "; " for cookie (RFC 9113 section 8.2.3). Return
+ * false if memory ran out; ${echo} is then only fit to be freed.
+ */
+bool echo_add(struct echo *echo, const uint8_t *name, size_t name_length, const uint8_t *value,
+              size_t value_length);
+
+/*
+ * echo_finish(echo):
+ * Close the object: text and length are the body from now on, and no field may follow. Return
+ * false if memory ran out.
+ */
+bool echo_finish(struct echo *echo);
+
+/*
+ * echo_has(echo, name, name_length):
+ * Return true if a field of that name, one that JSON does not escape, was added and echo_finish was
+ * not called yet.
+ */
+bool echo_has(const struct echo *echo, const uint8_t *name, size_t name_length);
+
+/*
+ * echo_has_regular(echo):
+ * Return true if a field that is no pseudo-header field was added, and echo_finish not yet called.
+ */
+bool echo_has_regular(const struct echo *echo);
+
+/*
+ * echo_free(echo):
+ * Free what ${echo} owns and leave it empty.
+ */
+void echo_free(struct echo *echo);
+
+/*
+ * echo_library(void):
+ * Return the version of jansson in use, a static string.
+ */
+const char *echo_library(void);
+
+#endif

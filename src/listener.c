@@ -1,0 +1,275 @@
+#include "listener.h"
+
+#include "log.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+/* Log why there is no socket for ${address}, and return the exit code. */
+static int refuse(const struct address *address, int error)
+{
+    char text[ADDRESS_TEXT_MAX];
+    const char *advice = "see what the system allows";
+    int code = EX_OSERR;
+
+    if (error == EADDRINUSE) {
+        advice = "choose another with --port, --address or --unix, or stop who has it";
+        code = EX_UNAVAILABLE;
+    } else if (error == EADDRNOTAVAIL || error == ENOENT || error == ENOTDIR ||
+               error == EAFNOSUPPORT) {
+        advice = "this machine does not have it: choose another with --address or --unix";
+        code = EX_UNAVAILABLE;
+    } else if (error == EACCES || error == EPERM || error == EROFS) {
+        advice = "no permission: choose a port above 1023 or another path, or let systemd open it";
+        code = EX_NOPERM;
+    }
+    log_write(LOG_LEVEL_ERROR, "cannot listen on %s: %s; %s", address_text(text, address),
+              strerror(error), advice);
+    return code;
+}
+
+static int refuse_memory(void)
+{
+    log_write(LOG_LEVEL_ERROR, "cannot listen: out of memory; give the process more");
+    return EX_OSERR;
+}
+
+/* Take over ${fd}, which listens, with the address that it got. */
+static int add(struct listeners *listeners, int fd)
+{
+    struct listener *list = realloc(listeners->list, (listeners->count + 1) * sizeof(*list));
+    struct listener *listener;
+    char text[ADDRESS_TEXT_MAX];
+
+    if (list == NULL) {
+        close(fd);
+        return refuse_memory();
+    }
+    listeners->list = list;
+    listener = &list[listeners->count++];
+    *listener = (struct listener){.fd = fd, .address.length = sizeof(listener->address.storage)};
+    if (getsockname(fd, (struct sockaddr *)&listener->address.storage, &listener->address.length) !=
+        0)
+        return refuse(&listener->address, errno);
+    log_write(LOG_LEVEL_INFO, "listening on %s", address_text(text, &listener->address));
+    return 0;
+}
+
+/* --- TCP ----------------------------------------------------------------------------------- */
+
+/* An IPv6 socket for every address serves IPv4 too; one for an address of its own does not. */
+static bool set_options(int fd, const struct address *address)
+{
+    struct sockaddr_in6 v6;
+    int on = 1;
+    int only;
+
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0)
+        return false;
+    if (address->storage.ss_family != AF_INET6)
+        return true;
+    memcpy(&v6, &address->storage, sizeof(v6));
+    only = !IN6_IS_ADDR_UNSPECIFIED(&v6.sin6_addr);
+    return setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only)) == 0;
+}
+
+/* Return a listening socket, or -1 with errno. */
+static int listen_tcp(const struct address *address)
+{
+    int fd =
+        socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
+    int error;
+
+    if (fd < 0)
+        return -1;
+    if (set_options(fd, address) &&
+        bind(fd, (const struct sockaddr *)&address->storage, address->length) == 0 &&
+        listen(fd, SOMAXCONN) == 0)
+        return fd;
+    error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+static void set_port(struct address *address, unsigned port)
+{
+    struct sockaddr_in *v4 = (struct sockaddr_in *)&address->storage;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&address->storage;
+
+    if (address->storage.ss_family == AF_INET)
+        v4->sin_port = htons((uint16_t)port);
+    else
+        v6->sin6_port = htons((uint16_t)port);
+}
+
+static int open_tcp(struct listeners *listeners, struct address *address, uint64_t *port)
+{
+    int result;
+    int fd;
+
+    set_port(address, (unsigned)*port);
+    fd = listen_tcp(address);
+    if (fd < 0)
+        return refuse(address, errno);
+    result = add(listeners, fd);
+    /* Port 0 takes any free one: once, and the same for every further address. */
+    if (result == 0)
+        *port = address_port(&listeners->list[listeners->count - 1].address);
+    return result;
+}
+
+/* Every address of the machine: one IPv6 socket that serves both, or IPv4 where IPv6 is off. */
+static int open_every(struct listeners *listeners, uint64_t *port)
+{
+    struct address any = {.length = sizeof(struct sockaddr_in6)};
+    int probe = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+
+    any.storage.ss_family = AF_INET6;
+    if (probe >= 0) {
+        close(probe);
+    } else {
+        any.storage.ss_family = AF_INET;
+        any.length = sizeof(struct sockaddr_in);
+    }
+    return open_tcp(listeners, &any, port);
+}
+
+/* Open what one --address names: an address, or a name with several of them. */
+static int open_named(struct listeners *listeners, const char *name, uint64_t *port)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    struct addrinfo *found = NULL;
+    char shown[LOG_ESCAPE_MAX];
+    int error = getaddrinfo(name, NULL, &hints, &found);
+    int result = 0;
+
+    if (error != 0) {
+        log_write(LOG_LEVEL_ERROR,
+                  "cannot listen on address \"%s\": %s; give an address of this machine",
+                  log_escape(shown, sizeof(shown), name, strlen(name)),
+                  error == EAI_SYSTEM ? strerror(errno) : gai_strerror(error));
+        return EX_UNAVAILABLE;
+    }
+    for (struct addrinfo *each = found; each != NULL && result == 0; each = each->ai_next) {
+        struct address address = {.length = each->ai_addrlen};
+
+        memcpy(&address.storage, each->ai_addr, each->ai_addrlen);
+        result = open_tcp(listeners, &address, port);
+    }
+    freeaddrinfo(found);
+    return result;
+}
+
+/* --- Unix ---------------------------------------------------------------------------------- */
+
+/* Remove the file of a socket on which nobody listens any more. */
+static void remove_stale(const struct sockaddr_un *un)
+{
+    struct stat status;
+    int fd;
+
+    if (lstat(un->sun_path, &status) != 0 || !S_ISSOCK(status.st_mode))
+        return;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    if (connect(fd, (const struct sockaddr *)un, sizeof(*un)) != 0 && errno == ECONNREFUSED)
+        unlink(un->sun_path);
+    close(fd);
+}
+
+/* Return a bound socket whose file has the mode, not listening yet, or -1 with errno. */
+static int bind_unix(const struct sockaddr_un *un, mode_t mode)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int error;
+
+    if (fd < 0)
+        return -1;
+    if (bind(fd, (const struct sockaddr *)un, sizeof(*un)) == 0) {
+        /* Nobody can connect before listen, so the mode is in force in time. */
+        if (chmod(un->sun_path, mode) == 0)
+            return fd;
+        error = errno;
+        unlink(un->sun_path);
+        errno = error;
+    }
+    error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+static int open_unix(struct listeners *listeners, const struct settings *settings)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    struct address address = {.length = sizeof(un)};
+    int error;
+    int fd;
+
+    /* The setting's own check has made sure that the path fits. */
+    snprintf(un.sun_path, sizeof(un.sun_path), "%s", settings->unix_path);
+    memcpy(&address.storage, &un, sizeof(un));
+    listeners->unix_path = strdup(settings->unix_path);
+    if (listeners->unix_path == NULL)
+        return refuse_memory();
+    remove_stale(&un);
+    fd = bind_unix(&un, (mode_t)settings->unix_mode);
+    if (fd >= 0 && listen(fd, SOMAXCONN) == 0)
+        return add(listeners, fd);
+    error = errno;
+    if (fd >= 0) {
+        close(fd);
+    } else {
+        free(listeners->unix_path); /* the file is not ours */
+        listeners->unix_path = NULL;
+    }
+    return refuse(&address, error);
+}
+
+/* --- All of them --------------------------------------------------------------------------- */
+
+static int open_all(const struct settings *settings, struct listeners *listeners)
+{
+    uint64_t port = settings->port;
+    int result = 0;
+
+    if (settings->address == NULL)
+        result = open_every(listeners, &port);
+    for (char **name = settings->address; name != NULL && *name != NULL && result == 0; name++)
+        result = open_named(listeners, *name, &port);
+    if (settings->unix_path != NULL && result == 0)
+        result = open_unix(listeners, settings);
+    return result;
+}
+
+int listeners_open(const struct settings *settings, struct listeners *listeners)
+{
+    int result;
+
+    *listeners = (struct listeners){0};
+    result = open_all(settings, listeners);
+    if (result != 0)
+        listeners_close(listeners);
+    return result;
+}
+
+void listeners_close(struct listeners *listeners)
+{
+    for (size_t i = 0; i < listeners->count; i++)
+        close(listeners->list[i].fd);
+    if (listeners->unix_path != NULL)
+        unlink(listeners->unix_path);
+    free(listeners->unix_path);
+    free(listeners->list);
+    *listeners = (struct listeners){0};
+}

@@ -1,0 +1,37 @@
+/*
+ * listener: the settings' addresses become listening sockets.
+ */
+#ifndef H2ECHOD_LISTENER_H
+#define H2ECHOD_LISTENER_H
+
+#include "address.h"
+#include "settings.h"
+
+#include <stddef.h>
+
+struct listener {
+    int fd; /* non-blocking */
+    struct address address;
+};
+
+struct listeners {
+    struct listener *list; /* owned */
+    size_t count;
+    char *unix_path; /* owned: the socket file that is ours to remove; NULL = none */
+};
+
+/*
+ * listeners_open(settings, listeners):
+ * Open a socket for every address that ${settings} name and log each. Return 0 and fill
+ * ${listeners}, or log why not, leave nothing open and return the process's exit code: 69 address
+ * in use or not available, 71 the system refused, 77 no permission.
+ */
+int listeners_open(const struct settings *settings, struct listeners *listeners);
+
+/*
+ * listeners_close(listeners):
+ * Close every socket and remove the Unix socket's file. For listeners closed already, do nothing.
+ */
+void listeners_close(struct listeners *listeners);
+
+#endif

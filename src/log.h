@@ -1,0 +1,82 @@
+/*
+ * log: one line, one write(2), to stderr.
+ *
+ * Under journald (JOURNAL_STREAM names stderr's own device and inode) a line begins with its
+ * priority, <N>; elsewhere with a timestamp and the level's name. Whatever came from the network
+ * goes through log_escape before it is put into a line.
+ */
+#ifndef H2ECHOD_LOG_H
+#define H2ECHOD_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* The levels, with syslog's numbers, which are journald's priorities. */
+enum log_level {
+    LOG_LEVEL_ERROR = 3,
+    LOG_LEVEL_WARNING = 4,
+    LOG_LEVEL_NOTICE = 5,
+    LOG_LEVEL_INFO = 6,
+    LOG_LEVEL_DEBUG = 7,
+};
+
+enum {
+    LOG_LINE_MAX = 1024,  /* bytes of one line with its newline; what is longer is cut */
+    LOG_ESCAPE_MAX = 256, /* bytes of a buffer that shows a field's value well enough */
+};
+
+/*
+ * log_open(void):
+ * Find out what stderr is connected to. Call it once, before the first thread starts; until then
+ * lines carry a timestamp and the level is info.
+ */
+void log_open(void);
+
+/*
+ * log_set_level(level):
+ * From now on, in every thread, drop the lines that are less important than ${level}.
+ */
+void log_set_level(enum log_level level);
+
+/*
+ * log_enabled(level):
+ * Return true if a line of ${level} would be written: for callers whose arguments are costly.
+ */
+bool log_enabled(enum log_level level);
+
+/*
+ * log_write(level, format, ...):
+ * Write one line. A line longer than LOG_LINE_MAX is cut; a newline is added; nothing is allocated
+ * and errno is left as it was. A write that fails is not repeated: there is nowhere to tell it.
+ */
+void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/*
+ * log_write_errno(level, error, format, ...):
+ * As log_write, followed by ": " and the words for the errno value ${error}.
+ */
+void log_write_errno(enum log_level level, int error, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/*
+ * log_record(level, record):
+ * Write ${record}, a whole line of a format of its own without its newline, of any length: with
+ * the priority before it under journald, with nothing before it elsewhere.
+ */
+void log_record(enum log_level level, const char *record);
+
+/*
+ * log_escape(buffer, size, bytes, length):
+ * Write ${length} bytes from anywhere as printable ASCII into ${buffer} of ${size} bytes (at least
+ * 8), always terminated: '"' and '\' behind a backslash, every byte outside 0x20-0x7e as \xNN, and
+ * "..." at the end where not all of it fits. Return ${buffer}.
+ */
+const char *log_escape(char *buffer, size_t size, const void *bytes, size_t length);
+
+/*
+ * log_level_name(level):
+ * Return the level's name in lower case, as settings and lines spell it. The string is static.
+ */
+const char *log_level_name(enum log_level level);
+
+#endif

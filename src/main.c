@@ -1,0 +1,121 @@
+/*
+ * h2echod: an HTTP/2 server that answers every request with its own fields as JSON.
+ *
+ * main composes the parts: settings, listeners, server.
+ */
+#include "echo.h"
+#include "listener.h"
+#include "log.h"
+#include "server.h"
+#include "session.h"
+#include "settings.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sysexits.h>
+
+struct arguments {
+    int argc;
+    char **argv;
+};
+
+static void log_error(const char *message, void *argument)
+{
+    (void)argument;
+    log_write(LOG_LEVEL_ERROR, "%s", message);
+}
+
+static struct settings *reload(void *argument)
+{
+    const struct arguments *arguments = argument;
+    struct settings *settings = NULL;
+
+    (void)settings_read(arguments->argc, arguments->argv, log_error, NULL, &settings);
+    return settings;
+}
+
+/* What goes to stdout was asked for: that it could not be written is an error. */
+static int finish_output(void)
+{
+    if (fflush(stdout) == 0 && ferror(stdout) == 0)
+        return EXIT_SUCCESS;
+    log_write_errno(LOG_LEVEL_ERROR, errno, "cannot write to standard output");
+    return EXIT_FAILURE;
+}
+
+static int print_version(void)
+{
+    printf("h2echod %s (nghttp2 %s, jansson %s)\n", H2ECHOD_VERSION, session_library(),
+           echo_library());
+    return finish_output();
+}
+
+static int print_help(void)
+{
+    settings_help(stdout);
+    return finish_output();
+}
+
+static int print_settings(const struct settings *settings)
+{
+    settings_dump(settings, stdout);
+    return finish_output();
+}
+
+static int print_check(const struct settings *settings)
+{
+    if (settings->config == NULL) {
+        log_write(LOG_LEVEL_ERROR, "--check-config: name the file to be checked with --config");
+        return EX_USAGE;
+    }
+    printf("%s: OK\n", settings->config);
+    return finish_output();
+}
+
+static int serve(struct settings *settings, struct arguments *arguments)
+{
+    struct listeners listeners;
+    struct server_options options = {
+        .listeners = &listeners,
+        .settings = settings_ref(settings),
+        .reload = reload,
+        .reload_argument = arguments,
+    };
+    int result = listeners_open(settings, &listeners);
+
+    if (result == 0)
+        return server_run(&options);
+    settings_unref(options.settings);
+    return result;
+}
+
+int main(int argc, char *argv[])
+{
+    struct arguments arguments = {argc, argv};
+    struct settings *settings;
+    int result;
+
+    log_open();
+    if (server_block_signals() != 0) {
+        log_write_errno(LOG_LEVEL_ERROR, errno, "cannot start: signals cannot be blocked");
+        return EX_OSERR;
+    }
+    result = settings_read(argc, argv, log_error, NULL, &settings);
+    if (result != SETTINGS_OK)
+        return result;
+    if (settings->help)
+        result = print_help();
+    else if (settings->version)
+        result = print_version();
+    else if (settings->check_config)
+        result = print_check(settings);
+    else if (settings->dump_config)
+        result = print_settings(settings);
+    else {
+        log_set_level((enum log_level)settings->log_level);
+        result = serve(settings, &arguments);
+    }
+    settings_unref(settings);
+    return result;
+}

@@ -1,0 +1,127 @@
+#include "refusal.h"
+
+#include <string.h>
+#include <strings.h>
+
+static bool is(const uint8_t *bytes, size_t length, const char *text)
+{
+    return strlen(text) == length && memcmp(bytes, text, length) == 0;
+}
+
+static bool is_one_of(const uint8_t *bytes, size_t length, const char *const *texts)
+{
+    for (; *texts != NULL; texts++) {
+        if (is(bytes, length, *texts))
+            return true;
+    }
+    return false;
+}
+
+static bool has_upper_case(const uint8_t *bytes, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (bytes[i] >= 'A' && bytes[i] <= 'Z')
+            return true;
+    }
+    return false;
+}
+
+/* A field name is a token (RFC 9110 section 5.6.2), here in lower case. */
+static bool is_name(const uint8_t *bytes, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        uint8_t c = bytes[i];
+
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+              (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL)))
+            return false;
+    }
+    return length > 0;
+}
+
+static bool is_number(const uint8_t *bytes, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (bytes[i] < '0' || bytes[i] > '9')
+            return false;
+    }
+    return length > 0;
+}
+
+static const char *pseudo_rule(const struct refusal_context *context, const uint8_t *name,
+                               size_t name_length, size_t value_length)
+{
+    static const char *const known[] = {":method", ":scheme", ":path", ":authority", NULL};
+
+    if (context->trailers)
+        return "pseudo-header field in trailers (RFC 9113 section 8.1)";
+    if (context->after_regular)
+        return "pseudo-header field after a regular field (RFC 9113 section 8.3)";
+    if (!is_one_of(name, name_length, known))
+        return "unknown pseudo-header field (RFC 9113 section 8.3)";
+    if (context->repeated)
+        return "pseudo-header field repeated (RFC 9113 section 8.3)";
+    if (value_length == 0)
+        return "empty pseudo-header field (RFC 9113 section 8.3.1)";
+    return "value not allowed in this pseudo-header field (RFC 9113 section 8.3.1)";
+}
+
+const char *refusal_of_field(const struct refusal_context *context, const uint8_t *name,
+                             size_t name_length, const uint8_t *value, size_t value_length)
+{
+    static const char *const connection_specific[] = {
+        "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", NULL};
+
+    if (has_upper_case(name, name_length))
+        return "upper case in a field name (RFC 9113 section 8.2.1)";
+    if (name_length > 0 && name[0] == ':')
+        return pseudo_rule(context, name, name_length, value_length);
+    if (!is_name(name, name_length))
+        return "byte not allowed in a field name (RFC 9113 section 8.2.1)";
+    if (is_one_of(name, name_length, connection_specific))
+        return "connection-specific field (RFC 9113 section 8.2.2)";
+    if (is(name, name_length, "te") &&
+        !(value_length == strlen("trailers") &&
+          strncasecmp((const char *)value, "trailers", value_length) == 0))
+        return "te with more than \"trailers\" (RFC 9113 section 8.2.2)";
+    if (is(name, name_length, "host") && context->repeated)
+        return "host repeated (RFC 9110 section 7.2)";
+    if (is(name, name_length, "content-length") && !is_number(value, value_length))
+        return "not a number (RFC 9110 section 8.6)";
+    if (is(name, name_length, "content-length") && context->repeated)
+        return "content-length repeated (RFC 9110 section 8.6)";
+    return "byte not allowed in a field value, or white space at its ends (RFC 9113 section 8.2.1)";
+}
+
+struct refusal refusal_of_section(const struct refusal_section *section)
+{
+    if (section->trailers && !section->ends)
+        return (struct refusal){"trailers",
+                                "a trailer section without END_STREAM (RFC 9113 section 8.1)"};
+    if (section->trailers)
+        return (struct refusal){"content-length",
+                                "differs from the sum of the DATA frames (RFC 9113 section 8.1.1)"};
+    if (!section->method)
+        return (struct refusal){":method", "missing (RFC 9113 section 8.3.1)"};
+    if (section->connect) {
+        if (section->scheme)
+            return (struct refusal){":scheme", "not allowed with CONNECT (RFC 9113 section 8.5)"};
+        if (section->path)
+            return (struct refusal){":path", "not allowed with CONNECT (RFC 9113 section 8.5)"};
+        if (!section->authority)
+            return (struct refusal){":authority", "missing from a CONNECT (RFC 9113 section 8.5)"};
+    } else {
+        if (!section->scheme)
+            return (struct refusal){":scheme", "missing (RFC 9113 section 8.3.1)"};
+        if (!section->path)
+            return (struct refusal){":path", "missing (RFC 9113 section 8.3.1)"};
+        if (!section->authority && !section->host)
+            return (struct refusal){":authority",
+                                    "missing, and host as well (RFC 9113 section 8.3.1)"};
+    }
+    if (section->ends && section->content_length)
+        return (struct refusal){"content-length",
+                                "announces content, but none comes (RFC 9113 section 8.1.1)"};
+    return (struct refusal){
+        ":path", "neither begins with \"/\" nor is \"*\" with OPTIONS (RFC 9113 section 8.3.1)"};
+}

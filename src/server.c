@@ -1,0 +1,443 @@
+#include "server.h"
+
+#include "clock.h"
+#include "log.h"
+#include "worker.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+enum {
+    TICK_US = 500000,        /* how often connections are looked at while there are any */
+    PAUSE_US = 1000000,      /* how long accepting rests when the system has no more to give */
+    COMPLAINT_US = 60000000, /* how often the same complaint is logged */
+    CUT_PERCENT = 90,        /* of the drain timeout; the rest is for closing what is cut */
+};
+
+/* One complaint, logged at most once a minute. */
+struct complaint {
+    int64_t last_us; /* 0 = never */
+};
+
+struct server {
+    struct listeners *listeners;
+    struct settings *settings;
+    server_reload_fn *reload;
+    void *reload_argument;
+
+    struct workers *workers;
+    struct pollfd *polled; /* signal_fd, event_fd, then the listeners */
+    int signal_fd;
+    int event_fd;
+
+    int64_t now_us;
+    int64_t next_tick_us;
+    int64_t paused_until_us;
+    int64_t cut_at_us; /* of the drain */
+    int64_t give_up_us;
+    enum connection_stage stage;
+
+    uint64_t accepted;
+    uint64_t refused;
+    uint64_t cut;
+    struct complaint scarcity;
+    struct complaint full;
+    struct complaint crowd;
+};
+
+static const int taken_signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1};
+
+static void fill_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    for (size_t i = 0; i < sizeof(taken_signals) / sizeof(taken_signals[0]); i++)
+        sigaddset(set, taken_signals[i]);
+}
+
+int server_block_signals(void)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigset_t set;
+
+    fill_signals(&set);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
+        return -1;
+    return sigaction(SIGPIPE, &ignore, NULL);
+}
+
+static bool may_complain(struct complaint *complaint, int64_t now_us)
+{
+    if (complaint->last_us != 0 && now_us - complaint->last_us < COMPLAINT_US)
+        return false;
+    complaint->last_us = now_us;
+    return true;
+}
+
+/* --- Accepting ----------------------------------------------------------------------------- */
+
+/* The system has no descriptor, thread or memory to give: rest, and try again when a connection is
+ * over, or after a while. */
+static void pause_accepting(struct server *server, int error, const char *what)
+{
+    server->paused_until_us = server->now_us + PAUSE_US;
+    if (may_complain(&server->scarcity, server->now_us))
+        log_write_errno(LOG_LEVEL_WARNING, error,
+                        "%s: accepting rests while %zu connections are served; raise the limits on "
+                        "descriptors and threads, or lower max-connections",
+                        what, workers_serving(server->workers, true));
+}
+
+/* Is there room for one more? If not, the backlog holds, until a connection is over. */
+static bool has_room(struct server *server)
+{
+    uint64_t limit = server->settings->max_connections;
+
+    if (workers_serving(server->workers, false) < limit)
+        return true;
+    if (workers_serving(server->workers, true) < limit)
+        return true;
+    if (may_complain(&server->full, server->now_us))
+        log_write(LOG_LEVEL_WARNING,
+                  "max-connections: %" PRIu64 " connections are served; more wait in the backlog",
+                  limit);
+    return false;
+}
+
+static bool is_crowded(struct server *server, const struct address *peer)
+{
+    uint64_t limit = server->settings->max_connections_per_address;
+    char text[ADDRESS_TEXT_MAX];
+
+    if (limit == 0 || workers_serving_host(server->workers, peer) < limit)
+        return false;
+    server->refused++;
+    if (may_complain(&server->crowd, server->now_us))
+        log_write(LOG_LEVEL_NOTICE,
+                  "max-connections-per-address: connection from %s refused, its host has %" PRIu64,
+                  address_text(text, peer), limit);
+    return true;
+}
+
+/* Accept one connection. Return false if there is none, or none can be taken now. */
+static bool accept_one(struct server *server, const struct listener *listener)
+{
+    struct connection connection = {.peer.length = sizeof(connection.peer.storage)};
+    int error;
+
+    if (!has_room(server))
+        return false;
+    error = workers_reserve(server->workers);
+    if (error != 0) {
+        pause_accepting(server, error, "no thread can be had");
+        return false;
+    }
+    connection.fd = accept4(listener->fd, (struct sockaddr *)&connection.peer.storage,
+                            &connection.peer.length, SOCK_CLOEXEC);
+    if (connection.fd < 0) {
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+            pause_accepting(server, errno, "no connection can be accepted");
+        /* The rest is about that one connection (accept(2)): the next may be fine. */
+        return errno == ECONNABORTED || errno == EINTR;
+    }
+    if (is_crowded(server, &connection.peer)) {
+        close(connection.fd);
+        return true;
+    }
+    connection.id = ++server->accepted;
+    connection.settings = settings_ref(server->settings);
+    workers_serve(server->workers, &connection);
+    return true;
+}
+
+/* Take what waits, but look up now and then: signals and deadlines want to be served as well. */
+static void accept_some(struct server *server, const struct listener *listener)
+{
+    enum { AT_ONCE = 64 };
+
+    for (int i = 0; i < AT_ONCE; i++) {
+        if (!accept_one(server, listener))
+            return;
+    }
+}
+
+/* --- Signals ------------------------------------------------------------------------------- */
+
+static void log_figures(const struct server *server)
+{
+    struct counters total = {0};
+
+    workers_count(server->workers, &total);
+    log_write(LOG_LEVEL_INFO,
+              "figures: connections=%zu accepted=%" PRIu64 " requests=%" PRIu64 " resets=%" PRIu64
+              " received=%" PRIu64 " sent=%" PRIu64 " refused=%" PRIu64 " timed-out=%" PRIu64,
+              workers_serving(server->workers, false), server->accepted, total.requests,
+              total.resets, total.received, total.sent, server->refused, total.timed_out);
+}
+
+static void reload(struct server *server)
+{
+    struct settings *settings = server->reload(server->reload_argument);
+    char changed[256];
+
+    if (settings != NULL &&
+        !settings_keep_listening(settings, server->settings, changed, sizeof(changed))) {
+        log_write(LOG_LEVEL_ERROR, "out of memory");
+        settings_unref(settings);
+        settings = NULL;
+    }
+    if (settings == NULL) {
+        log_write(LOG_LEVEL_ERROR, "reload failed: the settings in force stay");
+        return;
+    }
+    if (changed[0] != '\0')
+        log_write(LOG_LEVEL_WARNING, "only a restart can change: %s", changed);
+    settings_unref(server->settings);
+    server->settings = settings;
+    log_set_level((enum log_level)settings->log_level);
+    log_write(LOG_LEVEL_NOTICE, "reloaded%s%s", settings->config != NULL ? " " : "",
+              settings->config != NULL ? settings->config : "");
+}
+
+static void begin_drain(struct server *server, int signal_number)
+{
+    int64_t timeout_us = (int64_t)server->settings->drain_timeout * 1000;
+
+    log_write(LOG_LEVEL_NOTICE, "SIG%s: draining %zu connections within %gs",
+              sigabbrev_np(signal_number), workers_serving(server->workers, true),
+              (double)timeout_us / 1e6);
+    listeners_close(server->listeners);
+    server->give_up_us = server->now_us + timeout_us;
+    server->cut_at_us = server->now_us + timeout_us * CUT_PERCENT / 100;
+    server->next_tick_us = server->now_us;
+    server->stage = CONNECTION_DRAIN;
+    workers_set_stage(server->workers, CONNECTION_DRAIN);
+}
+
+static void stop_at_once(const struct server *server, int signal_number)
+{
+    log_write(LOG_LEVEL_WARNING, "SIG%s again: stopped at once, %zu connections cut",
+              sigabbrev_np(signal_number), workers_serving(server->workers, false));
+    _exit(EXIT_FAILURE);
+}
+
+static void handle_signal(struct server *server, int signal_number)
+{
+    if (signal_number == SIGUSR1)
+        log_figures(server);
+    else if (signal_number == SIGHUP && server->stage == CONNECTION_SERVE)
+        reload(server);
+    else if (signal_number != SIGHUP && server->stage == CONNECTION_SERVE)
+        begin_drain(server, signal_number);
+    else if (signal_number != SIGHUP)
+        stop_at_once(server, signal_number);
+}
+
+static void read_signals(struct server *server)
+{
+    struct signalfd_siginfo info;
+
+    while (read(server->signal_fd, &info, sizeof(info)) == sizeof(info))
+        handle_signal(server, (int)info.ssi_signo);
+}
+
+/* --- The loop ------------------------------------------------------------------------------ */
+
+/* A connection is over or a thread has ended: there may be room again. */
+static void read_events(struct server *server)
+{
+    uint64_t count;
+
+    while (read(server->event_fd, &count, sizeof(count)) == sizeof(count))
+        server->paused_until_us = 0;
+    workers_join(server->workers);
+}
+
+static void tick(struct server *server)
+{
+    if (server->now_us < server->next_tick_us)
+        return;
+    server->next_tick_us = server->now_us + TICK_US;
+    workers_watch(server->workers, server->now_us);
+    if (server->stage == CONNECTION_DRAIN && server->now_us >= server->cut_at_us) {
+        server->stage = CONNECTION_CUT;
+        server->cut = workers_serving(server->workers, true);
+        workers_set_stage(server->workers, CONNECTION_CUT);
+    }
+}
+
+static int milliseconds_until(const struct server *server, int64_t us)
+{
+    int64_t left = us - server->now_us;
+
+    return left <= 0 ? 0 : (int)((left + 999) / 1000);
+}
+
+/* How long nothing has to be looked at: for ever, if there is nothing. */
+static int poll_timeout(struct server *server, bool accepting)
+{
+    int64_t until = INSTANT_NEVER;
+
+    if (workers_serving(server->workers, !accepting) > 0)
+        until = server->next_tick_us;
+    if (server->paused_until_us > server->now_us && server->paused_until_us < until)
+        until = server->paused_until_us;
+    return until == INSTANT_NEVER ? -1 : milliseconds_until(server, until);
+}
+
+/* Listeners that are not accepted from are not polled either: what waits must not make it spin. */
+static void wait_for_work(struct server *server)
+{
+    bool accepting = server->stage == CONNECTION_SERVE &&
+                     server->now_us >= server->paused_until_us && has_room(server);
+    nfds_t count = 2 + (accepting ? server->listeners->count : 0);
+
+    if (poll(server->polled, count, poll_timeout(server, accepting)) < 0) {
+        if (errno != EINTR)
+            log_write_errno(LOG_LEVEL_ERROR, errno, "poll");
+        count = 0;
+    }
+    server->now_us = clock_now().monotonic_us;
+    tick(server);
+    if (count > 1 && server->polled[1].revents != 0)
+        read_events(server);
+    for (nfds_t i = 2; i < count; i++) {
+        if (server->polled[i].revents != 0)
+            accept_some(server, &server->listeners->list[i - 2]);
+    }
+    /* Last, since it may close the listeners. */
+    if (count > 0 && server->polled[0].revents != 0)
+        read_signals(server);
+}
+
+static bool is_over(struct server *server)
+{
+    return server->stage != CONNECTION_SERVE &&
+           (workers_serving(server->workers, true) == 0 || server->now_us >= server->give_up_us);
+}
+
+static void log_ready(const struct server *server)
+{
+    const struct listener *first = &server->listeners->list[0];
+    unsigned port = address_port(&first->address);
+
+    if (port != 0)
+        log_write(LOG_LEVEL_NOTICE,
+                  "h2echod " H2ECHOD_VERSION
+                  " is ready: curl --http2-prior-knowledge http://localhost:%u/",
+                  port);
+    else
+        log_write(LOG_LEVEL_NOTICE,
+                  "h2echod " H2ECHOD_VERSION
+                  " is ready: curl --http2-prior-knowledge --unix-socket %s http://localhost/",
+                  server->listeners->unix_path);
+}
+
+/* --- Beginning and end --------------------------------------------------------------------- */
+
+static int refuse_start(const char *what)
+{
+    log_write_errno(LOG_LEVEL_ERROR, errno, "cannot start: %s; give the process more", what);
+    return EX_OSERR;
+}
+
+static int open_descriptors(struct server *server)
+{
+    sigset_t set;
+
+    fill_signals(&set);
+    server->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (server->signal_fd < 0)
+        return refuse_start("no descriptor for signals");
+    server->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (server->event_fd < 0)
+        return refuse_start("no descriptor for events");
+    return 0;
+}
+
+static int fill_polled(struct server *server)
+{
+    const struct listeners *listeners = server->listeners;
+
+    server->polled = calloc(2 + listeners->count, sizeof(*server->polled));
+    if (server->polled == NULL)
+        return refuse_start("no memory");
+    server->polled[0] = (struct pollfd){.fd = server->signal_fd, .events = POLLIN};
+    server->polled[1] = (struct pollfd){.fd = server->event_fd, .events = POLLIN};
+    for (size_t i = 0; i < listeners->count; i++)
+        server->polled[2 + i] = (struct pollfd){.fd = listeners->list[i].fd, .events = POLLIN};
+    return 0;
+}
+
+static int start(struct server *server)
+{
+    int result = open_descriptors(server);
+
+    if (result == 0)
+        result = fill_polled(server);
+    if (result != 0)
+        return result;
+    server->workers = workers_new(server->event_fd);
+    if (server->workers == NULL)
+        return refuse_start("no memory");
+    errno = workers_reserve(server->workers);
+    return errno == 0 ? 0 : refuse_start("no thread can be had");
+}
+
+static void log_end(const struct server *server)
+{
+    if (server->cut == 0)
+        log_write(LOG_LEVEL_NOTICE, "stopped: everything that was begun is answered");
+    else
+        log_write(LOG_LEVEL_NOTICE, "stopped: the drain timeout cut %" PRIu64 " connections",
+                  server->cut);
+}
+
+static void stop(struct server *server)
+{
+    if (server->workers != NULL && workers_serving(server->workers, false) > 0) {
+        /* A thread did not come back in time. It must not run into what would be freed here. */
+        log_end(server);
+        _exit(EXIT_SUCCESS);
+    }
+    workers_free(server->workers);
+    listeners_close(server->listeners);
+    free(server->polled);
+    if (server->event_fd >= 0)
+        close(server->event_fd);
+    if (server->signal_fd >= 0)
+        close(server->signal_fd);
+    settings_unref(server->settings);
+}
+
+int server_run(const struct server_options *options)
+{
+    struct server server = {
+        .listeners = options->listeners,
+        .settings = options->settings,
+        .reload = options->reload,
+        .reload_argument = options->reload_argument,
+        .signal_fd = -1,
+        .event_fd = -1,
+        .now_us = clock_now().monotonic_us,
+    };
+    int result = start(&server);
+
+    if (result == 0) {
+        log_ready(&server);
+        while (!is_over(&server))
+            wait_for_work(&server);
+    }
+    stop(&server);
+    if (result == 0)
+        log_end(&server);
+    return result;
+}

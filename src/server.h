@@ -1,0 +1,35 @@
+/*
+ * server: the accept loop, with what it minds: signals, the limits on connections, the drain.
+ */
+#ifndef H2ECHOD_SERVER_H
+#define H2ECHOD_SERVER_H
+
+#include "listener.h"
+#include "settings.h"
+
+/* Reads the settings anew for SIGHUP. Returns NULL, with the errors logged, if they are bad. */
+typedef struct settings *server_reload_fn(void *argument);
+
+struct server_options {
+    struct listeners *listeners;
+    struct settings *settings; /* a reference, given back before server_run returns */
+    server_reload_fn *reload;
+    void *reload_argument;
+};
+
+/*
+ * server_block_signals(void):
+ * Keep the signals that server_run takes from ending the process until it takes them, and ignore
+ * SIGPIPE. To be called before anything else that takes time. Return 0, or -1 with errno.
+ */
+int server_block_signals(void);
+
+/*
+ * server_run(options):
+ * Serve until SIGTERM, SIGINT or SIGQUIT, drain, and close the listeners. Return the process's exit
+ * code: 0, or 71 if the system refused what is needed to begin. A second signal ends the process
+ * from inside, with 1.
+ */
+int server_run(const struct server_options *options);
+
+#endif

@@ -1,0 +1,1008 @@
+#include "session.h"
+
+#include "detected.h"
+#include "echo.h"
+#include "refusal.h"
+
+#include <nghttp2/nghttp2.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/*
+ * nghttp2 asks that a session is not sent to or received from inside a callback: the callbacks
+ * below only take notes and submit; session_receive and session_send alone drive it.
+ */
+
+enum {
+    RECEIVE_WINDOW = 1 << 20, /* bytes; content is dropped as it comes, so a window costs nothing */
+    CONTINUATIONS_MAX = 1024, /* frames of one header block; a legal one may come in crumbs */
+    BLOCK_SIZE_FACTOR = 4,    /* wire bytes of a block, in times max_header_list_size */
+    LIST_SIZE_FACTOR = 16,    /* decoded bytes that are read past, in the same measure */
+    REPORTS_MAX = 32,         /* lines that one connection may put into the log */
+    FINAL_GOAWAY_AFTER = 1000000, /* microseconds, where the drain's PING is not answered */
+    FIELD_OVERHEAD = 32,          /* RFC 9113 section 6.5.2 */
+};
+
+static const uint8_t drain_ping[8] = {'h', '2', 'e', 'c', 'h', 'o', 'd', 0};
+
+struct stream {
+    int32_t id;
+    struct stream *older; /* in session's order of progress */
+    struct stream *newer;
+    int64_t opened_us;
+    int64_t progress_us;
+
+    struct echo echo;
+    size_t list_size;
+    int64_t content_length; /* as the client announced it; -1 = it did not */
+    uint64_t received;
+    nghttp2_rcbuf *method; /* kept for the observer's request() alone */
+    nghttp2_rcbuf *path;
+
+    const char *body;
+    size_t body_length;
+    size_t body_sent;
+    char body_length_text[24];
+    const char *status; /* NULL = no response was submitted */
+
+    enum session_reset reset;
+    uint32_t reset_code;
+    bool head;
+    bool connect;
+    bool expects_continue;
+    bool in_trailers;
+    bool too_large;
+    bool ended;     /* END_STREAM was seen */
+    bool explained; /* the log has the reason for its reset */
+};
+
+struct session {
+    nghttp2_session *nghttp2;
+    struct session_options options;
+    struct session_observer observer;
+    struct counters *counters;
+    struct instant now; /* of the call that is under way */
+    char date[CLOCK_HTTP_DATE_SIZE];
+    int64_t date_of;
+
+    struct stream *oldest; /* every open stream, least recent progress first */
+    struct stream *newest;
+    struct stream *block; /* whose header block is being received; NULL = none is */
+    size_t block_frames;
+    size_t block_bytes;
+
+    int64_t started_us;
+    int64_t block_started_us;
+    int64_t last_frame_us;
+    int64_t shutdown_us;
+
+    const uint8_t *pending; /* nghttp2's, valid until it is asked for more */
+    size_t pending_length;
+    int reports_left;
+    uint32_t failure; /* what a callback that failed wants the connection to end with */
+    const char *failure_reason;
+
+    bool preface_complete; /* the client's SETTINGS were seen */
+    bool shutting_down;
+    bool final_goaway_due;
+    bool final_goaway_sent;
+    bool explained; /* the log has the reason for its end */
+    bool failed;
+    bool terminating; /* its last GOAWAY is submitted: whatever comes in is not read any more */
+    bool terminated;  /* it is sent: nothing goes out behind it */
+    bool dead;        /* nothing can be sent any more */
+};
+
+/* --- Telling ------------------------------------------------------------------------------- */
+
+__attribute__((format(printf, 4, 5))) static void
+report(struct session *session, enum log_level level, int32_t stream_id, const char *format, ...)
+{
+    char text[3 * LOG_ESCAPE_MAX];
+    va_list arguments;
+
+    if (session->reports_left == 0)
+        return;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    session->observer.report(level, stream_id, text, session->observer.argument);
+    if (--session->reports_left == 0)
+        session->observer.report(level, 0, "more reports of this connection are left out",
+                                 session->observer.argument);
+}
+
+static void report_field(struct session *session, const struct stream *stream, const uint8_t *name,
+                         size_t name_length, const uint8_t *value, size_t value_length)
+{
+    struct refusal_context context = {
+        .trailers = stream->in_trailers,
+        .repeated = echo_has(&stream->echo, name, name_length),
+        .after_regular = echo_has_regular(&stream->echo),
+    };
+    char shown_name[LOG_ESCAPE_MAX / 2];
+    char shown_value[LOG_ESCAPE_MAX];
+
+    report(session, LOG_LEVEL_NOTICE, stream->id, "malformed request: field \"%s\": \"%s\": %s",
+           log_escape(shown_name, sizeof(shown_name), name, name_length),
+           log_escape(shown_value, sizeof(shown_value), value, value_length),
+           refusal_of_field(&context, name, name_length, value, value_length));
+}
+
+static bool has(const struct stream *stream, const char *name)
+{
+    return echo_has(&stream->echo, (const uint8_t *)name, strlen(name));
+}
+
+static void report_section(struct session *session, const struct stream *stream, bool ends)
+{
+    struct refusal_section section = {
+        .trailers = stream->in_trailers,
+        .ends = ends,
+        .connect = stream->connect,
+        .method = has(stream, ":method"),
+        .scheme = has(stream, ":scheme"),
+        .path = has(stream, ":path"),
+        .authority = has(stream, ":authority"),
+        .host = has(stream, "host"),
+        .content_length = stream->content_length > 0,
+    };
+    struct refusal refusal = refusal_of_section(&section);
+
+    if (stream->too_large)
+        refusal = (struct refusal){"fields", "over the size limit, and malformed besides"};
+    report(session, LOG_LEVEL_NOTICE, stream->id, "malformed request: field \"%s\": %s",
+           refusal.field, refusal.rule);
+}
+
+/* --- Streams ------------------------------------------------------------------------------- */
+
+static void unlink_stream(struct session *session, struct stream *stream)
+{
+    *(stream->older != NULL ? &stream->older->newer : &session->oldest) = stream->newer;
+    *(stream->newer != NULL ? &stream->newer->older : &session->newest) = stream->older;
+    stream->older = stream->newer = NULL;
+}
+
+static void link_newest(struct session *session, struct stream *stream)
+{
+    stream->older = session->newest;
+    *(session->newest != NULL ? &session->newest->newer : &session->oldest) = stream;
+    session->newest = stream;
+}
+
+/* The stream went on: its timeout begins anew. */
+static void note_progress(struct session *session, struct stream *stream)
+{
+    stream->progress_us = session->now.monotonic_us;
+    if (session->newest == stream)
+        return;
+    unlink_stream(session, stream);
+    link_newest(session, stream);
+}
+
+static struct stream *stream_new(struct session *session, int32_t id)
+{
+    struct stream *stream = calloc(1, sizeof(*stream));
+
+    if (stream == NULL)
+        return NULL;
+    stream->id = id;
+    stream->opened_us = stream->progress_us = session->now.monotonic_us;
+    stream->content_length = -1;
+    echo_start(&stream->echo, session->options.pretty);
+    link_newest(session, stream);
+    return stream;
+}
+
+static void tell_request(const struct session *session, const struct stream *stream)
+{
+    struct session_request request = {
+        .stream_id = stream->id,
+        .status = stream->status != NULL ? (int)strtol(stream->status, NULL, 10) : 0,
+        .received = stream->received,
+        .sent = stream->body_sent,
+        .elapsed_us = session->now.monotonic_us - stream->opened_us,
+        .reset = stream->reset,
+        .reset_code = nghttp2_http2_strerror(stream->reset_code),
+    };
+    nghttp2_vec vec;
+
+    if (stream->method != NULL) {
+        vec = nghttp2_rcbuf_get_buf(stream->method);
+        request.method = vec.base;
+        request.method_length = vec.len;
+    }
+    if (stream->path != NULL) {
+        vec = nghttp2_rcbuf_get_buf(stream->path);
+        request.path = vec.base;
+        request.path_length = vec.len;
+    }
+    session->observer.request(&request, session->observer.argument);
+}
+
+/* Unlink and free a stream that nghttp2 no longer knows. */
+static void stream_close(struct session *session, struct stream *stream)
+{
+    if (session->observer.request != NULL)
+        tell_request(session, stream);
+    if (session->block == stream)
+        session->block = NULL;
+    unlink_stream(session, stream);
+    nghttp2_rcbuf_decref(stream->method);
+    nghttp2_rcbuf_decref(stream->path);
+    echo_free(&stream->echo);
+    free(stream);
+}
+
+static struct stream *stream_of(const struct session *session, int32_t id)
+{
+    return nghttp2_session_get_stream_user_data(session->nghttp2, id);
+}
+
+/* --- Responses ----------------------------------------------------------------------------- */
+
+/* nghttp2_nv takes bytes that it does not change, but not by const. */
+#define FIELD(name_text, value_text, value_size)                                                   \
+    ((nghttp2_nv){(uint8_t *)(uintptr_t)(name_text), (uint8_t *)(uintptr_t)(value_text),           \
+                  sizeof(name_text) - 1, (value_size),                                             \
+                  NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE})
+
+static const char *http_date(struct session *session)
+{
+    if (session->date_of != session->now.unix_s) {
+        session->date_of = session->now.unix_s;
+        clock_http_date(session->date_of, session->date);
+    }
+    return session->date;
+}
+
+static ssize_t read_body(nghttp2_session *nghttp2, int32_t stream_id, uint8_t *buffer, size_t size,
+                         uint32_t *data_flags, nghttp2_data_source *source, void *user_data)
+{
+    struct stream *stream = source->ptr;
+    size_t left = stream->body_length - stream->body_sent;
+    size_t length = left < size ? left : size;
+
+    (void)nghttp2;
+    (void)stream_id;
+    (void)user_data;
+    memcpy(buffer, stream->body + stream->body_sent, length);
+    stream->body_sent += length;
+    if (length == left)
+        *data_flags |= NGHTTP2_DATA_FLAG_EOF;
+    return (ssize_t)length;
+}
+
+/* Submit a response whose body stays where it is until the stream is closed. */
+static int respond(struct session *session, struct stream *stream, const char *status,
+                   const char *content_type, const char *body, size_t length)
+{
+    static const char server[] = "h2echod/" H2ECHOD_VERSION;
+    static const char no_store[] = "no-store";
+    nghttp2_nv fields[6];
+    nghttp2_data_provider provider = {.source.ptr = stream, .read_callback = read_body};
+
+    stream->status = status;
+    stream->body = body;
+    stream->body_length = length;
+    snprintf(stream->body_length_text, sizeof(stream->body_length_text), "%zu", length);
+    fields[0] = FIELD(":status", status, strlen(status));
+    fields[1] = FIELD("server", server, sizeof(server) - 1);
+    fields[2] = FIELD("date", http_date(session), CLOCK_HTTP_DATE_SIZE - 1);
+    fields[3] = FIELD("content-type", content_type, strlen(content_type));
+    fields[4] = FIELD("content-length", stream->body_length_text, strlen(stream->body_length_text));
+    fields[5] = FIELD("cache-control", no_store, sizeof(no_store) - 1);
+    return nghttp2_submit_response(session->nghttp2, stream->id, fields,
+                                   sizeof(fields) / sizeof(fields[0]),
+                                   stream->head ? NULL : &provider);
+}
+
+/* Answer with the request's own fields. */
+static int respond_echo(struct session *session, struct stream *stream)
+{
+    if (!echo_finish(&stream->echo))
+        return NGHTTP2_ERR_NOMEM;
+    return respond(session, stream, "200", "application/json", stream->echo.text,
+                   stream->echo.length);
+}
+
+static int respond_text(struct session *session, struct stream *stream, const char *status,
+                        const char *text)
+{
+    return respond(session, stream, status, "text/plain; charset=utf-8", text, strlen(text));
+}
+
+static int respond_too_large(struct session *session, struct stream *stream)
+{
+    report(session, LOG_LEVEL_NOTICE, stream->id,
+           "431: the fields come to more than max-header-list-size, %u bytes "
+           "(RFC 9113 section 6.5.2)",
+           session->options.max_header_list_size);
+    return respond_text(session, stream, "431",
+                        "431 Request Header Fields Too Large: the fields come to more than "
+                        "SETTINGS_MAX_HEADER_LIST_SIZE (RFC 9113 section 6.5.2)\n");
+}
+
+static int respond_connect(struct session *session, struct stream *stream)
+{
+    return respond_text(session, stream, "501",
+                        "501 Not Implemented: this is no proxy, CONNECT leads nowhere "
+                        "(RFC 9110 section 9.3.6)\n");
+}
+
+static int submit_continue(struct session *session, struct stream *stream)
+{
+    nghttp2_nv fields[] = {FIELD(":status", "100", 3)};
+
+    return nghttp2_submit_headers(session->nghttp2, NGHTTP2_FLAG_NONE, stream->id, NULL, fields, 1,
+                                  NULL);
+}
+
+/* The request went as far as ${frame}: answer what can be answered. */
+static int answer(struct session *session, struct stream *stream, bool ended)
+{
+    stream->ended = ended;
+    if (stream->status != NULL)
+        return 0;
+    if (stream->too_large)
+        return respond_too_large(session, stream);
+    if (stream->connect)
+        return respond_connect(session, stream);
+    if (ended)
+        return respond_echo(session, stream);
+    if (stream->expects_continue) {
+        stream->expects_continue = false;
+        return submit_continue(session, stream);
+    }
+    return 0;
+}
+
+/* --- What nghttp2 calls while it receives -------------------------------------------------- */
+
+/* For the callbacks: end the connection with GOAWAY once nghttp2 has returned. */
+static int fail_in_callback(struct session *session, uint32_t error, const char *reason)
+{
+    session->failure = error;
+    session->failure_reason = reason;
+    return NGHTTP2_ERR_CALLBACK_FAILURE;
+}
+
+/* nghttp2's own bound on CONTINUATION counts calls, not frames; this one counts both. */
+static int on_begin_frame(nghttp2_session *nghttp2, const nghttp2_frame_hd *hd, void *user_data)
+{
+    struct session *session = user_data;
+
+    (void)nghttp2;
+    if (hd->type != NGHTTP2_CONTINUATION) {
+        session->last_frame_us = session->now.monotonic_us;
+        session->block_frames = session->block_bytes = 0;
+        return 0;
+    }
+    session->block_frames++;
+    session->block_bytes += hd->length;
+    if (session->block_frames > CONTINUATIONS_MAX ||
+        session->block_bytes / BLOCK_SIZE_FACTOR > session->options.max_header_list_size)
+        return fail_in_callback(session, NGHTTP2_ENHANCE_YOUR_CALM, "header block too long");
+    return 0;
+}
+
+static int on_begin_headers(nghttp2_session *nghttp2, const nghttp2_frame *frame, void *user_data)
+{
+    struct session *session = user_data;
+    struct stream *stream;
+
+    if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
+        stream = stream_new(session, frame->hd.stream_id);
+        if (stream == NULL)
+            return NGHTTP2_ERR_CALLBACK_FAILURE;
+        nghttp2_session_set_stream_user_data(nghttp2, frame->hd.stream_id, stream);
+        counter_add(&session->counters->requests, 1);
+    } else {
+        stream = stream_of(session, frame->hd.stream_id);
+        if (stream == NULL)
+            return 0;
+        stream->in_trailers = true;
+        stream->list_size = 0;
+    }
+    session->block = stream;
+    session->block_started_us = session->now.monotonic_us;
+    return 0;
+}
+
+static bool is(nghttp2_vec bytes, const char *text)
+{
+    return strlen(text) == bytes.len && memcmp(bytes.base, text, bytes.len) == 0;
+}
+
+static bool is_ignoring_case(nghttp2_vec bytes, const char *text)
+{
+    return strlen(text) == bytes.len && strncasecmp((const char *)bytes.base, text, bytes.len) == 0;
+}
+
+/* The few fields that change what is done. nghttp2 has seen to it that they are well-formed. */
+static void heed(struct session *session, struct stream *stream, nghttp2_rcbuf *name_ref,
+                 nghttp2_rcbuf *value_ref)
+{
+    nghttp2_vec name = nghttp2_rcbuf_get_buf(name_ref);
+    nghttp2_vec value = nghttp2_rcbuf_get_buf(value_ref);
+    bool wanted = session->observer.request != NULL;
+
+    if (is(name, ":method")) {
+        stream->head = is(value, "HEAD");
+        stream->connect = is(value, "CONNECT");
+        if (wanted) {
+            nghttp2_rcbuf_incref(value_ref);
+            stream->method = value_ref;
+        }
+    } else if (is(name, ":path") && wanted) {
+        nghttp2_rcbuf_incref(value_ref);
+        stream->path = value_ref;
+    } else if (is(name, "expect")) {
+        stream->expects_continue = is_ignoring_case(value, "100-continue");
+    } else if (is(name, "content-length")) {
+        stream->content_length = strtoll((const char *)value.base, NULL, 10);
+    }
+}
+
+static int on_header(nghttp2_session *nghttp2, const nghttp2_frame *frame, nghttp2_rcbuf *name_ref,
+                     nghttp2_rcbuf *value_ref, uint8_t flags, void *user_data)
+{
+    struct session *session = user_data;
+    struct stream *stream = session->block;
+    nghttp2_vec name = nghttp2_rcbuf_get_buf(name_ref);
+    nghttp2_vec value = nghttp2_rcbuf_get_buf(value_ref);
+
+    (void)nghttp2;
+    (void)frame;
+    (void)flags;
+    if (stream == NULL)
+        return 0;
+    stream->list_size += name.len + value.len + FIELD_OVERHEAD;
+    if (stream->list_size > session->options.max_header_list_size) {
+        /* Read on, or the next block could not be decoded; but keep nothing, and not for ever. */
+        stream->too_large = true;
+        echo_free(&stream->echo);
+        if (stream->list_size / LIST_SIZE_FACTOR > session->options.max_header_list_size)
+            return fail_in_callback(session, NGHTTP2_ENHANCE_YOUR_CALM, "field list too large");
+        return 0;
+    }
+    if (stream->in_trailers || stream->too_large)
+        return 0;
+    heed(session, stream, name_ref, value_ref);
+    return echo_add(&stream->echo, name.base, name.len, value.base, value.len)
+               ? 0
+               : NGHTTP2_ERR_CALLBACK_FAILURE;
+}
+
+static int on_data_chunk(nghttp2_session *nghttp2, uint8_t flags, int32_t stream_id,
+                         const uint8_t *data, size_t length, void *user_data)
+{
+    struct session *session = user_data;
+    struct stream *stream = stream_of(session, stream_id);
+
+    (void)nghttp2;
+    (void)flags;
+    (void)data;
+    if (stream == NULL)
+        return 0;
+    stream->received += length;
+    note_progress(session, stream);
+    return 0;
+}
+
+static void on_ping(struct session *session, const nghttp2_ping *ping)
+{
+    if ((ping->hd.flags & NGHTTP2_FLAG_ACK) != 0 && session->shutting_down &&
+        memcmp(ping->opaque_data, drain_ping, sizeof(drain_ping)) == 0)
+        session->final_goaway_due = true;
+}
+
+static void on_goaway(struct session *session, const nghttp2_goaway *goaway)
+{
+    char shown[LOG_ESCAPE_MAX];
+
+    if (goaway->error_code == NGHTTP2_NO_ERROR)
+        return;
+    report(session, LOG_LEVEL_NOTICE, 0, "the peer sent GOAWAY %s \"%s\"",
+           nghttp2_http2_strerror(goaway->error_code),
+           log_escape(shown, sizeof(shown), goaway->opaque_data, goaway->opaque_data_len));
+}
+
+static int on_frame_recv(nghttp2_session *nghttp2, const nghttp2_frame *frame, void *user_data)
+{
+    struct session *session = user_data;
+    struct stream *stream;
+
+    (void)nghttp2;
+    switch (frame->hd.type) {
+    case NGHTTP2_HEADERS:
+    case NGHTTP2_DATA:
+        stream = stream_of(session, frame->hd.stream_id);
+        if (session->block == stream)
+            session->block = NULL;
+        if (stream == NULL)
+            return 0;
+        return answer(session, stream, (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0);
+    case NGHTTP2_SETTINGS:
+        session->preface_complete = true;
+        return 0;
+    case NGHTTP2_RST_STREAM:
+        counter_add(&session->counters->resets, 1);
+        stream = stream_of(session, frame->hd.stream_id);
+        if (stream != NULL) {
+            stream->reset = SESSION_RESET_BY_PEER;
+            stream->reset_code = frame->rst_stream.error_code;
+        }
+        return 0;
+    case NGHTTP2_PING:
+        on_ping(session, &frame->ping);
+        return 0;
+    case NGHTTP2_GOAWAY:
+        on_goaway(session, &frame->goaway);
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+static int on_stream_close(nghttp2_session *nghttp2, int32_t stream_id, uint32_t error_code,
+                           void *user_data)
+{
+    struct session *session = user_data;
+    struct stream *stream = stream_of(session, stream_id);
+
+    (void)nghttp2;
+    (void)error_code;
+    session->last_frame_us = session->now.monotonic_us;
+    if (stream != NULL)
+        stream_close(session, stream);
+    return 0;
+}
+
+/* --- What nghttp2 refuses ------------------------------------------------------------------ */
+
+/* nghttp2 hands out a field that it refused only inside its words for people: "..., name: [NAME],
+ * value: [VALUE]". Where a later version words it otherwise, its words are logged as they are. */
+static bool find_field(const char *message, nghttp2_vec *name, nghttp2_vec *value)
+{
+    static const char before_name[] = "name: [";
+    static const char before_value[] = "], value: [";
+    const char *name_at = strstr(message, before_name);
+    const char *name_end = name_at != NULL ? strstr(name_at, before_value) : NULL;
+    const char *value_end = strrchr(message, ']');
+
+    if (name_end == NULL)
+        return false;
+    name_at += sizeof(before_name) - 1;
+    if (name_end < name_at || value_end < name_end + sizeof(before_value) - 1)
+        return false;
+    *name = (nghttp2_vec){(uint8_t *)(uintptr_t)name_at, (size_t)(name_end - name_at)};
+    name_end += sizeof(before_value) - 1;
+    *value = (nghttp2_vec){(uint8_t *)(uintptr_t)name_end, (size_t)(value_end - name_end)};
+    return true;
+}
+
+static int on_error(nghttp2_session *nghttp2, int error, const char *message, size_t length,
+                    void *user_data)
+{
+    struct session *session = user_data;
+    struct stream *stream = session->block;
+    char shown[2 * LOG_ESCAPE_MAX];
+    nghttp2_vec name;
+    nghttp2_vec value;
+
+    (void)nghttp2;
+    if (error != NGHTTP2_ERR_HTTP_HEADER || stream == NULL) {
+        report(session, LOG_LEVEL_NOTICE, 0, "%s",
+               log_escape(shown, sizeof(shown), message, length));
+        return 0;
+    }
+    if (find_field(message, &name, &value))
+        report_field(session, stream, name.base, name.len, value.base, value.len);
+    else
+        report(session, LOG_LEVEL_NOTICE, stream->id, "malformed request: %s",
+               log_escape(shown, sizeof(shown), message, length));
+    stream->explained = true;
+    session->block = NULL; /* what is left of the block is read past; no one waits for it */
+    return 0;
+}
+
+static int on_invalid_frame(nghttp2_session *nghttp2, const nghttp2_frame *frame, int error,
+                            void *user_data)
+{
+    struct session *session = user_data;
+    struct stream *stream = stream_of(session, frame->hd.stream_id);
+
+    (void)nghttp2;
+    if (error != NGHTTP2_ERR_HTTP_MESSAGING || stream == NULL || stream->explained)
+        return 0;
+    report_section(session, stream, (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0);
+    stream->explained = true;
+    if (session->block == stream)
+        session->block = NULL;
+    return 0;
+}
+
+/* --- What nghttp2 calls while it sends ----------------------------------------------------- */
+
+static void on_reset_sent(struct session *session, const nghttp2_rst_stream *frame)
+{
+    struct stream *stream = stream_of(session, frame->hd.stream_id);
+
+    counter_add(&session->counters->resets, 1);
+    if (stream != NULL) {
+        stream->reset = SESSION_RESET_BY_SERVER;
+        stream->reset_code = frame->error_code;
+        if (stream->explained)
+            return;
+    }
+    if (frame->error_code == NGHTTP2_NO_ERROR)
+        return;
+    if (stream != NULL && frame->error_code == NGHTTP2_PROTOCOL_ERROR &&
+        stream->content_length >= 0 && stream->received != (uint64_t)stream->content_length)
+        report(
+            session, LOG_LEVEL_NOTICE, frame->hd.stream_id,
+            "malformed request: field \"content-length\": \"%lld\": the DATA frames came to %llu "
+            "bytes (RFC 9113 section 8.1.1)",
+            (long long)stream->content_length, (unsigned long long)stream->received);
+    else
+        report(session, LOG_LEVEL_NOTICE, frame->hd.stream_id, "RST_STREAM %s sent",
+               nghttp2_http2_strerror(frame->error_code));
+}
+
+static void on_goaway_sent(struct session *session, const nghttp2_goaway *goaway)
+{
+    char shown[LOG_ESCAPE_MAX];
+
+    session->terminated = session->terminating;
+    if (goaway->error_code == NGHTTP2_NO_ERROR)
+        return;
+    session->failed = true;
+    if (session->explained)
+        return;
+    report(session, LOG_LEVEL_NOTICE, 0, "connection error: GOAWAY %s \"%s\" sent",
+           nghttp2_http2_strerror(goaway->error_code),
+           log_escape(shown, sizeof(shown), goaway->opaque_data, goaway->opaque_data_len));
+}
+
+static int on_frame_send(nghttp2_session *nghttp2, const nghttp2_frame *frame, void *user_data)
+{
+    struct session *session = user_data;
+    struct stream *stream;
+
+    switch (frame->hd.type) {
+    case NGHTTP2_HEADERS:
+    case NGHTTP2_DATA:
+        stream = stream_of(session, frame->hd.stream_id);
+        if (stream == NULL)
+            return 0;
+        note_progress(session, stream);
+        /* The response is whole, the request not yet: it need not go on (RFC 9113 section 8.1). */
+        if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 && !stream->ended)
+            return nghttp2_submit_rst_stream(nghttp2, NGHTTP2_FLAG_NONE, stream->id,
+                                             NGHTTP2_NO_ERROR);
+        return 0;
+    case NGHTTP2_RST_STREAM:
+        on_reset_sent(session, &frame->rst_stream);
+        return 0;
+    case NGHTTP2_GOAWAY:
+        on_goaway_sent(session, &frame->goaway);
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+/* --- Beginning and end --------------------------------------------------------------------- */
+
+static nghttp2_session_callbacks *callbacks_new(void)
+{
+    nghttp2_session_callbacks *callbacks;
+
+    if (nghttp2_session_callbacks_new(&callbacks) != 0)
+        return NULL;
+    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
+    nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
+    nghttp2_session_callbacks_set_on_header_callback2(callbacks, on_header);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data_chunk);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame_recv);
+    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+    nghttp2_session_callbacks_set_error_callback2(callbacks, on_error);
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
+    nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
+    return callbacks;
+}
+
+static nghttp2_option *option_new(void)
+{
+    nghttp2_option *option;
+
+    if (nghttp2_option_new(&option) != 0)
+        return NULL;
+#ifdef HAVE_NGHTTP2_OPTION_SET_MAX_CONTINUATIONS
+    /* It counts calls of mem_recv: a legal block that comes in crumbs must not die of it. */
+    nghttp2_option_set_max_continuations(option, SIZE_MAX);
+#endif
+    return option;
+}
+
+static int open_nghttp2(struct session *session)
+{
+    nghttp2_session_callbacks *callbacks = callbacks_new();
+    nghttp2_option *option = option_new();
+    int result = NGHTTP2_ERR_NOMEM;
+
+    if (callbacks != NULL && option != NULL)
+        result = nghttp2_session_server_new2(&session->nghttp2, callbacks, session, option);
+    nghttp2_option_del(option);
+    nghttp2_session_callbacks_del(callbacks);
+    return result;
+}
+
+static int submit_preface(struct session *session)
+{
+    nghttp2_settings_entry entries[] = {
+        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, session->options.max_concurrent_streams},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, RECEIVE_WINDOW},
+        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, session->options.max_header_list_size},
+    };
+    int result = nghttp2_submit_settings(session->nghttp2, NGHTTP2_FLAG_NONE, entries,
+                                         sizeof(entries) / sizeof(entries[0]));
+
+    if (result != 0)
+        return result;
+    return nghttp2_session_set_local_window_size(session->nghttp2, NGHTTP2_FLAG_NONE, 0,
+                                                 RECEIVE_WINDOW);
+}
+
+struct session *session_new(const struct session_options *options,
+                            const struct session_observer *observer, struct counters *counters,
+                            struct instant now)
+{
+    struct session *session = calloc(1, sizeof(*session));
+
+    if (session == NULL)
+        return NULL;
+    session->options = *options;
+    session->observer = *observer;
+    session->counters = counters;
+    session->now = now;
+    session->date_of = INT64_MIN;
+    session->started_us = session->last_frame_us = now.monotonic_us;
+    session->reports_left = REPORTS_MAX;
+    if (open_nghttp2(session) != 0 || submit_preface(session) != 0) {
+        session_free(session);
+        return NULL;
+    }
+    return session;
+}
+
+void session_free(struct session *session)
+{
+    if (session == NULL)
+        return;
+    while (session->oldest != NULL)
+        stream_close(session, session->oldest);
+    nghttp2_session_del(session->nghttp2);
+    free(session);
+}
+
+/* --- Driving ------------------------------------------------------------------------------- */
+
+static void die(struct session *session)
+{
+    session->dead = session->failed = true;
+    report(session, LOG_LEVEL_ERROR, 0, "out of memory: the connection ends");
+}
+
+/* End with GOAWAY, whatever state nghttp2 is in. */
+static void terminate(struct session *session, uint32_t error, const char *reason)
+{
+    session->block = NULL;
+    session->terminating = true;
+    if (nghttp2_submit_goaway(session->nghttp2, NGHTTP2_FLAG_NONE,
+                              nghttp2_session_get_last_proc_stream_id(session->nghttp2), error,
+                              (const uint8_t *)reason, strlen(reason)) != 0)
+        die(session);
+}
+
+/* nghttp2 stopped in the middle: some errors of the peer's end so, and a lack of memory. */
+static void handle_receive_error(struct session *session, int error)
+{
+    if (session->failure != NGHTTP2_NO_ERROR)
+        terminate(session, session->failure, session->failure_reason);
+    else if (error == NGHTTP2_ERR_FLOODED)
+        terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, "too many frames that ask for an answer");
+    else if (error == NGHTTP2_ERR_BAD_CLIENT_MAGIC)
+        terminate(session, NGHTTP2_PROTOCOL_ERROR, "not an HTTP/2 preface");
+    else
+        die(session);
+}
+
+void session_receive(struct session *session, struct instant now, const uint8_t *bytes,
+                     size_t length)
+{
+    ssize_t result;
+
+    session->now = now;
+    if (session->dead || session->terminating)
+        return;
+    result = nghttp2_session_mem_recv(session->nghttp2, bytes, length);
+    if (result < 0)
+        handle_receive_error(session, (int)result);
+}
+
+/* The last stream id is asked for when nothing is being received: every stream up to it, and none
+ * above, will be answered. */
+static void submit_final_goaway(struct session *session)
+{
+    if (!session->final_goaway_due || session->final_goaway_sent)
+        return;
+    session->final_goaway_sent = true;
+    if (nghttp2_submit_goaway(session->nghttp2, NGHTTP2_FLAG_NONE,
+                              nghttp2_session_get_last_proc_stream_id(session->nghttp2),
+                              NGHTTP2_NO_ERROR, NULL, 0) != 0)
+        die(session);
+}
+
+/* Make sure that there are pending bytes; false if there is nothing to send. */
+static bool pull(struct session *session)
+{
+    ssize_t length;
+
+    if (session->pending_length > 0)
+        return true;
+    if (session->dead || session->terminated)
+        return false;
+    length = nghttp2_session_mem_send(session->nghttp2, &session->pending);
+    if (length < 0)
+        die(session);
+    if (length <= 0)
+        return false;
+    session->pending_length = (size_t)length;
+    return true;
+}
+
+size_t session_send(struct session *session, struct instant now, uint8_t *buffer, size_t size)
+{
+    size_t used = 0;
+
+    session->now = now;
+    submit_final_goaway(session);
+    while (used < size && pull(session)) {
+        size_t room = size - used;
+        size_t length = session->pending_length < room ? session->pending_length : room;
+
+        memcpy(buffer + used, session->pending, length);
+        used += length;
+        session->pending += length;
+        session->pending_length -= length;
+    }
+    return used;
+}
+
+void session_shutdown(struct session *session, struct instant now)
+{
+    session->now = now;
+    if (session->shutting_down || session->dead)
+        return;
+    session->shutting_down = true;
+    session->shutdown_us = now.monotonic_us;
+    if (nghttp2_submit_shutdown_notice(session->nghttp2) != 0 ||
+        nghttp2_submit_ping(session->nghttp2, NGHTTP2_FLAG_NONE, drain_ping) != 0)
+        die(session);
+}
+
+void session_fail(struct session *session, enum session_error error, const char *reason)
+{
+    session->explained = session->failed = true;
+    if (!session->dead)
+        terminate(session, (uint32_t)error, reason);
+}
+
+static void expire_stream(struct session *session, struct stream *stream)
+{
+    counter_add(&session->counters->timed_out, 1);
+    report(session, LOG_LEVEL_NOTICE, stream->id, "stream timeout: %s",
+           stream->ended ? "the response's window does not open"
+                         : "the request's content does not go on");
+    stream->explained = true;
+    note_progress(session, stream); /* behind the others, until its RST_STREAM is sent */
+    if (nghttp2_submit_rst_stream(session->nghttp2, NGHTTP2_FLAG_NONE, stream->id,
+                                  NGHTTP2_CANCEL) != 0)
+        die(session);
+}
+
+static void expire_connection(struct session *session, enum log_level level, uint32_t error,
+                              const char *reason)
+{
+    counter_add(&session->counters->timed_out, 1);
+    report(session, level, 0, "%s", reason);
+    session->explained = session->failed = true;
+    terminate(session, error, reason);
+}
+
+static int64_t later(int64_t from, int64_t by)
+{
+    return from > INSTANT_NEVER - by ? INSTANT_NEVER : from + by;
+}
+
+void session_expire(struct session *session, struct instant now)
+{
+    const struct session_options *options = &session->options;
+    int64_t at = now.monotonic_us;
+
+    session->now = now;
+    if (session->failed)
+        return;
+    if (!session->preface_complete) {
+        if (at >= later(session->started_us, options->header_timeout_us))
+            expire_connection(session, LOG_LEVEL_NOTICE, NGHTTP2_ENHANCE_YOUR_CALM,
+                              "header timeout: the preface does not end");
+        return;
+    }
+    if (session->block != NULL &&
+        at >= later(session->block_started_us, options->header_timeout_us)) {
+        expire_connection(session, LOG_LEVEL_NOTICE, NGHTTP2_ENHANCE_YOUR_CALM,
+                          "header timeout: a header block does not end");
+        return;
+    }
+    while (session->oldest != NULL && !session->dead &&
+           at >= later(session->oldest->progress_us, options->stream_timeout_us))
+        expire_stream(session, session->oldest);
+    if (session->oldest == NULL && at >= later(session->last_frame_us, options->idle_timeout_us))
+        expire_connection(session, LOG_LEVEL_INFO, NGHTTP2_NO_ERROR, "idle timeout");
+    if (session->shutting_down && at >= later(session->shutdown_us, FINAL_GOAWAY_AFTER))
+        session->final_goaway_due = true;
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+int64_t session_deadline(const struct session *session)
+{
+    const struct session_options *options = &session->options;
+    int64_t deadline;
+
+    if (session->failed)
+        return INSTANT_NEVER;
+    if (!session->preface_complete)
+        return later(session->started_us, options->header_timeout_us);
+    if (session->oldest != NULL)
+        deadline = later(session->oldest->progress_us, options->stream_timeout_us);
+    else
+        deadline = later(session->last_frame_us, options->idle_timeout_us);
+    if (session->block != NULL)
+        deadline = earlier(deadline, later(session->block_started_us, options->header_timeout_us));
+    if (session->shutting_down && !session->final_goaway_due)
+        deadline = earlier(deadline, later(session->shutdown_us, FINAL_GOAWAY_AFTER));
+    return deadline;
+}
+
+bool session_done(const struct session *session)
+{
+    if (session->dead)
+        return true;
+    if (session->terminating)
+        return session->terminated && session->pending_length == 0;
+    if (session->pending_length > 0 || (session->final_goaway_due && !session->final_goaway_sent))
+        return false;
+    return nghttp2_session_want_read(session->nghttp2) == 0 &&
+           nghttp2_session_want_write(session->nghttp2) == 0;
+}
+
+bool session_failed(const struct session *session)
+{
+    return session->failed;
+}
+
+const char *session_library(void)
+{
+    return nghttp2_version(0)->version_str;
+}

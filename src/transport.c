@@ -1,0 +1,45 @@
+#include "transport.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+void transport_open(struct transport *transport, int fd)
+{
+    int on = 1;
+
+    transport->fd = fd;
+    /* Fails on a Unix socket, which has no delay to be turned off. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
+
+ssize_t transport_read(struct transport *transport, uint8_t *buffer, size_t size)
+{
+    return recv(transport->fd, buffer, size, 0);
+}
+
+ssize_t transport_write(struct transport *transport, const uint8_t *bytes, size_t length)
+{
+    return send(transport->fd, bytes, length, MSG_NOSIGNAL);
+}
+
+bool transport_end_writing(struct transport *transport)
+{
+    return shutdown(transport->fd, SHUT_WR) == 0;
+}
+
+void transport_close(struct transport *transport)
+{
+    /* Linux frees the descriptor whatever close returns. */
+    (void)close(transport->fd);
+    transport->fd = -1;
+}
+
+void transport_abort(struct transport *transport)
+{
+    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+
+    (void)setsockopt(transport->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    transport_close(transport);
+}

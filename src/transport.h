@@ -1,0 +1,57 @@
+/*
+ * transport: a connection's bytes, blocking, in and out. Plain TCP and Unix sockets.
+ *
+ * Reads and writes block without a limit of their own; a thread that has to look up from one is
+ * woken by a signal, which ends the call with EINTR.
+ */
+#ifndef H2ECHOD_TRANSPORT_H
+#define H2ECHOD_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct transport {
+    int fd; /* owned; -1 = closed */
+};
+
+/*
+ * transport_open(transport, fd):
+ * Take over the connected socket ${fd}. Small answers leave at once (TCP_NODELAY) where it is TCP.
+ */
+void transport_open(struct transport *transport, int fd);
+
+/*
+ * transport_read(transport, buffer, size):
+ * Wait for bytes. Return how many came, 0 if the peer has sent all that it will, or -1 with errno:
+ * EINTR if a signal came first.
+ */
+ssize_t transport_read(struct transport *transport, uint8_t *buffer, size_t size);
+
+/*
+ * transport_write(transport, bytes, length):
+ * Hand over bytes, waiting for room. Return how many were taken, fewer than ${length} if a signal
+ * came, or -1 with errno: EINTR if a signal came and nothing was taken.
+ */
+ssize_t transport_write(struct transport *transport, const uint8_t *bytes, size_t length);
+
+/*
+ * transport_end_writing(transport):
+ * Tell the peer that nothing more will be sent. Return false if the connection is gone.
+ */
+bool transport_end_writing(struct transport *transport);
+
+/*
+ * transport_close(transport):
+ * Close. What was written is still delivered, unless the peer's bytes were left unread.
+ */
+void transport_close(struct transport *transport);
+
+/*
+ * transport_abort(transport):
+ * Close with a reset where there is one (TCP): what the peer did not take is dropped at once.
+ */
+void transport_abort(struct transport *transport);
+
+#endif

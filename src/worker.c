@@ -1,0 +1,337 @@
+#include "worker.h"
+
+#include "clock.h"
+#include "log.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    WAKE_SIGNAL = SIGUSR2,
+    STACK_SIZE = 256 * 1024, /* of which what is touched counts */
+    IDLE_SECONDS = 10,       /* creating a thread costs more than ten requests: keep it a while */
+};
+
+enum state {
+    WAITING,  /* on the stack of those that wait; ends itself after a while */
+    RESERVED, /* off it, for the next connection */
+    SERVING,
+    ENDED, /* to be joined */
+};
+
+struct worker {
+    struct workers *workers;
+    struct worker *next;         /* of all; the owner's alone */
+    struct worker *next_waiting; /* below it on the stack */
+    pthread_t thread;
+    pthread_cond_t changed;
+    enum state state;
+    struct connection connection;
+    struct connection_workspace workspace;
+};
+
+struct workers {
+    struct worker *all; /* the owner's alone, so that watching needs no lock */
+    struct worker *reserved;
+    struct counters retired; /* of the threads that were joined */
+    atomic_int stage;
+    int event_fd;
+
+    pthread_mutex_t lock; /* for what follows, and every worker's state */
+    struct worker *waiting;
+    size_t serving;
+    size_t ended; /* not joined yet */
+    bool tell;
+    bool stopping;
+};
+
+/* Its only use is to end a blocking call with EINTR. */
+static void on_wake(int signal_number)
+{
+    (void)signal_number;
+}
+
+/* --- A worker's own thread ----------------------------------------------------------------- */
+
+static void raise_event(const struct workers *workers)
+{
+    const uint64_t one = 1;
+    ssize_t written = write(workers->event_fd, &one, sizeof(one));
+
+    (void)written; /* fails only if so many events are unread that one more says nothing new */
+}
+
+static void push_waiting(struct worker *worker)
+{
+    worker->state = WAITING;
+    worker->next_waiting = worker->workers->waiting;
+    worker->workers->waiting = worker;
+}
+
+static void remove_waiting(struct worker *worker)
+{
+    struct worker **link = &worker->workers->waiting;
+
+    while (*link != worker)
+        link = &(*link)->next_waiting;
+    *link = worker->next_waiting;
+}
+
+/* Wait for a connection. Return false if the thread is to end. Called with the lock. */
+static bool await_connection(struct worker *worker)
+{
+    struct workers *workers = worker->workers;
+    struct timespec until;
+    int result = 0;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += IDLE_SECONDS;
+    while (worker->state != SERVING && !workers->stopping) {
+        if (worker->state == RESERVED)
+            result = pthread_cond_wait(&worker->changed, &workers->lock);
+        else
+            result = pthread_cond_timedwait(&worker->changed, &workers->lock, &until);
+        if (result == ETIMEDOUT && worker->state == WAITING)
+            break;
+    }
+    if (worker->state == WAITING)
+        remove_waiting(worker);
+    return worker->state == SERVING;
+}
+
+static void *run(void *argument)
+{
+    struct worker *worker = argument;
+    struct workers *workers = worker->workers;
+
+    pthread_mutex_lock(&workers->lock);
+    while (await_connection(worker)) {
+        pthread_mutex_unlock(&workers->lock);
+        connection_serve(&worker->connection, &worker->workspace);
+        pthread_mutex_lock(&workers->lock);
+        workers->serving--;
+        if (workers->tell)
+            raise_event(workers);
+        push_waiting(worker);
+    }
+    worker->state = ENDED;
+    workers->ended++;
+    pthread_mutex_unlock(&workers->lock);
+    raise_event(workers);
+    return NULL;
+}
+
+/* --- The owner ----------------------------------------------------------------------------- */
+
+struct workers *workers_new(int event_fd)
+{
+    struct sigaction action = {.sa_handler = on_wake}; /* without SA_RESTART: that is the point */
+    struct workers *workers = calloc(1, sizeof(*workers));
+
+    if (workers == NULL)
+        return NULL;
+    workers->event_fd = event_fd;
+    atomic_init(&workers->stage, CONNECTION_SERVE);
+    pthread_mutex_init(&workers->lock, NULL);
+    sigaction(WAKE_SIGNAL, &action, NULL);
+    return workers;
+}
+
+static int init_condition(pthread_cond_t *condition)
+{
+    pthread_condattr_t attributes;
+    int error = pthread_condattr_init(&attributes);
+
+    if (error != 0)
+        return error;
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    error = pthread_cond_init(condition, &attributes);
+    pthread_condattr_destroy(&attributes);
+    return error;
+}
+
+/* Start the thread with every signal blocked but the one that wakes it. */
+static int start_thread(struct worker *worker)
+{
+    pthread_attr_t attributes;
+    sigset_t mask;
+    int error = pthread_attr_init(&attributes);
+
+    if (error != 0)
+        return error;
+    sigfillset(&mask);
+    sigdelset(&mask, WAKE_SIGNAL);
+    pthread_attr_setsigmask_np(&attributes, &mask);
+    error = pthread_attr_setstacksize(&attributes, STACK_SIZE);
+    if (error == 0)
+        error = pthread_create(&worker->thread, &attributes, run, worker);
+    pthread_attr_destroy(&attributes);
+    return error;
+}
+
+/* Create a worker that is reserved from its first moment. */
+static int create(struct workers *workers)
+{
+    struct worker *worker = calloc(1, sizeof(*worker));
+    int error;
+
+    if (worker == NULL)
+        return ENOMEM;
+    worker->workers = workers;
+    worker->state = RESERVED;
+    worker->workspace.stage = &workers->stage;
+    atomic_init(&worker->workspace.watch.deadline_us, INSTANT_NEVER);
+    error = init_condition(&worker->changed);
+    if (error != 0)
+        goto free_worker;
+    error = start_thread(worker);
+    if (error != 0)
+        goto destroy_condition;
+    worker->next = workers->all;
+    workers->all = worker;
+    workers->reserved = worker;
+    return 0;
+
+destroy_condition:
+    pthread_cond_destroy(&worker->changed);
+free_worker:
+    free(worker);
+    return error;
+}
+
+int workers_reserve(struct workers *workers)
+{
+    struct worker *worker;
+
+    if (workers->reserved != NULL)
+        return 0;
+    pthread_mutex_lock(&workers->lock);
+    worker = workers->waiting;
+    if (worker != NULL) {
+        workers->waiting = worker->next_waiting;
+        worker->state = RESERVED;
+    }
+    pthread_mutex_unlock(&workers->lock);
+    workers->reserved = worker;
+    return worker != NULL ? 0 : create(workers);
+}
+
+void workers_serve(struct workers *workers, const struct connection *connection)
+{
+    struct worker *worker = workers->reserved;
+
+    workers->reserved = NULL;
+    pthread_mutex_lock(&workers->lock);
+    worker->connection = *connection;
+    worker->state = SERVING;
+    workers->serving++;
+    pthread_cond_signal(&worker->changed);
+    pthread_mutex_unlock(&workers->lock);
+}
+
+size_t workers_serving(struct workers *workers, bool tell)
+{
+    size_t serving;
+
+    pthread_mutex_lock(&workers->lock);
+    workers->tell = tell;
+    serving = workers->serving;
+    pthread_mutex_unlock(&workers->lock);
+    return serving;
+}
+
+size_t workers_serving_host(struct workers *workers, const struct address *peer)
+{
+    size_t count = 0;
+
+    pthread_mutex_lock(&workers->lock);
+    for (struct worker *worker = workers->all; worker != NULL; worker = worker->next) {
+        if (worker->state == SERVING && address_same_host(&worker->connection.peer, peer))
+            count++;
+    }
+    pthread_mutex_unlock(&workers->lock);
+    return count;
+}
+
+void workers_watch(struct workers *workers, int64_t now_us)
+{
+    int stage = atomic_load_explicit(&workers->stage, memory_order_relaxed);
+
+    for (struct worker *worker = workers->all; worker != NULL; worker = worker->next) {
+        struct connection_watch *watch = &worker->workspace.watch;
+
+        if (atomic_load_explicit(&watch->deadline_us, memory_order_relaxed) <= now_us ||
+            atomic_load_explicit(&watch->stage, memory_order_relaxed) != stage)
+            pthread_kill(worker->thread, WAKE_SIGNAL);
+    }
+}
+
+void workers_set_stage(struct workers *workers, enum connection_stage stage)
+{
+    atomic_store_explicit(&workers->stage, stage, memory_order_relaxed);
+    workers_watch(workers, INT64_MIN);
+}
+
+/* Take a thread that has ended off the list; NULL if there is none. */
+static struct worker *take_ended(struct workers *workers)
+{
+    struct worker **link = &workers->all;
+    struct worker *worker = NULL;
+
+    pthread_mutex_lock(&workers->lock);
+    if (workers->ended > 0) {
+        while ((*link)->state != ENDED)
+            link = &(*link)->next;
+        worker = *link;
+        *link = worker->next;
+        workers->ended--;
+    }
+    pthread_mutex_unlock(&workers->lock);
+    return worker;
+}
+
+static void join(struct workers *workers, struct worker *worker)
+{
+    pthread_join(worker->thread, NULL);
+    counters_sum(&workers->retired, &worker->workspace.counters);
+    pthread_cond_destroy(&worker->changed);
+    free(worker);
+}
+
+void workers_join(struct workers *workers)
+{
+    struct worker *worker;
+
+    while ((worker = take_ended(workers)) != NULL)
+        join(workers, worker);
+}
+
+void workers_free(struct workers *workers)
+{
+    if (workers == NULL)
+        return;
+    pthread_mutex_lock(&workers->lock);
+    workers->stopping = true;
+    for (struct worker *worker = workers->all; worker != NULL; worker = worker->next)
+        pthread_cond_signal(&worker->changed);
+    pthread_mutex_unlock(&workers->lock);
+    while (workers->all != NULL) {
+        struct worker *worker = workers->all;
+
+        workers->all = worker->next;
+        join(workers, worker);
+    }
+    pthread_mutex_destroy(&workers->lock);
+    free(workers);
+}
+
+void workers_count(const struct workers *workers, struct counters *total)
+{
+    counters_sum(total, &workers->retired);
+    for (const struct worker *worker = workers->all; worker != NULL; worker = worker->next)
+        counters_sum(total, &worker->workspace.counters);
+}
