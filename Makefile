@@ -29,7 +29,7 @@ objects := $(sources:src/%.c=$(B)/src/%.o)
 modules := $(filter-out $(B)/src/main.o,$(objects))
 
 # A unit test links its module and that module's real dependencies, nothing else.
-unit_address    := address
+unit_address    := address log
 unit_clock      := clock
 unit_echo       := echo
 unit_log        := log
@@ -37,7 +37,7 @@ unit_preface    := preface
 unit_refusal    := refusal
 unit_settings   := settings log
 units           := address clock echo log preface refusal settings
-session_modules := session echo refusal clock
+session_modules := session echo refusal clock log
 
 unit_tests    := $(units:%=$(B)/tests/unit/test_%)
 session_tests := $(patsubst tests/session/%.c,$(B)/tests/session/%,$(wildcard tests/session/test_*.c))
@@ -72,14 +72,16 @@ packages       := gcc libc6-dev pkg-config libnghttp2-dev libjansson-dev
 packages_check := libcmocka-dev python3 python3-pytest python3-h2 python3-hpack python3-hyperframe \
                   curl nghttp2-client nodejs
 packages_lint  := clang-format clang-tidy cppcheck mandoc shellcheck
-packages_wanted = $(packages) $(if $(filter check% all-checks,$(MAKECMDGOALS)),$(packages_check)) \
-                  $(if $(filter check-valgrind all-checks,$(MAKECMDGOALS)),valgrind libc6-dbg) \
-                  $(if $(filter lint format all-checks,$(MAKECMDGOALS)),$(packages_check) $(packages_lint))
+packages_wanted = $(packages) $(if $(filter check%,$(MAKECMDGOALS)),$(packages_check)) \
+                  $(if $(filter check-valgrind,$(MAKECMDGOALS)),valgrind libc6-dbg) \
+                  $(if $(filter lint format,$(MAKECMDGOALS)),$(packages_check) $(packages_lint))
 # Every other rule waits for deps where both are asked for: `make -j deps run` is safe.
 after_deps     := $(filter deps,$(MAKECMDGOALS))
 
-.PHONY: all deps run check check-unit check-session check-integration check-asan check-tsan \
-        check-valgrind lint format install uninstall clean help
+# V=1 shows the commands whole.
+quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
+
+.PHONY: all deps run check check-asan check-tsan check-valgrind lint format install uninstall clean help
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
@@ -118,26 +120,86 @@ $(B)/detected.h: Makefile | $(after_deps)
 
 $(B)/src/%.o: src/%.c $(B)/detected.h Makefile
 	@mkdir -p $(@D)
-	$(CC) $(cppflags) $(CPPFLAGS) $(cflags) $(CFLAGS) -c -o $@ $<
+	$(call quiet,CC,$<) $(CC) $(cppflags) $(CPPFLAGS) $(cflags) $(CFLAGS) -c -o $@ $<
 
 $(B)/h2echod: $(objects)
-	$(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) -o $@ $^ $(libs) $(LDLIBS)
+	$(call quiet,LINK,$@) $(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) -o $@ $^ $(libs) $(LDLIBS)
 
 $(B)/tests/%.o: tests/%.c $(B)/detected.h Makefile
 	@mkdir -p $(@D)
-	$(CC) $(cppflags) -Itests $(CPPFLAGS) $(cflags) $(CFLAGS) -c -o $@ $<
+	$(call quiet,CC,$<) $(CC) $(cppflags) -Itests $(CPPFLAGS) $(cflags) $(CFLAGS) -c -o $@ $<
 
 .SECONDEXPANSION:
 $(unit_tests): $(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o $$(unit_$$*:%=$(B)/src/%.o)
-	$(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) -o $@ $(filter %.o,$^) $(libs) $(cmocka)
+	$(call quiet,LINK,$@) $(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) -o $@ $(filter %.o,$^) $(libs) $(cmocka)
 
 $(session_tests): $(B)/tests/session/%: $(B)/tests/session/%.o $(B)/tests/session/peer.o \
 		$(session_modules:%=$(B)/src/%.o)
-	$(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) $(link_$*) -o $@ $(filter %.o,$^) $(libs) $(cmocka)
+	$(call quiet,LINK,$@) $(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) $(link_$*) -o $@ $(filter %.o,$^) $(libs) $(cmocka)
 
 -include $(objects:.o=.d) $(test_programs:=.d) $(B)/tests/session/peer.d
 
 # --- Tests -----------------------------------------------------------------------------------
 
-check: $(B)/h2echod $(test_programs) ## every test, three minutes at most, with the counts at the end
-	@PYTHON='$(PYTHON)' tests/run $(B) $(test_programs)
+asan_options := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 \
+                UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 H2ECHOD_SLOW=3
+tsan_options := TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 H2ECHOD_SLOW=5
+valgrind     := valgrind -q --leak-check=full --errors-for-leak-kinds=definite,indirect,possible \
+                --error-exitcode=99 --fair-sched=yes
+
+check: $(B)/h2echod $(test_programs) ## every test, in three minutes at most, with the counts at its end
+	@$(PYTHON) tests/run.py --daemon $(B)/h2echod $(test_programs)
+
+check-asan: $(after_deps) ## the same with AddressSanitizer and UndefinedBehaviorSanitizer
+	@$(asan_options) $(MAKE) --no-print-directory VARIANT=asan check
+
+check-tsan: $(after_deps) ## the same with ThreadSanitizer
+	@$(tsan_options) $(MAKE) --no-print-directory VARIANT=tsan check
+
+check-valgrind: $(B)/h2echod $(test_programs) ## the same under valgrind, without the heavy tests
+	@H2ECHOD_SLOW=20 $(PYTHON) tests/run.py --wrapper '$(valgrind)' --light \
+	    --daemon $(B)/h2echod $(test_programs)
+
+c_files  = $(wildcard src/*.[ch] tests/*/*.[ch])
+scripts  = .ci/run $(wildcard tests/lint/*.sh)
+tidy     = $(cppflags) -Itests -std=c11 $(shell $(PKG_CONFIG) --cflags libnghttp2 jansson)
+
+lint: $(B)/detected.h | $(after_deps) ## layering, format, cppcheck, clang-tidy, mandoc, shellcheck
+	clang-format --dry-run -Werror $(c_files)
+	tests/lint/layers.sh
+	cppcheck -q --std=c11 --enable=warning,performance,portability --inline-suppr \
+	    --suppress=missingIncludeSystem --error-exitcode=1 -D_GNU_SOURCE \
+	    -DH2ECHOD_VERSION='"$(VERSION)"' -Isrc src
+	clang-tidy --quiet --warnings-as-errors='*' $(sources) -- $(tidy)
+	mandoc -T lint -W style man/*.[58]
+	shellcheck $(scripts)
+
+format: | $(after_deps) ## let clang-format lay out every C file
+	clang-format -i $(c_files)
+
+# --- Installation ----------------------------------------------------------------------------
+
+install: $(B)/h2echod ## install below $(DESTDIR)$(prefix); a configuration that is there stays
+	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(mandir)/man8 $(DESTDIR)$(mandir)/man5 \
+	    $(DESTDIR)$(sysconfdir)/h2echod $(DESTDIR)$(docdir)
+	$(INSTALL) -m 755 $(B)/h2echod $(DESTDIR)$(bindir)/h2echod
+	$(INSTALL) -m 644 man/h2echod.8 $(DESTDIR)$(mandir)/man8/h2echod.8
+	$(INSTALL) -m 644 man/h2echod.conf.5 $(DESTDIR)$(mandir)/man5/h2echod.conf.5
+	$(INSTALL) -m 644 README.md LICENSE conf/h2echod.conf $(DESTDIR)$(docdir)
+	test -e $(DESTDIR)$(sysconfdir)/h2echod/h2echod.conf || \
+	    $(INSTALL) -m 644 conf/h2echod.conf $(DESTDIR)$(sysconfdir)/h2echod/h2echod.conf
+
+uninstall: ## remove what install put there; a configuration that was edited stays
+	rm -f $(DESTDIR)$(bindir)/h2echod $(DESTDIR)$(mandir)/man8/h2echod.8 \
+	    $(DESTDIR)$(mandir)/man5/h2echod.conf.5
+	rm -rf $(DESTDIR)$(docdir)
+	if cmp -s conf/h2echod.conf $(DESTDIR)$(sysconfdir)/h2echod/h2echod.conf; then \
+	    rm -f $(DESTDIR)$(sysconfdir)/h2echod/h2echod.conf; fi
+	-rmdir $(DESTDIR)$(sysconfdir)/h2echod 2>/dev/null
+
+clean: ## remove build/
+	rm -rf build
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
+	    while IFS='|' read -r target text; do printf '  make %-15s %s\n' "$$target" "$$text"; done

@@ -34,7 +34,7 @@ void log_open(void)
     under_journald = false;
     if (journal == NULL || fstat(STDERR_FILENO, &status) != 0)
         return;
-    (void)snprintf(own, sizeof own, "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
+    (void)snprintf(own, sizeof(own), "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
     under_journald = strcmp(own, journal) == 0;
 }
 
@@ -51,7 +51,7 @@ bool log_enabled(enum log_level level)
 /* Keeps the last byte free for the newline. */
 static void line_add_list(struct line *line, const char *format, va_list arguments)
 {
-    size_t room = sizeof line->bytes - line->length;
+    size_t room = sizeof(line->bytes) - line->length;
     int added = vsnprintf(line->bytes + line->length, room, format, arguments);
 
     if (added > 0)
@@ -133,7 +133,7 @@ void log_write_errno(enum log_level level, int error, const char *format, ...)
     va_start(arguments, format);
     line_add_list(&line, format, arguments);
     va_end(arguments);
-    line_add(&line, ": %s", strerror_r(error, words, sizeof words));
+    line_add(&line, ": %s", strerror_r(error, words, sizeof(words)));
     line_end(&line);
     errno = saved;
 }
@@ -146,7 +146,7 @@ void log_record(enum log_level level, const char *record)
     if (!log_enabled(level))
         return;
     if (under_journald)
-        (void)snprintf(priority, sizeof priority, "<%d>", (int)level);
+        (void)snprintf(priority, sizeof(priority), "<%d>", (int)level);
     const struct iovec parts[] = {
         {priority, strlen(priority)}, {(void *)record, strlen(record)}, {(void *)"\n", 1}};
     send_parts(parts, 3);
@@ -185,10 +185,10 @@ const char *log_escape(char *buffer, size_t size, const void *bytes, size_t leng
         char shown[4];
         size_t width = escape_byte(shown, from[i]);
 
-        if (used + sizeof cut <= size)
+        if (used + sizeof(cut) <= size)
             cut_at = used;
         if (used + width >= size) {
-            memcpy(buffer + cut_at, cut, sizeof cut);
+            memcpy(buffer + cut_at, cut, sizeof(cut));
             return buffer;
         }
         memcpy(buffer + used, shown, width);

@@ -247,9 +247,8 @@ static struct stream *stream_of(const struct session *session, int32_t id)
 
 /* nghttp2_nv takes bytes that it does not change, but not by const. */
 #define FIELD(name_text, value_text, value_size)                                                   \
-    ((nghttp2_nv){(uint8_t *)(uintptr_t)(name_text), (uint8_t *)(uintptr_t)(value_text),           \
-                  sizeof(name_text) - 1, (value_size),                                             \
-                  NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE})
+    ((nghttp2_nv){(uint8_t *)(name_text), (uint8_t *)(value_text), sizeof(name_text) - 1,          \
+                  (value_size), NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE})
 
 static const char *http_date(struct session *session)
 {
@@ -580,9 +579,9 @@ static bool find_field(const char *message, nghttp2_vec *name, nghttp2_vec *valu
     name_at += sizeof(before_name) - 1;
     if (name_end < name_at || value_end < name_end + sizeof(before_value) - 1)
         return false;
-    *name = (nghttp2_vec){(uint8_t *)(uintptr_t)name_at, (size_t)(name_end - name_at)};
+    *name = (nghttp2_vec){(uint8_t *)name_at, (size_t)(name_end - name_at)};
     name_end += sizeof(before_value) - 1;
-    *value = (nghttp2_vec){(uint8_t *)(uintptr_t)name_end, (size_t)(value_end - name_end)};
+    *value = (nghttp2_vec){(uint8_t *)name_end, (size_t)(value_end - name_end)};
     return true;
 }
 
@@ -785,8 +784,10 @@ void session_free(struct session *session)
 {
     if (session == NULL)
         return;
-    while (session->oldest != NULL)
-        stream_close(session, session->oldest);
+    for (struct stream *stream = session->oldest, *newer; stream != NULL; stream = newer) {
+        newer = stream->newer;
+        stream_close(session, stream);
+    }
     nghttp2_session_del(session->nghttp2);
     free(session);
 }

@@ -15,6 +15,7 @@ enum {
     SHOWN_FILE_MAX = 192, /* the same for the file's name */
     EXPECTED_MAX = 96,    /* bytes of the words for what a setting takes */
     NUMBER_TEXT_MAX = 32, /* bytes of a number's canonical text */
+    ROW_NAME_MAX = 31,    /* bytes of the longest name in the table, or more */
     SMALL_DISTANCE = 2,   /* edits between a wrong name and the one to suggest */
     HELP_COLUMN = 41,
     LONG_OPTION = 256, /* getopt_long's value for row 0; letters lie below */
@@ -257,7 +258,7 @@ static const struct row rows[] = {
      .help = "print this text"},
 };
 
-enum { ROWS = sizeof rows / sizeof rows[0] };
+enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
 
 static const struct row *row_of_name(const char *name)
 {
@@ -367,7 +368,7 @@ static bool list_add(char ***list, const char *text)
 
     while (*list != NULL && (*list)[count] != NULL)
         count++;
-    char **longer = reallocarray(*list, count + 2, sizeof *longer);
+    char **longer = reallocarray(*list, count + 2, sizeof(*longer));
     if (longer == NULL)
         return false;
     *list = longer;
@@ -473,7 +474,7 @@ static bool parse_switch(const char *text, uint64_t *number)
 {
     static const char *const words[] = {"off", "on", "no", "yes", "false", "true"};
 
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if (strcmp(words[i], text) == 0) {
             *number = i % 2;
             return true;
@@ -665,10 +666,10 @@ __attribute__((format(printf, 2, 3))) static void report(struct reader *reader, 
     va_list arguments;
 
     if (reader->line != 0)
-        (void)snprintf(message, sizeof message, "%s:%lu: ", reader->file, reader->line);
+        (void)snprintf(message, sizeof(message), "%s:%lu: ", reader->file, reader->line);
     size_t used = strlen(message);
     va_start(arguments, format);
-    (void)vsnprintf(message + used, sizeof message - used, format, arguments);
+    (void)vsnprintf(message + used, sizeof(message) - used, format, arguments);
     va_end(arguments);
     reader->on_error(message, reader->argument);
     if (reader->result == SETTINGS_OK)
@@ -693,7 +694,7 @@ static void report_value(struct reader *reader, const struct row *row, const cha
     char expected[EXPECTED_MAX];
 
     report(reader, "%s%s: '%s' is not %s", option_dashes(reader), row->name,
-           log_escape(shown, sizeof shown, text, strlen(text)), row_expected(row, expected));
+           log_escape(shown, sizeof(shown), text, strlen(text)), row_expected(row, expected));
 }
 
 static void report_not_plain(struct reader *reader, const struct row *row, const char *text)
@@ -704,7 +705,7 @@ static void report_not_plain(struct reader *reader, const struct row *row, const
         reader,
         "%s%s: '%s' does not fit a line of the file: it must have no control character, no space "
         "at its ends and no '#' at its start or behind a space",
-        option_dashes(reader), row->name, log_escape(shown, sizeof shown, text, strlen(text)));
+        option_dashes(reader), row->name, log_escape(shown, sizeof(shown), text, strlen(text)));
 }
 
 /* The setter behind every source: checks ${text} whatever goes before it, then stores it. */
@@ -728,20 +729,19 @@ static size_t smallest(size_t a, size_t b, size_t c)
     return less < c ? less : c;
 }
 
-/* Levenshtein's distance between two names; both have NAME_MAX_LENGTH bytes at most. */
-enum { NAME_MAX_LENGTH = 63 };
-static size_t edit_distance(const char *from, const char *to)
+/* Levenshtein's distance from ${length} bytes to the name of a row. */
+static size_t edit_distance(const char *from, size_t length, const char *name)
 {
-    size_t costs[NAME_MAX_LENGTH + 1];
-    size_t width = strlen(to);
+    size_t costs[ROW_NAME_MAX + 1];
+    size_t width = strlen(name);
 
     for (size_t j = 0; j <= width; j++)
         costs[j] = j;
-    for (size_t i = 1; from[i - 1] != '\0'; i++) {
+    for (size_t i = 1; i <= length; i++) {
         size_t diagonal = costs[0];
         costs[0] = i;
         for (size_t j = 1; j <= width; j++) {
-            size_t replaced = diagonal + (from[i - 1] != to[j - 1]);
+            size_t replaced = diagonal + (from[i - 1] != name[j - 1]);
             diagonal = costs[j];
             costs[j] = smallest(replaced, costs[j] + 1, costs[j - 1] + 1);
         }
@@ -750,15 +750,13 @@ static size_t edit_distance(const char *from, const char *to)
 }
 
 /* The row whose name was probably meant; NULL if none is near. */
-static const struct row *row_near(const char *name, bool in_file)
+static const struct row *row_near(const char *name, size_t length, bool in_file)
 {
     const struct row *nearest = NULL;
     size_t least = SMALL_DISTANCE + 1;
 
-    if (strlen(name) > NAME_MAX_LENGTH)
-        return NULL;
     for (size_t i = 0; i < ROWS; i++) {
-        size_t distance = edit_distance(name, rows[i].name);
+        size_t distance = edit_distance(name, length, rows[i].name);
         if (distance < least && (rows[i].in_file || !in_file)) {
             nearest = &rows[i];
             least = distance;
@@ -798,7 +796,7 @@ static void report_stray(struct reader *reader, const char *text)
     char shown[SHOWN_MAX];
 
     report(reader, "unexpected argument '%s': settings are options, see h2echod --help",
-           log_escape(shown, sizeof shown, text, strlen(text)));
+           log_escape(shown, sizeof(shown), text, strlen(text)));
 }
 
 static bool is_ambiguous(const char *name, size_t length)
@@ -813,13 +811,11 @@ static bool is_ambiguous(const char *name, size_t length)
 /* ${word} begins with "--"; what follows '=' in it does not matter. */
 static void report_unknown_long(struct reader *reader, const char *word)
 {
-    char name[NAME_MAX_LENGTH + 2] = "";
     char shown[SHOWN_MAX];
     size_t length = strcspn(word + 2, "=");
+    const struct row *near = row_near(word + 2, length, false);
 
-    strncat(name, word + 2, length < sizeof name ? length : sizeof name - 1);
-    const struct row *near = row_near(name, false);
-    log_escape(shown, sizeof shown, word + 2, length);
+    log_escape(shown, sizeof(shown), word + 2, length);
     if (is_ambiguous(word + 2, length))
         report(reader, "--%s: could be several options: write the name in full", shown);
     else if (near != NULL)
@@ -840,7 +836,7 @@ static void report_option(struct reader *reader, const char *word)
         report_unknown_long(reader, word);
     else
         report(reader, "-%s: unknown option: h2echod --help lists them",
-               log_escape(shown, sizeof shown, &letter, 1));
+               log_escape(shown, sizeof(shown), &letter, 1));
 }
 
 static void report_missing(struct reader *reader, const struct row *row)
@@ -950,9 +946,9 @@ static char *trim(char *text)
 static void report_unknown_key(struct reader *reader, const char *key)
 {
     char shown[SHOWN_MAX];
-    const struct row *near = row_near(key, true);
+    const struct row *near = row_near(key, strlen(key), true);
 
-    log_escape(shown, sizeof shown, key, strlen(key));
+    log_escape(shown, sizeof(shown), key, strlen(key));
     if (row_of_name(key) != NULL)
         report(reader, "unknown key '%s': it is an option of the command line alone", shown);
     else if (near != NULL)
@@ -999,7 +995,7 @@ static void take_line(struct reader *reader, struct file_line *line)
         take_pair(reader, trim(text), trim(equals + 1));
     } else if (*text != '\0') {
         report(reader, "'%s' has no '=': write key = value",
-               log_escape(shown, sizeof shown, text, strlen(text)));
+               log_escape(shown, sizeof(shown), text, strlen(text)));
     }
 }
 
@@ -1012,14 +1008,14 @@ static void report_file(struct reader *reader, int error)
         report_no_memory(reader);
         return;
     }
-    report(reader, "%s: can't be read: %s", reader->file, strerror_r(error, words, sizeof words));
+    report(reader, "%s: can't be read: %s", reader->file, strerror_r(error, words, sizeof(words)));
 }
 
 static void read_file(struct reader *reader, const char *name)
 {
     struct file_line line;
 
-    log_escape(reader->file, sizeof reader->file, name, strlen(name));
+    log_escape(reader->file, sizeof(reader->file), name, strlen(name));
     reader->blame = SETTINGS_BAD_FILE;
     FILE *file = fopen(name, "re");
     if (file == NULL) {
@@ -1059,7 +1055,7 @@ enum settings_result settings_read(int argc, char *const argv[], settings_error_
                                    void *argument, struct settings **settings)
 {
     struct reader reader = {.on_error = on_error, .argument = argument};
-    struct settings *fresh = calloc(1, sizeof *fresh);
+    struct settings *fresh = calloc(1, sizeof(*fresh));
 
     if (fresh == NULL) {
         report_no_memory(&reader);
@@ -1143,13 +1139,13 @@ static void help_row(const struct row *row, FILE *out)
     char left[HELP_COLUMN + 1] = "";
 
     if (row->letter != 0)
-        text_add(left, sizeof left, "  -%c, --%s", row->letter, row->name);
+        text_add(left, sizeof(left), "  -%c, --%s", row->letter, row->name);
     else
-        text_add(left, sizeof left, "      --%s", row->name);
+        text_add(left, sizeof(left), "      --%s", row->name);
     if (row->type == TYPE_SWITCH)
-        text_add(left, sizeof left, "[=%s]", row->placeholder);
+        text_add(left, sizeof(left), "[=%s]", row->placeholder);
     else if (row->placeholder != NULL)
-        text_add(left, sizeof left, " %s", row->placeholder);
+        text_add(left, sizeof(left), " %s", row->placeholder);
     (void)fprintf(out, "%-*s%s", HELP_COLUMN, left, row->help);
     if (row->preset != NULL)
         (void)fprintf(out, " [%s]", row->preset);

@@ -1,0 +1,67 @@
+#!/bin/sh
+# Holds the layering: which file in src/ may include which of the project's headers, and which file
+# alone may touch a library or a part of the system. src/README.md shows the picture.
+set -eu
+cd "$(dirname "$0")/../.."
+status=0
+
+complain() {
+    echo "layers: $1"
+    status=1
+}
+
+# What each module may include of the project, its own header aside. Every arrow points down.
+allowed() {
+    case $1 in
+    main) echo "echo listener log server session settings" ;;
+    server) echo "clock listener log settings worker" ;;
+    worker) echo "address clock connection counters log" ;;
+    connection) echo "access address clock counters log preface session settings transport" ;;
+    access) echo "clock log session" ;;
+    listener) echo "address log settings" ;;
+    session) echo "clock counters detected echo log refusal" ;;
+    settings) echo "log" ;;
+    address) echo "log" ;;
+    clock | counters | echo | log | preface | refusal | transport) echo "" ;;
+    *) echo "?" ;;
+    esac
+}
+
+for file in src/*.[ch]; do
+    module=$(basename "${file%.*}")
+    may=" $(allowed "$module") $module "
+    [ "$(allowed "$module")" != "?" ] || complain "$file: not in the table of tests/lint/layers.sh"
+    headers=$(sed -n 's/^#include "\(.*\)\.h"$/\1/p' "$file")
+    for header in $headers; do
+        case $may in
+        *" $header "*) ;;
+        *) complain "$file may not include $header.h" ;;
+        esac
+    done
+done
+
+# only PATTERN FILE...: the pattern may stand in these files of src/ and in no other.
+only() {
+    pattern=$1
+    shift
+    for file in src/*.[ch]; do
+        case " $* " in
+        *" $(basename "$file") "*) ;;
+        *) if grep -nE "$pattern" "$file"; then complain "$file: $pattern is for $* alone"; fi ;;
+        esac
+    done
+}
+
+only '<nghttp2/|nghttp2_[a-z]+\(' session.c
+only '<jansson\.h>|json_[a-z]+\(' echo.c access.c
+only '<getopt\.h>|getopt(_long)?\(' settings.c
+only '\b(recv|send|recvmsg|sendmsg|shutdown)\(' transport.c
+only '\b(bind|listen)\(' listener.c
+only '\baccept4?\(' server.c
+only '\bpthread_(create|join|kill)\(' worker.c
+only '<signal\.h>' server.c worker.c
+only '\bclock_gettime\(' clock.c worker.c log.c
+only '\bstderr\b|STDERR_FILENO' log.c log.h
+only '\b(getenv|setenv|unsetenv)\(' log.c
+
+exit $status

@@ -1,0 +1,65 @@
+"""Run every test and count: the cmocka programs that are named, then the integration suite.
+
+Ends with one line, "check: N passed, N failed", and with status 1 unless all passed. A program that
+crashes or runs no test counts as one that failed; a skipped test counts as failed too, since what
+was not run was not seen to hold.
+"""
+
+import argparse
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+
+def run_program(program, wrapper):
+    """Run one cmocka program; return how many of its tests passed and failed."""
+    done = subprocess.run([*wrapper, program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          check=False)
+    output = done.stdout.decode(errors="replace")
+    passed = re.search(r"\[  PASSED  \] (\d+) test", output)
+    failed = re.search(r"\[  FAILED  \] (\d+) test", output)
+    counts = [int(found.group(1)) if found else 0 for found in (passed, failed)]
+    if done.returncode != 0 or counts[0] == 0:
+        counts[1] = max(counts[1], 1)
+        print(output)
+    print(f"{program}: {counts[0]} passed, {counts[1]} failed", flush=True)
+    return counts
+
+
+def run_pytest(daemon, wrapper, light):
+    """Run the integration suite; return how many of its tests passed and failed."""
+    environment = dict(os.environ, H2ECHOD=os.path.abspath(daemon), H2ECHOD_WRAPPER=shlex.join(wrapper))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/integration"]
+    if light:
+        command += ["-m", "not heavy"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
+    last = ""
+    for line in process.stdout:
+        last = line.decode(errors="replace")
+        print(last, end="", flush=True)
+    status = process.wait()
+    counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|error|skipped)", last)}
+    passed = counts.pop("passed", 0)
+    failed = sum(counts.values())
+    return [passed, max(failed, 1) if status != 0 or passed == 0 else failed]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--daemon", required=True)
+    parser.add_argument("--wrapper", default="", help="words before every program: valgrind and friends")
+    parser.add_argument("--light", action="store_true", help="leave out the tests marked heavy")
+    parser.add_argument("programs", nargs="+")
+    arguments = parser.parse_args()
+    wrapper = shlex.split(arguments.wrapper)
+    results = [run_program(program, wrapper) for program in arguments.programs]
+    results.append(run_pytest(arguments.daemon, wrapper, arguments.light))
+    passed, failed = (sum(column) for column in zip(*results))
+    print(f"check: {passed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
