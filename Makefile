@@ -26,7 +26,6 @@ INSTALL     ?= install
 
 sources := $(wildcard src/*.c)
 objects := $(sources:src/%.c=$(B)/src/%.o)
-modules := $(filter-out $(B)/src/main.o,$(objects))
 
 # A unit test links its module and that module's real dependencies, nothing else.
 unit_address    := address log
@@ -38,6 +37,9 @@ unit_refusal    := refusal
 unit_settings   := settings log
 units           := address clock echo log preface refusal settings
 session_modules := session echo refusal clock log
+link_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free \
+                    -Wl,--wrap=nghttp2_option_new,--wrap=nghttp2_session_callbacks_new \
+                    -Wl,--wrap=nghttp2_session_server_new2
 
 unit_tests    := $(units:%=$(B)/tests/unit/test_%)
 session_tests := $(patsubst tests/session/%.c,$(B)/tests/session/%,$(wildcard tests/session/test_*.c))
@@ -130,7 +132,8 @@ $(B)/tests/%.o: tests/%.c $(B)/detected.h Makefile
 	$(call quiet,CC,$<) $(CC) $(cppflags) -Itests $(CPPFLAGS) $(cflags) $(CFLAGS) -c -o $@ $<
 
 .SECONDEXPANSION:
-$(unit_tests): $(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o $$(unit_$$*:%=$(B)/src/%.o)
+$(unit_tests): $(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o \
+		$$(addprefix $(B)/src/,$$(addsuffix .o,$$(unit_$$*)))
 	$(call quiet,LINK,$@) $(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) -o $@ $(filter %.o,$^) $(libs) $(cmocka)
 
 $(session_tests): $(B)/tests/session/%: $(B)/tests/session/%.o $(B)/tests/session/peer.o \

@@ -67,10 +67,11 @@ static enum preface detect_http1(const uint8_t *bytes, size_t length)
         method++;
     if (method == 0 || (method < line && bytes[method] != ' '))
         return PREFACE_OTHER;
-    if (newline != NULL)
-        return method < line ? detect_version(bytes + method + 1, line - method - 1)
-                             : PREFACE_OTHER;
-    return length < PREFACE_LINE_MAX ? PREFACE_MORE : PREFACE_OTHER;
+    if (newline == NULL)
+        return length < PREFACE_LINE_MAX ? PREFACE_MORE : PREFACE_OTHER;
+    if (method == line || line >= PREFACE_LINE_MAX)
+        return PREFACE_OTHER;
+    return detect_version(bytes + method + 1, line - method - 1);
 }
 
 enum preface preface_detect(const uint8_t *bytes, size_t length)

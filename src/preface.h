@@ -28,8 +28,8 @@ extern const uint8_t preface_tls_alert[PREFACE_TLS_ALERT_SIZE];
 
 /*
  * preface_detect(bytes, length):
- * Tell the protocol by the first ${length} bytes of a connection. PREFACE_MORE is returned for at
- * most PREFACE_LINE_MAX bytes.
+ * Tell the protocol by the first ${length} bytes of a connection. PREFACE_MORE is returned for
+ * fewer than PREFACE_LINE_MAX bytes alone.
  */
 enum preface preface_detect(const uint8_t *bytes, size_t length);
 

@@ -66,6 +66,16 @@ static const char *pseudo_rule(const struct refusal_context *context, const uint
     return "value not allowed in this pseudo-header field (RFC 9113 section 8.3.1)";
 }
 
+static const char *content_length_rule(const struct refusal_context *context, const uint8_t *value,
+                                       size_t value_length)
+{
+    if (!is_number(value, value_length))
+        return "not a number (RFC 9110 section 8.6)";
+    if (context->repeated)
+        return "content-length repeated (RFC 9110 section 8.6)";
+    return "a number too large to be counted (RFC 9110 section 8.6)";
+}
+
 const char *refusal_of_field(const struct refusal_context *context, const uint8_t *name,
                              size_t name_length, const uint8_t *value, size_t value_length)
 {
@@ -86,10 +96,8 @@ const char *refusal_of_field(const struct refusal_context *context, const uint8_
         return "te with more than \"trailers\" (RFC 9113 section 8.2.2)";
     if (is(name, name_length, "host") && context->repeated)
         return "host repeated (RFC 9110 section 7.2)";
-    if (is(name, name_length, "content-length") && !is_number(value, value_length))
-        return "not a number (RFC 9110 section 8.6)";
-    if (is(name, name_length, "content-length") && context->repeated)
-        return "content-length repeated (RFC 9110 section 8.6)";
+    if (is(name, name_length, "content-length"))
+        return content_length_rule(context, value, value_length);
     return "byte not allowed in a field value, or white space at its ends (RFC 9113 section 8.2.1)";
 }
 

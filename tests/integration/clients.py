@@ -1,0 +1,51 @@
+"""The clients that others wrote: curl, nghttp, h2load, node."""
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Sequence
+
+from waiting import SLOW
+
+TOOLS = ("curl", "nghttp", "h2load", "node", "prlimit", "setpriv")
+NODE_SCRIPT = Path(__file__).with_name("node_client.js")
+
+
+def environment() -> dict[str, str]:
+    """Ours, without proxies: everything here stays on the machine."""
+    return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+
+
+def call(words: Sequence[object], seconds: float = 20, check: bool = True,
+         stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    done = subprocess.run([str(word) for word in words], input=stdin, capture_output=True, check=False,
+                          timeout=seconds * SLOW, env=environment())
+    assert not check or done.returncode == 0, f"{done.args}: {done.returncode}: {done.stderr!r}"
+    return done
+
+
+def curl(*arguments: object, check: bool = True, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """curl without its user's settings, quiet but for errors."""
+    return call(["curl", "-q", "-sS", "--max-time", 15 * SLOW, *arguments], check=check, stdin=stdin)
+
+
+def curl_h2(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return curl("--http2-prior-knowledge", *arguments, stdin=stdin)
+
+
+def curl_version() -> str:
+    return call(["curl", "--version"]).stdout.decode().split()[1]
+
+
+def node(url: str, requests: Sequence[dict[str, object]]) -> list[dict[str, str]]:
+    """Send requests ({"fields": {...}, "bodySize": N}) on one connection; their statuses and bodies."""
+    return json.loads(call(["node", NODE_SCRIPT, url], stdin=json.dumps(requests).encode()).stdout)
+
+
+def h2load_counts(output: str) -> dict[str, int]:
+    """The numbers of h2load's "requests:" and "status codes:" lines, by their words."""
+    found = re.findall(r"(\d+) (total|started|done|succeeded|failed|errored|timeout|2xx|[345]xx)", output)
+    return {word: int(number) for number, word in found}

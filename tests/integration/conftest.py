@@ -1,0 +1,90 @@
+"""Fixtures: `daemon`, one that a module's tests share, and `start`, for those that need their own."""
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Callable, Iterator
+
+import pytest
+
+from clients import TOOLS
+from daemon import BINARY, Daemon, run
+from wire import Client
+
+Start = Callable[..., Daemon]
+
+
+def pytest_sessionstart() -> None:
+    """A tool that is missing is an error, never a test that is left out."""
+    missing = [tool for tool in TOOLS if not shutil.which(tool)]
+    if missing:
+        raise pytest.UsageError(f"not installed: {', '.join(missing)}: make deps check")
+    if not os.access(BINARY, os.X_OK):
+        raise pytest.UsageError(f"{BINARY} is not there: make")
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """start(argument, ...): a daemon with these arguments, stopped after the test."""
+    daemons: list[Daemon] = []
+
+    def begin(*arguments: object, **options: object) -> Daemon:
+        daemons.append(Daemon(*arguments, **options))
+        return daemons[-1]
+    yield begin
+    _stop_all(daemons)
+
+
+def _stop_all(daemons: list[Daemon]) -> None:
+    """Stop every one, whatever the others' ends were like, then tell the first that was wrong."""
+    errors = []
+    for daemon in daemons:
+        try:
+            daemon.stop()
+        except AssertionError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[list[Daemon]]:
+    """The module's daemon, and those before it that didn't live to the end of their test."""
+    daemons = [Daemon("--log-level=debug")]
+    yield daemons
+    daemons[-1].stop()
+
+
+@pytest.fixture
+def daemon(shared: list[Daemon]) -> Iterator[Daemon]:
+    """A daemon with default settings; it must be alive after the test."""
+    if not shared[-1].alive():
+        shared.append(Daemon("--log-level=debug"))
+    yield shared[-1]
+    shared[-1].hang_up()
+    if not shared[-1].alive():
+        shared[-1].wait()
+
+
+@pytest.fixture
+def client(daemon: Daemon) -> Client:
+    """A connection to `daemon` with the preface sent."""
+    return daemon.connect()
+
+
+@pytest.fixture(scope="session")
+def version() -> str:
+    """The daemon's version, as it says."""
+    words = run("--version").out.split()
+    assert words[0] == "h2echod"
+    return words[1]
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """An empty directory that every user may enter (pytest's own are for their owner alone)."""
+    with tempfile.TemporaryDirectory(prefix="h2echod-") as path:
+        os.chmod(path, 0o755)
+        yield Path(path)

@@ -1,0 +1,241 @@
+"""The daemon as a process: started, watched, asked and stopped."""
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Sequence
+
+from waiting import SLOW, Deadline, poll
+from wire import Address, Client
+
+TOP = Path(__file__).resolve().parents[2]
+BINARY = TOP / (os.environ.get("H2ECHOD") or "build/release/h2echod")
+WRAPPER = shlex.split(os.environ.get("H2ECHOD_WRAPPER") or "")
+
+LOG_LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (error|warning|notice|info|debug) (.*)")
+SANITIZER = re.compile(r"ERROR: AddressSanitizer|runtime error|WARNING: ThreadSanitizer|LeakSanitizer")
+VALGRIND_LINE = re.compile(r"==\d+==|--\d+--")
+CLOCK_TICK = os.sysconf("SC_CLK_TCK")
+
+
+def environment() -> dict[str, str]:
+    """Ours, without what systemd may have told the one who runs the tests."""
+    foreign = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "JOURNAL_STREAM")
+    return {name: value for name, value in os.environ.items() if name not in foreign}
+
+
+def command(arguments: Sequence[object], prefix: Sequence[str] = (), binary: Path = BINARY) -> list[str]:
+    return [*prefix, *WRAPPER, str(binary), *map(str, arguments)]
+
+
+def without_valgrind(lines: Sequence[str]) -> list[str]:
+    return [line for line in lines if not VALGRIND_LINE.match(line)]
+
+
+def as_user(number: int) -> list[str]:
+    """Words before a command that make it run as this user, without privileges; none if we have none."""
+    words = ["setpriv", f"--reuid={number}", f"--regid={number}", "--clear-groups"]
+    return words if os.geteuid() == 0 else []
+
+
+@dataclass
+class Finished:
+    """A run of the daemon that ended by itself."""
+
+    status: int
+    out: str
+    errors: list[str]
+
+    def error(self) -> str:
+        """The text of the one line on stderr, without the timestamp and level where it has them."""
+        assert len(self.errors) == 1, f"not exactly one line: {self.errors}"
+        match = LOG_LINE.fullmatch(self.errors[0])
+        return match[3] if match else self.errors[0]
+
+
+def run(*arguments: object, prefix: Sequence[str] = (), binary: Path = BINARY) -> Finished:
+    """Run the daemon with arguments that make it end by itself."""
+    done = subprocess.run(command(arguments, prefix, binary), env=environment(), stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=10 * SLOW, check=False)
+    assert not SANITIZER.search(done.stderr), done.stderr
+    return Finished(done.returncode, done.stdout, without_valgrind(done.stderr.splitlines()))
+
+
+def parse_dump(text: str) -> dict[str, list[str]]:
+    """What --dump-config wrote: the values of every key, none where it is commented out."""
+    values: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if match := re.fullmatch(r"(#?)\s*([a-z-]+) = ?(.*)", line):
+            values.setdefault(match[2], []).extend([] if match[1] else [match[3]])
+    return values
+
+
+class Daemon:
+    """One running daemon: on 127.0.0.1 and a free port, if the arguments don't say otherwise."""
+
+    def __init__(self, *arguments: object, listen: Sequence[str] = ("--port=0", "--address=127.0.0.1"),
+                 prefix: Sequence[str] = (), binary: Path = BINARY) -> None:
+        self.lines: list[str] = []
+        self.changed = threading.Condition()
+        self.clients: list[Client] = []
+        self.stopping = self.ended = False
+        self.process = subprocess.Popen(command([*listen, *arguments], prefix, binary), env=environment(),
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.PIPE)
+        self.pid = self.process.pid
+        self.reader = threading.Thread(target=self._read_log, daemon=True)
+        self.reader.start()
+        try:
+            self.ready = self.wait_for_log(r"notice h2echod \S+ is ready: (.*)$", seconds=10)[1]
+        except AssertionError:
+            self.kill()
+            raise
+
+    # --- the log ---
+
+    def _read_log(self) -> None:
+        assert self.process.stderr
+        for line in self.process.stderr:
+            with self.changed:
+                self.lines.append(line.decode(errors="backslashreplace").rstrip("\n"))
+                self.changed.notify_all()
+        with self.changed:
+            self.changed.notify_all()
+
+    def mark(self) -> int:
+        """Here the log ends now: for `since`."""
+        return len(self.lines)
+
+    def log(self, pattern: str, since: int = 0) -> list[re.Match[str]]:
+        """Every line so far in which the pattern is found."""
+        return [match for line in self.lines[since:] if (match := re.search(pattern, line))]
+
+    def wait_for_log(self, pattern: str, since: int = 0, seconds: float = 5) -> re.Match[str]:
+        """Wait for a line in which the pattern is found."""
+        deadline = Deadline(seconds)
+        seen = since
+        with self.changed:
+            while True:
+                for line in self.lines[seen:]:
+                    if match := re.search(pattern, line):
+                        return match
+                seen = len(self.lines)
+                left = deadline.end - time.monotonic()
+                assert left > 0 and self.reader.is_alive(), f"no line like {pattern!r}{self.report(since)}"
+                self.changed.wait(min(left, 0.1))
+
+    def report(self, since: int = 0) -> str:
+        lines = self.lines[since:]
+        return f"; exit status {self.process.poll()}; the log's end:\n" + "\n".join(lines[-40:])
+
+    # --- addresses and clients ---
+
+    def addresses(self) -> list[tuple[str, int]]:
+        """Where it listens with TCP, as it says."""
+        return [(match[1].strip("[]"), int(match[2])) for match in self.log(r"info listening on (.*):(\d+)$")]
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self.addresses()[0]
+
+    @property
+    def port(self) -> int:
+        return self.address[1]
+
+    def url(self, path: str = "/") -> str:
+        host, port = self.address
+        return f"http://{host}:{port}{path}"
+
+    def dial(self, address: Address | None = None, **options: object) -> Client:
+        """A client that has connected and not said anything."""
+        client = Client(address or self.address, **options)
+        self.clients.append(client)
+        return client
+
+    def connect(self, settings: dict[int, int] | None = None, address: Address | None = None,
+                **options: object) -> Client:
+        """A client that has sent its preface."""
+        return self.dial(address, **options).send_preface(settings)
+
+    def hang_up(self) -> None:
+        """Close what dial and connect opened."""
+        for client in self.clients:
+            client.close()
+        self.clients.clear()
+
+    # --- the process ---
+
+    def signal(self, number: int = signal.SIGTERM) -> None:
+        self.stopping |= number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+        self.process.send_signal(number)
+
+    def figures(self) -> dict[str, int]:
+        """What SIGUSR1 makes it say."""
+        since = self.mark()
+        self.signal(signal.SIGUSR1)
+        words = self.wait_for_log(r"info figures: (.*)$", since)[1].split()
+        return {name: int(value) for name, value in (word.split("=") for word in words)}
+
+    def wait_for_figures(self, **wanted: int) -> dict[str, int]:
+        """Ask for the figures until those named are as wanted."""
+        def ask() -> dict[str, int] | None:
+            figures.update(self.figures())
+            return figures if all(figures[name] == value for name, value in wanted.items()) else None
+        figures: dict[str, int] = {}
+        try:
+            return poll(ask, f"figures {wanted}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {figures}") from None
+
+    def threads(self) -> int:
+        return len(os.listdir(f"/proc/{self.pid}/task"))
+
+    def descriptors(self) -> int:
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def cpu_seconds(self) -> float:
+        """The time of the processor that it has used, user and system."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / CLOCK_TICK
+
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def wait(self, status: int = 0, seconds: float = 15) -> None:
+        """Wait for its end, with this exit status and without a sanitizer's report."""
+        try:
+            got = self.process.wait(seconds * SLOW)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"it doesn't end{self.report()}") from None
+        self._over()
+        assert got == status, f"exit status {got}, not {status}{self.report()}"
+        reports = [line for line in self.lines if SANITIZER.search(line)]
+        assert not reports, f"{reports}{self.report()}"
+
+    def stop(self) -> None:
+        """SIGTERM, if it had none, and wait for a clean end, if nobody did."""
+        if not self.ended:
+            self.hang_up()
+            if not self.stopping:
+                self.signal()
+            self.wait()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._over()
+
+    def _over(self) -> None:
+        self.ended = True
+        self.hang_up()
+        self.reader.join()
+        assert self.process.stderr
+        self.process.stderr.close()

@@ -1,0 +1,313 @@
+"""Malformed requests cost their stream; what breaks the protocol costs the connection; nothing costs more."""
+from __future__ import annotations
+
+import re
+
+import pytest
+from hyperframe.frame import (ContinuationFrame, DataFrame, Frame, HeadersFrame, PingFrame, PriorityFrame,
+                              RstStreamFrame, SettingsFrame, WindowUpdateFrame)
+
+from daemon import Daemon
+from waiting import SLOW
+from wire import (CANCEL, COMPRESSION_ERROR, ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR,
+                  MAGIC, PROTOCOL_ERROR, STREAM_CLOSED, Client, Fields, fields)
+
+GET = fields()
+METHOD, PATH, SCHEME, AUTHORITY = GET
+
+
+def without(name: str) -> Fields:
+    return [pair for pair in GET if pair[0] != name]
+
+
+def row(request: Fields, field: str, rule: str, name: str) -> object:
+    """A malformed request, what the log says of the field, and the rule that it names."""
+    return pytest.param(request, field, rule, id=name)
+
+
+def extra(name: str | bytes, value: str | bytes, field: str, rule: str, label: str) -> object:
+    return row(fields("/", "GET", (name, value)), field, rule, label)
+
+
+LENGTH = r"RFC 9110 section 8\.6|RFC 9113 section 8\.1\.1"
+NAME_OR_VALUE = r"RFC 9113 section 8\.2\.1"
+CONNECTION = r"RFC 9113 section 8\.2\.2"
+PSEUDO = r"RFC 9113 section 8\.3"
+REQUEST = r"RFC 9113 section 8\.3\.1"
+TRAILERS = r"RFC 9113 section 8\.[13]"
+CONNECT = r"RFC 9113 section 8\.5"
+VALUE = rf"{NAME_OR_VALUE}|{REQUEST}"  # of a pseudo-header field: either is a reason
+MALFORMED = [
+    extra("X-Upper", "x", '"X-Upper"', NAME_OR_VALUE, "uppercase-name"),
+    extra("x-uppeR", "x", '"x-uppeR"', NAME_OR_VALUE, "uppercase-letter-at-the-end"),
+    extra("connection", "close", '"connection": "close"', CONNECTION, "connection"),
+    extra("keep-alive", "5", '"keep-alive"', CONNECTION, "keep-alive"),
+    extra("proxy-connection", "x", '"proxy-connection"', CONNECTION, "proxy-connection"),
+    extra("transfer-encoding", "chunked", '"transfer-encoding"', CONNECTION, "transfer-encoding"),
+    extra("upgrade", "h2c", '"upgrade"', CONNECTION, "upgrade"),
+    extra("te", "gzip", '"te": "gzip"', CONNECTION, "te-other-than-trailers"),
+    row(without(":method"), ":method", REQUEST, "no-method"),
+    row(without(":path"), ":path", REQUEST, "no-path"),
+    row(without(":scheme"), ":scheme", REQUEST, "no-scheme"),
+    row(without(":authority"), ":authority", REQUEST, "neither-authority-nor-host"),
+    row([METHOD, (":path", ""), SCHEME, AUTHORITY], ":path", REQUEST, "empty-path"),
+    row([METHOD, (":path", "no-slash"), SCHEME, AUTHORITY], ":path", REQUEST, "path-without-slash"),
+    row([METHOD, (":path", "*"), SCHEME, AUTHORITY], ":path", REQUEST, "asterisk-without-options"),
+    row([*GET, (":unknown", "x")], ":unknown", PSEUDO, "unknown-pseudo-header-field"),
+    row([*GET, (":status", "200")], ":status", PSEUDO, "a-responses-pseudo-header-field"),
+    row([*without(":path"), ("x", "y"), PATH], ":path", PSEUDO, "pseudo-header-field-after-a-field"),
+    row([*GET, METHOD], ":method", PSEUDO, "method-twice"),
+    row([*GET, PATH], ":path", PSEUDO, "path-twice"),
+    row([*GET, SCHEME], ":scheme", PSEUDO, "scheme-twice"),
+    row([*GET, AUTHORITY], ":authority", PSEUDO, "authority-twice"),
+    row([(":method", "CONNECT"), PATH, SCHEME, AUTHORITY], ":", CONNECT, "connect-with-path-and-scheme"),
+    row([(":method", "G ET"), PATH, SCHEME, AUTHORITY], ":method", VALUE, "space-in-method"),
+    row([METHOD, (":path", "/\x01"), SCHEME, AUTHORITY], ":path", VALUE, "control-in-path"),
+    extra("", "x", '""', NAME_OR_VALUE, "empty-name"),
+    extra("na me", "x", '"na me"', NAME_OR_VALUE, "space-in-name"),
+    extra(b"na\xe9me", "x", r'"na\xe9me"', NAME_OR_VALUE, "byte-above-ascii-in-name"),
+    extra(b"na\x00me", "x", r'"na\x00me"', NAME_OR_VALUE, "nul-in-name"),
+    extra(b"na\x7fme", "x", r'"na\x7fme"', NAME_OR_VALUE, "del-in-name"),
+    extra("na:me", "x", '"na:me"', NAME_OR_VALUE, "colon-in-name"),
+    extra("x", b"a\x00b", r'"x": "a\x00b"', NAME_OR_VALUE, "nul-in-value"),
+    extra("x", b"a\rb", r'"x": "a\x0db"', NAME_OR_VALUE, "cr-in-value"),
+    extra("x", b"a\nb", r'"x": "a\x0ab"', NAME_OR_VALUE, "lf-in-value"),
+    extra("x", " a", '"x": " a"', NAME_OR_VALUE, "space-before-value"),
+    extra("x", "a ", '"x": "a "', NAME_OR_VALUE, "space-after-value"),
+    extra("x", "\ta", r'"x": "\x09a"', NAME_OR_VALUE, "tab-before-value"),
+    extra("x", "a\t", r'"x": "a\x09"', NAME_OR_VALUE, "tab-after-value"),
+    extra("content-length", "x", '"content-length": "x"', LENGTH, "content-length-no-number"),
+    extra("content-length", "-1", '"content-length": "-1"', LENGTH, "content-length-negative"),
+    extra("content-length", "", '"content-length": ""', LENGTH, "content-length-empty"),
+    extra("content-length", "9" * 20, '"content-length"', LENGTH, "content-length-too-large"),
+    extra("content-length", "5", "content-length", LENGTH, "content-length-without-a-body"),
+    row(fields("/", "GET", ("content-length", "0"), ("content-length", "0")), "content-length", LENGTH,
+        "content-length-twice"),
+]
+
+
+def assert_malformed(daemon: Daemon, client: Client, stream: int, field: str, rule: str,
+                     since: int) -> None:
+    """The stream was reset, the log says why, in one line, and the connection lives on."""
+    answer = client.wait(stream)
+    assert (answer.reset, answer.fields) == (PROTOCOL_ERROR, []), answer
+    client.assert_answered()
+    assert not client.goaways
+    peer = "%s:%d" % client.socket.getsockname()
+    line = rf"notice connection \d+ from {re.escape(peer)} stream {stream}: malformed request: (.*)$"
+    text = daemon.wait_for_log(line, since)[1]
+    assert field in text
+    assert re.search(rf"\((?:{rule})\b.*\)$", text), text
+    assert len(daemon.log(line, since)) == 1
+
+
+@pytest.mark.parametrize("request_fields, field, rule", MALFORMED)
+def test_malformed_request(daemon: Daemon, client: Client, request_fields: Fields, field: str,
+                           rule: str) -> None:
+    since = daemon.mark()
+    client.assert_answered("/before")
+    assert_malformed(daemon, client, client.begin(request_fields), field, rule, since)
+
+
+@pytest.mark.parametrize("request_fields, field, rule", MALFORMED[:3])
+def test_malformed_request_that_is_open(daemon: Daemon, client: Client, request_fields: Fields, field: str,
+                                        rule: str) -> None:
+    since = daemon.mark()
+    stream = client.begin(request_fields, end=False)
+    assert_malformed(daemon, client, stream, field, rule, since)
+    client.send(DataFrame(stream, b"on its way", flags=["END_STREAM"]))
+    client.assert_answered("/after-data-on-the-reset-stream")
+
+
+@pytest.mark.parametrize("body", [b"", b"abc", b"abcde"], ids=["empty", "short", "long"])
+def test_content_length_that_is_not_the_bodys(daemon: Daemon, client: Client, body: bytes) -> None:
+    since = daemon.mark()
+    stream = client.begin(fields("/", "POST", ("content-length", "4")), end=False)
+    client.send(DataFrame(stream, body, flags=["END_STREAM"]))
+    assert_malformed(daemon, client, stream, "content-length", LENGTH, since)
+
+
+@pytest.mark.parametrize("trailer, field, rule", [
+    ((":path", "/"), ":path", TRAILERS),
+    ((":status", "200"), ":status", TRAILERS),
+    (("connection", "close"), '"connection"', CONNECTION),
+    (("X-Upper", "x"), '"X-Upper"', NAME_OR_VALUE),
+    (("x", b"a\nb"), r'"x": "a\x0ab"', NAME_OR_VALUE),
+])
+def test_malformed_trailers(daemon: Daemon, client: Client, trailer: tuple[str, str | bytes], field: str,
+                            rule: str) -> None:
+    since = daemon.mark()
+    stream = client.begin(fields("/", "POST"), end=False)
+    client.send_body(stream, b"body", end=False)
+    client.send(client.headers([trailer], True, stream))
+    assert_malformed(daemon, client, stream, field, rule, since)
+
+
+def test_trailers_that_do_not_end_the_stream(client: Client) -> None:
+    stream = client.begin(fields("/", "POST"), end=False)
+    client.send_body(stream, b"body", end=False)
+    client.send(client.headers([("x", "y")], False, stream))
+    assert client.wait(stream).reset == PROTOCOL_ERROR
+    client.assert_answered()
+
+
+def test_long_field_is_cut_in_the_log(daemon: Daemon, client: Client) -> None:
+    since = daemon.mark()
+    stream = client.begin(fields("/", "GET", ("x", b"\n" + b"y" * 20000)))
+    assert_malformed(daemon, client, stream, r'"x": "\x0ayyy', NAME_OR_VALUE, since)
+    assert all(len(line) < 1024 for line in daemon.lines[since:])
+
+
+def test_neighbours_of_a_malformed_request_are_answered(client: Client) -> None:
+    good = [fields(f"/{number}") for number in range(4)]
+    bad = fields("/", "GET", ("Bad", "x"))
+    client.send(*(client.headers(request) for pair in zip(good, [bad] * 4) for request in pair))
+    for number, request in enumerate(good):
+        client.wait(4 * number + 1).assert_echo(request)
+        assert client.wait(4 * number + 3).reset == PROTOCOL_ERROR
+
+
+def test_malformed_requests_keep_hpack_in_step(client: Client) -> None:
+    """What a refused block puts into the dynamic table is there for the next one."""
+    for number in range(5):
+        new = (f"new-{number}", f"value-{number}")
+        assert client.request(fields("/", "GET", ("Bad", "x"), new)).reset == PROTOCOL_ERROR
+        client.request(fields("/", "GET", new)).assert_echo(fields("/", "GET", new))
+
+
+# --- errors of the connection ---
+
+def raw_frame(kind: int, flags: int, stream: int, payload: bytes, length: int | None = None) -> bytes:
+    size = len(payload) if length is None else length
+    return size.to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+GET_BLOCK = b"\x82\x86\x84\x41\x01a"  # GET http / with :authority "a"
+BROKEN = [
+    pytest.param([DataFrame(0x7fffffff, b"x")], {PROTOCOL_ERROR, STREAM_CLOSED}, id="data-on-an-idle-stream"),
+    pytest.param([raw_frame(0, 0, 0, b"x")], {PROTOCOL_ERROR}, id="data-on-stream-0"),
+    pytest.param([raw_frame(1, 5, 0, GET_BLOCK)], {PROTOCOL_ERROR}, id="headers-on-stream-0"),
+    pytest.param([raw_frame(1, 5, 2, GET_BLOCK)], {PROTOCOL_ERROR}, id="headers-on-an-even-stream"),
+    pytest.param([raw_frame(1, 5, 1, b"\xff\xff\xff\xff\xff")], {COMPRESSION_ERROR}, id="hpack-integer"),
+    pytest.param([raw_frame(1, 5, 1, b"\x80")], {COMPRESSION_ERROR}, id="hpack-index-0"),
+    pytest.param([raw_frame(1, 5, 1, b"\xfe")], {COMPRESSION_ERROR}, id="hpack-index-not-there"),
+    pytest.param([raw_frame(1, 5, 1, b"\x3f\xe1\xff\x7f")], {COMPRESSION_ERROR}, id="hpack-table-too-large"),
+    pytest.param([raw_frame(1, 1, 1, GET_BLOCK), PingFrame(0, b"12345678")], {PROTOCOL_ERROR},
+                 id="frame-inside-a-header-block"),
+    pytest.param([raw_frame(1, 1, 1, GET_BLOCK), ContinuationFrame(3, b"", flags=["END_HEADERS"])],
+                 {PROTOCOL_ERROR}, id="continuation-of-another-stream"),
+    pytest.param([ContinuationFrame(1, GET_BLOCK, flags=["END_HEADERS"])], {PROTOCOL_ERROR},
+                 id="continuation-of-nothing"),
+    pytest.param([raw_frame(1, 0xd, 1, b"\xff" + GET_BLOCK)], {PROTOCOL_ERROR}, id="padding-past-the-end"),
+    pytest.param([raw_frame(0xf, 0, 0, b"", 16385), bytes(16385)], {FRAME_SIZE_ERROR}, id="frame-too-large"),
+    pytest.param([raw_frame(6, 0, 0, b"1234567")], {FRAME_SIZE_ERROR}, id="ping-of-7-bytes"),
+    pytest.param([raw_frame(6, 0, 1, b"12345678")], {PROTOCOL_ERROR}, id="ping-on-a-stream"),
+    pytest.param([raw_frame(4, 0, 0, b"12345")], {FRAME_SIZE_ERROR}, id="settings-of-5-bytes"),
+    pytest.param([raw_frame(4, 1, 0, b"123456")], {FRAME_SIZE_ERROR}, id="settings-ack-with-payload"),
+    pytest.param([SettingsFrame(0, settings={SettingsFrame.INITIAL_WINDOW_SIZE: 2**31})],
+                 {FLOW_CONTROL_ERROR}, id="settings-window-too-large"),
+    pytest.param([SettingsFrame(0, settings={SettingsFrame.MAX_FRAME_SIZE: 1})], {PROTOCOL_ERROR},
+                 id="settings-frame-size-too-small"),
+    pytest.param([raw_frame(8, 0, 0, bytes(4))], {PROTOCOL_ERROR}, id="window-update-of-0"),
+    pytest.param([WindowUpdateFrame(0, 2**31 - 1), WindowUpdateFrame(0, 2**31 - 1)], {FLOW_CONTROL_ERROR},
+                 id="window-overflow"),
+    pytest.param([raw_frame(3, 0, 1, bytes(4))], {PROTOCOL_ERROR}, id="rst-stream-of-an-idle-stream"),
+    pytest.param([raw_frame(5, 4, 1, b"\x00\x00\x00\x02" + GET_BLOCK)], {PROTOCOL_ERROR},
+                 id="push-promise-of-a-client"),
+]
+
+
+def assert_connection_error(client: Client, codes: set[int]) -> None:
+    client.read_to_end()
+    assert client.goaways, "no GOAWAY"
+    assert client.goaways[-1].error_code in codes, client.goaways
+
+
+@pytest.mark.parametrize("piece", [None, 1], ids=["whole", "by-byte"])
+@pytest.mark.parametrize("frames, codes", BROKEN)
+def test_connection_error(daemon: Daemon, client: Client, frames: list[Frame | bytes], codes: set[int],
+                          piece: int | None) -> None:
+    client.send(*frames, piece=piece)
+    assert_connection_error(client, codes)
+    daemon.connect().assert_answered()
+
+
+def test_connection_error_closes_though_a_stream_is_open(client: Client) -> None:
+    stream = client.begin(fields("/", "POST"), end=False)
+    client.send(raw_frame(0, 0, 0, b"x"))
+    assert_connection_error(client, {PROTOCOL_ERROR})
+    assert not client.answer(stream).fields
+
+
+def test_goaway_names_the_last_stream_that_was_seen(client: Client) -> None:
+    client.send(client.headers(fields("/a")), client.headers(fields("/b")), raw_frame(0, 0, 0, b"x"))
+    assert_connection_error(client, {PROTOCOL_ERROR})
+    assert client.goaways[-1].last_stream_id == 3
+
+
+def test_first_frame_must_be_settings(daemon: Daemon) -> None:
+    client = daemon.dial()
+    client.send(MAGIC, PingFrame(0, b"12345678"))
+    assert_connection_error(client, {PROTOCOL_ERROR})
+
+
+def test_more_streams_than_announced_are_refused(daemon: Daemon) -> None:
+    client = daemon.connect({SettingsFrame.INITIAL_WINDOW_SIZE: 0})
+    client.ping()
+    limit = client.settings[SettingsFrame.MAX_CONCURRENT_STREAMS]
+    client.send(*(client.headers(fields()) for _ in range(limit + 1)))
+    last = 2 * limit + 1
+    client.read_until(lambda: bool(client.goaways) or client.answer(last).over, "a refusal")
+    assert not client.answer(last).fields
+
+
+# --- floods ---
+
+def flood(client: Client, piece: bytes, times: int) -> None:
+    """Send without end, until the peer has had enough of it or all is sent."""
+    client.socket.settimeout(10 * SLOW)
+    try:
+        for _ in range(times):
+            client.socket.sendall(piece)
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+
+
+FLOODS = {
+    "ping": PingFrame(0, b"12345678").serialize() * 1000,
+    "settings": SettingsFrame(0, settings={SettingsFrame.ENABLE_PUSH: 0}).serialize() * 1000,
+    "priority": PriorityFrame(1, depends_on=3).serialize() * 1000,
+    "empty-data": DataFrame(1, b"").serialize() * 1000,
+}
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", FLOODS)
+def test_flood_does_not_hurt_others(daemon: Daemon, client: Client, name: str) -> None:
+    client.begin(fields("/", "POST"), end=False)
+    flood(client, FLOODS[name], 50)
+    daemon.connect().assert_answered()
+
+
+@pytest.mark.heavy
+def test_rapid_reset_is_ended(daemon: Daemon, client: Client) -> None:
+    since = daemon.mark()
+    burst = []
+    for _ in range(20000):
+        stream = client.new_stream()
+        burst += [HeadersFrame(stream, GET_BLOCK, flags=["END_HEADERS", "END_STREAM"]),
+                  RstStreamFrame(stream, CANCEL)]
+    flood(client, b"".join(frame.serialize() for frame in burst), 1)
+    client.read_to_end(10)
+    daemon.wait_for_log(r"debug connection \d+ from \S+: closed: ", since)
+    daemon.connect().assert_answered()
+
+
+@pytest.mark.heavy
+def test_header_block_without_end_is_ended(daemon: Daemon, client: Client) -> None:
+    client.send(HeadersFrame(1, GET_BLOCK))
+    flood(client, ContinuationFrame(1, b"\x00\x01a\x01b" * 3000).serialize(), 2000)
+    client.read_to_end(10)
+    if client.closed == "end":
+        assert client.goaways[-1].error_code in (ENHANCE_YOUR_CALM, PROTOCOL_ERROR)
+    daemon.connect().assert_answered()

@@ -1,0 +1,228 @@
+"""Who else knocks: HTTP/1.x, TLS, garbage and silence get words that they understand, or none."""
+from __future__ import annotations
+
+import re
+import select
+import shlex
+import socket
+import ssl
+
+import pytest
+from hyperframe.frame import SettingsFrame
+
+from clients import call, curl
+from conftest import Start
+from daemon import Daemon
+from wire import MAGIC, PROTOCOL_ERROR, Client, fields, read_all
+
+PIECES = pytest.mark.parametrize("piece", [None, 1], ids=["whole", "by-byte"])
+ALERT = b"\x15\x03\x01\x00\x02\x02\x0a"  # fatal, unexpected_message
+
+
+def knock(daemon: Daemon, first: bytes, piece: int | None) -> bytes:
+    """Send these first bytes; everything that comes back until the daemon closes."""
+    client = daemon.dial()
+    try:
+        client.send(first, piece=piece)
+    except (BrokenPipeError, ConnectionResetError):
+        assert piece, "refused before all of it was sent"  # it may know enough after the first bytes
+    return read_all(client.socket)
+
+
+def one_line(daemon: Daemon, pattern: str, since: int) -> str:
+    """The one line of this connection above the level debug."""
+    text = daemon.wait_for_log(pattern, since)[0]
+    daemon.wait_for_log(r"debug connection \d+ from \S+: closed", since)
+    lines = daemon.log(r"(error|warning|notice|info) connection .*$", since)
+    assert len(lines) == 1, lines
+    return text
+
+
+# --- the preface ---
+
+@PIECES
+def test_preface(daemon: Daemon, piece: int | None) -> None:
+    client = daemon.dial()
+    client.send(MAGIC, SettingsFrame(0), piece=piece)
+    client.assert_answered()
+    assert client.acknowledged == 1
+
+
+def test_nothing_is_sent_before_the_clients_first_bytes(start: Start) -> None:
+    client = start("--header-timeout=300ms").dial()
+    assert read_all(client.socket) == b""
+
+
+@pytest.mark.parametrize("first", [b"P", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r", b"G", b"GET / HTTP/1",
+                                   b"\x16"], ids=["p", "preface", "g", "get", "tls"])
+def test_nothing_is_sent_while_the_bytes_could_still_be_anything(daemon: Daemon, first: bytes) -> None:
+    client = daemon.dial()
+    client.send(first)
+    daemon.connect().assert_answered()  # in the meantime
+    assert select.select([client.socket], [], [], 0.05) == ([], [], [])
+
+
+# --- HTTP/1.x ---
+
+def assert_505(reply: bytes, host: str, body: bool = True) -> str:
+    """The reply is a whole 505; the command that its body names."""
+    head, _, text = reply.partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    assert status == "HTTP/1.1 505 HTTP Version Not Supported"
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    assert headers["connection"] == "close"
+    assert headers["content-type"].startswith("text/plain")
+    command = f"curl --http2-prior-knowledge http://{host}/"
+    if body:
+        assert len(text) == int(headers["content-length"])
+        assert 1 <= len(text.splitlines()) <= 2 and text.endswith(b"\n")
+        assert command in text.decode()
+    else:
+        assert text == b""
+    return command
+
+
+def test_curl_without_http2_is_told_the_command_that_works(daemon: Daemon) -> None:
+    host = f"localhost:{daemon.port}"
+    done = curl("-i", f"http://{host}/")
+    command = assert_505(done.stdout, host)
+    printed = re.search(r"curl --http2-prior-knowledge \S+", done.stdout.decode())
+    assert printed and printed[0] == command
+    works = call([*shlex.split(printed[0]), "-q", "-sS"])
+    assert works.stdout.startswith(b'{":method": "GET", ')
+
+
+@PIECES
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "OPTIONS", "PROPFIND", "PATCH", "P"])
+def test_http_1_is_505(daemon: Daemon, method: str, version: str, piece: int | None) -> None:
+    since = daemon.mark()
+    host = f"127.0.0.1:{daemon.port}"
+    reply = knock(daemon, f"{method} / HTTP/{version}\r\nHost: {host}\r\n\r\n".encode(), piece)
+    assert_505(reply, host)
+    one_line(daemon, r"notice connection \d+ from 127\.0\.0\.1:\d+: .*HTTP/1\.1 request", since)
+
+
+def test_http_1_0_without_host_is_told_the_local_address(daemon: Daemon) -> None:
+    assert_505(knock(daemon, b"GET / HTTP/1.0\r\n\r\n", None), f"127.0.0.1:{daemon.port}")
+
+
+@pytest.mark.parametrize("host", ["a b", "$(reboot)", "`id`", "a;id", "a|b", "<script>", "\xff", "'\"",
+                                  "a\tb", "../..", "user@host"])
+def test_harmful_host_is_not_repeated(daemon: Daemon, host: str) -> None:
+    request = f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode("latin-1")
+    reply = knock(daemon, request, None)
+    assert_505(reply, f"127.0.0.1:{daemon.port}")
+    assert host.encode("latin-1") not in reply
+
+
+@pytest.mark.parametrize("header", ["Host: example.org:81", "hOST:example.org:81",
+                                    "HOST: \t example.org:81 "])
+def test_host_is_found_as_http_1_spells_it(daemon: Daemon, header: str) -> None:
+    request = f"GET / HTTP/1.1\r\nAccept: */*\r\n{header}\r\n\r\n".encode()
+    assert_505(knock(daemon, request, None), "example.org:81")
+
+
+@PIECES
+def test_head_over_http_1_has_no_body(daemon: Daemon, piece: int | None) -> None:
+    assert_505(knock(daemon, b"HEAD / HTTP/1.1\r\nHost: a:1\r\n\r\n", piece), "a:1", body=False)
+
+
+def test_curl_head_over_http_1(daemon: Daemon) -> None:
+    assert_505(curl("--head", daemon.url()).stdout, f"127.0.0.1:{daemon.port}", body=False)
+
+
+def test_http_1_post_with_a_body_reads_the_505(daemon: Daemon) -> None:
+    """A close with bytes unread would be a reset, which takes the words away from the client."""
+    done = curl("-i", "-H", "Expect:", "--data-binary", "@-", daemon.url(), stdin=bytes(300_000))
+    assert done.stdout.startswith(b"HTTP/1.1 505 ")
+
+
+def test_curl_with_upgrade_reads_the_505(daemon: Daemon) -> None:
+    assert curl("-i", "--http2", daemon.url()).stdout.startswith(b"HTTP/1.1 505 ")
+
+
+def test_http_1_request_line_alone_is_enough(daemon: Daemon) -> None:
+    """It tells who knocks: nobody has to wait for the end of the header section."""
+    client = daemon.dial()
+    client.send(b"GET / HTTP/1.1\r\nAccept: */*\r\n")
+    assert_505(read_all(client.socket), f"127.0.0.1:{daemon.port}")
+
+
+# --- TLS ---
+
+def client_hello(minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2) -> bytes:
+    """What a real client sends first."""
+    context = ssl.create_default_context()
+    context.minimum_version = minimum
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    out = ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), out, server_hostname="localhost").do_handshake()
+    return out.read()
+
+
+@PIECES
+def test_tls_hello_gets_an_alert_and_a_line(daemon: Daemon, piece: int | None) -> None:
+    since = daemon.mark()
+    assert knock(daemon, client_hello(), piece) == ALERT
+    one_line(daemon, r"notice connection \d+ from 127\.0\.0\.1:\d+: .*TLS ClientHello", since)
+
+
+def test_curl_https_is_told_by_an_alert(daemon: Daemon) -> None:
+    done = curl(f"https://localhost:{daemon.port}/", check=False)
+    assert done.returncode == 35, done  # CURLE_SSL_CONNECT_ERROR
+    assert re.search(rb"alert|unexpected message", done.stderr, re.IGNORECASE), done.stderr
+
+
+# --- anything else ---
+
+GARBAGE = {
+    "binary": (b"\x00\xff\"\\garbage", r'\x00\xff\"\\garbage'),
+    "text": (b"hello\r\n", r"hello\x0d\x0a"),
+    "ssh": (b"SSH-2.0-OpenSSH_9.2\r\n", r"SSH-2.0-"),
+    "preface-that-goes-wrong": (b"PRI * HTTP/2.0\r\n\r\nSX\r\n\r\n", r"PRI * HTTP/2.0\x0d\x0a\x0d\x0aSX"),
+    "preface-in-lower-case": (MAGIC.lower(), r"pri * http/2.0"),
+    "frame-without-preface": (SettingsFrame(0).serialize(), r"\x00\x00\x00\x04"),
+    "escape-sequence": (b"\x1b[2J\x1b]0;title\x07", r"\x1b[2J"),
+    "long": (b"\x01" * 5000, r"\x01\x01\x01"),
+}
+
+
+@PIECES
+@pytest.mark.parametrize("name", GARBAGE)
+def test_garbage_gets_goaway_and_a_line(daemon: Daemon, name: str, piece: int | None) -> None:
+    since = daemon.mark()
+    garbage, escaped = GARBAGE[name]
+    client = daemon.dial()
+    try:
+        client.send(garbage, piece=piece)
+    except (BrokenPipeError, ConnectionResetError):
+        assert piece
+    assert client.read_to_end() == "end"
+    assert [goaway.error_code for goaway in client.goaways] == [PROTOCOL_ERROR]
+    assert client.settings  # a server's first frame is SETTINGS
+    text = one_line(daemon, r"notice connection \d+ from 127\.0\.0\.1:\d+: .*not an HTTP/2 preface.*", since)
+    assert (escaped in text) if not piece else (escaped[:1] in text)
+    assert re.fullmatch(r"[ -~]+", text)
+
+
+def test_client_that_connects_and_leaves_gets_no_line_above_debug(daemon: Daemon) -> None:
+    since = daemon.mark()
+    daemon.dial().close()
+    daemon.wait_for_log(r"debug connection \d+ from \S+: closed", since)
+    assert not daemon.log(r"(error|warning|notice|info) connection", since)
+
+
+def test_neighbours_of_strangers_are_answered(daemon: Daemon) -> None:
+    strangers = [daemon.dial() for _ in range(3)]
+    for stranger, first in zip(strangers, (b"", b"GET / HT", b"\x16\x03\x01\x02")):
+        stranger.send(first)
+    daemon.connect().assert_answered()
+
+
+def test_ten_thousand_bytes_after_the_garbage_do_not_take_the_goaway_away(daemon: Daemon) -> None:
+    client = daemon.dial()
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 200_000)
+    client.send(b"\x00" * 100_000)
+    assert client.read_to_end() == "end" and client.goaways[0].error_code == PROTOCOL_ERROR

@@ -1,0 +1,421 @@
+"""Signals: drain, reload, figures; and what a drain owes to requests that were begun."""
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+from hyperframe.frame import DataFrame, PingFrame, SettingsFrame, WindowUpdateFrame
+
+from clients import environment, h2load_counts
+from conftest import Start
+from daemon import Daemon
+from waiting import SLOW, Deadline, Stopwatch, poll
+from wire import LAST_STREAM, NO_ERROR, Client, fields
+
+STOPPING = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+LARGE = fields("/large", "GET", ("x", "v" * 40000))
+
+
+# --- the end ---
+
+@STOPPING
+def test_idle_daemon_ends_at_once(start: Start, number: signal.Signals) -> None:
+    daemon = start()
+    watch = Stopwatch()
+    daemon.signal(number)
+    daemon.wait(0)
+    assert watch.seconds() < 1 * SLOW
+    assert daemon.log(rf"notice {number.name}: draining 0 connections within 10s$")
+    assert daemon.log("notice stopped: ")
+
+
+@STOPPING
+def test_idle_connection_gets_two_goaways(start: Start, number: signal.Signals) -> None:
+    daemon = start()
+    client = daemon.connect()
+    client.assert_answered()
+    client.assert_answered()
+    watch = Stopwatch()
+    daemon.signal(number)
+    assert client.read_to_end() == "end"
+    assert [(goaway.last_stream_id, goaway.error_code) for goaway in client.goaways] == \
+        [(LAST_STREAM, NO_ERROR), (3, NO_ERROR)]
+    client.close()
+    daemon.wait(0)
+    assert watch.seconds() < 1 * SLOW
+    assert daemon.log(rf"notice {number.name}: draining 1 connections? within 10s$")
+
+
+def wait_for_goaway(client: Client, count: int = 1) -> None:
+    client.read_until(lambda: len(client.goaways) >= count, f"GOAWAY number {count}")
+
+
+def test_request_whose_body_is_half_sent_is_answered(start: Start) -> None:
+    daemon = start()
+    client = daemon.connect()
+    request = fields("/upload", "POST", ("content-length", "200000"))
+    stream = client.begin(request, end=False)
+    client.send_body(stream, bytes(100000), end=False)
+    daemon.signal(signal.SIGTERM)
+    wait_for_goaway(client, 2)
+    client.send_body(stream, bytes(100000))
+    client.wait(stream).assert_echo(request)
+    assert client.read_to_end() == "end"
+    assert client.goaways[-1].last_stream_id == stream
+    daemon.wait(0)
+
+
+def test_answer_whose_window_is_closed_is_finished(start: Start) -> None:
+    daemon = start()
+    client = daemon.connect({SettingsFrame.INITIAL_WINDOW_SIZE: 10}, refill=False)
+    stream = client.begin(LARGE)
+    client.read_until(lambda: len(client.answer(stream).body) == 10, "the beginning")
+    daemon.signal(signal.SIGTERM)
+    wait_for_goaway(client, 2)
+    client.refill = True
+    client.send(SettingsFrame(0, settings={SettingsFrame.INITIAL_WINDOW_SIZE: 65535}))
+    client.wait(stream).assert_echo(LARGE)
+    client.read_to_end()
+    daemon.wait(0)
+
+
+def test_request_that_was_on_its_way_is_answered(start: Start) -> None:
+    """The first GOAWAY lets through what the client sent before it had seen it (RFC 9113 section 6.8)."""
+    daemon = start()
+    client = daemon.connect()
+    client.assert_answered()
+    daemon.signal(signal.SIGTERM)
+    client.polite = False
+    client.read_until(lambda: bool(client.pings and client.goaways), "GOAWAY and PING")
+    assert [goaway.last_stream_id for goaway in client.goaways] == [LAST_STREAM]
+    stream = client.begin(fields("/late"))
+    client.send(PingFrame(0, client.pings[0], flags=["ACK"]))
+    client.wait(stream).assert_echo(fields("/late"))
+    client.read_to_end()
+    assert client.goaways[-1].last_stream_id == stream
+    daemon.wait(0)
+
+
+def test_peer_that_ignores_the_ping_gets_its_final_goaway(start: Start) -> None:
+    daemon = start()
+    client = daemon.connect()
+    client.assert_answered()
+    daemon.signal(signal.SIGTERM)
+    client.polite = False
+    client.read_to_end()
+    assert [goaway.last_stream_id for goaway in client.goaways] == [LAST_STREAM, 1]
+    daemon.wait(0)
+
+
+def test_request_after_the_final_goaway_is_not_begun(start: Start) -> None:
+    daemon = start()
+    client = daemon.connect()
+    open_stream = client.begin(fields("/open", "POST"), end=False)
+    client.ping()
+    daemon.signal(signal.SIGTERM)
+    wait_for_goaway(client, 2)
+    late = client.begin(fields("/late"))
+    client.send_body(open_stream, b"")
+    client.wait(open_stream).assert_echo(fields("/open", "POST"))
+    client.read_to_end()
+    assert not client.answer(late).fields
+    daemon.wait(0)
+
+
+def test_new_connections_are_not_taken_while_draining(start: Start) -> None:
+    daemon = start()
+    client = daemon.connect()
+    client.begin(fields("/open", "POST"), end=False)
+    client.ping()
+    daemon.signal(signal.SIGTERM)
+    wait_for_goaway(client)
+
+    def refused() -> bool:
+        try:
+            daemon.dial().close()
+            return False
+        except ConnectionRefusedError:
+            return True
+    poll(refused, "a refusal")
+
+
+@pytest.mark.parametrize("first", [b"", b"PRI * HT", b"GET / HT"], ids=["silent", "preface", "http1"])
+def test_connection_that_has_not_begun_does_not_hold_the_end(start: Start, first: bytes) -> None:
+    daemon = start()
+    client = daemon.dial()
+    client.send(first)
+    daemon.wait_for_figures(connections=1)
+    watch = Stopwatch()
+    daemon.signal(signal.SIGTERM)
+    daemon.wait(0)
+    assert watch.seconds() < 2 * SLOW
+
+
+def test_drain_timeout_cuts_what_hangs(start: Start) -> None:
+    daemon = start("--drain-timeout=500ms")
+    client = daemon.connect()
+    client.begin(fields("/open", "POST"), end=False)
+    client.ping()
+    watch = Stopwatch()
+    daemon.signal(signal.SIGTERM)
+    client.read_to_end()
+    daemon.wait(0)
+    watch.assert_between(0.5)
+
+
+def test_drain_timeout_cuts_a_peer_that_takes_nothing(start: Start) -> None:
+    daemon = start("--drain-timeout=500ms")
+    client = daemon.connect({SettingsFrame.INITIAL_WINDOW_SIZE: 2**31 - 1}, receive_buffer=4096)
+    client.send(WindowUpdateFrame(0, 2**31 - 1 - 65535))
+    client.send(*(client.headers(fields("/", "GET", *[("x", "y" * 3000)] * 20)) for _ in range(100)))
+    assert client.socket.recv(1, socket.MSG_PEEK)
+    watch = Stopwatch()
+    daemon.signal(signal.SIGTERM)
+    daemon.wait(0)
+    watch.assert_between(0.5)
+
+
+def test_second_signal_ends_at_once_with_1(start: Start) -> None:
+    daemon = start()
+    client = daemon.connect()
+    client.begin(fields("/open", "POST"), end=False)
+    client.ping()
+    daemon.signal(signal.SIGTERM)
+    daemon.wait_for_log("SIGTERM: draining")
+    watch = Stopwatch()
+    daemon.signal(signal.SIGINT)
+    daemon.wait(1)
+    assert watch.seconds() < 1 * SLOW
+
+
+# --- the end under load ---
+
+class Loader(threading.Thread):
+    """Keeps asking on one connection until it ends, and counts."""
+
+    def __init__(self, daemon: Daemon, width: int = 50) -> None:
+        super().__init__()
+        self.client = daemon.connect({SettingsFrame.INITIAL_WINDOW_SIZE: 2**20})
+        self.width = width
+        self.asked = 0
+        self.going = threading.Event()
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            while not self.client.closed:
+                self._one_round()
+        except BaseException as error:  # told to the test by `check`
+            self.failure = error
+
+    def _one_round(self) -> None:
+        if len(self.client.goaways) < 2:
+            self._ask()
+        deadline = Deadline(10)
+        oldest = self.client.answer(self.client.next_stream - 2 * self.width)
+        while not oldest.over and self.client.read_frame(deadline):
+            pass
+        if len(self.client.goaways) == 2:
+            self.client.read_to_end(10)
+        self.going.set()
+
+    def _ask(self) -> None:
+        requests = [self.client.headers(fields(f"/{self.client.next_stream}")) for _ in range(self.width)]
+        self.asked += self.width
+        self.client.send_if_open(*requests)
+
+    def check(self) -> int:
+        """Every stream up to the final GOAWAY's has its whole answer, none above has any; how many have."""
+        if self.failure:
+            raise self.failure
+        last = self.client.goaways[-1].last_stream_id
+        assert last < LAST_STREAM and self.client.closed
+        for stream in range(1, self.client.next_stream, 2):
+            answer = self.client.answer(stream)
+            if stream <= last:
+                answer.assert_echo(fields(f"/{stream}"))
+            else:
+                assert not answer.fields
+        return (last + 1) // 2
+
+
+@pytest.mark.heavy
+def test_no_request_that_was_begun_is_lost_under_load(start: Start) -> None:
+    daemon = start()
+    loaders = [Loader(daemon) for _ in range(6)]
+    for loader in loaders:
+        loader.start()
+    for loader in loaders:
+        assert loader.going.wait(10 * SLOW)
+    daemon.signal(signal.SIGTERM)
+    daemon.wait_for_log("notice stopped: ", seconds=15)
+    for loader in loaders:
+        loader.join(15 * SLOW)
+        assert not loader.is_alive()
+    assert sum(loader.check() for loader in loaders) >= 6 * 50
+    daemon.wait(0)
+
+
+@pytest.mark.heavy
+def test_h2load_loses_nothing_that_was_begun(start: Start) -> None:
+    """As many answers reached h2load whole as the daemon says that it gave."""
+    daemon = start("--access-log=json")
+    load = subprocess.Popen(["h2load", "-n", "1000000", "-c", "8", "-m", "50", daemon.url()],
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment())
+    poll(lambda: len(daemon.lines) > 5000, "load", seconds=20)
+    daemon.signal(signal.SIGTERM)
+    daemon.wait(0)
+    counts = h2load_counts(load.communicate(timeout=30 * SLOW)[0].decode())
+    records = [json.loads(line) for line in daemon.lines if line.startswith("{")]
+    assert all(record["status"] == 200 and "reset" not in record for record in records)
+    assert counts["succeeded"] == counts["2xx"] == len(records)
+
+
+# --- reload ---
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "h2echod.conf"
+    path.write_text("max-concurrent-streams = 10\npretty = off\n")
+    return path
+
+
+def limit(client: Client) -> int:
+    client.ping()
+    return client.settings[SettingsFrame.MAX_CONCURRENT_STREAMS]
+
+
+def reload(daemon: Daemon, config: Path, text: str, result: str) -> int:
+    """Change the file and say so; where the log ended before."""
+    config.write_text(text)
+    since = daemon.mark()
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for_log(result, since)
+    return since
+
+
+def test_reload_is_for_new_connections(start: Start, config: Path) -> None:
+    daemon = start("-c", config)
+    old = daemon.connect()
+    assert limit(old) == 10
+    reload(daemon, config, "max-concurrent-streams = 20\npretty = on\n",
+           rf"notice reloaded.*{re.escape(str(config))}")
+    new = daemon.connect()
+    assert limit(new) == 20
+    new.request(fields()).assert_echo(fields(), pretty=True)
+    old.request(fields()).assert_echo(fields(), pretty=False)
+    assert limit(old) == 10
+
+
+def test_reload_without_a_file_changes_nothing(start: Start) -> None:
+    daemon = start("--max-concurrent-streams=10")
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for_log("notice reloaded")
+    assert limit(daemon.connect()) == 10
+
+
+def test_command_line_stays_over_the_file_at_a_reload(start: Start, config: Path) -> None:
+    daemon = start("-c", config, "--max-concurrent-streams=11")
+    reload(daemon, config, "max-concurrent-streams = 20\npretty = on\n", "notice reloaded")
+    client = daemon.connect()
+    assert limit(client) == 11
+    client.request(fields()).assert_echo(fields(), pretty=True)
+
+
+def test_reload_of_the_log_level(start: Start, config: Path) -> None:
+    daemon = start("-c", config)
+    daemon.connect().assert_answered()
+    since = reload(daemon, config, "log-level = debug\n", "notice reloaded")
+    daemon.connect().assert_answered()
+    daemon.wait_for_log(r"debug connection 2 from \S+: open", since)
+
+
+@pytest.mark.parametrize("text, errors", [
+    ("max-concurrent-streams = 20\nnonsense\n", [2]),
+    ("max-concurrent-streams = many\npretty = on\npretty = perhaps\n", [1, 3]),
+])
+def test_bad_file_leaves_the_settings_in_force(start: Start, config: Path, text: str,
+                                               errors: list[int]) -> None:
+    daemon = start("-c", config)
+    since = reload(daemon, config, text, "error reload failed: the settings in force stay")
+    told = daemon.log(rf"error {re.escape(str(config))}:(\d+): ", since)
+    assert [int(match[1]) for match in told] == errors
+    client = daemon.connect()
+    assert limit(client) == 10
+    client.request(fields()).assert_echo(fields(), pretty=False)
+
+
+def test_file_that_has_gone_leaves_the_settings_in_force(start: Start, config: Path) -> None:
+    daemon = start("-c", config)
+    config.unlink()
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for_log("error reload failed: the settings in force stay")
+    assert limit(daemon.connect()) == 10
+    reload(daemon, config, "max-concurrent-streams = 20\n", "notice reloaded")
+    assert limit(daemon.connect()) == 20
+
+
+def test_port_cannot_change_but_the_rest_does(start: Start, config: Path) -> None:
+    config.write_text("port = 0\naddress = 127.0.0.1\nmax-concurrent-streams = 10\n")
+    daemon = start("-c", config, listen=[])
+    since = reload(daemon, config, "port = 1\naddress = 127.0.0.1\nmax-concurrent-streams = 20\n",
+                   "notice reloaded")
+    [warning] = daemon.log(r"warning .*\bport\b.*", since)
+    assert "address" not in warning[0]
+    assert limit(daemon.connect()) == 20
+
+
+@pytest.mark.heavy
+def test_reloads_do_not_disturb_connections(start: Start, config: Path) -> None:
+    daemon = start("-c", config)
+    client = daemon.connect()
+    for number in range(200):
+        daemon.signal(signal.SIGHUP)
+        client.assert_answered(f"/{number}")
+        if number % 10 == 0:
+            daemon.connect().assert_answered()
+    assert not daemon.log("error|warning")
+
+
+# --- figures, and the rest ---
+
+def test_figures(start: Start) -> None:
+    daemon = start()
+    assert daemon.figures() == {"connections": 0, "accepted": 0, "requests": 0, "resets": 0, "received": 0,
+                                "sent": 0, "refused": 0, "timed-out": 0}
+    clients = [daemon.connect() for _ in range(3)]
+    for client in clients:
+        client.assert_answered()
+    assert clients[0].request(fields("/", "GET", ("Bad", "x"))).reset is not None
+    clients[1].request(LARGE).assert_echo(LARGE)
+    for client in clients:
+        client.ping()
+    received, sent = sum(client.sent for client in clients), sum(client.received for client in clients)
+    clients[2].close()
+    figures = daemon.wait_for_figures(connections=2, received=received, sent=sent)
+    assert (figures["accepted"], figures["requests"]) == (3, 5)
+    assert (figures["resets"], figures["refused"], figures["timed-out"]) == (1, 0, 0)
+
+
+def test_figures_while_streams_are_open(start: Start) -> None:
+    daemon = start()
+    client = daemon.connect()
+    stream = client.begin(fields("/", "POST"), end=False)
+    client.send(DataFrame(stream, b"x"))
+    client.ping()
+    figures = daemon.wait_for_figures(connections=1, received=client.sent)
+    assert figures["sent"] == client.received
+
+
+def test_sigpipe_is_ignored(start: Start) -> None:
+    daemon = start()
+    ignored = re.search(r"^SigIgn:\s*([0-9a-f]+)$", Path(f"/proc/{daemon.pid}/status").read_text(), re.M)
+    assert ignored and int(ignored[1], 16) & 1 << (signal.SIGPIPE - 1)
+    daemon.signal(signal.SIGPIPE)
+    daemon.connect().assert_answered()

@@ -1,0 +1,279 @@
+"""Time-outs: each ends what waits too long, not before its time, and nobody else."""
+from __future__ import annotations
+
+import select
+import time
+
+import pytest
+from hyperframe.frame import (ContinuationFrame, DataFrame, HeadersFrame, PingFrame, SettingsFrame,
+                              WindowUpdateFrame)
+
+from conftest import Start
+from daemon import Daemon
+from waiting import SLOW, Deadline, Stopwatch
+from wire import CANCEL, ENHANCE_YOUR_CALM, MAGIC, NO_ERROR, Client, fields, read_all
+
+LIMIT = 0.4  # the seconds of every time-out here
+TEXT = f"{LIMIT * 1000:.0f}ms"
+WINDOW = SettingsFrame.INITIAL_WINDOW_SIZE
+
+
+def assert_neighbour_is_answered(daemon: Daemon) -> None:
+    watch = Stopwatch()
+    with daemon.connect() as neighbour:
+        neighbour.assert_answered("/neighbour")
+    assert watch.seconds() < LIMIT * SLOW
+
+
+def assert_logged(daemon: Daemon, level: str, what: str) -> None:
+    daemon.wait_for_log(rf"{level} connection 1 from 127\.0\.0\.1:\d+.*: .*{what}")
+
+
+def trickle(client: Client, pieces: list[bytes], pause: float = LIMIT / 4) -> None:
+    """Send a piece now and then, until the peer says something or closes. The pauses are what is tested."""
+    for piece in pieces:
+        if select.select([client.socket], [], [], pause)[0]:
+            return
+        client.send(piece)
+
+
+# --- header-timeout ---
+
+@pytest.mark.parametrize("first", [b"", b"PRI * HT", b"GET / HTT", b"\x16", MAGIC[:23]],
+                         ids=["silence", "preface", "http1", "tls", "preface-but-one"])
+def test_silence_is_closed_without_a_byte(start: Start, first: bytes) -> None:
+    daemon = start(f"--header-timeout={TEXT}")
+    watch = Stopwatch()
+    client = daemon.dial()
+    client.send(first)
+    assert_neighbour_is_answered(daemon)
+    assert read_all(client.socket) == b""
+    watch.assert_between(LIMIT)
+    assert_logged(daemon, "notice", "header timeout")
+    assert daemon.figures()["timed-out"] == 1
+
+
+def test_preface_that_trickles_is_closed(start: Start) -> None:
+    """The time-out is for all of the preface: bytes that keep coming don't prolong it."""
+    daemon = start(f"--header-timeout={TEXT}")
+    watch = Stopwatch()
+    client = daemon.dial()
+    trickle(client, [bytes([byte]) for byte in MAGIC])
+    assert read_all(client.socket) == b""
+    watch.assert_between(LIMIT)
+
+
+def test_preface_without_settings_is_closed(start: Start) -> None:
+    """The client's whole preface ends with its SETTINGS (RFC 9113 section 3.4)."""
+    daemon = start(f"--header-timeout={TEXT}")
+    watch = Stopwatch()
+    client = daemon.dial()
+    client.polite = False  # an acknowledgement would be the wrong frame
+    client.send(MAGIC)
+    client.read_to_end()
+    watch.assert_between(LIMIT)
+    assert_logged(daemon, "notice", "header timeout")
+
+
+METHOD, PATH = b"\x82", b"\x84"  # as HPACK's static table has them
+CRUMB = ContinuationFrame(1, b"").serialize()
+FIELD = ContinuationFrame(1, b"\x00\x01a\x01b").serialize()
+ENDLESS = {  # header blocks that never end: what comes first, what trickles in
+    "continuation": (HeadersFrame(1, METHOD).serialize(), FIELD),
+    "empty-continuation": (HeadersFrame(1, METHOD).serialize(), CRUMB),
+    "frame": (HeadersFrame(1, b"\x00\x7f" + b"x" * 150).serialize()[:20], b"x"),
+    "silence": (HeadersFrame(1, METHOD).serialize(), b""),
+    "malformed": (HeadersFrame(1, METHOD + METHOD).serialize(), CRUMB),
+    "pseudo-header-field-last": (HeadersFrame(1, b"\x00\x01a\x01b" + PATH).serialize(), CRUMB),
+}
+
+
+@pytest.mark.parametrize("case", ENDLESS)
+def test_header_block_that_does_not_end(start: Start, case: str) -> None:
+    daemon = start(f"--header-timeout={TEXT}")
+    client = daemon.connect()
+    client.ping()
+    first, more = ENDLESS[case]
+    watch = Stopwatch()
+    client.send(first)
+    assert_neighbour_is_answered(daemon)
+    trickle(client, [more] * 20)
+    client.read_to_end()
+    watch.assert_between(LIMIT)
+    assert [goaway.error_code for goaway in client.goaways] == [ENHANCE_YOUR_CALM]
+    assert_logged(daemon, "notice", "header timeout")
+
+
+def test_header_blocks_that_end_in_time_do_not_add_up(start: Start) -> None:
+    client = start(f"--header-timeout={TEXT}").connect()
+    watch = Stopwatch()
+    while watch.seconds() < 2 * LIMIT:
+        block = client.headers(fields())
+        client.send(block[:5])
+        time.sleep(LIMIT / 8)
+        client.send(block[5:])
+        client.wait(client.next_stream - 2).assert_echo(fields())
+
+
+def test_trailers_that_do_not_end(start: Start) -> None:
+    daemon = start(f"--header-timeout={TEXT}")
+    client = daemon.connect()
+    stream = client.begin(fields("/", "POST"), end=False)
+    client.ping()
+    watch = Stopwatch()
+    client.send(HeadersFrame(stream, b"", flags=["END_STREAM"]))
+    client.read_to_end()
+    watch.assert_between(LIMIT)
+    assert client.goaways[-1].error_code == ENHANCE_YOUR_CALM
+
+
+# --- idle-timeout ---
+
+def test_idle_connection_is_told_and_closed(start: Start) -> None:
+    daemon = start(f"--idle-timeout={TEXT}")
+    client = daemon.connect()
+    client.ping()
+    watch = Stopwatch()
+    client.assert_answered()
+    assert_neighbour_is_answered(daemon)
+    assert client.read_to_end() == "end"
+    watch.assert_between(LIMIT)
+    assert [(goaway.error_code, goaway.last_stream_id) for goaway in client.goaways] == [(NO_ERROR, 1)]
+    assert_logged(daemon, "info", "idle timeout")
+
+
+def test_idle_connection_without_any_request_is_closed(start: Start) -> None:
+    watch = Stopwatch()
+    client = start(f"--idle-timeout={TEXT}").connect()
+    client.read_to_end()
+    assert client.goaways[-1].error_code == NO_ERROR and watch.seconds() >= LIMIT
+
+
+def test_frames_keep_a_connection_from_being_idle(start: Start) -> None:
+    client = start(f"--idle-timeout={TEXT}").connect()
+    watch = Stopwatch()
+    while watch.seconds() < 3 * LIMIT:
+        time.sleep(LIMIT / 4)
+        client.ping()
+    client.assert_answered()
+
+
+def test_open_stream_keeps_a_connection_from_being_idle(start: Start) -> None:
+    client = start(f"--idle-timeout={TEXT}").connect()
+    stream = client.begin(fields("/", "POST"), end=False)
+    client.ping()
+    assert select.select([client.socket], [], [], 2 * LIMIT)[0] == []
+    client.send_body(stream, b"")
+    client.wait(stream).assert_echo(fields("/", "POST"))
+
+
+# --- stream-timeout ---
+
+def test_body_that_stops_is_reset(start: Start) -> None:
+    daemon = start(f"--stream-timeout={TEXT}")
+    client = daemon.connect()
+    stream = client.begin(fields("/", "POST"), end=False)
+    client.ping()
+    watch = Stopwatch()
+    client.send(DataFrame(stream, b"some"))
+    assert_neighbour_is_answered(daemon)
+    answer = client.wait(stream)
+    watch.assert_between(LIMIT)
+    assert (answer.reset, answer.fields) == (CANCEL, [])
+    assert_logged(daemon, "notice", "stream timeout")
+    client.assert_answered()
+
+
+def test_body_that_never_begins_is_reset(start: Start) -> None:
+    client = start(f"--stream-timeout={TEXT}").connect()
+    watch = Stopwatch()
+    assert client.wait(client.begin(fields("/", "POST"), end=False)).reset == CANCEL
+    watch.assert_between(LIMIT)
+    client.assert_answered()
+
+
+def test_other_streams_and_pings_do_not_prolong_a_body_that_stops(start: Start) -> None:
+    client = start(f"--stream-timeout={TEXT}").connect()
+    watch = Stopwatch()
+    stream = client.begin(fields("/", "POST"), end=False)
+    while not client.answer(stream).over:
+        client.send(PingFrame(0, b"12345678"))
+        client.assert_answered()
+        time.sleep(LIMIT / 20)
+        assert watch.seconds() < LIMIT + SLOW
+    watch.assert_between(LIMIT)
+
+
+def test_body_that_goes_on_slowly_is_not_reset(start: Start) -> None:
+    client = start(f"--stream-timeout={TEXT}").connect()
+    stream = client.begin(fields("/", "POST"), end=False)
+    watch = Stopwatch()
+    while watch.seconds() < 3 * LIMIT:
+        client.send(DataFrame(stream, b"x"))
+        time.sleep(LIMIT / 4)
+    client.send_body(stream, b"")
+    client.wait(stream).assert_echo(fields("/", "POST"))
+
+
+@pytest.mark.parametrize("window", [0, 10])
+def test_response_whose_window_does_not_open_is_reset(start: Start, window: int) -> None:
+    daemon = start(f"--stream-timeout={TEXT}")
+    client = daemon.connect({WINDOW: window}, refill=False)
+    watch = Stopwatch()
+    answer = client.wait(client.begin(fields()))
+    watch.assert_between(LIMIT)
+    assert (answer.reset, answer.status, len(answer.body)) == (CANCEL, 200, window)
+    assert_logged(daemon, "notice", "stream timeout")
+    client.send(SettingsFrame(0, settings={WINDOW: 65535}))
+    client.assert_answered()
+
+
+def test_response_whose_window_opens_slowly_is_not_reset(start: Start) -> None:
+    client = start(f"--stream-timeout={TEXT}").connect({WINDOW: 0}, refill=False)
+    stream = client.begin(fields())
+    watch = Stopwatch()
+    while watch.seconds() < 3 * LIMIT:
+        client.send(WindowUpdateFrame(stream, 1))
+        time.sleep(LIMIT / 4)
+    client.send(WindowUpdateFrame(stream, 10000))
+    client.wait(stream).assert_echo(fields())
+
+
+# --- write-timeout ---
+
+def ask_for_megabytes(client: Client) -> None:
+    """Requests of a few bytes, whose answers are 60 KB each: 6 MB, more than the kernel keeps for us."""
+    request = fields("/", "GET", *[("x", "y" * 3000)] * 20)
+    client.send(*(client.headers(request) for _ in range(100)))
+
+
+def slow_reader(daemon: Daemon) -> Client:
+    """A client for which flow control is no limit, but TCP is."""
+    client = daemon.connect({WINDOW: 2**31 - 1}, receive_buffer=4096)
+    client.send(WindowUpdateFrame(0, 2**31 - 1 - 65535))
+    ask_for_megabytes(client)
+    return client
+
+
+def test_peer_that_takes_nothing_is_cut_off(start: Start) -> None:
+    daemon = start(f"--write-timeout={TEXT}")
+    watch = Stopwatch()
+    client = slow_reader(daemon)
+    assert_neighbour_is_answered(daemon)
+    ended = select.poll()
+    ended.register(client.socket, select.POLLHUP)
+    assert ended.poll(10_000 * SLOW), "it isn't cut off"
+    watch.assert_between(LIMIT, slack=2)  # the kernel takes some more while its buffer grows
+    assert client.read_to_end() == "reset"
+    assert_logged(daemon, "notice", "write timeout")
+    assert daemon.wait_for_figures(connections=0)["timed-out"] == 1
+
+
+def test_peer_that_takes_little_by_little_is_not_cut_off(start: Start) -> None:
+    client = slow_reader(start(f"--write-timeout={TEXT}"))
+    watch = Stopwatch()
+    while watch.seconds() < 3 * LIMIT:
+        client.read_frame(Deadline(1))
+        time.sleep(LIMIT / 100)
+    client.read_until(lambda: all(client.answer(2 * number + 1).ended for number in range(100)),
+                      "100 answers", seconds=20)

@@ -1,0 +1,394 @@
+"""A client that can say anything: HTTP/2 frames on a plain socket, right or wrong, whole or in pieces."""
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, Iterable, Sequence, Union
+
+import hpack
+from hyperframe.frame import (ContinuationFrame, DataFrame, Frame, GoAwayFrame, HeadersFrame, PingFrame,
+                              RstStreamFrame, SettingsFrame, WindowUpdateFrame)
+
+from waiting import Deadline
+
+MAGIC = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+FRAME_SIZE = 16384
+DEFAULT_WINDOW = 65535
+LAST_STREAM = 2**31 - 1
+
+# Error codes (RFC 9113 section 7)
+NO_ERROR, PROTOCOL_ERROR, FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR = 0, 1, 3, 6
+STREAM_CLOSED, CANCEL, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 5, 8, 9, 11
+
+Text = Union[str, bytes]
+Fields = Sequence[tuple[Text, Text]]
+Address = Union[tuple[str, int], str, Path]
+
+
+def fields(path: Text = "/", method: Text = "GET", *more: tuple[Text, Text],
+           authority: Text = "test.example") -> list[tuple[Text, Text]]:
+    """The fields of a request, in curl's order."""
+    return [(":method", method), (":path", path), (":scheme", "http"), (":authority", authority), *more]
+
+
+def echo(request: Fields, pretty: bool = False) -> bytes:
+    """The body that the daemon has to answer with."""
+    members: dict[str, str] = {}
+    for name, value in ((_decoded(name), _decoded(value)) for name, value in request):
+        if name in members:
+            members[name] += ("; " if name == "cookie" else ", ") + value
+        else:
+            members[name] = value
+    text = json.dumps(members, ensure_ascii=False, indent=2 if pretty else None)
+    return (text + "\n" if pretty else text).encode()
+
+
+def _decoded(text: Text) -> str:
+    if isinstance(text, str):
+        return text
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError:
+        return text.decode("latin-1")
+
+
+@dataclass
+class Answer:
+    """What came back on one stream."""
+
+    interim: list[list[tuple[bytes, bytes]]] = field(default_factory=list)
+    fields: list[tuple[bytes, bytes]] = field(default_factory=list)
+    body: bytearray = field(default_factory=bytearray)
+    trailers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    pieces: list[int] = field(default_factory=list)  # the sizes of the DATA frames
+    ended: bool = False
+    reset: int | None = None
+
+    def add_fields(self, block: list[tuple[bytes, bytes]]) -> None:
+        if self.fields:
+            self.trailers = block
+        elif block[0][1].startswith(b"1"):
+            self.interim.append(block)
+        else:
+            self.fields = block
+
+    @property
+    def over(self) -> bool:
+        return self.ended or self.reset is not None
+
+    @property
+    def status(self) -> int:
+        return int(self["status"]) if self.fields else 0
+
+    def __getitem__(self, name: str) -> str:
+        """The value of a field that is there once; :status as "status"."""
+        wanted = (b":status" if name == "status" else name.encode())
+        values = [value for key, value in self.fields if key == wanted]
+        assert len(values) == 1, f"{name}: {values} in {self.fields}"
+        return values[0].decode()
+
+    def assert_echo(self, request: Fields, pretty: bool = False) -> None:
+        """The whole answer is here, and it is the echo of this request."""
+        assert self.ended and self.status == 200, self
+        assert bytes(self.body) == echo(request, pretty)
+        assert int(self["content-length"]) == len(self.body)
+
+
+class Client:
+    """One connection. Every frame read is booked; SETTINGS and PING are acknowledged, windows refilled."""
+
+    def __init__(self, address: Address, *, source: str | None = None, receive_buffer: int | None = None,
+                 refill: bool = True) -> None:
+        self.socket = _connected(address, source, receive_buffer)
+        self.refill = refill  # return credit for DATA
+        self.polite = True    # acknowledge SETTINGS and PING
+        self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder()
+        self.next_stream = 1
+        self.answers: dict[int, Answer] = {}
+        self.settings: dict[int, int] = {}
+        self.acknowledged = 0
+        self.goaways: list[GoAwayFrame] = []
+        self.pings: list[bytes] = []
+        self.pongs: list[bytes] = []
+        self.closed: str | None = None  # "end" or "reset", once seen
+        self.sent = self.received = 0
+        self._reset = False
+        self._window = DEFAULT_WINDOW
+        self._windows: dict[int, int] = {}
+        self._buffer = bytearray()
+        self._block: tuple[HeadersFrame, bytearray] | None = None
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def abort(self) -> None:
+        """Close with a TCP reset."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+    # --- out ---
+
+    def send(self, *parts: Frame | bytes, piece: int | None = None) -> None:
+        """Send frames and bytes: at once, or in pieces of so many bytes."""
+        data = b"".join(part if isinstance(part, bytes) else part.serialize() for part in parts)
+        step = piece or len(data) or 1
+        for start in range(0, len(data), step):
+            self.socket.sendall(data[start:start + step])
+        self.sent += len(data)
+
+    def send_preface(self, settings: dict[int, int] | None = None) -> Client:
+        self.send(MAGIC, SettingsFrame(0, settings=settings or {}))
+        return self
+
+    def encode(self, request: Fields) -> bytes:
+        return self.encoder.encode(request, huffman=False)  # other clients do; here it would take long
+
+    def new_stream(self) -> int:
+        self.next_stream += 2
+        return self.next_stream - 2
+
+    def headers(self, request: Fields, end: bool = True, stream: int | None = None,
+                piece: int = FRAME_SIZE) -> bytes:
+        """The bytes of HEADERS (and CONTINUATION, where it doesn't fit the piece) of a new stream."""
+        stream = stream or self.new_stream()
+        block = self.encode(request)
+        pieces = [block[start:start + piece] for start in range(0, len(block), piece)]
+        frames: list[Frame] = [HeadersFrame(stream, pieces[0], flags=["END_STREAM"] if end else [])]
+        frames += [ContinuationFrame(stream, piece) for piece in pieces[1:]]
+        frames[-1].flags.add("END_HEADERS")
+        return b"".join(frame.serialize() for frame in frames)
+
+    def begin(self, request: Fields, end: bool = True) -> int:
+        """Send the fields of a request; return its stream."""
+        stream = self.new_stream()
+        self.send(self.headers(request, end, stream))
+        return stream
+
+    def send_body(self, stream: int, body: bytes, end: bool = True, seconds: float = 5,
+                  padding: int = 0) -> None:
+        """Send DATA as the peer's windows allow it, reading meanwhile."""
+        deadline = Deadline(seconds)
+        more = memoryview(body)
+        overhead = padding + 1 if padding else 0
+        while True:
+            room = min(self._window, self.window(stream), FRAME_SIZE) - overhead
+            piece, last = more[:max(room, 0)], len(more) <= room
+            if piece or last:
+                self._send_data(stream, bytes(piece), last and end, padding, overhead)
+                more = more[len(piece):]
+            if last:
+                return
+            if room <= 0:
+                self._read_or_fail(deadline, "credit for the body")
+
+    def _send_data(self, stream: int, piece: bytes, end: bool, padding: int, overhead: int) -> None:
+        frame = DataFrame(stream, piece, flags=["END_STREAM"] if end else [])
+        if padding:
+            frame.flags.add("PADDED")
+            frame.pad_length = padding
+        self._window -= len(piece) + overhead
+        self._windows[stream] -= len(piece) + overhead
+        self.send(frame)
+
+    def window(self, stream: int) -> int:
+        """The credit that the peer has given for a stream's DATA."""
+        initial = self.settings.get(SettingsFrame.INITIAL_WINDOW_SIZE, DEFAULT_WINDOW)
+        return self._windows.setdefault(stream, initial)
+
+    def finish(self) -> None:
+        """Send FIN: nothing more comes from here."""
+        self.socket.shutdown(socket.SHUT_WR)
+
+    # --- in ---
+
+    def answer(self, stream: int) -> Answer:
+        return self.answers.setdefault(stream, Answer())
+
+    def wait(self, stream: int, seconds: float = 5) -> Answer:
+        """The answer of a stream, when it is over."""
+        self.read_until(lambda: self.answer(stream).over, f"the answer on stream {stream}", seconds)
+        return self.answer(stream)
+
+    def request(self, request: Fields, body: bytes | None = None, trailers: Fields | None = None,
+                seconds: float = 5) -> Answer:
+        stream = self.begin(request, end=body is None and trailers is None)
+        if body is not None:
+            self.send_body(stream, body, end=trailers is None, seconds=seconds)
+        if trailers is not None:
+            self.send(self.headers(trailers, True, stream))
+        return self.wait(stream, seconds)
+
+    def assert_answered(self, path: str = "/still-here") -> None:
+        """The connection is alive: a request on it is answered."""
+        self.request(fields(path)).assert_echo(fields(path))
+
+    def ping(self) -> None:
+        """Wait until everything sent before has been seen by the peer, and its words have been read."""
+        opaque = os.urandom(8)
+        self.send(PingFrame(0, opaque))
+        self.read_until(lambda: opaque in self.pongs, "the answer to a PING")
+
+    def read_until(self, happened: Callable[[], bool], what: str, seconds: float = 5) -> None:
+        deadline = Deadline(seconds)
+        while not happened():
+            self._read_or_fail(deadline, what)
+
+    def _read_or_fail(self, deadline: Deadline, what: str) -> None:
+        try:
+            frame = self.read_frame(deadline)
+        except socket.timeout:
+            raise AssertionError(f"in vain waited for {what}; {self}") from None
+        assert frame, f"the connection is over ({self.closed}) before {what}; {self}"
+
+    def read_to_end(self, seconds: float = 5) -> str:
+        """Read until the peer closes: "end" or "reset"."""
+        deadline = Deadline(seconds)
+        while self.read_frame(deadline):
+            pass
+        assert self.closed
+        return self.closed
+
+    def read_frame(self, deadline: Deadline) -> Frame | None:
+        """The next frame, booked; None at the end."""
+        if not self._fill(9, deadline):
+            return None
+        frame, length = Frame.parse_frame_header(memoryview(bytes(self._buffer[:9])))
+        if not self._fill(9 + length, deadline):
+            return None
+        frame.parse_body(memoryview(bytes(self._buffer[9:9 + length])))
+        del self._buffer[:9 + length]
+        self._book(frame)
+        return frame
+
+    def _fill(self, size: int, deadline: Deadline) -> bool:
+        while len(self._buffer) < size:
+            self.socket.settimeout(deadline.left())
+            try:
+                data = self.socket.recv(256 * 1024)
+            except (ConnectionResetError, BrokenPipeError):
+                self._reset, data = True, b""
+            if not data:
+                assert self._reset or not self._buffer, f"the end is inside a frame: {bytes(self._buffer)!r}"
+                self.closed = "reset" if self._reset else "end"
+                return False
+            self.received += len(data)
+            self._buffer += data
+        return True
+
+    def _book(self, frame: Frame) -> None:
+        book = {HeadersFrame: self._book_headers, ContinuationFrame: self._book_continuation,
+                DataFrame: self._book_data, RstStreamFrame: self._book_reset,
+                SettingsFrame: self._book_settings, PingFrame: self._book_ping,
+                GoAwayFrame: self.goaways.append, WindowUpdateFrame: self._book_window}[type(frame)]
+        book(frame)
+
+    def _book_headers(self, frame: HeadersFrame) -> None:
+        self._block = (frame, bytearray(frame.data))
+        self._book_block("END_HEADERS" in frame.flags)
+
+    def _book_continuation(self, frame: ContinuationFrame) -> None:
+        assert self._block
+        self._block[1].extend(frame.data)
+        self._book_block("END_HEADERS" in frame.flags)
+
+    def _book_block(self, complete: bool) -> None:
+        assert self._block
+        if complete:
+            first, block = self._block
+            answer = self.answer(first.stream_id)
+            answer.add_fields([tuple(pair) for pair in self.decoder.decode(bytes(block), raw=True)])
+            answer.ended = "END_STREAM" in first.flags
+            self._block = None
+
+    def _book_data(self, frame: DataFrame) -> None:
+        answer = self.answer(frame.stream_id)
+        answer.body += frame.data
+        answer.pieces.append(len(frame.data))
+        answer.ended = "END_STREAM" in frame.flags
+        if self.refill and frame.flow_controlled_length:
+            grants = [WindowUpdateFrame(0, frame.flow_controlled_length)]
+            if not answer.ended:
+                grants.append(WindowUpdateFrame(frame.stream_id, frame.flow_controlled_length))
+            self.send_if_open(*grants)
+
+    def _book_reset(self, frame: RstStreamFrame) -> None:
+        self.answer(frame.stream_id).reset = frame.error_code
+
+    def _book_settings(self, frame: SettingsFrame) -> None:
+        if "ACK" in frame.flags:
+            self.acknowledged += 1
+            return
+        before = self.settings.get(SettingsFrame.INITIAL_WINDOW_SIZE, DEFAULT_WINDOW)
+        self.settings.update(frame.settings)
+        more = self.settings.get(SettingsFrame.INITIAL_WINDOW_SIZE, DEFAULT_WINDOW) - before
+        self._windows = {stream: window + more for stream, window in self._windows.items()}
+        if self.polite:
+            self.send_if_open(SettingsFrame(0, flags=["ACK"]))
+
+    def _book_ping(self, frame: PingFrame) -> None:
+        if "ACK" in frame.flags:
+            self.pongs.append(frame.opaque_data)
+            return
+        self.pings.append(frame.opaque_data)
+        if self.polite:
+            self.send_if_open(PingFrame(0, frame.opaque_data, flags=["ACK"]))
+
+    def _book_window(self, frame: WindowUpdateFrame) -> None:
+        if frame.stream_id:
+            self._windows[frame.stream_id] = self.window(frame.stream_id) + frame.window_increment
+        else:
+            self._window += frame.window_increment
+
+    def send_if_open(self, *frames: Frame) -> None:
+        """Say what a polite peer says, unless one of the two has stopped talking."""
+        try:
+            self.send(*frames)
+        except BrokenPipeError:
+            pass
+        except ConnectionResetError:  # told once: the next read would say "end"
+            self._reset = True
+
+    def __str__(self) -> str:
+        return f"answers {self.answers}, goaways {self.goaways}"
+
+
+def read_all(connection: socket.socket, seconds: float = 5) -> bytes:
+    """Everything that comes until the peer closes, from a socket that doesn't talk HTTP/2."""
+    deadline = Deadline(seconds)
+    data = bytearray()
+    while True:
+        connection.settimeout(deadline.left())
+        piece = connection.recv(65536)
+        if not piece:
+            return bytes(data)
+        data += piece
+
+
+def join(frames: Iterable[Frame]) -> bytes:
+    return b"".join(frame.serialize() for frame in frames)
+
+
+def _connected(address: Address, source: str | None, receive_buffer: int | None) -> socket.socket:
+    family = socket.AF_UNIX
+    if isinstance(address, tuple):
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    connection = socket.socket(family)
+    connection.settimeout(Deadline(5).left())
+    if receive_buffer:  # before connect: it bounds the window that is offered
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    if source:
+        connection.bind((source, 0))
+    connection.connect(address if isinstance(address, tuple) else str(address))
+    if family != socket.AF_UNIX:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection

@@ -1,0 +1,431 @@
+/*
+ * The n-th allocation fails, for every n until a whole script of requests runs through: no crash,
+ * no leak, no answer that is wrong; the session goes on, or is done.
+ *
+ * Our own objects reach malloc and its like through the linker's --wrap, nghttp2 through its
+ * nghttp2_mem and jansson through its hooks; all of them count down together.
+ */
+#include "echo.h"
+#include "session/peer.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- Memory that runs out --- */
+
+enum mode { FAIL_ONCE, FAIL_FROM_THEN_ON };
+
+static struct {
+    size_t left; /* allocations that succeed before one fails; SIZE_MAX = all */
+    enum mode mode;
+    bool failed;
+    size_t live; /* blocks that were not freed yet */
+} memory = {.left = SIZE_MAX};
+
+static bool runs_out(void)
+{
+    if (memory.left == SIZE_MAX)
+        return false;
+    if (memory.left > 0) {
+        memory.left--;
+        return false;
+    }
+    if (memory.failed && memory.mode == FAIL_ONCE)
+        return false;
+    memory.failed = true;
+    errno = ENOMEM;
+    return true;
+}
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void __real_free(void *block);
+int __real_nghttp2_option_new(nghttp2_option **option);
+int __real_nghttp2_session_callbacks_new(nghttp2_session_callbacks **callbacks);
+
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+void __wrap_free(void *block);
+int __wrap_nghttp2_option_new(nghttp2_option **option);
+int __wrap_nghttp2_session_callbacks_new(nghttp2_session_callbacks **callbacks);
+int __wrap_nghttp2_session_server_new2(nghttp2_session **session,
+                                       const nghttp2_session_callbacks *callbacks, void *user_data,
+                                       const nghttp2_option *option);
+
+static void *counted(void *block)
+{
+    if (block)
+        memory.live++;
+    return block;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return runs_out() ? NULL : counted(__real_malloc(size));
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return runs_out() ? NULL : counted(__real_calloc(count, size));
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+    void *block;
+
+    if (runs_out())
+        return NULL;
+    block = __real_realloc(old, size);
+    return old ? block : counted(block);
+}
+
+void __wrap_free(void *block)
+{
+    if (block)
+        memory.live--;
+    __real_free(block);
+}
+
+/* nghttp2 allocates these two past nghttp2_mem. */
+int __wrap_nghttp2_option_new(nghttp2_option **option)
+{
+    return runs_out() ? NGHTTP2_ERR_NOMEM : __real_nghttp2_option_new(option);
+}
+
+int __wrap_nghttp2_session_callbacks_new(nghttp2_session_callbacks **callbacks)
+{
+    return runs_out() ? NGHTTP2_ERR_NOMEM : __real_nghttp2_session_callbacks_new(callbacks);
+}
+
+static void *library_malloc(size_t size, void *user_data)
+{
+    (void)user_data;
+    return __wrap_malloc(size);
+}
+
+static void *library_calloc(size_t count, size_t size, void *user_data)
+{
+    (void)user_data;
+    return __wrap_calloc(count, size);
+}
+
+static void *library_realloc(void *old, size_t size, void *user_data)
+{
+    (void)user_data;
+    return __wrap_realloc(old, size);
+}
+
+static void library_free(void *block, void *user_data)
+{
+    (void)user_data;
+    __wrap_free(block);
+}
+
+int __wrap_nghttp2_session_server_new2(nghttp2_session **session,
+                                       const nghttp2_session_callbacks *callbacks, void *user_data,
+                                       const nghttp2_option *option)
+{
+    nghttp2_mem mem = {NULL, library_malloc, library_free, library_calloc, library_realloc};
+
+    return nghttp2_session_server_new3(session, callbacks, user_data, option, &mem);
+}
+
+/* --- echo --- */
+
+static bool echo_add_text(struct echo *echo, const char *name, const char *value)
+{
+    return echo_add(echo, (const uint8_t *)name, strlen(name), (const uint8_t *)value,
+                    strlen(value));
+}
+
+/* Names that come twice, values that are Latin-1 or grow when escaped, more than the first room. */
+static bool build_echo(struct echo *echo)
+{
+    static char large[5000];
+
+    memset(large, '"', sizeof(large) - 1);
+    echo_start(echo, true);
+    for (int i = 0; i < 3; i++) {
+        if (!echo_add_text(echo, "a", large) || !echo_add_text(echo, "cookie", "\xff") ||
+            !echo_add_text(echo, "b", "\xc3\xa4"))
+            return false;
+    }
+    for (char name[] = "c"; name[0] <= 'z'; name[0]++)
+        if (!echo_add_text(echo, name, "value"))
+            return false;
+    return echo_finish(echo);
+}
+
+static void test_echo(void **state)
+{
+    struct echo whole;
+    size_t live;
+    size_t n;
+
+    (void)state;
+    assert_true(build_echo(&whole));
+    live = memory.live;
+    memory.failed = true;
+    for (n = 0; memory.failed; n++) {
+        struct echo echo;
+        bool built;
+
+        memory.failed = false;
+        memory.left = n;
+        built = build_echo(&echo);
+        memory.left = SIZE_MAX;
+        assert_int_equal(built, !memory.failed);
+        if (built) {
+            assert_int_equal(echo.length, whole.length);
+            assert_memory_equal(echo.text, whole.text, whole.length);
+        }
+        echo_free(&echo);
+        assert_int_equal(memory.live, live);
+    }
+    assert_true(n > 20);
+    echo_free(&whole);
+}
+
+/* --- The script --- */
+
+static const struct session_options options = {
+    .max_concurrent_streams = 100,
+    .max_header_list_size = 3000,
+    .header_timeout_us = 10 * SECOND,
+    .idle_timeout_us = 300 * SECOND,
+    .stream_timeout_us = 30 * SECOND,
+};
+
+static void add_first_requests(struct bytes *bytes)
+{
+    static const struct field crumbs[] = {REQUEST_OF("GET", "/crumbs"), FIELD("cookie", "a"),
+                                          FIELD("x", "\xff\"\\"), FIELD("cookie", "b")};
+    static const struct field wrong[] = {REQUEST_OF("GET", "/wrong"), FIELD("connection", "x")};
+    static const struct field incomplete[] = {FIELD(":method", "GET"), FIELD(":scheme", "http")};
+    static const struct field expecting[] = {
+        REQUEST_OF("PUT", "/"), FIELD("expect", "100-continue"), FIELD("content-length", "4")};
+
+    frame_add_preface(bytes);
+    frame_add_request(bytes, 1, END_STREAM, crumbs, COUNT(crumbs));
+    frame_add_request(bytes, 3, END_STREAM, wrong, COUNT(wrong));
+    frame_add_request(bytes, 5, END_STREAM, incomplete, COUNT(incomplete));
+    frame_add_request(bytes, 7, 0, expecting, COUNT(expecting));
+    frame_add(bytes, NGHTTP2_PING, 0, 0, "12345678", 8);
+}
+
+static void add_more_requests(struct bytes *bytes)
+{
+    static char value[2500];
+    static const struct field head[] = {REQUEST_OF("HEAD", "/head")};
+    static const struct field trailers[] = {FIELD("sum", "1")};
+    static const struct field connect[] = {FIELD(":method", "CONNECT"), FIELD(":authority", "h")};
+    struct field large[] = {REQUEST_OF("GET", "/large"),
+                            {"x", 1, value, sizeof(value)},
+                            {"y", 1, value, sizeof(value)}};
+
+    memset(value, '"', sizeof(value));
+    frame_add(bytes, NGHTTP2_DATA, 0, 7, "some", 4);
+    frame_add_request(bytes, 7, END_STREAM, trailers, COUNT(trailers));
+    frame_add_request(bytes, 9, END_STREAM, head, COUNT(head));
+    frame_add_request(bytes, 11, 0, connect, COUNT(connect));
+    frame_add_request(bytes, 13, END_STREAM, large, REQUEST_FIELDS + 1); /* an answer of 5 KB */
+    frame_add_request(bytes, 15, END_STREAM, large, REQUEST_FIELDS + 2); /* 431 */
+    frame_add_setting(bytes, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 100000);
+    for (int32_t id = 17; id < 33; id += 2)
+        frame_add_get(bytes, id, "/many");
+    frame_add_reset(bytes, 31, NGHTTP2_CANCEL);
+    frame_add_request(bytes, 33, 0, head, COUNT(head)); /* which the drain's timeouts reset */
+}
+
+enum { STREAMS = 17, BODY_MAX = 8192, STREAM_RESET_BY_CLIENT = 31 };
+
+/* What came out of a run. */
+struct outcome {
+    uint8_t out[1 << 17];
+    size_t out_length;
+    uint8_t bodies[STREAMS][BODY_MAX];
+    size_t body_lengths[STREAMS];
+    bool ended[STREAMS]; /* END_STREAM or RST_STREAM */
+    size_t reports;
+    bool made; /* by session_new */
+    bool done;
+    bool failed;
+};
+
+static void count_report(enum log_level level, int32_t stream_id, const char *text, void *argument)
+{
+    struct outcome *outcome = argument;
+
+    (void)level;
+    (void)stream_id;
+    assert_true(strlen(text) > 0);
+    outcome->reports++;
+}
+
+static void ignore_request(const struct session_request *request, void *argument)
+{
+    (void)request;
+    (void)argument;
+}
+
+static void pull(struct session *session, struct instant now, struct outcome *outcome)
+{
+    enum { ROOM = 1000 };
+    size_t length;
+
+    do {
+        assert_true(outcome->out_length + ROOM <= sizeof(outcome->out));
+        length = session_send(session, now, outcome->out + outcome->out_length, ROOM);
+        outcome->out_length += length;
+    } while (length > 0);
+}
+
+static void give(struct session *session, struct instant now, const struct bytes *bytes,
+                 size_t piece, struct outcome *outcome)
+{
+    for (size_t at = 0; at < bytes->length && !session_done(session); at += piece) {
+        size_t left = bytes->length - at;
+
+        session_receive(session, now, bytes->data + at, left < piece ? left : piece);
+        pull(session, now, outcome);
+    }
+}
+
+static void run_script(const struct bytes steps[2], size_t piece, struct outcome *outcome)
+{
+    struct session_observer observer = {count_report, ignore_request, outcome};
+    struct counters counters = {0};
+    struct instant now = {.monotonic_us = SECOND, .unix_s = 784111777};
+    struct session *session = session_new(&options, &observer, &counters, now);
+
+    outcome->made = session != NULL;
+    if (!session)
+        return;
+    pull(session, now, outcome);
+    for (size_t i = 0; i < 2; i++)
+        give(session, now, &steps[i], piece, outcome);
+    if (!session_done(session)) {
+        session_shutdown(session, now);
+        pull(session, now, outcome);
+    }
+    /* The drain's second, then the timeout of the stream that is left. */
+    for (int i = 0; i < 2 && !session_done(session); i++) {
+        now.monotonic_us += (i == 0 ? 1 : 40) * SECOND;
+        session_expire(session, now);
+        pull(session, now, outcome);
+    }
+    outcome->done = session_done(session);
+    outcome->failed = session_failed(session);
+    session_free(session);
+}
+
+static void read_frame(struct outcome *outcome, const uint8_t *frame, size_t length)
+{
+    size_t index = frame[8] / 2;
+
+    assert_true(index < STREAMS);
+    if (frame[3] == NGHTTP2_DATA) {
+        assert_true(outcome->body_lengths[index] + length <= BODY_MAX);
+        memcpy(outcome->bodies[index] + outcome->body_lengths[index], frame + FRAME_HEADER_SIZE,
+               length);
+        outcome->body_lengths[index] += length;
+    }
+    if ((frame[3] <= NGHTTP2_HEADERS && frame[4] & END_STREAM) || frame[3] == NGHTTP2_RST_STREAM)
+        outcome->ended[index] = true;
+}
+
+/* Only whole frames count: a session that ran out of memory may stop in the middle of one. */
+static void read_frames(struct outcome *outcome)
+{
+    size_t at = 0;
+
+    while (outcome->out_length - at >= FRAME_HEADER_SIZE) {
+        const uint8_t *frame = outcome->out + at;
+        size_t length = (size_t)frame[0] << 16 | (size_t)frame[1] << 8 | frame[2];
+
+        if (outcome->out_length - at < FRAME_HEADER_SIZE + length)
+            break;
+        read_frame(outcome, frame, length);
+        at += FRAME_HEADER_SIZE + length;
+    }
+}
+
+/* Nothing wrong was said; and where the session did not fail, nothing is missing. */
+static void check_outcome(const struct outcome *outcome, const struct outcome *undisturbed)
+{
+    assert_true(outcome->done);
+    assert_true(!outcome->failed || outcome->reports > 0);
+    for (size_t i = 0; i < STREAMS; i++) {
+        assert_true(outcome->body_lengths[i] <= undisturbed->body_lengths[i]);
+        assert_memory_equal(outcome->bodies[i], undisturbed->bodies[i], outcome->body_lengths[i]);
+        if (!outcome->failed && i != STREAM_RESET_BY_CLIENT / 2)
+            assert_true(outcome->ended[i]);
+    }
+}
+
+static void check_script(enum mode mode, size_t piece)
+{
+    static struct outcome undisturbed;
+    static struct outcome outcome;
+    struct bytes steps[2] = {0};
+    size_t live;
+    size_t n;
+
+    add_first_requests(&steps[0]);
+    add_more_requests(&steps[1]);
+    live = memory.live;
+    memset(&undisturbed, 0, sizeof(undisturbed));
+    run_script(steps, piece, &undisturbed);
+    read_frames(&undisturbed);
+    assert_true(undisturbed.done && !undisturbed.failed);
+    check_outcome(&undisturbed, &undisturbed);
+
+    memory.mode = mode;
+    memory.failed = true;
+    for (n = 0; memory.failed; n++) {
+        memset(&outcome, 0, sizeof(outcome));
+        memory.failed = false;
+        memory.left = n;
+        run_script(steps, piece, &outcome);
+        memory.left = SIZE_MAX;
+        assert_int_equal(memory.live, live);
+        if (outcome.made) {
+            read_frames(&outcome);
+            check_outcome(&outcome, &undisturbed);
+        }
+    }
+    assert_false(outcome.failed);
+    assert_true(n > 100);
+    bytes_free(&steps[0]);
+    bytes_free(&steps[1]);
+}
+
+static void test_one_failure(void **state)
+{
+    (void)state;
+    check_script(FAIL_ONCE, SIZE_MAX / 2);
+    check_script(FAIL_ONCE, 100);
+}
+
+static void test_no_memory_from_then_on(void **state)
+{
+    (void)state;
+    check_script(FAIL_FROM_THEN_ON, SIZE_MAX / 2);
+    check_script(FAIL_FROM_THEN_ON, 100);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_echo),
+        cmocka_unit_test(test_one_failure),
+        cmocka_unit_test(test_no_memory_from_then_on),
+    };
+
+    json_set_alloc_funcs(__wrap_malloc, __wrap_free);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

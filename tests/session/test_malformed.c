@@ -1,0 +1,344 @@
+/*
+ * Malformed requests (RFC 9113 section 8.1.1): the stream is reset, the log names the field and the
+ * rule, and the next request on the connection is answered.
+ */
+#include "session/peer.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* A row's request has the four fields of a good one but for what the row says. */
+enum { FIELDS_MAX = 8 };
+
+struct row {
+    struct field fields[FIELDS_MAX]; /* up to the first without a name */
+    const char *field;               /* as the report names it, with its value if it has one */
+    const char *section;
+};
+
+#define METHOD    FIELD(":method", "GET")
+#define PATH      FIELD(":path", "/")
+#define SCHEME    FIELD(":scheme", "http")
+#define AUTHORITY FIELD(":authority", "h")
+#define GOOD      METHOD, PATH, SCHEME, AUTHORITY
+
+static const struct row header_sections[] = {
+    /* field names */
+    {{GOOD, FIELD("Accept", "x")}, "\"Accept\": \"x\"", "RFC 9113 section 8.2.1"},
+    {{GOOD, FIELD("a b", "x")}, "\"a b\": \"x\"", "RFC 9113 section 8.2.1"},
+    {{GOOD, FIELD("", "x")}, "\"\": \"x\"", "RFC 9113 section 8.2.1"},
+    {{GOOD, FIELD("\xc3\xa4", "x")}, "\"\\xc3\\xa4\": \"x\"", "RFC 9113 section 8.2.1"},
+    {{GOOD, FIELD("a\x7f", "x")}, "\"a\\x7f\"", "RFC 9113 section 8.2.1"},
+    {{GOOD, FIELD("a:", "x")}, "\"a:\"", "RFC 9113 section 8.2.1"},
+    {{GOOD, FIELD("a\"", "x")}, "\"a\\\"\": \"x\"", "RFC 9113 section 8.2.1"},
+    /* field values */
+    {{GOOD, FIELD("a", "x\0y")}, "\"a\"", "RFC 9113 section 8.2.1"},
+    {{GOOD, FIELD("a", "x\ny")}, "\"a\": \"x\\x0ay\"", "RFC 9113 section 8.2.1"},
+    {{GOOD, FIELD("a", "x\r")}, "\"a\": \"x\\x0d\"", "RFC 9113 section 8.2.1"},
+    {{GOOD, FIELD("a", "\x01")}, "\"a\": \"\\x01\"", "RFC 9113 section 8.2.1"},
+    {{GOOD, FIELD("a", " x")}, "\"a\": \" x\"", "RFC 9113 section 8.2.1"},
+    {{GOOD, FIELD("a", "x\t")}, "\"a\": \"x\\x09\"", "RFC 9113 section 8.2.1"},
+    {{GOOD, FIELD("cookie", "a\nb")}, "\"cookie\": \"a\\x0ab\"", "RFC 9113 section 8.2.1"},
+    /* fields of a connection */
+    {{GOOD, FIELD("connection", "close")}, "\"connection\": \"close\"", "RFC 9113 section 8.2.2"},
+    {{GOOD, FIELD("keep-alive", "1")}, "\"keep-alive\": \"1\"", "RFC 9113 section 8.2.2"},
+    {{GOOD, FIELD("proxy-connection", "x")},
+     "\"proxy-connection\": \"x\"",
+     "RFC 9113 section 8.2.2"},
+    {{GOOD, FIELD("transfer-encoding", "chunked")},
+     "\"transfer-encoding\": \"chunked\"",
+     "RFC 9113 section 8.2.2"},
+    {{GOOD, FIELD("upgrade", "h2c")}, "\"upgrade\": \"h2c\"", "RFC 9113 section 8.2.2"},
+    {{GOOD, FIELD("te", "gzip")}, "\"te\": \"gzip\"", "RFC 9113 section 8.2.2"},
+    {{GOOD, FIELD("te", "")}, "\"te\": \"\"", "RFC 9113 section 8.2.2"},
+    /* pseudo-header fields */
+    {{METHOD, SCHEME, AUTHORITY, FIELD("a", "x"), PATH},
+     "\":path\": \"/\"",
+     "RFC 9113 section 8.3"},
+    {{GOOD, FIELD(":foo", "x")}, "\":foo\": \"x\"", "RFC 9113 section 8.3"},
+    {{GOOD, FIELD(":status", "200")}, "\":status\": \"200\"", "RFC 9113 section 8.3"},
+    {{GOOD, FIELD(":protocol", "x")}, "\":protocol\": \"x\"", "RFC 9113 section 8.3"},
+    {{GOOD, METHOD}, "\":method\": \"GET\"", "RFC 9113 section 8.3"},
+    {{GOOD, AUTHORITY}, "\":authority\": \"h\"", "RFC 9113 section 8.3"},
+    {{METHOD, SCHEME, AUTHORITY, FIELD(":path", "")}, "\":path\": \"\"", "RFC 9113 section 8.3.1"},
+    {{METHOD, SCHEME, AUTHORITY, FIELD(":path", "/a b")},
+     "\":path\": \"/a b\"",
+     "RFC 9113 section 8.3.1"},
+    {{PATH, SCHEME, AUTHORITY, FIELD(":method", "G T")},
+     "\":method\": \"G T\"",
+     "RFC 9113 section 8.3.1"},
+    {{PATH, SCHEME, AUTHORITY, FIELD(":method", "")},
+     "\":method\": \"\"",
+     "RFC 9113 section 8.3.1"},
+    {{METHOD, PATH, AUTHORITY, FIELD(":scheme", "h p")},
+     "\":scheme\": \"h p\"",
+     "RFC 9113 section 8.3.1"},
+    {{METHOD, PATH, SCHEME, FIELD(":authority", "h\x01")},
+     "\":authority\": \"h\\x01\"",
+     "RFC 9113 section 8.3.1"},
+    /* a section that lacks something, or has too much */
+    {{PATH, SCHEME, AUTHORITY}, "\":method\"", "RFC 9113 section 8.3.1"},
+    {{METHOD, SCHEME, AUTHORITY}, "\":path\"", "RFC 9113 section 8.3.1"},
+    {{METHOD, PATH, AUTHORITY}, "\":scheme\"", "RFC 9113 section 8.3.1"},
+    {{METHOD, PATH, SCHEME}, "\":authority\"", "RFC 9113 section 8.3.1"},
+    {{FIELD("a", "x")}, "\":method\"", "RFC 9113 section 8.3.1"},
+    {{METHOD, SCHEME, AUTHORITY, FIELD(":path", "a")}, "\":path\"", "RFC 9113 section 8.3.1"},
+    {{METHOD, SCHEME, AUTHORITY, FIELD(":path", "*")}, "\":path\"", "RFC 9113 section 8.3.1"},
+    {{FIELD(":method", "CONNECT"), AUTHORITY, PATH}, "\":path\"", "RFC 9113 section 8.5"},
+    {{FIELD(":method", "CONNECT"), AUTHORITY, SCHEME}, "\":scheme\"", "RFC 9113 section 8.5"},
+    {{FIELD(":method", "CONNECT")}, "\":authority\"", "RFC 9113 section 8.5"},
+    /* content-length and host */
+    {{GOOD, FIELD("content-length", "x")}, "\"content-length\": \"x\"", "RFC 9110 section 8.6"},
+    {{GOOD, FIELD("content-length", "")}, "\"content-length\": \"\"", "RFC 9110 section 8.6"},
+    {{GOOD, FIELD("content-length", "-1")}, "\"content-length\": \"-1\"", "RFC 9110 section 8.6"},
+    {{GOOD, FIELD("content-length", "9223372036854775808")},
+     "\"content-length\": \"9223372036854775808\"",
+     "RFC 9110 section 8.6"},
+    {{GOOD, FIELD("content-length", "0"), FIELD("content-length", "0")},
+     "\"content-length\": \"0\"",
+     "RFC 9110 section 8.6"},
+    {{GOOD, FIELD("content-length", "5")}, "\"content-length\"", "RFC 9113 section 8.1.1"},
+    {{GOOD, FIELD("host", "a b")}, "\"host\": \"a b\"", "RFC 9113 section 8.2.1"},
+};
+
+static size_t field_count(const struct row *row)
+{
+    size_t count = 0;
+
+    while (count < FIELDS_MAX && row->fields[count].name)
+        count++;
+    return count;
+}
+
+/* What the report says from its first word on, and the rule's place at its end. */
+static void check_reported(const struct peer *peer, int32_t stream_id, const char *field,
+                           const char *section)
+{
+    char begin[128];
+    char end[64];
+    const struct peer_report *report;
+
+    snprintf(begin, sizeof(begin), "malformed request: field %s", field);
+    snprintf(end, sizeof(end), "(%s)", section);
+    report = peer_reported(peer, stream_id, begin);
+    if (!report || report->text != strstr(report->text, begin) || !strstr(report->text, end))
+        fail_msg("%s %s: %s", begin, end, peer->report_count ? peer->reports[0].text : "nothing");
+    assert_int_equal(report->level, LOG_LEVEL_NOTICE);
+    assert_int_equal(peer->report_count, 1);
+}
+
+static void check_malformed(const struct peer *peer, int32_t stream_id)
+{
+    const struct peer_request *closed = peer_closed(peer, stream_id);
+
+    peer_check_reset(peer, stream_id, NGHTTP2_PROTOCOL_ERROR);
+    assert_int_equal(peer->goaway_count, 0);
+    assert_false(session_done(peer->session) || session_failed(peer->session));
+    assert_int_equal(peer->counters.resets, 1);
+    assert_non_null(closed);
+    assert_int_equal(closed->status, 0);
+    assert_int_equal(closed->reset, SESSION_RESET_BY_SERVER);
+    assert_string_equal(closed->reset_code, "PROTOCOL_ERROR");
+}
+
+static void try_header_section(const struct row *row, uint8_t flags, struct peer_way way)
+{
+    struct peer *peer = peer_open(&peer_options, way);
+
+    frame_add_request(&peer->out, 1, flags, row->fields, field_count(row));
+    if (!(flags & END_STREAM))
+        frame_add(&peer->out, NGHTTP2_DATA, END_STREAM, 1, "late", 4);
+    frame_add_get(&peer->out, 3, "/after");
+    peer_pump(peer);
+    check_malformed(peer, 1);
+    check_reported(peer, 1, row->field, row->section);
+    peer_check_get(peer, 3, "/after");
+    peer_free(peer);
+}
+
+static void test_header_section(void **state)
+{
+    static const struct peer_way bytes = {FEED_BYTES, 1};
+    static const struct peer_way splits = {FEED_SPLITS, 100};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(header_sections); i++) {
+        try_header_section(&header_sections[i], END_STREAM, peer_plain);
+        try_header_section(&header_sections[i], END_STREAM, bytes);
+        try_header_section(&header_sections[i], END_STREAM, splits);
+    }
+}
+
+/* The same while content is still to come: it is dropped. */
+static void test_header_section_before_content(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(header_sections); i++)
+        if (strcmp(header_sections[i].field, "\"content-length\"") != 0)
+            try_header_section(&header_sections[i], 0, peer_plain);
+}
+
+static const struct field post[] = {FIELD(":method", "POST"), PATH, SCHEME, AUTHORITY};
+
+static const struct row trailer_sections[] = {
+    {{FIELD("Sum", "x")}, "\"Sum\": \"x\"", "RFC 9113 section 8.2.1"},
+    {{FIELD("sum", "x\n")}, "\"sum\": \"x\\x0a\"", "RFC 9113 section 8.2.1"},
+    {{FIELD("sum", "x"), FIELD("connection", "x")},
+     "\"connection\": \"x\"",
+     "RFC 9113 section 8.2.2"},
+    {{FIELD(":path", "/")}, "\":path\": \"/\"", "RFC 9113 section 8.1"},
+    {{FIELD("sum", "x"), FIELD(":foo", "x")}, "\":foo\": \"x\"", "RFC 9113 section 8.1"},
+};
+
+static void test_trailer_section(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(trailer_sections); i++) {
+        const struct row *row = &trailer_sections[i];
+        struct peer *peer = peer_open(&peer_options, peer_plain);
+
+        frame_add_request(&peer->out, 1, 0, post, COUNT(post));
+        frame_add(&peer->out, NGHTTP2_DATA, 0, 1, "some", 4);
+        frame_add_request(&peer->out, 1, END_STREAM, row->fields, field_count(row));
+        frame_add_get(&peer->out, 3, "/after");
+        peer_pump(peer);
+        check_malformed(peer, 1);
+        check_reported(peer, 1, row->field, row->section);
+        peer_check_get(peer, 3, "/after");
+        peer_free(peer);
+    }
+}
+
+static void test_trailers_without_end(void **state)
+{
+    static const struct field sum = FIELD("sum", "x");
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+
+    (void)state;
+    frame_add_request(&peer->out, 1, 0, post, COUNT(post));
+    frame_add_request(&peer->out, 1, 0, &sum, 1);
+    frame_add_get(&peer->out, 3, "/after");
+    peer_pump(peer);
+    check_malformed(peer, 1);
+    check_reported(peer, 1, "\"trailers\"", "RFC 9113 section 8.1");
+    peer_check_get(peer, 3, "/after");
+    peer_free(peer);
+}
+
+/* content-length: 5 and DATA frames that come to something else, in ways to find it out. */
+static void test_content_length(void **state)
+{
+    static const struct {
+        const char *data;
+        bool trailers;
+    } table[] = {{"", false}, {"some", false}, {"several", false}, {"some", true}};
+    static const struct field fields[] = {FIELD(":method", "POST"), PATH, SCHEME, AUTHORITY,
+                                          FIELD("content-length", "5")};
+    static const struct field sum = FIELD("sum", "x");
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(table); i++) {
+        struct peer *peer = peer_open(&peer_options, peer_plain);
+
+        frame_add_request(&peer->out, 1, 0, fields, COUNT(fields));
+        frame_add(&peer->out, NGHTTP2_DATA, table[i].trailers ? 0 : END_STREAM, 1, table[i].data,
+                  strlen(table[i].data));
+        if (table[i].trailers)
+            frame_add_request(&peer->out, 1, END_STREAM, &sum, 1);
+        frame_add_get(&peer->out, 3, "/after");
+        peer_pump(peer);
+        check_malformed(peer, 1);
+        check_reported(peer, 1, "\"content-length\"", "RFC 9113 section 8.1.1");
+        peer_check_get(peer, 3, "/after");
+        peer_free(peer);
+    }
+}
+
+/* What is refused has been read to its end: HPACK's table is the same on both sides. */
+static void test_table_is_kept(void **state)
+{
+    /* GET, http, :authority "h", :path "/inserted" with indexing; the same by index */
+    static const char first[] = "\x82\x86\x01\x01h\x40\x05:path\x09/inserted";
+    static const char second[] = "\x82\x86\x01\x01h\xbe";
+    static const struct field wrong = FIELD("connection", "x");
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+    struct bytes block = {0};
+
+    (void)state;
+    bytes_add(&block, first, 5);
+    block_add(&block, &wrong);
+    bytes_add(&block, first + 5, sizeof(first) - 1 - 5);
+    frame_add_block(&peer->out, 1, END_STREAM, &block, 3);
+    block.length = 0;
+    bytes_add(&block, second, sizeof(second) - 1);
+    frame_add_block(&peer->out, 3, END_STREAM, &block, FRAME_PAYLOAD_MAX);
+    bytes_free(&block);
+    peer_pump(peer);
+    check_malformed(peer, 1);
+    assert_int_equal(peer_response(peer, 3)->status, 200);
+    assert_non_null(memmem(peer_response(peer, 3)->body.data, peer_response(peer, 3)->body.length,
+                           "/inserted", 9));
+    peer_free(peer);
+}
+
+/* A value of the largest size, in bytes that double when shown: one line, cut. */
+static void test_report_is_short(void **state)
+{
+    static char value[60000];
+    struct field fields[] = {GOOD, FIELD("a", "")};
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+    const struct peer_report *report;
+
+    (void)state;
+    memset(value, '\x01', sizeof(value));
+    fields[4].value = value;
+    fields[4].value_length = sizeof(value);
+    frame_add_request(&peer->out, 1, END_STREAM, fields, COUNT(fields));
+    frame_add_get(&peer->out, 3, "/after");
+    peer_pump(peer);
+    check_malformed(peer, 1);
+    report = peer_reported(peer, 1, "malformed request: field \"a\": \"\\x01\\x01");
+    assert_non_null(report);
+    assert_true(strlen(report->text) < sizeof(report->text) - 1);
+    assert_null(strchr(report->text, '\n'));
+    peer_check_get(peer, 3, "/after");
+    peer_free(peer);
+}
+
+/* A connection may put so many lines into the log, and no more; its requests are answered on. */
+static void test_reports_are_limited(void **state)
+{
+    enum { REQUESTS = 500, ENOUGH = 100 };
+    static const struct field fields[] = {GOOD, FIELD("connection", "x")};
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+
+    (void)state;
+    for (int32_t i = 0; i < REQUESTS; i++) {
+        frame_add_request(&peer->out, 2 * i + 1, END_STREAM, fields, COUNT(fields));
+        peer_pump(peer);
+        peer_check_reset(peer, 2 * i + 1, NGHTTP2_PROTOCOL_ERROR);
+    }
+    frame_add_get(&peer->out, 2 * REQUESTS + 1, "/after");
+    peer_pump(peer);
+    peer_check_get(peer, 2 * REQUESTS + 1, "/after");
+    assert_true(peer->report_count > 1 && peer->report_count < ENOUGH);
+    assert_int_equal(peer->counters.resets, REQUESTS);
+    assert_int_equal(peer->request_count, REQUESTS + 1);
+    peer_free(peer);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_header_section),
+        cmocka_unit_test(test_header_section_before_content),
+        cmocka_unit_test(test_trailer_section),
+        cmocka_unit_test(test_trailers_without_end),
+        cmocka_unit_test(test_content_length),
+        cmocka_unit_test(test_table_is_kept),
+        cmocka_unit_test(test_report_is_short),
+        cmocka_unit_test(test_reports_are_limited),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,148 @@
+/* refusal: the words for a malformed request, each with the rule's place in the RFCs. */
+#include "refusal.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define LENGTH(literal) (sizeof(literal) - 1)
+#define FIELD(name, value)                                                                         \
+    (const uint8_t *)(name), LENGTH(name), (const uint8_t *)(value), LENGTH(value)
+
+enum { PLAIN = 0, TRAILERS = 1, AFTER_REGULAR = 2, REPEATED = 4 };
+
+struct field_row {
+    int context;
+    const uint8_t *name;
+    size_t name_length;
+    const uint8_t *value;
+    size_t value_length;
+    const char *words;   /* that tell this rule from the others */
+    const char *section; /* where the RFC has it */
+};
+
+static const struct field_row fields[] = {
+    {PLAIN, FIELD("User-agent", "x"), "upper case", "RFC 9113 section 8.2.1"},
+    {PLAIN, FIELD("X", "x"), "upper case", "RFC 9113 section 8.2.1"},
+    {TRAILERS, FIELD("sumZ", "x"), "upper case", "RFC 9113 section 8.2.1"},
+    {PLAIN, FIELD("", "x"), "name", "RFC 9113 section 8.2.1"},
+    {PLAIN, FIELD("a b", "x"), "name", "RFC 9113 section 8.2.1"},
+    {PLAIN, FIELD("a\0", "x"), "name", "RFC 9113 section 8.2.1"},
+    {PLAIN, FIELD("a:b", "x"), "name", "RFC 9113 section 8.2.1"},
+    {PLAIN, FIELD("a\x7f", "x"), "name", "RFC 9113 section 8.2.1"},
+    {PLAIN, FIELD("a\xc3\xa4", "x"), "name", "RFC 9113 section 8.2.1"},
+    {PLAIN, FIELD("connection", "close"), "connection-specific", "RFC 9113 section 8.2.2"},
+    {PLAIN, FIELD("keep-alive", "x"), "connection-specific", "RFC 9113 section 8.2.2"},
+    {PLAIN, FIELD("proxy-connection", ""), "connection-specific", "RFC 9113 section 8.2.2"},
+    {PLAIN, FIELD("transfer-encoding", "chunked"), "connection-specific", "RFC 9113 section 8.2.2"},
+    {TRAILERS, FIELD("upgrade", "h2c"), "connection-specific", "RFC 9113 section 8.2.2"},
+    {PLAIN, FIELD("te", "gzip"), "trailers", "RFC 9113 section 8.2.2"},
+    {PLAIN, FIELD("te", ""), "trailers", "RFC 9113 section 8.2.2"},
+    {PLAIN, FIELD("te", "trailers, gzip"), "trailers", "RFC 9113 section 8.2.2"},
+    {PLAIN, FIELD("te", "TRAILERS\n"), "trailers", "RFC 9113 section 8.2.2"},
+    {PLAIN, FIELD("a", "x\0y"), "value", "RFC 9113 section 8.2.1"},
+    {PLAIN, FIELD("a", "x\ny"), "value", "RFC 9113 section 8.2.1"},
+    {PLAIN, FIELD("a", "x\r"), "value", "RFC 9113 section 8.2.1"},
+    {PLAIN, FIELD("a", " x"), "white space", "RFC 9113 section 8.2.1"},
+    {PLAIN, FIELD("a", "x\t"), "white space", "RFC 9113 section 8.2.1"},
+    {TRAILERS, FIELD("a", "x "), "white space", "RFC 9113 section 8.2.1"},
+    {PLAIN, FIELD(":foo", "x"), "unknown", "RFC 9113 section 8.3"},
+    {PLAIN, FIELD(":", "x"), "unknown", "RFC 9113 section 8.3"},
+    {PLAIN, FIELD(":status", "200"), "unknown", "RFC 9113 section 8.3"},
+    {PLAIN, FIELD(":protocol", "websocket"), "unknown", "RFC 9113 section 8.3"},
+    {AFTER_REGULAR, FIELD(":path", "/"), "after a regular", "RFC 9113 section 8.3"},
+    {AFTER_REGULAR | REPEATED, FIELD(":path", "/"), "after a regular", "RFC 9113 section 8.3"},
+    {TRAILERS, FIELD(":path", "/"), "trailers", "RFC 9113 section 8.1"},
+    {TRAILERS | AFTER_REGULAR, FIELD(":path", "/"), "trailers", "RFC 9113 section 8.1"},
+    {REPEATED, FIELD(":method", "GET"), "repeated", "RFC 9113 section 8.3"},
+    {PLAIN, FIELD(":path", ""), "empty", "RFC 9113 section 8.3.1"},
+    {PLAIN, FIELD(":method", ""), "empty", "RFC 9113 section 8.3.1"},
+    {PLAIN, FIELD(":method", "G T"), "value", "RFC 9113 section 8.3.1"},
+    {PLAIN, FIELD(":scheme", "\x01"), "value", "RFC 9113 section 8.3.1"},
+    {PLAIN, FIELD(":authority", "a b"), "value", "RFC 9113 section 8.3.1"},
+    {PLAIN, FIELD(":path", "/ a"), "value", "RFC 9113 section 8.3.1"},
+    {PLAIN, FIELD("content-length", "x"), "number", "RFC 9110 section 8.6"},
+    {PLAIN, FIELD("content-length", ""), "number", "RFC 9110 section 8.6"},
+    {PLAIN, FIELD("content-length", "-1"), "number", "RFC 9110 section 8.6"},
+    {PLAIN, FIELD("content-length", "1, 1"), "number", "RFC 9110 section 8.6"},
+    {REPEATED, FIELD("content-length", "5"), "repeated", "RFC 9110 section 8.6"},
+    {PLAIN, FIELD("content-length", "9223372036854775808"), "", "RFC 9110 section 8.6"},
+    {PLAIN, FIELD("content-length", "99999999999999999999"), "", "RFC 9110 section 8.6"},
+    {REPEATED, FIELD("host", "a"), "repeated", "RFC 9110 section 7.2"},
+    {PLAIN, FIELD("host", "a\x01"), "value", "RFC 9113 section 8.2.1"},
+};
+
+static void test_field(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        const struct field_row *row = &fields[i];
+        struct refusal_context context = {.trailers = (row->context & TRAILERS) != 0,
+                                          .after_regular = (row->context & AFTER_REGULAR) != 0,
+                                          .repeated = (row->context & REPEATED) != 0};
+        char section[64];
+        const char *rule =
+            refusal_of_field(&context, row->name, row->name_length, row->value, row->value_length);
+
+        assert_non_null(rule);
+        snprintf(section, sizeof(section), "(%s)", row->section);
+        if (!strstr(rule, row->words) || !strstr(rule, section))
+            fail_msg("row %zu, \"%s\": %s, not \"%s\" %s", i, (const char *)row->name, rule,
+                     row->words, section);
+    }
+}
+
+/* A request with everything that a good one has. */
+#define GOOD .method = true, .scheme = true, .path = true, .authority = true
+
+static const struct {
+    struct refusal_section section;
+    const char *field;
+    const char *rule;
+} sections[] = {
+    {{.scheme = true, .path = true, .authority = true}, ":method", "RFC 9113 section 8.3.1"},
+    {{.method = true, .path = true, .host = true}, ":scheme", "RFC 9113 section 8.3.1"},
+    {{.method = true, .scheme = true, .authority = true}, ":path", "RFC 9113 section 8.3.1"},
+    {{.method = true, .scheme = true, .path = true}, ":authority", "RFC 9113 section 8.3.1"},
+    {{.ends = true}, ":method", "RFC 9113 section 8.3.1"},
+    {{.connect = true, GOOD}, ":scheme", "RFC 9113 section 8.5"},
+    {{.connect = true, .method = true, .path = true, .authority = true},
+     ":path",
+     "RFC 9113 section 8.5"},
+    {{.connect = true, .method = true}, ":authority", "RFC 9113 section 8.5"},
+    {{.connect = true, .method = true, .host = true}, ":authority", "RFC 9113 section 8.5"},
+    {{GOOD, .ends = true, .content_length = true}, "content-length", "RFC 9113 section 8.1.1"},
+    {{GOOD, .ends = true}, ":path", "RFC 9113 section 8.3.1"},
+    {{GOOD, .content_length = true}, ":path", "RFC 9113 section 8.3.1"},
+    {{.trailers = true, GOOD}, "trailers", "RFC 9113 section 8.1"},
+    {{.trailers = true, .ends = true, GOOD}, "content-length", "RFC 9113 section 8.1.1"},
+};
+
+static void test_section(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
+        struct refusal refusal = refusal_of_section(&sections[i].section);
+        char rule[64];
+
+        snprintf(rule, sizeof(rule), "(%s)", sections[i].rule);
+        if (strcmp(refusal.field, sections[i].field) != 0 || !strstr(refusal.rule, rule))
+            fail_msg("row %zu: %s: %s, not %s: %s", i, refusal.field, refusal.rule,
+                     sections[i].field, rule);
+    }
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_field),
+        cmocka_unit_test(test_section),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
