@@ -31,12 +31,13 @@ objects := $(sources:src/%.c=$(B)/src/%.o)
 unit_address    := address log
 unit_clock      := clock
 unit_echo       := echo
+unit_framing    := framing
 unit_log        := log
 unit_preface    := preface
 unit_refusal    := refusal
 unit_settings   := settings log
-units           := address clock echo log preface refusal settings
-session_modules := session echo refusal clock log
+units           := address clock echo framing log preface refusal settings
+session_modules := session clock echo framing log refusal
 link_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free \
                     -Wl,--wrap=nghttp2_option_new,--wrap=nghttp2_session_callbacks_new \
                     -Wl,--wrap=nghttp2_session_server_new2

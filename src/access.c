@@ -17,6 +17,12 @@ static double milliseconds(const struct session_request *request)
     return (double)request->elapsed_us / 1000.0;
 }
 
+/* A field for people; "-" where none came, as a CONNECT has no path. */
+static const char *field_text(char *text, size_t size, const uint8_t *bytes, size_t length)
+{
+    return bytes == NULL ? "-" : log_escape(text, size, bytes, length);
+}
+
 void access_log_text(const struct access_origin *origin, const struct session_request *request)
 {
     char method[LOG_ESCAPE_MAX / 4];
@@ -30,8 +36,8 @@ void access_log_text(const struct access_origin *origin, const struct session_re
     log_write(LOG_LEVEL_INFO,
               "connection %llu from %s stream %d: \"%s %s\" %d received=%llu sent=%llu ms=%.3f%s",
               (unsigned long long)origin->connection, origin->peer, request->stream_id,
-              log_escape(method, sizeof(method), request->method, request->method_length),
-              log_escape(path, sizeof(path), request->path, request->path_length), request->status,
+              field_text(method, sizeof(method), request->method, request->method_length),
+              field_text(path, sizeof(path), request->path, request->path_length), request->status,
               (unsigned long long)request->received, (unsigned long long)request->sent,
               milliseconds(request), reset);
 }
@@ -51,9 +57,11 @@ static void time_text(char *text, size_t size, struct instant now)
 {
     time_t seconds = (time_t)now.unix_s;
     struct tm tm = {0};
+    size_t length;
 
     gmtime_r(&seconds, &tm);
-    strftime(text, size, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    length = strftime(text, size, "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(text + length, size - length, ".%03dZ", (int)now.milliseconds);
 }
 
 static json_t *record_of(const struct access_origin *origin, const struct session_request *request,

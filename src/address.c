@@ -77,6 +77,22 @@ unsigned address_port(const struct address *address)
     return ntohs(v6.sin6_port);
 }
 
+bool address_is_local(const struct address *address)
+{
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    uint32_t host;
+
+    if (as_ipv4(address, &v4)) {
+        host = ntohl(v4.sin_addr.s_addr);
+        return host == INADDR_ANY || host >> 24 == IN_LOOPBACKNET;
+    }
+    if (address->storage.ss_family != AF_INET6)
+        return false;
+    memcpy(&v6, &address->storage, sizeof(v6));
+    return IN6_IS_ADDR_UNSPECIFIED(&v6.sin6_addr) || IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr);
+}
+
 bool address_same_host(const struct address *a, const struct address *b)
 {
     struct sockaddr_in v4[2];

@@ -30,6 +30,13 @@ const char *address_text(char text[static ADDRESS_TEXT_MAX], const struct addres
 unsigned address_port(const struct address *address);
 
 /*
+ * address_is_local(address):
+ * Return true if "localhost" reaches a socket that listens on ${address}: a loopback address, or
+ * every one.
+ */
+bool address_is_local(const struct address *address);
+
+/*
  * address_same_host(a, b):
  * Return true if both come from one host as far as a limit goes: the same IPv4 address, or the
  * same 64 bits of IPv6 network, since one host owns all of those. Unix peers are nobody's same.

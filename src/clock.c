@@ -9,12 +9,13 @@ struct instant clock_now(void)
     struct timespec monotonic = {0};
     struct timespec real = {0};
 
-    /* Neither can fail: both clocks exist on every Linux. The second needs whole seconds only. */
+    /* Neither can fail: both clocks exist on every Linux. */
     clock_gettime(CLOCK_MONOTONIC, &monotonic);
     clock_gettime(CLOCK_REALTIME_COARSE, &real);
     return (struct instant){
         .monotonic_us = (int64_t)monotonic.tv_sec * 1000000 + monotonic.tv_nsec / 1000,
         .unix_s = real.tv_sec,
+        .milliseconds = (int32_t)(real.tv_nsec / 1000000),
     };
 }
 

@@ -12,6 +12,7 @@
 struct instant {
     int64_t monotonic_us; /* microseconds since some fixed point: for timeouts and durations */
     int64_t unix_s;       /* seconds since 1970-01-01 UTC: for dates */
+    int32_t milliseconds; /* of that second, as exact as the kernel's tick */
 };
 
 #define INSTANT_NEVER INT64_MAX

@@ -10,9 +10,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 enum {
     LINGER_US = 1000000, /* how long to wait, after our last byte, for the peer to take it */
+    REST_US = 1000000,   /* how long nothing has to come for a connection to give memory back */
+    REST_FRAMES = 1024,  /* bytes of stack that giving it back takes itself */
 };
 
 /* How a connection came to its end. */
@@ -20,7 +24,7 @@ enum ending {
     ENDING_OPEN,      /* not yet */
     ENDING_DONE,      /* nothing more to be said */
     ENDING_PEER,      /* the peer has sent all that it will, and got all that it asked for */
-    ENDING_LOST,      /* the connection broke */
+    ENDING_LOST,      /* the peer reset it, or the network did */
     ENDING_STALLED,   /* the peer takes nothing */
     ENDING_CUT,       /* the daemon stops */
     ENDING_NO_MEMORY, /* not even a session could be had */
@@ -34,34 +38,40 @@ struct life {
     struct session *session; /* NULL = the preface was not seen yet */
     struct instant now;
     int64_t accepted_us;
+    int64_t rest_us; /* when to give memory back, if nothing comes until then */
     enum ending ending;
-    int error; /* errno of ENDING_LOST */
-    char peer[ADDRESS_TEXT_MAX];
 };
 
 /* --- Telling ------------------------------------------------------------------------------- */
 
 static void tell(const struct life *life, enum log_level level, const char *text)
 {
-    log_write(level, "connection %llu from %s: %s", (unsigned long long)life->connection->id,
-              life->peer, text);
+    char peer[ADDRESS_TEXT_MAX];
+
+    if (log_enabled(level))
+        log_write(level, "connection %llu from %s: %s", (unsigned long long)life->connection->id,
+                  address_text(peer, &life->connection->peer), text);
 }
 
 static void on_report(enum log_level level, int32_t stream_id, const char *text, void *argument)
 {
     const struct life *life = argument;
+    char peer[ADDRESS_TEXT_MAX];
 
     if (stream_id == 0)
         tell(life, level, text);
-    else
+    else if (log_enabled(level))
         log_write(level, "connection %llu from %s stream %d: %s",
-                  (unsigned long long)life->connection->id, life->peer, stream_id, text);
+                  (unsigned long long)life->connection->id,
+                  address_text(peer, &life->connection->peer), stream_id, text);
 }
 
 static void on_request(const struct session_request *request, void *argument)
 {
     const struct life *life = argument;
-    struct access_origin origin = {.connection = life->connection->id, .peer = life->peer};
+    char peer[ADDRESS_TEXT_MAX];
+    struct access_origin origin = {.connection = life->connection->id,
+                                   .peer = address_text(peer, &life->connection->peer)};
 
     if (life->connection->settings->access_log == ACCESS_LOG_JSON)
         access_log_json(&origin, request, life->now);
@@ -75,7 +85,7 @@ static void tell_ending(const struct life *life)
         [ENDING_OPEN] = "closed",
         [ENDING_DONE] = "closed: done",
         [ENDING_PEER] = "closed: by the peer",
-        [ENDING_LOST] = "closed: lost",
+        [ENDING_LOST] = "closed: reset by the peer or the network",
         [ENDING_STALLED] = "write timeout: the peer takes nothing",
         [ENDING_CUT] = "cut: the daemon stops",
         [ENDING_NO_MEMORY] = "closed: out of memory",
@@ -87,11 +97,6 @@ static void tell_ending(const struct life *life)
     };
     enum log_level level = LOG_LEVEL_DEBUG;
 
-    if (life->ending == ENDING_LOST) {
-        log_write_errno(level, life->error, "connection %llu from %s: closed: lost",
-                        (unsigned long long)life->connection->id, life->peer);
-        return;
-    }
     if (life->ending >= ENDING_STALLED)
         level = levels[life->ending];
     tell(life, level, words[life->ending]);
@@ -108,6 +113,11 @@ static void set_deadline(struct life *life, int64_t deadline_us)
 static int64_t timeout_us(uint64_t milliseconds)
 {
     return (int64_t)milliseconds * 1000;
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
 }
 
 static enum connection_stage stage_of_daemon(const struct life *life)
@@ -138,12 +148,6 @@ static void look_up(struct life *life)
 
 /* --- Moving bytes -------------------------------------------------------------------------- */
 
-static void lose(struct life *life, int error)
-{
-    life->ending = ENDING_LOST;
-    life->error = error;
-}
-
 /* Send all of it. A peer that takes something, however little, has its time anew. */
 static void write_all(struct life *life, const uint8_t *bytes, size_t length)
 {
@@ -164,7 +168,7 @@ static void write_all(struct life *life, const uint8_t *bytes, size_t length)
             life->now = clock_now();
             deadline = life->now.monotonic_us + timeout;
         } else if (errno != EINTR) {
-            lose(life, errno);
+            life->ending = ENDING_LOST;
         } else if (stage_of_daemon(life) == CONNECTION_CUT) {
             life->ending = ENDING_CUT;
         } else {
@@ -183,7 +187,7 @@ static void flush(struct life *life)
 
     while (life->ending == ENDING_OPEN &&
            (length = session_send(life->session, life->now, workspace->output,
-                                  sizeof(workspace->output))) > 0)
+                                  CONNECTION_BUFFER_SIZE)) > 0)
         write_all(life, workspace->output, length);
 }
 
@@ -203,8 +207,24 @@ static size_t read_some(struct life *life, uint8_t *buffer, size_t size, int64_t
     if (length == 0)
         life->ending = ENDING_PEER;
     else if (errno != EINTR)
-        lose(life, errno);
+        life->ending = ENDING_LOST;
     return 0;
+}
+
+/* Give back the pages that a connection needs only while it works: its buffers, and the stack below
+ * this frame. What is in them is lost, and nobody misses it; the next byte brings new ones. */
+static void rest(struct life *life)
+{
+    const struct connection_workspace *workspace = life->workspace;
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    /* Whole pages below this frame; what it and the calls below need, and no more, is left out. */
+    uintptr_t top = ((uintptr_t)__builtin_frame_address(0) - REST_FRAMES) & ~(page - 1);
+
+    (void)madvise(workspace->input, CONNECTION_BUFFER_SIZE, MADV_DONTNEED);
+    (void)madvise(workspace->output, CONNECTION_BUFFER_SIZE, MADV_DONTNEED);
+    if (top > (uintptr_t)workspace->stack)
+        (void)madvise(workspace->stack, top - (uintptr_t)workspace->stack, MADV_DONTNEED);
+    life->rest_us = INSTANT_NEVER;
 }
 
 /* --- Protocols ----------------------------------------------------------------------------- */
@@ -218,8 +238,8 @@ static enum preface await_preface(struct life *life, size_t *length)
 
     *length = 0;
     for (;;) {
-        *length += read_some(life, workspace->input + *length, sizeof(workspace->input) - *length,
-                             deadline);
+        *length +=
+            read_some(life, workspace->input + *length, CONNECTION_BUFFER_SIZE - *length, deadline);
         preface = preface_detect(workspace->input, *length);
         if (preface != PREFACE_MORE || life->ending != ENDING_OPEN)
             return preface;
@@ -253,7 +273,7 @@ static void open_session(struct life *life)
         .request = settings->access_log != ACCESS_LOG_OFF ? on_request : NULL,
         .argument = life,
     };
-    struct instant accepted = {life->accepted_us, life->now.unix_s};
+    struct instant accepted = {.monotonic_us = life->accepted_us, .unix_s = life->now.unix_s};
 
     life->session = session_new(&options, &observer, &life->workspace->counters, accepted);
     if (life->session == NULL)
@@ -269,16 +289,20 @@ static void serve_http2(struct life *life, size_t length)
     if (life->ending != ENDING_OPEN)
         return;
     for (;;) {
-        if (length > 0)
+        if (length > 0) {
             session_receive(life->session, life->now, workspace->input, length);
+            life->rest_us = life->now.monotonic_us + REST_US;
+        }
         look_up(life);
         flush(life);
         if (life->ending == ENDING_OPEN && session_done(life->session))
             life->ending = ENDING_DONE;
         if (life->ending != ENDING_OPEN)
             return;
-        length = read_some(life, workspace->input, sizeof(workspace->input),
-                           session_deadline(life->session));
+        if (life->now.monotonic_us >= life->rest_us)
+            rest(life);
+        length = read_some(life, workspace->input, CONNECTION_BUFFER_SIZE,
+                           earlier(session_deadline(life->session), life->rest_us));
         /* Whatever was asked has its answer by now: each turn sends all that can be sent. */
         if (life->ending != ENDING_OPEN)
             return;
@@ -369,7 +393,7 @@ static void linger(struct life *life)
     deadline = life->now.monotonic_us + LINGER_US;
     life->ending = ENDING_OPEN;
     while (life->ending == ENDING_OPEN && life->now.monotonic_us < deadline) {
-        read_some(life, life->workspace->input, sizeof(life->workspace->input), deadline);
+        read_some(life, life->workspace->input, CONNECTION_BUFFER_SIZE, deadline);
         if (stage_of_daemon(life) == CONNECTION_CUT)
             life->ending = ENDING_CUT;
     }
@@ -380,8 +404,8 @@ static void finish(struct life *life)
 {
     if (life->ending == ENDING_STALLED)
         counter_add(&life->workspace->counters.timed_out, 1);
-    tell_ending(life);
     session_free(life->session);
+    tell_ending(life);
     if (life->ending == ENDING_DONE)
         linger(life);
     set_deadline(life, INSTANT_NEVER);
@@ -400,7 +424,6 @@ void connection_serve(struct connection *connection, struct connection_workspace
     };
 
     life.accepted_us = life.now.monotonic_us;
-    address_text(life.peer, &connection->peer);
     transport_open(&life.transport, connection->fd);
     connection->fd = -1;
     tell(&life, LOG_LEVEL_DEBUG, "open");

@@ -38,14 +38,18 @@ struct connection {
     struct settings *settings; /* a reference, owned: given back when connection_serve returns */
 };
 
-/* What a thread keeps for the connections that it serves one after the other. */
+/* What a thread has for the connections that it serves one after the other. */
 struct connection_workspace {
     struct connection_watch watch;
     struct counters counters;
     const atomic_int *stage; /* the daemon's enum connection_stage */
-    uint8_t input[16384];    /* at least PREFACE_LINE_MAX */
-    uint8_t output[16384];
+    /* Memory in whole pages, which an idle connection gives back to the system. */
+    uint8_t *stack; /* the low end of the thread's own */
+    uint8_t *input; /* CONNECTION_BUFFER_SIZE bytes each */
+    uint8_t *output;
 };
+
+enum { CONNECTION_BUFFER_SIZE = 16384 };
 
 /*
  * connection_serve(connection, workspace):

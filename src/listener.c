@@ -23,9 +23,11 @@ static int refuse(const struct address *address, int error)
     if (error == EADDRINUSE) {
         advice = "choose another with --port, --address or --unix, or stop who has it";
         code = EX_UNAVAILABLE;
-    } else if (error == EADDRNOTAVAIL || error == ENOENT || error == ENOTDIR ||
-               error == EAFNOSUPPORT) {
-        advice = "this machine does not have it: choose another with --address or --unix";
+    } else if (error == EADDRNOTAVAIL || error == EAFNOSUPPORT) {
+        advice = "give --address an address that this machine has";
+        code = EX_UNAVAILABLE;
+    } else if (error == ENOENT || error == ENOTDIR) {
+        advice = "create the directory first, or choose another with --unix";
         code = EX_UNAVAILABLE;
     } else if (error == EACCES || error == EPERM || error == EROFS) {
         advice = "no permission: choose a port above 1023 or another path, or let systemd open it";

@@ -6,12 +6,13 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -20,7 +21,7 @@ enum {
     TICK_US = 500000,        /* how often connections are looked at while there are any */
     PAUSE_US = 1000000,      /* how long accepting rests when the system has no more to give */
     COMPLAINT_US = 60000000, /* how often the same complaint is logged */
-    CUT_PERCENT = 90,        /* of the drain timeout; the rest is for closing what is cut */
+    CUT_EARLY_US = 100000,   /* before the drain timeout, at most: for closing what is cut */
 };
 
 /* One complaint, logged at most once a minute. */
@@ -48,7 +49,7 @@ struct server {
 
     uint64_t accepted;
     uint64_t refused;
-    uint64_t cut;
+    size_t cut;
     struct complaint scarcity;
     struct complaint full;
     struct complaint crowd;
@@ -74,12 +75,40 @@ int server_block_signals(void)
     return sigaction(SIGPIPE, &ignore, NULL);
 }
 
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static const char *plural(size_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
 static bool may_complain(struct complaint *complaint, int64_t now_us)
 {
     if (complaint->last_us != 0 && now_us - complaint->last_us < COMPLAINT_US)
         return false;
     complaint->last_us = now_us;
     return true;
+}
+
+/* A connection is a descriptor: take as many as the hard limit gives, and say if it is too few. */
+static void raise_descriptor_limit(const struct server *server)
+{
+    enum { OWN = 16 };
+    rlim_t wanted = server->settings->max_connections + server->listeners->count + OWN;
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
+        return;
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < wanted)
+        log_write(LOG_LEVEL_WARNING,
+                  "max-connections is %" PRIu64 ", but the limit on descriptors is %" PRIu64
+                  ": raise it, or accepting will rest when it is reached",
+                  server->settings->max_connections, (uint64_t)limit.rlim_cur);
 }
 
 /* --- Accepting ----------------------------------------------------------------------------- */
@@ -107,7 +136,8 @@ static bool has_room(struct server *server)
         return true;
     if (may_complain(&server->full, server->now_us))
         log_write(LOG_LEVEL_WARNING,
-                  "max-connections: %" PRIu64 " connections are served; more wait in the backlog",
+                  "max-connections: %" PRIu64
+                  " connections are served; until one is over, new ones wait in the backlog",
                   limit);
     return false;
 }
@@ -202,6 +232,7 @@ static void reload(struct server *server)
         log_write(LOG_LEVEL_WARNING, "only a restart can change: %s", changed);
     settings_unref(server->settings);
     server->settings = settings;
+    raise_descriptor_limit(server);
     log_set_level((enum log_level)settings->log_level);
     log_write(LOG_LEVEL_NOTICE, "reloaded%s%s", settings->config != NULL ? " " : "",
               settings->config != NULL ? settings->config : "");
@@ -210,13 +241,13 @@ static void reload(struct server *server)
 static void begin_drain(struct server *server, int signal_number)
 {
     int64_t timeout_us = (int64_t)server->settings->drain_timeout * 1000;
+    size_t serving = workers_serving(server->workers, true);
 
-    log_write(LOG_LEVEL_NOTICE, "SIG%s: draining %zu connections within %gs",
-              sigabbrev_np(signal_number), workers_serving(server->workers, true),
-              (double)timeout_us / 1e6);
+    log_write(LOG_LEVEL_NOTICE, "SIG%s: draining %zu connection%s within %gs",
+              sigabbrev_np(signal_number), serving, plural(serving), (double)timeout_us / 1e6);
     listeners_close(server->listeners);
     server->give_up_us = server->now_us + timeout_us;
-    server->cut_at_us = server->now_us + timeout_us * CUT_PERCENT / 100;
+    server->cut_at_us = server->give_up_us - earlier(CUT_EARLY_US, timeout_us / 10);
     server->next_tick_us = server->now_us;
     server->stage = CONNECTION_DRAIN;
     workers_set_stage(server->workers, CONNECTION_DRAIN);
@@ -224,8 +255,10 @@ static void begin_drain(struct server *server, int signal_number)
 
 static void stop_at_once(const struct server *server, int signal_number)
 {
-    log_write(LOG_LEVEL_WARNING, "SIG%s again: stopped at once, %zu connections cut",
-              sigabbrev_np(signal_number), workers_serving(server->workers, false));
+    size_t serving = workers_serving(server->workers, false);
+
+    log_write(LOG_LEVEL_WARNING, "SIG%s again: stopped at once, %zu connection%s cut",
+              sigabbrev_np(signal_number), serving, plural(serving));
     _exit(EXIT_FAILURE);
 }
 
@@ -261,16 +294,21 @@ static void read_events(struct server *server)
     workers_join(server->workers);
 }
 
-static void tick(struct server *server)
+/* The drain takes too long: cut what is left. */
+static void cut(struct server *server)
 {
-    if (server->now_us < server->next_tick_us)
-        return;
-    server->next_tick_us = server->now_us + TICK_US;
-    workers_watch(server->workers, server->now_us);
-    if (server->stage == CONNECTION_DRAIN && server->now_us >= server->cut_at_us) {
-        server->stage = CONNECTION_CUT;
-        server->cut = workers_serving(server->workers, true);
-        workers_set_stage(server->workers, CONNECTION_CUT);
+    server->stage = CONNECTION_CUT;
+    server->cut = workers_serving(server->workers, true);
+    workers_set_stage(server->workers, CONNECTION_CUT);
+}
+
+static void look_after_time(struct server *server)
+{
+    if (server->stage == CONNECTION_DRAIN && server->now_us >= server->cut_at_us)
+        cut(server);
+    if (server->now_us >= server->next_tick_us) {
+        server->next_tick_us = server->now_us + TICK_US;
+        workers_watch(server->workers, server->now_us);
     }
 }
 
@@ -288,8 +326,12 @@ static int poll_timeout(struct server *server, bool accepting)
 
     if (workers_serving(server->workers, !accepting) > 0)
         until = server->next_tick_us;
-    if (server->paused_until_us > server->now_us && server->paused_until_us < until)
-        until = server->paused_until_us;
+    if (server->paused_until_us > server->now_us)
+        until = earlier(until, server->paused_until_us);
+    if (server->stage == CONNECTION_DRAIN)
+        until = earlier(until, server->cut_at_us);
+    if (server->stage == CONNECTION_CUT)
+        until = earlier(until, server->give_up_us);
     return until == INSTANT_NEVER ? -1 : milliseconds_until(server, until);
 }
 
@@ -306,7 +348,7 @@ static void wait_for_work(struct server *server)
         count = 0;
     }
     server->now_us = clock_now().monotonic_us;
-    tick(server);
+    look_after_time(server);
     if (count > 1 && server->polled[1].revents != 0)
         read_events(server);
     for (nfds_t i = 2; i < count; i++) {
@@ -324,28 +366,27 @@ static bool is_over(struct server *server)
            (workers_serving(server->workers, true) == 0 || server->now_us >= server->give_up_us);
 }
 
+/* The command that reaches the first listener, for a newcomer to copy. */
 static void log_ready(const struct server *server)
 {
-    const struct listener *first = &server->listeners->list[0];
-    unsigned port = address_port(&first->address);
+    const struct address *address = &server->listeners->list[0].address;
+    char text[ADDRESS_TEXT_MAX];
 
-    if (port != 0)
-        log_write(LOG_LEVEL_NOTICE,
-                  "h2echod " H2ECHOD_VERSION
-                  " is ready: curl --http2-prior-knowledge http://localhost:%u/",
-                  port);
+    if (address_is_local(address))
+        snprintf(text, sizeof(text), "localhost:%u", address_port(address));
     else
-        log_write(LOG_LEVEL_NOTICE,
-                  "h2echod " H2ECHOD_VERSION
-                  " is ready: curl --http2-prior-knowledge --unix-socket %s http://localhost/",
-                  server->listeners->unix_path);
+        address_text(text, address);
+    log_write(LOG_LEVEL_NOTICE,
+              "h2echod " H2ECHOD_VERSION " is ready: curl --http2-prior-knowledge http://%s/",
+              text);
 }
 
 /* --- Beginning and end --------------------------------------------------------------------- */
 
 static int refuse_start(const char *what)
 {
-    log_write_errno(LOG_LEVEL_ERROR, errno, "cannot start: %s; give the process more", what);
+    log_write_errno(LOG_LEVEL_ERROR, errno, "cannot start, raise the limits of the process: %s",
+                    what);
     return EX_OSERR;
 }
 
@@ -397,8 +438,8 @@ static void log_end(const struct server *server)
     if (server->cut == 0)
         log_write(LOG_LEVEL_NOTICE, "stopped: everything that was begun is answered");
     else
-        log_write(LOG_LEVEL_NOTICE, "stopped: the drain timeout cut %" PRIu64 " connections",
-                  server->cut);
+        log_write(LOG_LEVEL_NOTICE, "stopped: the drain timeout cut %zu connection%s", server->cut,
+                  plural(server->cut));
 }
 
 static void stop(struct server *server)
@@ -432,6 +473,7 @@ int server_run(const struct server_options *options)
     int result = start(&server);
 
     if (result == 0) {
+        raise_descriptor_limit(&server);
         log_ready(&server);
         while (!is_over(&server))
             wait_for_work(&server);

@@ -2,6 +2,7 @@
 
 #include "detected.h"
 #include "echo.h"
+#include "framing.h"
 #include "refusal.h"
 
 #include <nghttp2/nghttp2.h>
@@ -70,7 +71,8 @@ struct session {
 
     struct stream *oldest; /* every open stream, least recent progress first */
     struct stream *newest;
-    struct stream *block; /* whose header block is being received; NULL = none is */
+    struct stream *block; /* whose fields nghttp2 is handing out; NULL = none */
+    struct framing framing;
     size_t block_frames;
     size_t block_bytes;
 
@@ -408,7 +410,6 @@ static int on_begin_headers(nghttp2_session *nghttp2, const nghttp2_frame *frame
         stream->list_size = 0;
     }
     session->block = stream;
-    session->block_started_us = session->now.monotonic_us;
     return 0;
 }
 
@@ -472,6 +473,10 @@ static int on_header(nghttp2_session *nghttp2, const nghttp2_frame *frame, nghtt
     if (stream->in_trailers || stream->too_large)
         return 0;
     heed(session, stream, name_ref, value_ref);
+    if (stream->head && is(name, ":method")) {
+        /* Its content-length is that of the answer to a GET (RFC 9110 section 8.6). */
+        value = (nghttp2_vec){(uint8_t *)"GET", sizeof("GET") - 1};
+    }
     return echo_add(&stream->echo, name.base, name.len, value.base, value.len)
                ? 0
                : NGHTTP2_ERR_CALLBACK_FAILURE;
@@ -564,8 +569,29 @@ static int on_stream_close(nghttp2_session *nghttp2, int32_t stream_id, uint32_t
 
 /* --- What nghttp2 refuses ------------------------------------------------------------------ */
 
-/* nghttp2 hands out a field that it refused only inside its words for people: "..., name: [NAME],
- * value: [VALUE]". Where a later version words it otherwise, its words are logged as they are. */
+/* A regular field with bytes that it may not have. To ignore it would be to lose it. */
+static int on_invalid_header(nghttp2_session *nghttp2, const nghttp2_frame *frame,
+                             nghttp2_rcbuf *name_ref, nghttp2_rcbuf *value_ref, uint8_t flags,
+                             void *user_data)
+{
+    struct session *session = user_data;
+    struct stream *stream = session->block;
+    nghttp2_vec name = nghttp2_rcbuf_get_buf(name_ref);
+    nghttp2_vec value = nghttp2_rcbuf_get_buf(value_ref);
+
+    (void)nghttp2;
+    (void)frame;
+    (void)flags;
+    if (stream != NULL) {
+        report_field(session, stream, name.base, name.len, value.base, value.len);
+        stream->explained = true;
+    }
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+}
+
+/* nghttp2 hands out any other field that it refused only inside its words for people: "..., name:
+ * [NAME], value: [VALUE]". Where a later version words it otherwise, its words are logged as they
+ * are. */
 static bool find_field(const char *message, nghttp2_vec *name, nghttp2_vec *value)
 {
     static const char before_name[] = "name: [";
@@ -600,13 +626,14 @@ static int on_error(nghttp2_session *nghttp2, int error, const char *message, si
                log_escape(shown, sizeof(shown), message, length));
         return 0;
     }
+    if (stream->explained)
+        return 0;
     if (find_field(message, &name, &value))
         report_field(session, stream, name.base, name.len, value.base, value.len);
     else
         report(session, LOG_LEVEL_NOTICE, stream->id, "malformed request: %s",
                log_escape(shown, sizeof(shown), message, length));
     stream->explained = true;
-    session->block = NULL; /* what is left of the block is read past; no one waits for it */
     return 0;
 }
 
@@ -621,8 +648,6 @@ static int on_invalid_frame(nghttp2_session *nghttp2, const nghttp2_frame *frame
         return 0;
     report_section(session, stream, (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0);
     stream->explained = true;
-    if (session->block == stream)
-        session->block = NULL;
     return 0;
 }
 
@@ -710,6 +735,7 @@ static nghttp2_session_callbacks *callbacks_new(void)
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data_chunk);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame_recv);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+    nghttp2_session_callbacks_set_on_invalid_header_callback2(callbacks, on_invalid_header);
     nghttp2_session_callbacks_set_error_callback2(callbacks, on_error);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
@@ -773,6 +799,7 @@ struct session *session_new(const struct session_options *options,
     session->date_of = INT64_MIN;
     session->started_us = session->last_frame_us = now.monotonic_us;
     session->reports_left = REPORTS_MAX;
+    framing_start(&session->framing);
     if (open_nghttp2(session) != 0 || submit_preface(session) != 0) {
         session_free(session);
         return NULL;
@@ -803,7 +830,6 @@ static void die(struct session *session)
 /* End with GOAWAY, whatever state nghttp2 is in. */
 static void terminate(struct session *session, uint32_t error, const char *reason)
 {
-    session->block = NULL;
     session->terminating = true;
     if (nghttp2_submit_goaway(session->nghttp2, NGHTTP2_FLAG_NONE,
                               nghttp2_session_get_last_proc_stream_id(session->nghttp2), error,
@@ -832,6 +858,8 @@ void session_receive(struct session *session, struct instant now, const uint8_t 
     session->now = now;
     if (session->dead || session->terminating)
         return;
+    if (framing_scan(&session->framing, bytes, length))
+        session->block_started_us = now.monotonic_us;
     result = nghttp2_session_mem_recv(session->nghttp2, bytes, length);
     if (result < 0)
         handle_receive_error(session, (int)result);
@@ -946,7 +974,7 @@ void session_expire(struct session *session, struct instant now)
                               "header timeout: the preface does not end");
         return;
     }
-    if (session->block != NULL &&
+    if (framing_in_block(&session->framing) &&
         at >= later(session->block_started_us, options->header_timeout_us)) {
         expire_connection(session, LOG_LEVEL_NOTICE, NGHTTP2_ENHANCE_YOUR_CALM,
                           "header timeout: a header block does not end");
@@ -979,7 +1007,7 @@ int64_t session_deadline(const struct session *session)
         deadline = later(session->oldest->progress_us, options->stream_timeout_us);
     else
         deadline = later(session->last_frame_us, options->idle_timeout_us);
-    if (session->block != NULL)
+    if (framing_in_block(&session->framing))
         deadline = earlier(deadline, later(session->block_started_us, options->header_timeout_us));
     if (session->shutting_down && !session->final_goaway_due)
         deadline = earlier(deadline, later(session->shutdown_us, FINAL_GOAWAY_AFTER));

@@ -7,13 +7,16 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
 enum {
     WAKE_SIGNAL = SIGUSR2,
     STACK_SIZE = 256 * 1024, /* of which what is touched counts */
-    IDLE_SECONDS = 10,       /* creating a thread costs more than ten requests: keep it a while */
+    GUARD_SIZE = 64 * 1024,  /* a whole page or more wherever pages are of up to 64 KiB */
+    REGION_SIZE = GUARD_SIZE + STACK_SIZE + 2 * CONNECTION_BUFFER_SIZE,
+    IDLE_SECONDS = 10, /* creating a thread costs more than ten requests: keep it a while */
 };
 
 enum state {
@@ -32,6 +35,7 @@ struct worker {
     enum state state;
     struct connection connection;
     struct connection_workspace workspace;
+    uint8_t *region; /* REGION_SIZE bytes: a guard, the stack, the buffers */
 };
 
 struct workers {
@@ -154,6 +158,28 @@ static int init_condition(pthread_cond_t *condition)
     return error;
 }
 
+/* The thread's memory in one piece, mapped: what is given back is back with the system, page by
+ * page while the thread is idle, and whole when it ends. */
+static int map_region(struct worker *worker)
+{
+    uint8_t *region = mmap(NULL, REGION_SIZE, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
+    int error;
+
+    if (region == MAP_FAILED)
+        return errno;
+    if (mprotect(region, GUARD_SIZE, PROT_NONE) != 0) {
+        error = errno;
+        munmap(region, REGION_SIZE);
+        return error;
+    }
+    worker->region = region;
+    worker->workspace.stack = region + GUARD_SIZE;
+    worker->workspace.input = worker->workspace.stack + STACK_SIZE;
+    worker->workspace.output = worker->workspace.input + CONNECTION_BUFFER_SIZE;
+    return 0;
+}
+
 /* Start the thread with every signal blocked but the one that wakes it. */
 static int start_thread(struct worker *worker)
 {
@@ -165,8 +191,9 @@ static int start_thread(struct worker *worker)
         return error;
     sigfillset(&mask);
     sigdelset(&mask, WAKE_SIGNAL);
-    pthread_attr_setsigmask_np(&attributes, &mask);
-    error = pthread_attr_setstacksize(&attributes, STACK_SIZE);
+    error = pthread_attr_setsigmask_np(&attributes, &mask);
+    if (error == 0)
+        error = pthread_attr_setstack(&attributes, worker->workspace.stack, STACK_SIZE);
     if (error == 0)
         error = pthread_create(&worker->thread, &attributes, run, worker);
     pthread_attr_destroy(&attributes);
@@ -185,9 +212,12 @@ static int create(struct workers *workers)
     worker->state = RESERVED;
     worker->workspace.stage = &workers->stage;
     atomic_init(&worker->workspace.watch.deadline_us, INSTANT_NEVER);
-    error = init_condition(&worker->changed);
+    error = map_region(worker);
     if (error != 0)
         goto free_worker;
+    error = init_condition(&worker->changed);
+    if (error != 0)
+        goto unmap_region;
     error = start_thread(worker);
     if (error != 0)
         goto destroy_condition;
@@ -198,6 +228,8 @@ static int create(struct workers *workers)
 
 destroy_condition:
     pthread_cond_destroy(&worker->changed);
+unmap_region:
+    munmap(worker->region, REGION_SIZE);
 free_worker:
     free(worker);
     return error;
@@ -299,6 +331,7 @@ static void join(struct workers *workers, struct worker *worker)
     pthread_join(worker->thread, NULL);
     counters_sum(&workers->retired, &worker->workspace.counters);
     pthread_cond_destroy(&worker->changed);
+    munmap(worker->region, REGION_SIZE);
     free(worker);
 }
 

@@ -166,7 +166,7 @@ def test_drain_timeout_cuts_what_hangs(start: Start) -> None:
     daemon.signal(signal.SIGTERM)
     client.read_to_end()
     daemon.wait(0)
-    watch.assert_between(0.5)
+    watch.assert_between(0.45)  # what hangs is cut a little before, so that the end is in time
 
 
 def test_drain_timeout_cuts_a_peer_that_takes_nothing(start: Start) -> None:
@@ -178,7 +178,7 @@ def test_drain_timeout_cuts_a_peer_that_takes_nothing(start: Start) -> None:
     watch = Stopwatch()
     daemon.signal(signal.SIGTERM)
     daemon.wait(0)
-    watch.assert_between(0.5)
+    watch.assert_between(0.45)  # what hangs is cut a little before, so that the end is in time
 
 
 def test_second_signal_ends_at_once_with_1(start: Start) -> None:

@@ -32,7 +32,7 @@ static const struct row header_sections[] = {
     {{GOOD, FIELD("a:", "x")}, "\"a:\"", "RFC 9113 section 8.2.1"},
     {{GOOD, FIELD("a\"", "x")}, "\"a\\\"\": \"x\"", "RFC 9113 section 8.2.1"},
     /* field values */
-    {{GOOD, FIELD("a", "x\0y")}, "\"a\"", "RFC 9113 section 8.2.1"},
+    {{GOOD, FIELD("a", "x\0y")}, "\"a\": \"x\\x00y\"", "RFC 9113 section 8.2.1"},
     {{GOOD, FIELD("a", "x\ny")}, "\"a\": \"x\\x0ay\"", "RFC 9113 section 8.2.1"},
     {{GOOD, FIELD("a", "x\r")}, "\"a\": \"x\\x0d\"", "RFC 9113 section 8.2.1"},
     {{GOOD, FIELD("a", "\x01")}, "\"a\": \"\\x01\"", "RFC 9113 section 8.2.1"},
@@ -281,6 +281,25 @@ static void test_table_is_kept(void **state)
     peer_free(peer);
 }
 
+/* Malformed comes before too large: no 431 for what is no request at all. */
+static void test_malformed_and_too_large(void **state)
+{
+    static char value[40000];
+    const struct field fields[] = {
+        METHOD, SCHEME, AUTHORITY, {"a", 1, value, sizeof(value)}, {"b", 1, value, sizeof(value)}};
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+
+    (void)state;
+    memset(value, 'v', sizeof(value));
+    frame_add_request(&peer->out, 1, END_STREAM, fields, COUNT(fields)); /* no :path */
+    frame_add_get(&peer->out, 3, "/after");
+    peer_pump(peer);
+    check_malformed(peer, 1);
+    assert_non_null(peer_reported(peer, 1, "malformed"));
+    peer_check_get(peer, 3, "/after");
+    peer_free(peer);
+}
+
 /* A value of the largest size, in bytes that double when shown: one line, cut. */
 static void test_report_is_short(void **state)
 {
@@ -336,6 +355,7 @@ int main(void)
         cmocka_unit_test(test_trailers_without_end),
         cmocka_unit_test(test_content_length),
         cmocka_unit_test(test_table_is_kept),
+        cmocka_unit_test(test_malformed_and_too_large),
         cmocka_unit_test(test_report_is_short),
         cmocka_unit_test(test_reports_are_limited),
     };

@@ -183,7 +183,7 @@ static void check(const struct field *fields, size_t count)
     assert_int_equal(live_allocations, 0);
 }
 
-/* The page's own example, spelled out: the model has to be right as well. */
+/* The manual's example, spelled out: the model has to be right as well. */
 static void test_shape(void **state)
 {
     static const struct field fields[] = {

@@ -328,6 +328,29 @@ static void test_answer_names_the_host(void **state)
     }
 }
 
+/* Every byte that could mean something to a shell, a terminal or a URL makes a host not harmless.
+ */
+static void test_answer_takes_no_other_byte(void **state)
+{
+    static const char harmless[] = ".:_-[]0123456789abcdefghijklmnopqrstuvwxyz"
+                                   "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+    (void)state;
+    for (int byte = 1; byte < 256; byte++) {
+        bool taken = strchr(harmless, byte) != NULL;
+        char answer[PREFACE_ANSWER_MAX];
+        char request[64];
+        char command[64];
+
+        if (byte == '\n')
+            continue;
+        snprintf(request, sizeof(request), "GET / HTTP/1.1\r\nHost: a%cb\r\n\r\n", byte);
+        snprintf(command, sizeof(command), CURL "http://a%cb/", byte);
+        assert_names(answer_to(answer, request, AUTHORITY, NULL),
+                     taken ? command : CURL "http://" AUTHORITY "/");
+    }
+}
+
 static void test_answer_without_host(void **state)
 {
     static const char *const authorities[] = {AUTHORITY, "[::1]:34567",
@@ -352,6 +375,16 @@ static void test_answer_through_a_unix_socket(void **state)
         {"/run/h2echod.sock", "/run/h2echod.sock"},
         {"relative_2.sock", "relative_2.sock"},
         {"/tmp/a b", "PATH"},
+        {"/tmp/$HOME", "PATH"},
+        {"/tmp/`", "PATH"},
+        {"/tmp/\"", "PATH"},
+        {"/tmp/\\", "PATH"},
+        {"/tmp/;", "PATH"},
+        {"/tmp/&", "PATH"},
+        {"/tmp/|", "PATH"},
+        {"/tmp/<", "PATH"},
+        {"/tmp/*", "PATH"},
+        {"~/a", "PATH"},
         {"/tmp/$(reboot)", "PATH"},
         {"/tmp/'", "PATH"},
         {"/tmp/\n", "PATH"},
@@ -427,6 +460,7 @@ int main(void)
         cmocka_unit_test(test_long_lines),
         cmocka_unit_test(test_too_long_lines),
         cmocka_unit_test(test_answer_names_the_host),
+        cmocka_unit_test(test_answer_takes_no_other_byte),
         cmocka_unit_test(test_answer_without_host),
         cmocka_unit_test(test_answer_through_a_unix_socket),
         cmocka_unit_test(test_answer_to_head),

@@ -1,0 +1,62 @@
+#include "framing.h"
+
+#include <string.h>
+
+enum {
+    PREFACE_SIZE = 24,
+    TYPE_AT = 3, /* in a frame header */
+    FLAGS_AT = 4,
+    TYPE_HEADERS = 0x1,
+    TYPE_CONTINUATION = 0x9,
+    FLAG_END_HEADERS = 0x4,
+};
+
+void framing_start(struct framing *framing)
+{
+    *framing = (struct framing){.skip = PREFACE_SIZE};
+}
+
+/* A frame header is whole. Return true if it begins a header block. */
+static bool begin_frame(struct framing *framing)
+{
+    const uint8_t *header = framing->header;
+    bool begins = header[TYPE_AT] == TYPE_HEADERS;
+
+    framing->header_length = 0;
+    framing->skip = (size_t)header[0] << 16 | (size_t)header[1] << 8 | header[2];
+    framing->block_last = begins || header[TYPE_AT] == TYPE_CONTINUATION;
+    framing->block_open = framing->block_last && (header[FLAGS_AT] & FLAG_END_HEADERS) == 0;
+    return begins;
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+bool framing_scan(struct framing *framing, const uint8_t *bytes, size_t length)
+{
+    bool began = false;
+
+    while (length > 0) {
+        size_t step = smaller(length, framing->skip);
+
+        if (step > 0) {
+            framing->skip -= step;
+        } else {
+            step = smaller(length, FRAMING_HEADER_SIZE - framing->header_length);
+            memcpy(framing->header + framing->header_length, bytes, step);
+            framing->header_length += step;
+            if (framing->header_length == FRAMING_HEADER_SIZE && begin_frame(framing))
+                began = true;
+        }
+        bytes += step;
+        length -= step;
+    }
+    return began;
+}
+
+bool framing_in_block(const struct framing *framing)
+{
+    return framing->block_open || (framing->block_last && framing->skip > 0);
+}

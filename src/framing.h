@@ -1,0 +1,44 @@
+/*
+ * framing: where header blocks begin and end in the bytes that a client sends.
+ *
+ * nghttp2 does not tell when a block ends that it reads past (a malformed request's, say), but a
+ * block that does not end is to be timed all the same. Pure; looks at frame headers (RFC 9113
+ * section 4.1) and skips payloads.
+ */
+#ifndef H2ECHOD_FRAMING_H
+#define H2ECHOD_FRAMING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { FRAMING_HEADER_SIZE = 9 };
+
+struct framing {
+    size_t skip; /* bytes of the preface, or of a payload, that are still to come */
+    size_t header_length;
+    uint8_t header[FRAMING_HEADER_SIZE];
+    bool block_open; /* HEADERS came without END_HEADERS, and no CONTINUATION with it */
+    bool block_last; /* the payload being skipped belongs to a header block */
+};
+
+/*
+ * framing_start(framing):
+ * Expect the client's preface, then frames.
+ */
+void framing_start(struct framing *framing);
+
+/*
+ * framing_scan(framing, bytes, length):
+ * Look at the next bytes, in whatever pieces they come. Return true if a header block began among
+ * them.
+ */
+bool framing_scan(struct framing *framing, const uint8_t *bytes, size_t length);
+
+/*
+ * framing_in_block(framing):
+ * Return true if a header block has begun and not ended.
+ */
+bool framing_in_block(const struct framing *framing);
+
+#endif

@@ -1,0 +1,102 @@
+/* Where header blocks begin and end: every split of every stream of frames tells the same. */
+#include "framing.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#define PREFACE     "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+#define BYTES(text) (text), sizeof(text) - 1
+
+struct row {
+    const char *bytes; /* behind the preface */
+    size_t length;
+    bool began;
+    bool in_block; /* at the end */
+};
+
+static const struct row rows[] = {
+    {BYTES(""), false, false},
+    {BYTES("\0\0\0\4\0\0\0\0\0"), false, false}, /* SETTINGS */
+    {BYTES("\0\0\0\1\5\0\0\0"), false, false},   /* not a header yet */
+    {BYTES("\0\0\0\1\5\0\0\0\1"), true, false},  /* empty, END_HEADERS */
+    {BYTES("\0\0\0\1\1\0\0\0\1"), true, true},   /* goes on */
+    {BYTES("\0\0\2\1\5\0\0\0\1a"), true, true},  /* payload not whole */
+    {BYTES("\0\0\2\1\5\0\0\0\1ab"), true, false},
+    {BYTES("\0\0\2\1\1\0\0\0\1ab\0\0\1\x9\0\0\0\0\1c"), true, true},
+    {BYTES("\0\0\2\1\1\0\0\0\1ab\0\0\1\x9\4\0\0\0\1"), true, true},
+    {BYTES("\0\0\2\1\1\0\0\0\1ab\0\0\1\x9\4\0\0\0\1c"), true, false},
+    {BYTES("\0\0\2\0\1\0\0\0\1a"), false, false},                  /* DATA */
+    {BYTES("\0\0\2\1\5\0\0\0\1ab\0\0\0\1\1\0\0\0\3"), true, true}, /* the second one */
+    {BYTES("\0\1\0\0\0\0\0\0\1"), false, false},                   /* a longer payload */
+};
+
+static void check(const struct row *row, size_t split)
+{
+    struct framing framing;
+    uint8_t bytes[128];
+    size_t length = sizeof(PREFACE) - 1 + row->length;
+    bool began;
+
+    memcpy(bytes, PREFACE, sizeof(PREFACE) - 1);
+    memcpy(bytes + sizeof(PREFACE) - 1, row->bytes, row->length);
+    framing_start(&framing);
+    began = framing_scan(&framing, bytes, split);
+    began = framing_scan(&framing, bytes + split, length - split) || began;
+    assert_int_equal(began, row->began);
+    assert_int_equal(framing_in_block(&framing), row->in_block);
+}
+
+static void test_every_split(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        for (size_t split = 0; split <= sizeof(PREFACE) - 1 + rows[i].length; split++)
+            check(&rows[i], split);
+    }
+}
+
+/* In a preface, nothing looks like a frame. */
+static void test_preface_is_no_frame(void **state)
+{
+    struct framing framing;
+
+    (void)state;
+    framing_start(&framing);
+    for (size_t i = 0; i < sizeof(PREFACE) - 1; i++) {
+        assert_false(framing_scan(&framing, (const uint8_t *)PREFACE + i, 1));
+        assert_false(framing_in_block(&framing));
+    }
+}
+
+/* A 24 bit length is read whole. */
+static void test_long_payload(void **state)
+{
+    static const uint8_t header[] = {0x01, 0x02, 0x03, 0x1, 0x4, 0, 0, 0, 1};
+    static const uint8_t payload[0x010203];
+    struct framing framing;
+
+    (void)state;
+    framing_start(&framing);
+    framing_scan(&framing, (const uint8_t *)PREFACE, sizeof(PREFACE) - 1);
+    assert_true(framing_scan(&framing, header, sizeof(header)));
+    assert_false(framing_scan(&framing, payload, sizeof(payload) - 1));
+    assert_true(framing_in_block(&framing));
+    assert_false(framing_scan(&framing, payload, 1));
+    assert_false(framing_in_block(&framing));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_split),
+        cmocka_unit_test(test_preface_is_no_frame),
+        cmocka_unit_test(test_long_payload),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
