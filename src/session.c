@@ -56,8 +56,10 @@ struct stream {
     bool expects_continue;
     bool in_trailers;
     bool too_large;
-    bool ended;     /* END_STREAM was seen */
-    bool explained; /* the log has the reason for its reset */
+    bool continuing; /* :status 100 is submitted and not sent yet */
+    bool answered;   /* the response's fields are sent */
+    bool ended;      /* END_STREAM was seen */
+    bool explained;  /* the log has the reason for its reset */
 };
 
 struct session {
@@ -89,6 +91,7 @@ struct session {
 
     bool preface_complete; /* the client's SETTINGS were seen */
     bool shutting_down;
+    bool drain_ping_sent;
     bool final_goaway_due;
     bool final_goaway_sent;
     bool explained; /* the log has the reason for its end */
@@ -204,7 +207,7 @@ static void tell_request(const struct session *session, const struct stream *str
 {
     struct session_request request = {
         .stream_id = stream->id,
-        .status = stream->status != NULL ? (int)strtol(stream->status, NULL, 10) : 0,
+        .status = stream->answered ? (int)strtol(stream->status, NULL, 10) : 0,
         .received = stream->received,
         .sent = stream->body_sent,
         .elapsed_us = session->now.monotonic_us - stream->opened_us,
@@ -339,6 +342,8 @@ static int submit_continue(struct session *session, struct stream *stream)
 {
     nghttp2_nv fields[] = {FIELD(":status", "100", 3)};
 
+    stream->expects_continue = false;
+    stream->continuing = true;
     return nghttp2_submit_headers(session->nghttp2, NGHTTP2_FLAG_NONE, stream->id, NULL, fields, 1,
                                   NULL);
 }
@@ -355,11 +360,7 @@ static int answer(struct session *session, struct stream *stream, bool ended)
         return respond_connect(session, stream);
     if (ended)
         return respond_echo(session, stream);
-    if (stream->expects_continue) {
-        stream->expects_continue = false;
-        return submit_continue(session, stream);
-    }
-    return 0;
+    return stream->expects_continue ? submit_continue(session, stream) : 0;
 }
 
 /* --- What nghttp2 calls while it receives -------------------------------------------------- */
@@ -678,6 +679,16 @@ static void on_reset_sent(struct session *session, const nghttp2_rst_stream *fra
                nghttp2_http2_strerror(frame->error_code));
 }
 
+/* Its answer shows that the peer has read the GOAWAY before it, so it must not overtake that one,
+ * as it would if both were submitted together. */
+static int submit_drain_ping(struct session *session)
+{
+    if (!session->shutting_down || session->drain_ping_sent)
+        return 0;
+    session->drain_ping_sent = true;
+    return nghttp2_submit_ping(session->nghttp2, NGHTTP2_FLAG_NONE, drain_ping);
+}
+
 static void on_goaway_sent(struct session *session, const nghttp2_goaway *goaway)
 {
     char shown[LOG_ESCAPE_MAX];
@@ -705,6 +716,8 @@ static int on_frame_send(nghttp2_session *nghttp2, const nghttp2_frame *frame, v
         if (stream == NULL)
             return 0;
         note_progress(session, stream);
+        stream->answered = stream->answered || !stream->continuing;
+        stream->continuing = false;
         /* The response is whole, the request not yet: it need not go on (RFC 9113 section 8.1). */
         if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 && !stream->ended)
             return nghttp2_submit_rst_stream(nghttp2, NGHTTP2_FLAG_NONE, stream->id,
@@ -715,7 +728,7 @@ static int on_frame_send(nghttp2_session *nghttp2, const nghttp2_frame *frame, v
         return 0;
     case NGHTTP2_GOAWAY:
         on_goaway_sent(session, &frame->goaway);
-        return 0;
+        return submit_drain_ping(session);
     default:
         return 0;
     }
@@ -921,8 +934,7 @@ void session_shutdown(struct session *session, struct instant now)
         return;
     session->shutting_down = true;
     session->shutdown_us = now.monotonic_us;
-    if (nghttp2_submit_shutdown_notice(session->nghttp2) != 0 ||
-        nghttp2_submit_ping(session->nghttp2, NGHTTP2_FLAG_NONE, drain_ping) != 0)
+    if (nghttp2_submit_shutdown_notice(session->nghttp2) != 0)
         die(session);
 }
 
@@ -968,6 +980,8 @@ void session_expire(struct session *session, struct instant now)
     session->now = now;
     if (session->failed)
         return;
+    if (session->shutting_down && at >= later(session->shutdown_us, FINAL_GOAWAY_AFTER))
+        session->final_goaway_due = true;
     if (!session->preface_complete) {
         if (at >= later(session->started_us, options->header_timeout_us))
             expire_connection(session, LOG_LEVEL_NOTICE, NGHTTP2_ENHANCE_YOUR_CALM,
@@ -985,8 +999,6 @@ void session_expire(struct session *session, struct instant now)
         expire_stream(session, session->oldest);
     if (session->oldest == NULL && at >= later(session->last_frame_us, options->idle_timeout_us))
         expire_connection(session, LOG_LEVEL_INFO, NGHTTP2_NO_ERROR, "idle timeout");
-    if (session->shutting_down && at >= later(session->shutdown_us, FINAL_GOAWAY_AFTER))
-        session->final_goaway_due = true;
 }
 
 static int64_t earlier(int64_t a, int64_t b)
@@ -1002,12 +1014,12 @@ int64_t session_deadline(const struct session *session)
     if (session->failed)
         return INSTANT_NEVER;
     if (!session->preface_complete)
-        return later(session->started_us, options->header_timeout_us);
-    if (session->oldest != NULL)
+        deadline = later(session->started_us, options->header_timeout_us);
+    else if (session->oldest != NULL)
         deadline = later(session->oldest->progress_us, options->stream_timeout_us);
     else
         deadline = later(session->last_frame_us, options->idle_timeout_us);
-    if (framing_in_block(&session->framing))
+    if (session->preface_complete && framing_in_block(&session->framing))
         deadline = earlier(deadline, later(session->block_started_us, options->header_timeout_us));
     if (session->shutting_down && !session->final_goaway_due)
         deadline = earlier(deadline, later(session->shutdown_us, FINAL_GOAWAY_AFTER));

@@ -598,6 +598,8 @@ static void test_mutations(void **state)
             peer_wait(peer, 20 * SECOND);
         assert_true(session_done(peer->session));
         assert_true(peer->goaway_count > 0);
+        session_free(peer->session);
+        peer->session = NULL;
         assert_int_equal(peer->request_count, peer->counters.requests);
         peer_free(peer);
     }
