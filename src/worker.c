@@ -11,10 +11,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef WORKER_STACK_SIZE
+#define WORKER_STACK_SIZE (256 * 1024) /* of which what is touched counts */
+#endif
+
 enum {
     WAKE_SIGNAL = SIGUSR2,
-    STACK_SIZE = 256 * 1024, /* of which what is touched counts */
-    GUARD_SIZE = 64 * 1024,  /* a whole page or more wherever pages are of up to 64 KiB */
+    STACK_SIZE = WORKER_STACK_SIZE,
+    GUARD_SIZE = 64 * 1024, /* a whole page or more wherever pages are of up to 64 KiB */
     REGION_SIZE = GUARD_SIZE + STACK_SIZE + 2 * CONNECTION_BUFFER_SIZE,
     IDLE_SECONDS = 10, /* creating a thread costs more than ten requests: keep it a while */
 };

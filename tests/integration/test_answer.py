@@ -534,7 +534,7 @@ def test_client_that_leaves_after_its_answer_is_forgotten(start: Start) -> None:
     client.assert_answered()
     client.close()
     daemon.wait_for_log(r"debug connection 1 from 127\.0\.0\.1:\d+: closed: .+")
-    assert daemon.figures()["connections"] == 0
+    daemon.wait_for_figures(connections=0)
 
 
 def test_daemon_is_not_slowed_by_nagle(client: Client) -> None:

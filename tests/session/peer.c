@@ -288,7 +288,7 @@ static void take_section(struct peer *peer)
         response->interim++;
         return;
     }
-    response->status = atoi(response->fields[0].value);
+    response->status = (int)strtol(response->fields[0].value, NULL, 10);
     response->unix_s = peer->now.unix_s;
     response->ended = end;
 }

@@ -276,7 +276,7 @@ static void test_fail(void **state)
 static void test_done_at_the_last_byte(void **state)
 {
     struct peer *peer = peer_open(&peer_options, peer_plain);
-    uint8_t byte;
+    uint8_t byte = 0;
     size_t taken = 0;
 
     (void)state;
@@ -597,7 +597,7 @@ static void test_mutations(void **state)
         for (int i = 0; i < 20 && !session_done(peer->session); i++)
             peer_wait(peer, 20 * SECOND);
         assert_true(session_done(peer->session));
-        assert_true(peer->goaway_count > 0);
+        assert_true(peer->goaway_count > 0 || !session_failed(peer->session));
         session_free(peer->session);
         peer->session = NULL;
         assert_int_equal(peer->request_count, peer->counters.requests);

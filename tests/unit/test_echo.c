@@ -133,9 +133,7 @@ static char *model_body(const struct field *fields, size_t count, bool pretty)
     assert_non_null(dump);
     body = malloc(strlen(dump) + 2);
     assert_non_null(body);
-    strcpy(body, dump);
-    if (pretty)
-        strcat(body, "\n");
+    snprintf(body, strlen(dump) + 2, "%s%s", dump, pretty ? "\n" : "");
     counted_free(dump);
     json_decref(object);
     return body;
