@@ -93,8 +93,7 @@ def assert_malformed(daemon: Daemon, client: Client, stream: int, field: str, ru
     assert (answer.reset, answer.fields) == (PROTOCOL_ERROR, []), answer
     client.assert_answered()
     assert not client.goaways
-    peer = "%s:%d" % client.socket.getsockname()
-    line = rf"notice connection \d+ from {re.escape(peer)} stream {stream}: malformed request: (.*)$"
+    line = rf"notice connection \d+ from {re.escape(client.name)} stream {stream}: malformed request: (.*)$"
     text = daemon.wait_for_log(line, since)[1]
     assert field in text
     assert re.search(rf"\((?:{rule})\b.*\)$", text), text

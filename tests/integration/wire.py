@@ -128,6 +128,11 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def name(self) -> str:
+        """As the daemon's log names this peer (TCP over IPv4)."""
+        return "%s:%d" % self.socket.getsockname()
+
     def close(self) -> None:
         self.socket.close()
 
