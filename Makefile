@@ -52,8 +52,9 @@ test_programs := $(unit_tests) $(session_tests)
 warnings := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
             -Wwrite-strings -Wvla -Wundef $(if $(CI),-Werror)
 x86       = $(filter x86_64-% i%86-%,$(shell $(CC) -dumpmachine))
-hardening = -fPIE -fstack-protector-strong -fstack-clash-protection -ftrivial-auto-var-init=zero \
-            $(if $(x86),-fcf-protection)
+clang     = $(findstring clang,$(shell $(CC) --version))
+hardening = -fPIE -fstack-protector-strong -fstack-clash-protection \
+            $(if $(x86),-fcf-protection) $(if $(clang),,-ftrivial-auto-var-init=zero)
 
 variant_release  = -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 $(hardening)
 variant_asan    := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer

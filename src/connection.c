@@ -15,6 +15,7 @@
 
 enum {
     LINGER_US = 1000000, /* how long to wait, after our last byte, for the peer to take it */
+    LOOK_UP_US = 500000, /* how often to see if a peer that is slow takes anything */
     REST_US = 1000000,   /* how long nothing has to come for a connection to give memory back */
     REST_FRAMES = 1024,  /* bytes of stack that giving it back takes itself */
 };
@@ -148,35 +149,71 @@ static void look_up(struct life *life)
 
 /* --- Moving bytes -------------------------------------------------------------------------- */
 
-/* Send all of it. A peer that takes something, however little, has its time anew. */
-static void write_all(struct life *life, const uint8_t *bytes, size_t length)
-{
-    int64_t timeout = timeout_us(life->connection->settings->write_timeout);
-    int64_t deadline = life->now.monotonic_us + timeout;
+/* How a peer takes what it is sent. */
+struct progress {
+    int64_t deadline_us; /* when it counts as one that takes nothing */
+    int untaken;         /* bytes, when that was last set */
+};
 
+static void begin_progress(struct life *life, struct progress *progress, int untaken)
+{
+    progress->deadline_us =
+        life->now.monotonic_us + timeout_us(life->connection->settings->write_timeout);
+    progress->untaken = untaken;
+}
+
+/* A wait for room was broken off: is it to go on? A peer that takes something has its time anew. */
+static void look_up_from_write(struct life *life, struct progress *progress)
+{
+    int untaken = transport_untaken(&life->transport);
+
+    life->now = clock_now();
+    if (stage_of_daemon(life) == CONNECTION_CUT)
+        life->ending = ENDING_CUT;
+    else if (untaken < progress->untaken)
+        begin_progress(life, progress, untaken);
+    else if (life->now.monotonic_us >= progress->deadline_us)
+        life->ending = ENDING_STALLED;
+}
+
+/* Send to a peer that takes its time. */
+static void write_slowly(struct life *life, const uint8_t *bytes, size_t length)
+{
+    struct progress progress;
+
+    life->now = clock_now();
+    begin_progress(life, &progress, transport_untaken(&life->transport));
     while (length > 0 && life->ending == ENDING_OPEN) {
         ssize_t taken;
 
-        set_deadline(life, deadline);
+        set_deadline(life, earlier(progress.deadline_us, life->now.monotonic_us + LOOK_UP_US));
         taken = transport_write(&life->transport, bytes, length);
-        if (taken >= 0) {
+        if (taken < 0 && errno != EINTR) {
+            life->ending = ENDING_LOST;
+        } else if (taken < 0) {
+            look_up_from_write(life, &progress);
+        } else {
             counter_add(&life->workspace->counters.sent, (uint64_t)taken);
             bytes += taken;
             length -= (size_t)taken;
-            if (length == 0)
-                return;
             life->now = clock_now();
-            deadline = life->now.monotonic_us + timeout;
-        } else if (errno != EINTR) {
-            life->ending = ENDING_LOST;
-        } else if (stage_of_daemon(life) == CONNECTION_CUT) {
-            life->ending = ENDING_CUT;
-        } else {
-            life->now = clock_now();
-            if (life->now.monotonic_us >= deadline)
-                life->ending = ENDING_STALLED;
+            begin_progress(life, &progress, transport_untaken(&life->transport));
         }
     }
+}
+
+/* Send all of it: nearly always there is room at once, and no clock is asked. */
+static void write_all(struct life *life, const uint8_t *bytes, size_t length)
+{
+    ssize_t taken = transport_write_now(&life->transport, bytes, length);
+
+    if (taken < 0) {
+        life->ending = ENDING_LOST;
+        return;
+    }
+    counter_add(&life->workspace->counters.sent, (uint64_t)taken);
+    if ((size_t)taken < length)
+        write_slowly(life, bytes + taken, length - (size_t)taken);
 }
 
 /* Send all that the session has to say. */

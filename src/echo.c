@@ -6,19 +6,18 @@
 #include <string.h>
 
 /*
- * The text grows in order of arrival: {"name": "value", "name": "value". As long as no name comes
- * twice that is the body but for its end. Where one does, only its value is appended, and
- * echo_finish puts the pieces in order: each byte is copied once more, never once for each field.
+ * The text grows in order of arrival: {"name": "value", "name": "value". Where no name comes twice
+ * that is the body but for its end. Where one does, echo_finish puts the values together, copying
+ * each byte once more.
  */
 struct echo_member {
-    uint32_t name_hash;
-    bool repeats;       /* of a name that came before: the text has no name and no separator */
-    size_t name_at;     /* places in the text of the strings with their quotes */
-    size_t name_length; /* of repeats: those of the first one */
+    size_t name_at; /* places in the text of the strings with their quotes */
+    size_t name_length;
     size_t value_at;
     size_t value_length;
-    size_t next; /* the next member of that name; 0 = none, since 0 is no repetition */
-    size_t last; /* of the first of a name: the last of that name */
+    size_t next; /* the next member of that name; 0 = none, since the first one repeats nothing */
+    uint32_t name_hash;
+    bool repeats; /* of a name that came before */
 };
 
 /* Where a JSON object's parts stand apart. */
@@ -151,19 +150,6 @@ static uint32_t hash_of(const char *text, size_t length)
     return hash;
 }
 
-static struct echo_member *member_named(const struct echo *echo, const char *name, size_t length,
-                                        uint32_t hash)
-{
-    for (size_t i = 0; i < echo->member_count; i++) {
-        struct echo_member *member = &echo->members[i];
-
-        if (member->name_hash == hash && !member->repeats && member->name_length == length &&
-            memcmp(echo->text + member->name_at, name, length) == 0)
-            return member;
-    }
-    return NULL;
-}
-
 static struct echo_member *new_member(struct echo *echo)
 {
     enum { FIRST = 16 };
@@ -184,38 +170,22 @@ bool echo_add(struct echo *echo, const uint8_t *name, size_t name_length, const 
               size_t value_length)
 {
     const struct layout *layout = layout_of(echo);
+    bool is_first = echo->member_count == 0;
     struct echo_member *member = new_member(echo);
-    size_t index = echo->member_count - 1;
-    size_t start = echo->length;
-    struct echo_member *first;
 
-    if (member == NULL)
+    if (member == NULL || !append_words(echo, is_first ? layout->open : layout->comma))
         return false;
-    echo->member_count = index; /* not among those that are searched */
-    if (!append_words(echo, index == 0 ? layout->open : layout->comma))
-        return false;
-    *member = (struct echo_member){.name_at = echo->length, .last = index};
+    *member = (struct echo_member){.name_at = echo->length};
     if (!append_string(echo, name, name_length))
         return false;
     member->name_length = echo->length - member->name_at;
     member->name_hash = hash_of(echo->text + member->name_at, member->name_length);
-
-    first =
-        member_named(echo, echo->text + member->name_at, member->name_length, member->name_hash);
-    if (first != NULL) {
-        echo->length = start;
-        member->repeats = true;
-        member->name_at = first->name_at;
-        echo->members[first->last].next = index;
-        first->last = index;
-    } else if (!append_words(echo, ": ")) {
+    if (!append_words(echo, ": "))
         return false;
-    }
     member->value_at = echo->length;
     if (!append_string(echo, value, value_length))
         return false;
     member->value_length = echo->length - member->value_at;
-    echo->member_count = index + 1;
     return true;
 }
 
@@ -279,31 +249,114 @@ static bool assemble(struct echo *body, const struct echo *arrived)
     return true;
 }
 
-static bool any_repeats(const struct echo *echo)
+/* --- Names that come more than once --- */
+
+static bool same_name(const struct echo *echo, const struct echo_member *a,
+                      const struct echo_member *b)
 {
-    for (size_t i = 0; i < echo->member_count; i++) {
-        if (echo->members[i].repeats)
-            return true;
+    return a->name_hash == b->name_hash && a->name_length == b->name_length &&
+           memcmp(echo->text + a->name_at, echo->text + b->name_at, a->name_length) == 0;
+}
+
+static void link_repeat(struct echo *echo, size_t earlier, size_t later)
+{
+    echo->members[earlier].next = later;
+    echo->members[later].repeats = true;
+}
+
+/* Compare each with all before it: for as many fields as requests have, nothing is quicker. */
+static bool link_few(struct echo *echo)
+{
+    bool any = false;
+
+    for (size_t later = 1; later < echo->member_count; later++) {
+        size_t earlier = later;
+
+        while (earlier > 0 && !same_name(echo, &echo->members[earlier - 1], &echo->members[later]))
+            earlier--;
+        if (earlier > 0) {
+            link_repeat(echo, earlier - 1, later);
+            any = true;
+        }
     }
-    return false;
+    return any;
+}
+
+/* Order places in the list of members by name, those of one name by their arrival. */
+static int compare_members(const void *a, const void *b, void *argument)
+{
+    const struct echo *echo = argument;
+    size_t first = *(const size_t *)a;
+    size_t second = *(const size_t *)b;
+    const struct echo_member *one = &echo->members[first];
+    const struct echo_member *other = &echo->members[second];
+    int order = 0;
+
+    if (one->name_length != other->name_length)
+        return one->name_length < other->name_length ? -1 : 1;
+    order = memcmp(echo->text + one->name_at, echo->text + other->name_at, one->name_length);
+    if (order != 0)
+        return order;
+    return first < second ? -1 : first > second;
+}
+
+/* Sort, so that no choice of names by a client makes this slow. */
+static bool link_many(struct echo *echo, bool *any)
+{
+    size_t count = echo->member_count;
+    size_t *order = malloc(count * sizeof(*order));
+
+    if (order == NULL)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        order[i] = i;
+    qsort_r(order, count, sizeof(*order), compare_members, echo);
+    for (size_t i = 1; i < count; i++) {
+        if (same_name(echo, &echo->members[order[i - 1]], &echo->members[order[i]])) {
+            link_repeat(echo, order[i - 1], order[i]);
+            *any = true;
+        }
+    }
+    free(order);
+    return true;
+}
+
+/* Link the members of each name, and tell if there are any. Return false if memory ran out. */
+static bool link_repeats(struct echo *echo, bool *any)
+{
+    enum { FEW = 64 };
+
+    *any = false;
+    if (echo->member_count > FEW)
+        return link_many(echo, any);
+    *any = link_few(echo);
+    return true;
+}
+
+/* Replace the text by one with a member for each name. */
+static bool join_repeats(struct echo *echo)
+{
+    struct echo body = {.pretty = echo->pretty};
+
+    if (!assemble(&body, echo)) {
+        echo_free(&body);
+        return false;
+    }
+    free(echo->text);
+    echo->text = body.text;
+    echo->length = body.length;
+    echo->capacity = body.capacity;
+    return true;
 }
 
 bool echo_finish(struct echo *echo)
 {
-    struct echo body = {.pretty = echo->pretty};
+    bool any;
 
-    if (echo->member_count == 0)
-        return append_words(echo, "{}");
-    if (any_repeats(echo)) {
-        if (!assemble(&body, echo)) {
-            echo_free(&body);
-            return false;
-        }
-        free(echo->text);
-        echo->text = body.text;
-        echo->length = body.length;
-        echo->capacity = body.capacity;
-    }
+    if (echo->member_count == 0 && !append_words(echo, layout_of(echo)->open))
+        return false;
+    if (!link_repeats(echo, &any) || (any && !join_repeats(echo)))
+        return false;
     free(echo->members);
     echo->members = NULL;
     echo->member_count = echo->member_capacity = 0;

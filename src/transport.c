@@ -1,7 +1,10 @@
 #include "transport.h"
 
+#include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,9 +22,23 @@ ssize_t transport_read(struct transport *transport, uint8_t *buffer, size_t size
     return recv(transport->fd, buffer, size, 0);
 }
 
+ssize_t transport_write_now(struct transport *transport, const uint8_t *bytes, size_t length)
+{
+    ssize_t taken = send(transport->fd, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+    return taken < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : taken;
+}
+
 ssize_t transport_write(struct transport *transport, const uint8_t *bytes, size_t length)
 {
     return send(transport->fd, bytes, length, MSG_NOSIGNAL);
+}
+
+int transport_untaken(const struct transport *transport)
+{
+    int bytes = 0;
+
+    return ioctl(transport->fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
 }
 
 bool transport_end_writing(struct transport *transport)

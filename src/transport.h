@@ -30,11 +30,25 @@ void transport_open(struct transport *transport, int fd);
 ssize_t transport_read(struct transport *transport, uint8_t *buffer, size_t size);
 
 /*
+ * transport_write_now(transport, bytes, length):
+ * Hand over as many bytes as there is room for, without waiting. Return how many were taken, 0 if
+ * none, or -1 with errno if the connection is gone.
+ */
+ssize_t transport_write_now(struct transport *transport, const uint8_t *bytes, size_t length);
+
+/*
  * transport_write(transport, bytes, length):
  * Hand over bytes, waiting for room. Return how many were taken, fewer than ${length} if a signal
  * came, or -1 with errno: EINTR if a signal came and nothing was taken.
  */
 ssize_t transport_write(struct transport *transport, const uint8_t *bytes, size_t length);
+
+/*
+ * transport_untaken(transport):
+ * Return how many of the bytes that were handed over the peer has not taken yet. The kernel waits
+ * for much room before it lets a writer go on, so this alone shows a peer that takes little.
+ */
+int transport_untaken(const struct transport *transport);
 
 /*
  * transport_end_writing(transport):

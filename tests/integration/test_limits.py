@@ -10,7 +10,7 @@ import pytest
 
 from clients import call
 from conftest import Start
-from daemon import BINARY, Daemon, as_user
+from daemon import BINARY, Daemon, as_user, run
 from waiting import Stopwatch, poll
 from wire import Client, fields
 
@@ -140,6 +140,16 @@ def test_few_descriptors_from_the_start(start: Start) -> None:
         assert_served(client)
         client.close()
     assert len(daemon.log("(error|warning)")) == 2
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("limit", ["--nproc=1:1", "--nofile=4:4"], ids=["threads", "descriptors"])
+def test_start_without_what_it_needs_is_71(open_directory: Path, limit: str) -> None:
+    binary = open_directory / "h2echod"
+    shutil.copy(BINARY, binary)
+    done = run("--port=0", "-a", "127.0.0.1", prefix=[*as_user(PLAIN_USER), "prlimit", limit], binary=binary)
+    assert done.status == 71
+    assert len([line for line in done.errors if " error " in line]) == 1, done.errors
 
 
 @pytest.mark.heavy

@@ -275,6 +275,14 @@ class Client:
         self._book(frame)
         return frame
 
+    def take(self, size: int, deadline: Deadline) -> int:
+        """Take at most `size` bytes off the socket, to be looked at later; return how many came."""
+        self.socket.settimeout(deadline.left())
+        data = self.socket.recv(size)
+        self.received += len(data)
+        self._buffer += data
+        return len(data)
+
     def _fill(self, size: int, deadline: Deadline) -> bool:
         while len(self._buffer) < size:
             self.socket.settimeout(deadline.left())
