@@ -29,6 +29,7 @@ objects := $(sources:src/%.c=$(B)/src/%.o)
 
 # A unit test links its module and that module's real dependencies, nothing else.
 unit_address    := address log
+unit_allowance  := allowance
 unit_clock      := clock
 unit_echo       := echo
 unit_framing    := framing
@@ -36,8 +37,8 @@ unit_log        := log
 unit_preface    := preface
 unit_refusal    := refusal
 unit_settings   := settings log
-units           := address clock echo framing log preface refusal settings
-session_modules := session clock echo framing log refusal
+units           := address allowance clock echo framing log preface refusal settings
+session_modules := session allowance clock echo framing log refusal
 link_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free \
                     -Wl,--wrap=nghttp2_option_new,--wrap=nghttp2_session_callbacks_new \
                     -Wl,--wrap=nghttp2_session_server_new2

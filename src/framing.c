@@ -22,6 +22,7 @@ static bool begin_frame(struct framing *framing)
     const uint8_t *header = framing->header;
     bool begins = header[TYPE_AT] == TYPE_HEADERS;
 
+    framing->frames++;
     framing->header_length = 0;
     framing->skip = (size_t)header[0] << 16 | (size_t)header[1] << 8 | header[2];
     framing->block_last = begins || header[TYPE_AT] == TYPE_CONTINUATION;

@@ -15,7 +15,8 @@
 enum { FRAMING_HEADER_SIZE = 9 };
 
 struct framing {
-    size_t skip; /* bytes of the preface, or of a payload, that are still to come */
+    size_t skip;     /* bytes of the preface, or of a payload, that are still to come */
+    uint32_t frames; /* how many frame headers there were, modulo 2^32 */
     size_t header_length;
     uint8_t header[FRAMING_HEADER_SIZE];
     bool block_open; /* HEADERS came without END_HEADERS, and no CONTINUATION with it */

@@ -1,5 +1,6 @@
 #include "session.h"
 
+#include "allowance.h"
 #include "detected.h"
 #include "echo.h"
 #include "framing.h"
@@ -22,7 +23,12 @@ enum {
     CONTINUATIONS_MAX = 1024, /* frames of one header block; a legal one may come in crumbs */
     BLOCK_SIZE_FACTOR = 4,    /* wire bytes of a block, in times max_header_list_size */
     LIST_SIZE_FACTOR = 16,    /* decoded bytes that are read past, in the same measure */
-    REPORTS_MAX = 32,         /* lines that one connection may put into the log */
+    RESETS_BURST = 1000,      /* resets that a client may provoke; as nghttp2's for its own */
+    RESETS_PER_SECOND = 33,
+    FRAMES_BURST = 10000, /* frames that bring nothing: neither a request nor content */
+    FRAMES_PER_SECOND = 1000,
+    CREDIT_MAX = 1000,            /* frames that may be saved up by bringing something */
+    REPORTS_MAX = 32,             /* lines that one connection may put into the log */
     FINAL_GOAWAY_AFTER = 1000000, /* microseconds, where the drain's PING is not answered */
     FIELD_OVERHEAD = 32,          /* RFC 9113 section 6.5.2 */
 };
@@ -77,6 +83,9 @@ struct session {
     struct framing framing;
     size_t block_frames;
     size_t block_bytes;
+    struct allowance resets;
+    struct allowance frames;
+    uint32_t credit; /* frames that are free, since others brought something */
 
     int64_t started_us;
     int64_t block_started_us;
@@ -363,6 +372,45 @@ static int answer(struct session *session, struct stream *stream, bool ended)
     return stream->expects_continue ? submit_continue(session, stream) : 0;
 }
 
+/* --- Ending early -------------------------------------------------------------------------- */
+
+static void die(struct session *session)
+{
+    session->dead = session->failed = true;
+    report(session, LOG_LEVEL_ERROR, 0, "out of memory: the connection ends");
+}
+
+/* End with GOAWAY, whatever state nghttp2 is in. */
+static void terminate(struct session *session, uint32_t error, const char *reason)
+{
+    session->terminating = true;
+    if (nghttp2_submit_goaway(session->nghttp2, NGHTTP2_FLAG_NONE,
+                              nghttp2_session_get_last_proc_stream_id(session->nghttp2), error,
+                              (const uint8_t *)reason, strlen(reason)) != 0)
+        die(session);
+}
+
+/* --- Floods -------------------------------------------------------------------------------- */
+
+/* Something was brought or taken that is worth frames: itself, and the WINDOW_UPDATE after it. */
+static void earn(struct session *session, uint32_t frames)
+{
+    session->credit += frames;
+    if (session->credit > CREDIT_MAX)
+        session->credit = CREDIT_MAX;
+}
+
+/* Return false if ${frames} more make too many that bring nothing: PING, SETTINGS, PRIORITY, empty
+ * DATA, WINDOW_UPDATE by the byte, frames of unknown types. */
+static bool afford(struct session *session, uint32_t frames)
+{
+    uint32_t free_ones = frames < session->credit ? frames : session->credit;
+
+    session->credit -= free_ones;
+    return allowance_spend(&session->frames, session->now.monotonic_us, frames - free_ones,
+                           FRAMES_BURST, FRAMES_PER_SECOND);
+}
+
 /* --- What nghttp2 calls while it receives -------------------------------------------------- */
 
 /* For the callbacks: end the connection with GOAWAY once nghttp2 has returned. */
@@ -403,6 +451,7 @@ static int on_begin_headers(nghttp2_session *nghttp2, const nghttp2_frame *frame
             return NGHTTP2_ERR_CALLBACK_FAILURE;
         nghttp2_session_set_stream_user_data(nghttp2, frame->hd.stream_id, stream);
         counter_add(&session->counters->requests, 1);
+        earn(session, 2);
     } else {
         stream = stream_of(session, frame->hd.stream_id);
         if (stream == NULL)
@@ -496,6 +545,7 @@ static int on_data_chunk(nghttp2_session *nghttp2, uint8_t flags, int32_t stream
         return 0;
     stream->received += length;
     note_progress(session, stream);
+    earn(session, 1);
     return 0;
 }
 
@@ -659,6 +709,10 @@ static void on_reset_sent(struct session *session, const nghttp2_rst_stream *fra
     struct stream *stream = stream_of(session, frame->hd.stream_id);
 
     counter_add(&session->counters->resets, 1);
+    if (frame->error_code != NGHTTP2_NO_ERROR && !session->terminating &&
+        !allowance_spend(&session->resets, session->now.monotonic_us, 1, RESETS_BURST,
+                         RESETS_PER_SECOND))
+        terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, "too many streams that had to be reset");
     if (stream != NULL) {
         stream->reset = SESSION_RESET_BY_SERVER;
         stream->reset_code = frame->error_code;
@@ -693,11 +747,12 @@ static void on_goaway_sent(struct session *session, const nghttp2_goaway *goaway
 {
     char shown[LOG_ESCAPE_MAX];
 
+    /* After an error the connection is closed (RFC 9113 section 5.4.1), whoever found it: nghttp2
+     * itself would read on as long as a stream is open. */
+    if (goaway->error_code != NGHTTP2_NO_ERROR)
+        session->failed = session->terminating = true;
     session->terminated = session->terminating;
-    if (goaway->error_code == NGHTTP2_NO_ERROR)
-        return;
-    session->failed = true;
-    if (session->explained)
+    if (goaway->error_code == NGHTTP2_NO_ERROR || session->explained)
         return;
     report(session, LOG_LEVEL_NOTICE, 0, "connection error: GOAWAY %s \"%s\" sent",
            nghttp2_http2_strerror(goaway->error_code),
@@ -716,6 +771,7 @@ static int on_frame_send(nghttp2_session *nghttp2, const nghttp2_frame *frame, v
         if (stream == NULL)
             return 0;
         note_progress(session, stream);
+        earn(session, 2);
         stream->answered = stream->answered || !stream->continuing;
         stream->continuing = false;
         /* The response is whole, the request not yet: it need not go on (RFC 9113 section 8.1). */
@@ -834,22 +890,6 @@ void session_free(struct session *session)
 
 /* --- Driving ------------------------------------------------------------------------------- */
 
-static void die(struct session *session)
-{
-    session->dead = session->failed = true;
-    report(session, LOG_LEVEL_ERROR, 0, "out of memory: the connection ends");
-}
-
-/* End with GOAWAY, whatever state nghttp2 is in. */
-static void terminate(struct session *session, uint32_t error, const char *reason)
-{
-    session->terminating = true;
-    if (nghttp2_submit_goaway(session->nghttp2, NGHTTP2_FLAG_NONE,
-                              nghttp2_session_get_last_proc_stream_id(session->nghttp2), error,
-                              (const uint8_t *)reason, strlen(reason)) != 0)
-        die(session);
-}
-
 /* nghttp2 stopped in the middle: some errors of the peer's end so, and a lack of memory. */
 static void handle_receive_error(struct session *session, int error)
 {
@@ -866,16 +906,21 @@ static void handle_receive_error(struct session *session, int error)
 void session_receive(struct session *session, struct instant now, const uint8_t *bytes,
                      size_t length)
 {
+    uint32_t frames;
     ssize_t result;
 
     session->now = now;
     if (session->dead || session->terminating)
         return;
+    frames = session->framing.frames;
     if (framing_scan(&session->framing, bytes, length))
         session->block_started_us = now.monotonic_us;
+    frames = session->framing.frames - frames;
     result = nghttp2_session_mem_recv(session->nghttp2, bytes, length);
     if (result < 0)
         handle_receive_error(session, (int)result);
+    else if (!afford(session, frames))
+        terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, "too many frames that bring nothing");
 }
 
 /* The last stream id is asked for when nothing is being received: every stream up to it, and none

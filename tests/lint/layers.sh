@@ -19,10 +19,10 @@ allowed() {
     connection) echo "access address clock counters log preface session settings transport" ;;
     access) echo "clock log session" ;;
     listener) echo "address log settings" ;;
-    session) echo "clock counters detected echo framing log refusal" ;;
+    session) echo "allowance clock counters detected echo framing log refusal" ;;
     settings) echo "log" ;;
     address) echo "log" ;;
-    clock | counters | echo | framing | log | preface | refusal | transport) echo "" ;;
+    allowance | clock | counters | echo | framing | log | preface | refusal | transport) echo "" ;;
     *) echo "?" ;;
     esac
 }

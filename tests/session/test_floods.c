@@ -1,0 +1,213 @@
+/*
+ * Floods: what costs a client little and a server much ends the connection with GOAWAY, within a
+ * bound; and the same kinds of frames in a measure that clients have use for do not.
+ */
+#include "session/peer.h"
+
+#include <string.h>
+
+static const struct field post[] = {REQUEST_OF("POST", "/")};
+static const struct field malformed[] = {REQUEST_OF("GET", "/"), FIELD("connection", "close")};
+
+enum { FLOOD = 20000, BURST = 10000 };
+
+/* Let the peer read after every ${batch} frames, so that no queue fills. */
+static void flood(struct peer *peer, void (*add)(struct peer *, int32_t), int count, int batch)
+{
+    for (int i = 0; i < count && !session_done(peer->session); i++) {
+        add(peer, 2 * i + 3);
+        if (i % batch == batch - 1)
+            peer_pump(peer);
+    }
+    peer_pump(peer);
+}
+
+static void check_flood(void (*add)(struct peer *, int32_t), uint32_t code)
+{
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+
+    /* An open stream does not keep the connection from ending. */
+    frame_add_request(&peer->out, 1, 0, post, COUNT(post));
+    flood(peer, add, FLOOD, 100);
+    peer_check_ended(peer, code);
+    assert_true(peer->report_count > 0 && peer->report_count < 50);
+    peer_free(peer);
+}
+
+/* As many as ${count} within a moment are nobody's loss. */
+static void check_measure(void (*add)(struct peer *, int32_t), int count)
+{
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+
+    flood(peer, add, count, 100);
+    assert_int_equal(peer->goaway_count, 0);
+    frame_add_get(&peer->out, 2 * FLOOD + 5, "/after");
+    peer_pump(peer);
+    peer_check_get(peer, 2 * FLOOD + 5, "/after");
+    peer_free(peer);
+}
+
+/* --- Streams that end at once --- */
+
+static void add_rapid_reset(struct peer *peer, int32_t stream_id)
+{
+    frame_add_request(&peer->out, stream_id, 0, post, COUNT(post));
+    frame_add_reset(&peer->out, stream_id, NGHTTP2_CANCEL);
+}
+
+/* CVE-2023-44487: nghttp2's own bound, whose code is INTERNAL_ERROR. */
+static void test_rapid_reset(void **state)
+{
+    (void)state;
+    check_flood(add_rapid_reset, NGHTTP2_INTERNAL_ERROR);
+    check_measure(add_rapid_reset, 900);
+}
+
+static void add_malformed(struct peer *peer, int32_t stream_id)
+{
+    frame_add_request(&peer->out, stream_id, END_STREAM, malformed, COUNT(malformed));
+}
+
+static void add_overflow(struct peer *peer, int32_t stream_id)
+{
+    frame_add_request(&peer->out, stream_id, 0, post, COUNT(post));
+    frame_add_window(&peer->out, stream_id, 0x7fffffff);
+}
+
+/* CVE-2025-8671: the client makes the server reset. */
+static void test_provoked_resets(void **state)
+{
+    (void)state;
+    check_flood(add_malformed, NGHTTP2_ENHANCE_YOUR_CALM);
+    check_flood(add_overflow, NGHTTP2_ENHANCE_YOUR_CALM);
+    check_measure(add_malformed, 900);
+    check_measure(add_overflow, 900);
+}
+
+/* What was spent grows back. */
+static void test_provoked_resets_over_time(void **state)
+{
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+
+    (void)state;
+    for (int i = 0; i < 10; i++) {
+        for (int j = 0; j < 300; j++) {
+            add_malformed(peer, 2 * (300 * i + j) + 1);
+            peer_pump(peer);
+        }
+        assert_int_equal(peer->goaway_count, 0);
+        peer_wait(peer, 10 * 1000000);
+    }
+    peer_free(peer);
+}
+
+/* --- Frames that bring nothing --- */
+
+static void add_ping(struct peer *peer, int32_t stream_id)
+{
+    (void)stream_id;
+    frame_add(&peer->out, NGHTTP2_PING, 0, 0, "12345678", 8);
+}
+
+static void add_settings(struct peer *peer, int32_t stream_id)
+{
+    (void)stream_id;
+    frame_add_setting(&peer->out, NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, (uint32_t)stream_id);
+}
+
+static void add_priority(struct peer *peer, int32_t stream_id)
+{
+    frame_add(&peer->out, NGHTTP2_PRIORITY, 0, stream_id, "\0\0\0\0\1", 5);
+}
+
+static void add_empty_data(struct peer *peer, int32_t stream_id)
+{
+    if (stream_id == 3)
+        frame_add_request(&peer->out, 1, 0, post, COUNT(post));
+    frame_add(&peer->out, NGHTTP2_DATA, 0, 1, NULL, 0);
+}
+
+static void add_unknown(struct peer *peer, int32_t stream_id)
+{
+    frame_add(&peer->out, 0xbb, 0xff, stream_id, "what", 4);
+}
+
+static void add_window(struct peer *peer, int32_t stream_id)
+{
+    (void)stream_id;
+    frame_add_window(&peer->out, 0, 1);
+}
+
+/* CVE-2019-9512, -9515, -9513, -9518, -9511 and a frame that nobody knows. */
+static void test_frames_that_bring_nothing(void **state)
+{
+    static void (*const floods[])(struct peer *, int32_t) = {add_ping, add_settings, add_priority,
+                                                             add_unknown, add_window};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(floods); i++) {
+        check_flood(floods[i], NGHTTP2_ENHANCE_YOUR_CALM);
+        check_measure(floods[i], BURST - 100);
+    }
+}
+
+static void test_empty_data(void **state)
+{
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+
+    (void)state;
+    flood(peer, add_empty_data, FLOOD, 100);
+    peer_check_ended(peer, NGHTTP2_ENHANCE_YOUR_CALM);
+    peer_free(peer);
+}
+
+/* --- What looks like one and is none --- */
+
+static void add_get_with_windows(struct peer *peer, int32_t stream_id)
+{
+    frame_add_get(&peer->out, stream_id, "/");
+    frame_add_window(&peer->out, 0, 100);
+}
+
+/* A busy client that gives back its window after every answer. */
+static void test_busy_client(void **state)
+{
+    (void)state;
+    check_measure(add_get_with_windows, FLOOD);
+}
+
+static void add_byte(struct peer *peer, int32_t stream_id)
+{
+    if (stream_id == 3)
+        frame_add_request(&peer->out, 1, 0, post, COUNT(post));
+    frame_add(&peer->out, NGHTTP2_DATA, NGHTTP2_FLAG_PADDED, 1, "\3x\0\0\0", 5);
+}
+
+/* One byte and padding in every frame: slow, but it goes on. */
+static void test_content_by_the_byte(void **state)
+{
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+
+    (void)state;
+    flood(peer, add_byte, FLOOD, 100);
+    assert_int_equal(peer->goaway_count, 0);
+    frame_add(&peer->out, NGHTTP2_DATA, END_STREAM, 1, NULL, 0);
+    peer_pump(peer);
+    assert_int_equal(peer_response(peer, 1)->status, 200);
+    peer_free(peer);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rapid_reset),
+        cmocka_unit_test(test_provoked_resets),
+        cmocka_unit_test(test_provoked_resets_over_time),
+        cmocka_unit_test(test_frames_that_bring_nothing),
+        cmocka_unit_test(test_empty_data),
+        cmocka_unit_test(test_busy_client),
+        cmocka_unit_test(test_content_by_the_byte),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
