@@ -13,7 +13,7 @@ from hyperframe.frame import SettingsFrame
 from clients import call, curl
 from conftest import Start
 from daemon import Daemon
-from wire import MAGIC, PROTOCOL_ERROR, Client, fields, read_all
+from wire import MAGIC, PROTOCOL_ERROR, Client, read_all
 
 PIECES = pytest.mark.parametrize("piece", [None, 1], ids=["whole", "by-byte"])
 ALERT = b"\x15\x03\x01\x00\x02\x02\x0a"  # fatal, unexpected_message

@@ -7,7 +7,7 @@ import socket
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Iterable, Sequence, Union
+from typing import Callable, Sequence, Union
 
 import hpack
 from hyperframe.frame import (ContinuationFrame, DataFrame, Frame, GoAwayFrame, HeadersFrame, PingFrame,
@@ -385,10 +385,6 @@ def read_all(connection: socket.socket, seconds: float = 5) -> bytes:
         if not piece:
             return bytes(data)
         data += piece
-
-
-def join(frames: Iterable[Frame]) -> bytes:
-    return b"".join(frame.serialize() for frame in frames)
 
 
 def _connected(address: Address, source: str | None, receive_buffer: int | None) -> socket.socket:
