@@ -28,15 +28,15 @@ sources := $(wildcard src/*.c)
 objects := $(sources:src/%.c=$(B)/src/%.o)
 
 # A unit test links its module and that module's real dependencies, nothing else.
-unit_address    := address log
+unit_address    := address allowance clock log
 unit_allowance  := allowance
 unit_clock      := clock
 unit_echo       := echo
 unit_framing    := framing
-unit_log        := log
+unit_log        := log allowance clock
 unit_preface    := preface
 unit_refusal    := refusal
-unit_settings   := settings log
+unit_settings   := settings allowance clock log
 units           := address allowance clock echo framing log preface refusal settings
 session_modules := session allowance clock echo framing log refusal
 link_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free \
@@ -52,10 +52,10 @@ test_programs := $(unit_tests) $(session_tests)
 
 warnings := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
             -Wwrite-strings -Wvla -Wundef $(if $(CI),-Werror)
-x86       = $(filter x86_64-% i%86-%,$(shell $(CC) -dumpmachine))
-clang     = $(findstring clang,$(shell $(CC) --version))
-hardening = -fPIE -fstack-protector-strong -fstack-clash-protection \
-            $(if $(x86),-fcf-protection) $(if $(clang),,-ftrivial-auto-var-init=zero)
+# What this compiler for this machine has of these, asked once.
+hardening = $(eval hardening := -fPIE $(foreach flag,-fstack-protector-strong -fcf-protection \
+            -fstack-clash-protection -ftrivial-auto-var-init=zero,$(shell $(CC) -Werror $(flag) \
+            -c -x c /dev/null -o /dev/null 2>/dev/null && echo $(flag))))$(hardening)
 
 variant_release  = -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 $(hardening)
 variant_asan    := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -87,7 +87,7 @@ after_deps     := $(filter deps,$(MAKECMDGOALS))
 # V=1 shows the commands whole.
 quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
-.PHONY: all deps run check check-asan check-tsan check-valgrind lint format install uninstall clean help
+.PHONY: all deps run check check-asan check-tsan check-valgrind lint format install uninstall clean help FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
@@ -116,7 +116,9 @@ $(B)/detected.h: Makefile | $(after_deps)
 	done
 	@for need in 'libnghttp2 >= 1.52:libnghttp2-dev' 'jansson >= 2.14:libjansson-dev'; do \
 	    $(PKG_CONFIG) --exists "$${need%%:*}" || { \
-	        echo "h2echod needs $${need%%:*}: install $${need#*:}, or let \`make deps\` do it"; exit 1; }; \
+	        found=$$($(PKG_CONFIG) --modversion "$${need%% *}" 2>/dev/null || echo none); \
+	        echo "h2echod needs $${need%%:*} (found: $$found): install $${need#*:}, or let \`make deps\` do it"; \
+	        exit 1; }; \
 	done
 	@for function in nghttp2_option_set_max_continuations; do \
 	    printf '#include <nghttp2/nghttp2.h>\nint main(void) { return %s == 0; }\n' $$function | \
@@ -124,14 +126,20 @@ $(B)/detected.h: Makefile | $(after_deps)
 	        echo "#define HAVE_$$function" | tr a-z A-Z | sed 's/^#DEFINE/#define/'; \
 	done >$@; rm -f $(@D)/feature
 
-$(B)/src/%.o: src/%.c $(B)/detected.h Makefile
+# Another compiler or other flags than last time build everything anew.
+$(B)/flags: FORCE | $(after_deps)
+	@mkdir -p $(@D)
+	@echo '$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(CI)' | cmp -s - $@ || \
+	    echo '$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(CI)' >$@
+
+$(B)/src/%.o: src/%.c $(B)/detected.h $(B)/flags Makefile
 	@mkdir -p $(@D)
 	$(call quiet,CC,$<) $(CC) $(cppflags) $(CPPFLAGS) $(cflags) $(CFLAGS) -c -o $@ $<
 
 $(B)/h2echod: $(objects)
 	$(call quiet,LINK,$@) $(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) -o $@ $^ $(libs) $(LDLIBS)
 
-$(B)/tests/%.o: tests/%.c $(B)/detected.h Makefile
+$(B)/tests/%.o: tests/%.c $(B)/detected.h $(B)/flags Makefile
 	@mkdir -p $(@D)
 	$(call quiet,CC,$<) $(CC) $(cppflags) -Itests $(CPPFLAGS) $(cflags) $(CFLAGS) -c -o $@ $<
 
@@ -199,10 +207,11 @@ install: $(B)/h2echod ## install below $(DESTDIR)$(prefix); a configuration that
 uninstall: ## remove what install put there; a configuration that was edited stays
 	rm -f $(DESTDIR)$(bindir)/h2echod $(DESTDIR)$(mandir)/man8/h2echod.8 \
 	    $(DESTDIR)$(mandir)/man5/h2echod.conf.5
-	rm -rf $(DESTDIR)$(docdir)
+	rm -f $(addprefix $(DESTDIR)$(docdir)/,README.md LICENSE h2echod.conf)
+	rmdir $(DESTDIR)$(docdir) 2>/dev/null || :
 	if cmp -s conf/h2echod.conf $(DESTDIR)$(sysconfdir)/h2echod/h2echod.conf; then \
 	    rm -f $(DESTDIR)$(sysconfdir)/h2echod/h2echod.conf; fi
-	-rmdir $(DESTDIR)$(sysconfdir)/h2echod 2>/dev/null
+	rmdir $(DESTDIR)$(sysconfdir)/h2echod 2>/dev/null || :
 
 clean: ## remove build/
 	rm -rf build

@@ -5,7 +5,8 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+
+enum { FIELD_MAX = 1536 }; /* bytes of a field in JSON: escaped it is twice that at most */
 
 static const char *reset_by(const struct session_request *request)
 {
@@ -33,6 +34,8 @@ void access_log_text(const struct access_origin *origin, const struct session_re
         return;
     if (request->reset != SESSION_NOT_RESET)
         snprintf(reset, sizeof(reset), " reset=%s by=%s", request->reset_code, reset_by(request));
+    else if (request->cut)
+        snprintf(reset, sizeof(reset), " cut");
     log_write(LOG_LEVEL_INFO,
               "connection %llu from %s stream %d: \"%s %s\" %d received=%llu sent=%llu ms=%.3f%s",
               (unsigned long long)origin->connection, origin->peer, request->stream_id,
@@ -42,34 +45,26 @@ void access_log_text(const struct access_origin *origin, const struct session_re
               milliseconds(request), reset);
 }
 
-/* A field's bytes as a string: as they are where they are UTF-8, else as the log escapes them. */
+/* A field as a string: its bytes as they are where they are UTF-8 and not too many for a line of
+ * the log, else as the log escapes and cuts them. */
 static json_t *field_string(const uint8_t *bytes, size_t length)
 {
-    char shown[4 * LOG_ESCAPE_MAX];
-    json_t *string = json_stringn((const char *)bytes, length);
+    char shown[FIELD_MAX];
+    json_t *string = NULL;
 
-    if (string != NULL || bytes == NULL)
-        return string;
-    return json_string(log_escape(shown, sizeof(shown), bytes, length));
-}
-
-static void time_text(char *text, size_t size, struct instant now)
-{
-    time_t seconds = (time_t)now.unix_s;
-    struct tm tm = {0};
-    size_t length;
-
-    gmtime_r(&seconds, &tm);
-    length = strftime(text, size, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(text + length, size - length, ".%03dZ", (int)now.milliseconds);
+    if (bytes == NULL)
+        return NULL;
+    if (length < FIELD_MAX)
+        string = json_stringn((const char *)bytes, length);
+    return string != NULL ? string : json_string(log_escape(shown, sizeof(shown), bytes, length));
 }
 
 static json_t *record_of(const struct access_origin *origin, const struct session_request *request,
                          struct instant now)
 {
-    char time[32];
+    char time[CLOCK_TIMESTAMP_SIZE];
 
-    time_text(time, sizeof(time), now);
+    clock_timestamp(now, time);
     /* "o*" leaves a member out where there is no value. */
     return json_pack("{ss sI ss si so* so* si sI sI sf ss* ss*}", "time", time, "connection",
                      (json_int_t)origin->connection, "peer", origin->peer, "stream",
@@ -91,6 +86,10 @@ void access_log_json(const struct access_origin *origin, const struct session_re
     if (!log_enabled(LOG_LEVEL_INFO))
         return;
     record = record_of(origin, request, now);
+    if (record != NULL && request->cut && json_object_set_new(record, "cut", json_true()) != 0) {
+        json_decref(record);
+        record = NULL;
+    }
     line = json_dumps(record, JSON_COMPACT | JSON_REAL_PRECISION(6));
     json_decref(record);
     if (line != NULL)

@@ -81,12 +81,10 @@ bool address_is_local(const struct address *address)
 {
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
-    uint32_t host;
 
-    if (as_ipv4(address, &v4)) {
-        host = ntohl(v4.sin_addr.s_addr);
-        return host == INADDR_ANY || host >> 24 == IN_LOOPBACKNET;
-    }
+    if (as_ipv4(address, &v4))
+        return v4.sin_addr.s_addr == htonl(INADDR_ANY) ||
+               v4.sin_addr.s_addr == htonl(INADDR_LOOPBACK);
     if (address->storage.ss_family != AF_INET6)
         return false;
     memcpy(&v6, &address->storage, sizeof(v6));

@@ -31,8 +31,8 @@ unsigned address_port(const struct address *address);
 
 /*
  * address_is_local(address):
- * Return true if "localhost" reaches a socket that listens on ${address}: a loopback address, or
- * every one.
+ * Return true if "localhost" reaches a socket that listens on ${address}: 127.0.0.1, ::1, or every
+ * one.
  */
 bool address_is_local(const struct address *address);
 

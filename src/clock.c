@@ -36,3 +36,15 @@ void clock_http_date(int64_t unix_s, char date[static CLOCK_HTTP_DATE_SIZE])
     memcpy(date, text, CLOCK_HTTP_DATE_SIZE - 1);
     date[CLOCK_HTTP_DATE_SIZE - 1] = '\0';
 }
+
+void clock_timestamp(struct instant instant, char text[static CLOCK_TIMESTAMP_SIZE])
+{
+    time_t seconds = (time_t)instant.unix_s;
+    struct tm tm = {0};
+    size_t length;
+
+    gmtime_r(&seconds, &tm);
+    length = strftime(text, CLOCK_TIMESTAMP_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(text + length, CLOCK_TIMESTAMP_SIZE - length, ".%03dZ",
+             (int)instant.milliseconds % 1000);
+}

@@ -7,6 +7,7 @@
 #ifndef H2ECHOD_CLOCK_H
 #define H2ECHOD_CLOCK_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct instant {
@@ -17,7 +18,10 @@ struct instant {
 
 #define INSTANT_NEVER INT64_MAX
 
-enum { CLOCK_HTTP_DATE_SIZE = 30 }; /* "Sun, 06 Nov 1994 08:49:37 GMT" and its NUL */
+enum {
+    CLOCK_HTTP_DATE_SIZE = 30, /* "Sun, 06 Nov 1994 08:49:37 GMT" and its NUL */
+    CLOCK_TIMESTAMP_SIZE = 25, /* "1994-11-06T08:49:37.000Z" and its NUL */
+};
 
 /*
  * clock_now(void):
@@ -31,5 +35,31 @@ struct instant clock_now(void);
  * ${date}, whatever the locale.
  */
 void clock_http_date(int64_t unix_s, char date[static CLOCK_HTTP_DATE_SIZE]);
+
+/*
+ * clock_timestamp(instant, text):
+ * Write ${instant} (years 0 to 9999) as RFC 3339 has it, in UTC with milliseconds, terminated, into
+ * ${text}.
+ */
+void clock_timestamp(struct instant instant, char text[static CLOCK_TIMESTAMP_SIZE]);
+
+/*
+ * clock_earlier(a_us, b_us):
+ * Return the earlier of two points of time in microseconds.
+ */
+static inline int64_t clock_earlier(int64_t a_us, int64_t b_us)
+{
+    return a_us < b_us ? a_us : b_us;
+}
+
+/*
+ * clock_after(from_us, by_us):
+ * Return the point of time ${by_us} microseconds after ${from_us}; INSTANT_NEVER if that is past
+ * all counting.
+ */
+static inline int64_t clock_after(int64_t from_us, int64_t by_us)
+{
+    return from_us > INSTANT_NEVER - by_us ? INSTANT_NEVER : from_us + by_us;
+}
 
 #endif

@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -50,8 +49,9 @@ static void tell(const struct life *life, enum log_level level, const char *text
     char peer[ADDRESS_TEXT_MAX];
 
     if (log_enabled(level))
-        log_write(level, "connection %llu from %s: %s", (unsigned long long)life->connection->id,
-                  address_text(peer, &life->connection->peer), text);
+        log_write_peer(level, "connection %llu from %s: %s",
+                       (unsigned long long)life->connection->id,
+                       address_text(peer, &life->connection->peer), text);
 }
 
 static void on_report(enum log_level level, int32_t stream_id, const char *text, void *argument)
@@ -62,9 +62,9 @@ static void on_report(enum log_level level, int32_t stream_id, const char *text,
     if (stream_id == 0)
         tell(life, level, text);
     else if (log_enabled(level))
-        log_write(level, "connection %llu from %s stream %d: %s",
-                  (unsigned long long)life->connection->id,
-                  address_text(peer, &life->connection->peer), stream_id, text);
+        log_write_peer(level, "connection %llu from %s stream %d: %s",
+                       (unsigned long long)life->connection->id,
+                       address_text(peer, &life->connection->peer), stream_id, text);
 }
 
 static void on_request(const struct session_request *request, void *argument)
@@ -82,25 +82,19 @@ static void on_request(const struct session_request *request, void *argument)
 
 static void tell_ending(const struct life *life)
 {
-    static const char *const words[] = {
-        [ENDING_OPEN] = "closed",
-        [ENDING_DONE] = "closed: done",
-        [ENDING_PEER] = "closed: by the peer",
-        [ENDING_LOST] = "closed: reset by the peer or the network",
-        [ENDING_STALLED] = "write timeout: the peer takes nothing",
-        [ENDING_CUT] = "cut: the daemon stops",
-        [ENDING_NO_MEMORY] = "closed: out of memory",
+    static const struct {
+        enum log_level level;
+        const char *words;
+    } endings[] = {
+        [ENDING_DONE] = {LOG_LEVEL_DEBUG, "closed: done"},
+        [ENDING_PEER] = {LOG_LEVEL_DEBUG, "closed: by the peer"},
+        [ENDING_LOST] = {LOG_LEVEL_DEBUG, "closed: reset by the peer or the network"},
+        [ENDING_STALLED] = {LOG_LEVEL_NOTICE, "write timeout: the peer takes nothing"},
+        [ENDING_CUT] = {LOG_LEVEL_NOTICE, "cut: the daemon stops"},
+        [ENDING_NO_MEMORY] = {LOG_LEVEL_ERROR, "closed: out of memory"},
     };
-    static const enum log_level levels[] = {
-        [ENDING_STALLED] = LOG_LEVEL_NOTICE,
-        [ENDING_CUT] = LOG_LEVEL_NOTICE,
-        [ENDING_NO_MEMORY] = LOG_LEVEL_ERROR,
-    };
-    enum log_level level = LOG_LEVEL_DEBUG;
 
-    if (life->ending >= ENDING_STALLED)
-        level = levels[life->ending];
-    tell(life, level, words[life->ending]);
+    tell(life, endings[life->ending].level, endings[life->ending].words);
 }
 
 /* --- Waiting ------------------------------------------------------------------------------- */
@@ -114,11 +108,6 @@ static void set_deadline(struct life *life, int64_t deadline_us)
 static int64_t timeout_us(uint64_t milliseconds)
 {
     return (int64_t)milliseconds * 1000;
-}
-
-static int64_t earlier(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
 }
 
 static enum connection_stage stage_of_daemon(const struct life *life)
@@ -162,44 +151,50 @@ static void begin_progress(struct life *life, struct progress *progress, int unt
     progress->untaken = untaken;
 }
 
-/* A wait for room was broken off: is it to go on? A peer that takes something has its time anew. */
-static void look_up_from_write(struct life *life, struct progress *progress)
+/* A wait for room is over, or was broken off: is it to go on? A peer that takes something has its
+ * time anew. */
+static void look_up_from_write(struct life *life, struct progress *progress, size_t taken)
 {
     int untaken = transport_untaken(&life->transport);
 
     life->now = clock_now();
     if (stage_of_daemon(life) == CONNECTION_CUT)
         life->ending = ENDING_CUT;
-    else if (untaken < progress->untaken)
+    else if (taken > 0 || untaken < progress->untaken)
         begin_progress(life, progress, untaken);
     else if (life->now.monotonic_us >= progress->deadline_us)
         life->ending = ENDING_STALLED;
 }
 
-/* Send to a peer that takes its time. */
+/* Send to a peer that takes its time; for as long nothing is read, whatever the peer may have sent.
+ */
 static void write_slowly(struct life *life, const uint8_t *bytes, size_t length)
 {
     struct progress progress;
+    int64_t begun_us;
 
     life->now = clock_now();
+    begun_us = life->now.monotonic_us;
     begin_progress(life, &progress, transport_untaken(&life->transport));
     while (length > 0 && life->ending == ENDING_OPEN) {
         ssize_t taken;
 
-        set_deadline(life, earlier(progress.deadline_us, life->now.monotonic_us + LOOK_UP_US));
+        set_deadline(life,
+                     clock_earlier(progress.deadline_us, life->now.monotonic_us + LOOK_UP_US));
         taken = transport_write(&life->transport, bytes, length);
         if (taken < 0 && errno != EINTR) {
             life->ending = ENDING_LOST;
-        } else if (taken < 0) {
-            look_up_from_write(life, &progress);
-        } else {
+            return;
+        }
+        if (taken > 0) {
             counter_add(&life->workspace->counters.sent, (uint64_t)taken);
             bytes += taken;
             length -= (size_t)taken;
-            life->now = clock_now();
-            begin_progress(life, &progress, transport_untaken(&life->transport));
         }
+        look_up_from_write(life, &progress, taken > 0 ? (size_t)taken : 0);
     }
+    if (life->session != NULL)
+        session_excuse(life->session, life->now.monotonic_us - begun_us);
 }
 
 /* Send all of it: nearly always there is room at once, and no clock is asked. */
@@ -249,12 +244,12 @@ static size_t read_some(struct life *life, uint8_t *buffer, size_t size, int64_t
 }
 
 /* Give back the pages that a connection needs only while it works: its buffers, and the stack below
- * this frame. What is in them is lost, and nobody misses it; the next byte brings new ones. */
-static void rest(struct life *life)
+ * this frame. What is in them is lost, and nobody misses it; the next byte brings new ones. Not to
+ * be inlined: the frame that is asked for has to be this small one, with little below it in use. */
+__attribute__((noinline)) static void rest(struct life *life)
 {
     const struct connection_workspace *workspace = life->workspace;
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    /* Whole pages below this frame; what it and the calls below need, and no more, is left out. */
     uintptr_t top = ((uintptr_t)__builtin_frame_address(0) - REST_FRAMES) & ~(page - 1);
 
     (void)madvise(workspace->input, CONNECTION_BUFFER_SIZE, MADV_DONTNEED);
@@ -339,7 +334,7 @@ static void serve_http2(struct life *life, size_t length)
         if (life->now.monotonic_us >= life->rest_us)
             rest(life);
         length = read_some(life, workspace->input, CONNECTION_BUFFER_SIZE,
-                           earlier(session_deadline(life->session), life->rest_us));
+                           clock_earlier(session_deadline(life->session), life->rest_us));
         /* Whatever was asked has its answer by now: each turn sends all that can be sent. */
         if (life->ending != ENDING_OPEN)
             return;
@@ -429,12 +424,13 @@ static void linger(struct life *life)
     life->now = clock_now();
     deadline = life->now.monotonic_us + LINGER_US;
     life->ending = ENDING_OPEN;
-    while (life->ending == ENDING_OPEN && life->now.monotonic_us < deadline) {
+    while (life->ending == ENDING_OPEN) {
         read_some(life, life->workspace->input, CONNECTION_BUFFER_SIZE, deadline);
-        if (stage_of_daemon(life) == CONNECTION_CUT)
+        if (life->ending == ENDING_OPEN && stage_of_daemon(life) == CONNECTION_CUT)
             life->ending = ENDING_CUT;
+        else if (life->ending == ENDING_OPEN && life->now.monotonic_us >= deadline)
+            life->ending = ENDING_DONE;
     }
-    life->ending = ENDING_DONE;
 }
 
 static void finish(struct life *life)

@@ -349,6 +349,21 @@ static bool join_repeats(struct echo *echo)
     return true;
 }
 
+/* A body may have to wait long for its window: let it not hold twice what it needs. */
+static void trim(struct echo *echo)
+{
+    enum { WORTH_IT = 4096 };
+    char *text;
+
+    if (echo->capacity - echo->length < WORTH_IT)
+        return;
+    text = realloc(echo->text, echo->length);
+    if (text == NULL)
+        return;
+    echo->text = text;
+    echo->capacity = echo->length;
+}
+
 bool echo_finish(struct echo *echo)
 {
     bool any;
@@ -360,7 +375,10 @@ bool echo_finish(struct echo *echo)
     free(echo->members);
     echo->members = NULL;
     echo->member_count = echo->member_capacity = 0;
-    return append_words(echo, layout_of(echo)->close);
+    if (!append_words(echo, layout_of(echo)->close))
+        return false;
+    trim(echo);
+    return true;
 }
 
 const char *echo_library(void)

@@ -16,6 +16,16 @@ void framing_start(struct framing *framing)
     *framing = (struct framing){.skip = PREFACE_SIZE};
 }
 
+static void count_continuation(struct framing *framing)
+{
+    framing->block_frames++;
+    framing->block_bytes += framing->skip;
+    if (framing->block_frames > framing->most_frames)
+        framing->most_frames = framing->block_frames;
+    if (framing->block_bytes > framing->most_bytes)
+        framing->most_bytes = framing->block_bytes;
+}
+
 /* A frame header is whole. Return true if it begins a header block. */
 static bool begin_frame(struct framing *framing)
 {
@@ -25,8 +35,12 @@ static bool begin_frame(struct framing *framing)
     framing->frames++;
     framing->header_length = 0;
     framing->skip = (size_t)header[0] << 16 | (size_t)header[1] << 8 | header[2];
+    if (begins)
+        framing->block_frames = framing->block_bytes = 0;
     framing->block_last = begins || header[TYPE_AT] == TYPE_CONTINUATION;
     framing->block_open = framing->block_last && (header[FLAGS_AT] & FLAG_END_HEADERS) == 0;
+    if (header[TYPE_AT] == TYPE_CONTINUATION)
+        count_continuation(framing);
     return begins;
 }
 

@@ -1,9 +1,9 @@
 /*
  * framing: where header blocks begin and end in the bytes that a client sends.
  *
- * nghttp2 does not tell when a block ends that it reads past (a malformed request's, say), but a
- * block that does not end is to be timed all the same. Pure; looks at frame headers (RFC 9113
- * section 4.1) and skips payloads.
+ * nghttp2 does not tell of the frames of a block that it reads past (a malformed request's, say),
+ * but a block that does not end is to be timed and bounded all the same. Pure; looks at frame
+ * headers (RFC 9113 section 4.1) and skips payloads.
  */
 #ifndef H2ECHOD_FRAMING_H
 #define H2ECHOD_FRAMING_H
@@ -19,6 +19,10 @@ struct framing {
     uint32_t frames; /* how many frame headers there were, modulo 2^32 */
     size_t header_length;
     uint8_t header[FRAMING_HEADER_SIZE];
+    size_t block_frames; /* of the present header block: its CONTINUATION frames */
+    size_t block_bytes;  /* and their payloads */
+    size_t most_frames;  /* the most that any block had */
+    size_t most_bytes;
     bool block_open; /* HEADERS came without END_HEADERS, and no CONTINUATION with it */
     bool block_last; /* the payload being skipped belongs to a header block */
 };

@@ -17,7 +17,7 @@
 static int refuse(const struct address *address, int error)
 {
     char text[ADDRESS_TEXT_MAX];
-    const char *advice = "see what the system allows";
+    const char *advice = "give the process more of what it lacks";
     int code = EX_OSERR;
 
     if (error == EADDRINUSE) {
@@ -49,7 +49,6 @@ static int add(struct listeners *listeners, int fd)
 {
     struct listener *list = realloc(listeners->list, (listeners->count + 1) * sizeof(*list));
     struct listener *listener;
-    char text[ADDRESS_TEXT_MAX];
 
     if (list == NULL) {
         close(fd);
@@ -61,30 +60,26 @@ static int add(struct listeners *listeners, int fd)
     if (getsockname(fd, (struct sockaddr *)&listener->address.storage, &listener->address.length) !=
         0)
         return refuse(&listener->address, errno);
-    log_write(LOG_LEVEL_INFO, "listening on %s", address_text(text, &listener->address));
     return 0;
 }
 
 /* --- TCP ----------------------------------------------------------------------------------- */
 
-/* An IPv6 socket for every address serves IPv4 too; one for an address of its own does not. */
-static bool set_options(int fd, const struct address *address)
+/* An IPv6 socket serves IPv4 too where ${both}: for every address, but not for "::" by its name,
+ * beside which somebody may want 0.0.0.0. */
+static bool set_options(int fd, const struct address *address, bool both)
 {
-    struct sockaddr_in6 v6;
     int on = 1;
-    int only;
+    int only = !both;
 
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0)
         return false;
-    if (address->storage.ss_family != AF_INET6)
-        return true;
-    memcpy(&v6, &address->storage, sizeof(v6));
-    only = !IN6_IS_ADDR_UNSPECIFIED(&v6.sin6_addr);
-    return setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only)) == 0;
+    return address->storage.ss_family != AF_INET6 ||
+           setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only)) == 0;
 }
 
 /* Return a listening socket, or -1 with errno. */
-static int listen_tcp(const struct address *address)
+static int listen_tcp(const struct address *address, bool both)
 {
     int fd =
         socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
@@ -92,7 +87,7 @@ static int listen_tcp(const struct address *address)
 
     if (fd < 0)
         return -1;
-    if (set_options(fd, address) &&
+    if (set_options(fd, address, both) &&
         bind(fd, (const struct sockaddr *)&address->storage, address->length) == 0 &&
         listen(fd, SOMAXCONN) == 0)
         return fd;
@@ -113,13 +108,13 @@ static void set_port(struct address *address, unsigned port)
         v6->sin6_port = htons((uint16_t)port);
 }
 
-static int open_tcp(struct listeners *listeners, struct address *address, uint64_t *port)
+static int open_tcp(struct listeners *listeners, struct address *address, bool both, uint64_t *port)
 {
     int result;
     int fd;
 
     set_port(address, (unsigned)*port);
-    fd = listen_tcp(address);
+    fd = listen_tcp(address, both);
     if (fd < 0)
         return refuse(address, errno);
     result = add(listeners, fd);
@@ -142,7 +137,7 @@ static int open_every(struct listeners *listeners, uint64_t *port)
         any.storage.ss_family = AF_INET;
         any.length = sizeof(struct sockaddr_in);
     }
-    return open_tcp(listeners, &any, port);
+    return open_tcp(listeners, &any, true, port);
 }
 
 /* Open what one --address names: an address, or a name with several of them. */
@@ -165,7 +160,7 @@ static int open_named(struct listeners *listeners, const char *name, uint64_t *p
         struct address address = {.length = each->ai_addrlen};
 
         memcpy(&address.storage, each->ai_addr, each->ai_addrlen);
-        result = open_tcp(listeners, &address, port);
+        result = open_tcp(listeners, &address, false, port);
     }
     freeaddrinfo(found);
     return result;
@@ -181,7 +176,8 @@ static void remove_stale(const struct sockaddr_un *un)
 
     if (lstat(un->sun_path, &status) != 0 || !S_ISSOCK(status.st_mode))
         return;
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    /* Not to wait: a queue that is full has somebody who listens. */
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return;
     if (connect(fd, (const struct sockaddr *)un, sizeof(*un)) != 0 && errno == ECONNREFUSED)
@@ -256,12 +252,16 @@ static int open_all(const struct settings *settings, struct listeners *listeners
 
 int listeners_open(const struct settings *settings, struct listeners *listeners)
 {
+    char text[ADDRESS_TEXT_MAX];
     int result;
 
     *listeners = (struct listeners){0};
     result = open_all(settings, listeners);
     if (result != 0)
         listeners_close(listeners);
+    for (size_t i = 0; i < listeners->count; i++)
+        log_write(LOG_LEVEL_INFO, "listening on %s",
+                  address_text(text, &listeners->list[i].address));
     return result;
 }
 

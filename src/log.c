@@ -1,6 +1,11 @@
 #include "log.h"
 
+#include "allowance.h"
+#include "clock.h"
+
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -9,16 +14,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
+
+enum {
+    PATIENCE_US = 1000000
+}; /* that a reader has, for all lines together, until it reads again */
 
 static _Atomic(enum log_level) threshold = LOG_LEVEL_INFO;
 static bool under_journald; /* set by log_open, before there is a second thread */
 
-/* One call of writev is one piece only up to PIPE_BUF: a longer record, on a pipe that is full,
- * would let other threads' lines into its middle. */
-static pthread_mutex_t whole_line = PTHREAD_MUTEX_INITIALIZER;
+/* For the room that was found to be there still when it is used, and for ${lost}. */
+static pthread_mutex_t writing = PTHREAD_MUTEX_INITIALIZER;
+static bool stuck;         /* the reader let us wait in vain: until there is room, do not wait */
+static unsigned long lost; /* lines since the last one that was written */
+static struct allowance peers;
+static unsigned long left_out; /* lines about peers, since the last one that was not */
 
 struct line {
     size_t length;
@@ -68,40 +78,70 @@ __attribute__((format(printf, 2, 3))) static void line_add(struct line *line, co
     va_end(arguments);
 }
 
-static void line_add_time(struct line *line)
-{
-    struct timespec now = {0};
-    struct tm utc = {0};
-
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    (void)gmtime_r(&now.tv_sec, &utc);
-    line_add(line, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ ", utc.tm_year + 1900, utc.tm_mon + 1,
-             utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec, now.tv_nsec / 1000000);
-}
-
 static void line_begin(struct line *line, enum log_level level)
 {
+    char time[CLOCK_TIMESTAMP_SIZE];
+
     line->length = 0;
     if (under_journald) {
         line_add(line, "<%d>", (int)level);
         return;
     }
-    line_add_time(line);
-    line_add(line, "%s ", log_level_name(level));
+    clock_timestamp(clock_now(), time);
+    line_add(line, "%s %s ", time, log_level_name(level));
 }
 
-static void send_parts(const struct iovec *parts, int count)
+/* A reader of the log may be slow, and is waited for; but one that has stopped reading must stop no
+ * thread, so that is done once, and lines are lost until there is room again. Up to PIPE_BUF bytes
+ * are written whole, or not at all. */
+static bool has_room(void)
 {
-    (void)pthread_mutex_lock(&whole_line);
-    ssize_t written = writev(STDERR_FILENO, parts, count);
-    (void)pthread_mutex_unlock(&whole_line);
-    (void)written;
+    struct pollfd polled = {.fd = STDERR_FILENO, .events = POLLOUT};
+    int64_t end_us = clock_now().monotonic_us + (stuck ? 0 : PATIENCE_US);
+    int64_t left_us;
+    int ready;
+
+    do {
+        left_us = end_us - clock_now().monotonic_us;
+        ready = poll(&polled, 1, left_us > 0 ? (int)(left_us / 1000) : 0);
+    } while (ready < 0 && errno == EINTR);
+    stuck = ready != 1 || (polled.revents & POLLOUT) == 0;
+    return !stuck;
+}
+
+static void write_whole(const char *bytes, size_t length)
+{
+    ssize_t written = write(STDERR_FILENO, bytes, length);
+
+    (void)written; /* there is nowhere to tell that it failed */
+}
+
+static void tell_lost(void)
+{
+    struct line line;
+
+    line_begin(&line, LOG_LEVEL_WARNING);
+    line_add(&line, "%lu lines of the log are lost: nobody read them\n", lost);
+    write_whole(line.bytes, line.length);
+    lost = 0;
+}
+
+static void send_line(const char *bytes, size_t length)
+{
+    (void)pthread_mutex_lock(&writing);
+    if (lost > 0 && has_room())
+        tell_lost();
+    if (length <= PIPE_BUF && has_room())
+        write_whole(bytes, length);
+    else
+        lost++;
+    (void)pthread_mutex_unlock(&writing);
 }
 
 static void line_end(struct line *line)
 {
     line->bytes[line->length++] = '\n';
-    send_parts(&(struct iovec){line->bytes, line->length}, 1);
+    send_line(line->bytes, line->length);
 }
 
 void log_write(enum log_level level, const char *format, ...)
@@ -118,6 +158,47 @@ void log_write(enum log_level level, const char *format, ...)
     va_end(arguments);
     line_end(&line);
     errno = saved;
+}
+
+/* Count a line about a peer. Return how many were left out before it, or -1 if this one is to be.
+ */
+static long take_allowance(enum log_level level)
+{
+    enum { BURST = 1000, PER_SECOND = 100 };
+    long before = -1;
+
+    if (level == LOG_LEVEL_DEBUG)
+        return 0;
+    (void)pthread_mutex_lock(&writing);
+    if (allowance_spend(&peers, clock_now().monotonic_us, 1, BURST, PER_SECOND)) {
+        before = (long)left_out;
+        left_out = 0;
+    } else {
+        left_out++;
+    }
+    (void)pthread_mutex_unlock(&writing);
+    return before;
+}
+
+void log_write_peer(enum log_level level, const char *format, ...)
+{
+    struct line line;
+    va_list arguments;
+    long before;
+
+    if (!log_enabled(level))
+        return;
+    before = take_allowance(level);
+    if (before < 0)
+        return;
+    if (before > 0)
+        log_write(LOG_LEVEL_WARNING, "%ld lines about peers are left out: they came too fast",
+                  before);
+    line_begin(&line, level);
+    va_start(arguments, format);
+    line_add_list(&line, format, arguments);
+    va_end(arguments);
+    line_end(&line);
 }
 
 void log_write_errno(enum log_level level, int error, const char *format, ...)
@@ -141,19 +222,20 @@ void log_write_errno(enum log_level level, int error, const char *format, ...)
 void log_record(enum log_level level, const char *record)
 {
     int saved = errno;
-    char priority[8] = "";
+    char line[PIPE_BUF + 1];
+    int length;
 
     if (!log_enabled(level))
         return;
     if (under_journald)
-        (void)snprintf(priority, sizeof(priority), "<%d>", (int)level);
-    const struct iovec parts[] = {
-        {priority, strlen(priority)}, {(void *)record, strlen(record)}, {(void *)"\n", 1}};
-    send_parts(parts, 3);
+        length = snprintf(line, sizeof(line), "<%d>%s\n", (int)level, record);
+    else
+        length = snprintf(line, sizeof(line), "%s\n", record);
+    send_line(line, (size_t)length);
     errno = saved;
 }
 
-/* Writes how ${byte} is shown into ${shown}; returns the number of bytes. */
+/* Write how ${byte} is shown into ${shown}; return the number of bytes. */
 static size_t escape_byte(char shown[4], unsigned char byte)
 {
     static const char digits[] = "0123456789abcdef";

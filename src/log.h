@@ -1,5 +1,7 @@
 /*
- * log: one line, one write(2), to stderr.
+ * log: one line, one write(2), to stderr. A reader that stops reading stops nobody here for more
+ * than a second: then lines for which there is no room are lost, and counted before the next one
+ * that is not.
  *
  * Under journald (JOURNAL_STREAM names stderr's own device and inode) a line begins with its
  * priority, <N>; elsewhere with a timestamp and the level's name. Whatever came from the network
@@ -21,7 +23,8 @@ enum log_level {
 };
 
 enum {
-    LOG_LINE_MAX = 1024,  /* bytes of one line with its newline; what is longer is cut */
+    LOG_LINE_MAX = 1024, /* bytes of one line with its newline; what is longer is cut */
+    LOG_RECORD_MAX = 4090,
     LOG_ESCAPE_MAX = 256, /* bytes of a buffer that shows a field's value well enough */
 };
 
@@ -52,6 +55,15 @@ bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /*
+ * log_write_peer(level, format, ...):
+ * As log_write, for what peers can bring about as often as they like: a thousand such lines at once
+ * and a hundred a second, all threads together; the others are left out, and counted. Debug lines
+ * have no such limit.
+ */
+void log_write_peer(enum log_level level, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/*
  * log_write_errno(level, error, format, ...):
  * As log_write, followed by ": " and the words for the errno value ${error}.
  */
@@ -60,8 +72,9 @@ void log_write_errno(enum log_level level, int error, const char *format, ...)
 
 /*
  * log_record(level, record):
- * Write ${record}, a whole line of a format of its own without its newline, of any length: with
- * the priority before it under journald, with nothing before it elsewhere.
+ * Write ${record}, a whole line of a format of its own without its newline, of fewer than
+ * LOG_RECORD_MAX bytes (a longer one is lost): with the priority before it under journald, with
+ * nothing before it elsewhere.
  */
 void log_record(enum log_level level, const char *record);
 

@@ -97,10 +97,6 @@ int main(int argc, char *argv[])
     int result;
 
     log_open();
-    if (server_block_signals() != 0) {
-        log_write_errno(LOG_LEVEL_ERROR, errno, "cannot start: signals cannot be blocked");
-        return EX_OSERR;
-    }
     result = settings_read(argc, argv, log_error, NULL, &settings);
     if (result != SETTINGS_OK)
         return result;

@@ -64,7 +64,8 @@ static void fill_signals(sigset_t *set)
         sigaddset(set, taken_signals[i]);
 }
 
-int server_block_signals(void)
+/* Before the first thread, so that no thread takes them. */
+static int block_signals(void)
 {
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigset_t set;
@@ -73,11 +74,6 @@ int server_block_signals(void)
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
         return -1;
     return sigaction(SIGPIPE, &ignore, NULL);
-}
-
-static int64_t earlier(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
 }
 
 static const char *plural(size_t count)
@@ -175,7 +171,7 @@ static bool accept_one(struct server *server, const struct listener *listener)
     if (connection.fd < 0) {
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
             pause_accepting(server, errno, "no connection can be accepted");
-        /* The rest is about that one connection (accept(2)): the next may be fine. */
+        /* One that went away meanwhile, say: the next may be fine. Else poll again. */
         return errno == ECONNABORTED || errno == EINTR;
     }
     if (is_crowded(server, &connection.peer)) {
@@ -247,7 +243,7 @@ static void begin_drain(struct server *server, int signal_number)
               sigabbrev_np(signal_number), serving, plural(serving), (double)timeout_us / 1e6);
     listeners_close(server->listeners);
     server->give_up_us = server->now_us + timeout_us;
-    server->cut_at_us = server->give_up_us - earlier(CUT_EARLY_US, timeout_us / 10);
+    server->cut_at_us = server->give_up_us - clock_earlier(CUT_EARLY_US, timeout_us / 10);
     server->next_tick_us = server->now_us;
     server->stage = CONNECTION_DRAIN;
     workers_set_stage(server->workers, CONNECTION_DRAIN);
@@ -327,11 +323,11 @@ static int poll_timeout(struct server *server, bool accepting)
     if (workers_serving(server->workers, !accepting) > 0)
         until = server->next_tick_us;
     if (server->paused_until_us > server->now_us)
-        until = earlier(until, server->paused_until_us);
+        until = clock_earlier(until, server->paused_until_us);
     if (server->stage == CONNECTION_DRAIN)
-        until = earlier(until, server->cut_at_us);
+        until = clock_earlier(until, server->cut_at_us);
     if (server->stage == CONNECTION_CUT)
-        until = earlier(until, server->give_up_us);
+        until = clock_earlier(until, server->give_up_us);
     return until == INSTANT_NEVER ? -1 : milliseconds_until(server, until);
 }
 
@@ -394,6 +390,8 @@ static int open_descriptors(struct server *server)
 {
     sigset_t set;
 
+    if (block_signals() != 0)
+        return refuse_start("signals cannot be blocked");
     fill_signals(&set);
     server->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (server->signal_fd < 0)

@@ -18,17 +18,10 @@ struct server_options {
 };
 
 /*
- * server_block_signals(void):
- * Keep the signals that server_run takes from ending the process until it takes them, and ignore
- * SIGPIPE. To be called before anything else that takes time. Return 0, or -1 with errno.
- */
-int server_block_signals(void);
-
-/*
  * server_run(options):
- * Serve until SIGTERM, SIGINT or SIGQUIT, drain, and close the listeners. Return the process's exit
- * code: 0, or 71 if the system refused what is needed to begin. A second signal ends the process
- * from inside, with 1.
+ * Take over the signals, serve until SIGTERM, SIGINT or SIGQUIT, drain, and close the listeners.
+ * Return the process's exit code: 0, or 71 if the system refused what is needed to begin. A second
+ * signal ends the process from inside, with 1.
  */
 int server_run(const struct server_options *options);
 

@@ -28,6 +28,7 @@ enum {
     FRAMES_BURST = 10000, /* frames that bring nothing: neither a request nor content */
     FRAMES_PER_SECOND = 1000,
     CREDIT_MAX = 1000,            /* frames that may be saved up by bringing something */
+    PROGRESS_PARTS = 64,          /* of a response: what counts as progress within stream-timeout */
     REPORTS_MAX = 32,             /* lines that one connection may put into the log */
     FINAL_GOAWAY_AFTER = 1000000, /* microseconds, where the drain's PING is not answered */
     FIELD_OVERHEAD = 32,          /* RFC 9113 section 6.5.2 */
@@ -52,8 +53,9 @@ struct stream {
     const char *body;
     size_t body_length;
     size_t body_sent;
+    size_t progress_sent; /* body_sent when progress was last seen */
     char body_length_text[24];
-    const char *status; /* NULL = no response was submitted */
+    int status; /* 0 = no response was submitted */
 
     enum session_reset reset;
     uint32_t reset_code;
@@ -66,6 +68,14 @@ struct stream {
     bool answered;   /* the response's fields are sent */
     bool ended;      /* END_STREAM was seen */
     bool explained;  /* the log has the reason for its reset */
+};
+
+/* How far the connection's end has come. */
+enum phase {
+    OPEN,
+    TERMINATING, /* its last GOAWAY is submitted: whatever comes in is not read any more */
+    TERMINATED,  /* that is sent: nothing goes out behind it */
+    DEAD,        /* nothing can be sent any more */
 };
 
 struct session {
@@ -81,15 +91,13 @@ struct session {
     struct stream *newest;
     struct stream *block; /* whose fields nghttp2 is handing out; NULL = none */
     struct framing framing;
-    size_t block_frames;
-    size_t block_bytes;
     struct allowance resets;
     struct allowance frames;
     uint32_t credit; /* frames that are free, since others brought something */
 
     int64_t started_us;
     int64_t block_started_us;
-    int64_t last_frame_us;
+    int64_t idle_since_us;
     int64_t shutdown_us;
 
     const uint8_t *pending; /* nghttp2's, valid until it is asked for more */
@@ -100,14 +108,12 @@ struct session {
 
     bool preface_complete; /* the client's SETTINGS were seen */
     bool shutting_down;
-    bool drain_ping_sent;
+    bool drain_ping_submitted;
     bool final_goaway_due;
-    bool final_goaway_sent;
+    bool final_goaway_submitted;
     bool explained; /* the log has the reason for its end */
     bool failed;
-    bool terminating; /* its last GOAWAY is submitted: whatever comes in is not read any more */
-    bool terminated;  /* it is sent: nothing goes out behind it */
-    bool dead;        /* nothing can be sent any more */
+    enum phase phase;
 };
 
 /* --- Telling ------------------------------------------------------------------------------- */
@@ -212,14 +218,15 @@ static struct stream *stream_new(struct session *session, int32_t id)
     return stream;
 }
 
-static void tell_request(const struct session *session, const struct stream *stream)
+static void tell_request(const struct session *session, const struct stream *stream, bool cut)
 {
     struct session_request request = {
         .stream_id = stream->id,
-        .status = stream->answered ? (int)strtol(stream->status, NULL, 10) : 0,
+        .status = stream->answered ? stream->status : 0,
         .received = stream->received,
         .sent = stream->body_sent,
         .elapsed_us = session->now.monotonic_us - stream->opened_us,
+        .cut = cut,
         .reset = stream->reset,
         .reset_code = nghttp2_http2_strerror(stream->reset_code),
     };
@@ -238,11 +245,11 @@ static void tell_request(const struct session *session, const struct stream *str
     session->observer.request(&request, session->observer.argument);
 }
 
-/* Unlink and free a stream that nghttp2 no longer knows. */
-static void stream_close(struct session *session, struct stream *stream)
+/* Unlink and free a stream: it is closed, or cut off by the connection's end. */
+static void stream_close(struct session *session, struct stream *stream, bool cut)
 {
     if (session->observer.request != NULL)
-        tell_request(session, stream);
+        tell_request(session, stream, cut);
     if (session->block == stream)
         session->block = NULL;
     unlink_stream(session, stream);
@@ -258,6 +265,8 @@ static struct stream *stream_of(const struct session *session, int32_t id)
 }
 
 /* --- Responses ----------------------------------------------------------------------------- */
+
+#define SERVER "h2echod/" H2ECHOD_VERSION
 
 /* nghttp2_nv takes bytes that it does not change, but not by const. */
 #define FIELD(name_text, value_text, value_size)                                                   \
@@ -290,25 +299,30 @@ static ssize_t read_body(nghttp2_session *nghttp2, int32_t stream_id, uint8_t *b
     return (ssize_t)length;
 }
 
-/* Submit a response whose body stays where it is until the stream is closed. */
-static int respond(struct session *session, struct stream *stream, const char *status,
+static const char *status_text(int status)
+{
+    return status == 200 ? "200" : status == 431 ? "431" : "501";
+}
+
+/* Submit the final response; its body stays where it is until the stream is closed. */
+static int respond(struct session *session, struct stream *stream, int status,
                    const char *content_type, const char *body, size_t length)
 {
-    static const char server[] = "h2echod/" H2ECHOD_VERSION;
-    static const char no_store[] = "no-store";
-    nghttp2_nv fields[6];
+    const char *text = status_text(status);
     nghttp2_data_provider provider = {.source.ptr = stream, .read_callback = read_body};
 
     stream->status = status;
     stream->body = body;
     stream->body_length = length;
     snprintf(stream->body_length_text, sizeof(stream->body_length_text), "%zu", length);
-    fields[0] = FIELD(":status", status, strlen(status));
-    fields[1] = FIELD("server", server, sizeof(server) - 1);
-    fields[2] = FIELD("date", http_date(session), CLOCK_HTTP_DATE_SIZE - 1);
-    fields[3] = FIELD("content-type", content_type, strlen(content_type));
-    fields[4] = FIELD("content-length", stream->body_length_text, strlen(stream->body_length_text));
-    fields[5] = FIELD("cache-control", no_store, sizeof(no_store) - 1);
+    nghttp2_nv fields[] = {
+        FIELD(":status", text, strlen(text)),
+        FIELD("server", SERVER, sizeof(SERVER) - 1),
+        FIELD("date", http_date(session), CLOCK_HTTP_DATE_SIZE - 1),
+        FIELD("content-type", content_type, strlen(content_type)),
+        FIELD("content-length", stream->body_length_text, strlen(stream->body_length_text)),
+        FIELD("cache-control", "no-store", sizeof("no-store") - 1),
+    };
     return nghttp2_submit_response(session->nghttp2, stream->id, fields,
                                    sizeof(fields) / sizeof(fields[0]),
                                    stream->head ? NULL : &provider);
@@ -319,11 +333,11 @@ static int respond_echo(struct session *session, struct stream *stream)
 {
     if (!echo_finish(&stream->echo))
         return NGHTTP2_ERR_NOMEM;
-    return respond(session, stream, "200", "application/json", stream->echo.text,
+    return respond(session, stream, 200, "application/json", stream->echo.text,
                    stream->echo.length);
 }
 
-static int respond_text(struct session *session, struct stream *stream, const char *status,
+static int respond_text(struct session *session, struct stream *stream, int status,
                         const char *text)
 {
     return respond(session, stream, status, "text/plain; charset=utf-8", text, strlen(text));
@@ -335,14 +349,14 @@ static int respond_too_large(struct session *session, struct stream *stream)
            "431: the fields come to more than max-header-list-size, %u bytes "
            "(RFC 9113 section 6.5.2)",
            session->options.max_header_list_size);
-    return respond_text(session, stream, "431",
+    return respond_text(session, stream, 431,
                         "431 Request Header Fields Too Large: the fields come to more than "
                         "SETTINGS_MAX_HEADER_LIST_SIZE (RFC 9113 section 6.5.2)\n");
 }
 
 static int respond_connect(struct session *session, struct stream *stream)
 {
-    return respond_text(session, stream, "501",
+    return respond_text(session, stream, 501,
                         "501 Not Implemented: this is no proxy, CONNECT leads nowhere "
                         "(RFC 9110 section 9.3.6)\n");
 }
@@ -357,11 +371,11 @@ static int submit_continue(struct session *session, struct stream *stream)
                                   NULL);
 }
 
-/* The request went as far as ${frame}: answer what can be answered. */
+/* A frame of the request is whole, the last one if ${ended}: answer what can be answered. */
 static int answer(struct session *session, struct stream *stream, bool ended)
 {
     stream->ended = ended;
-    if (stream->status != NULL)
+    if (stream->status != 0)
         return 0;
     if (stream->too_large)
         return respond_too_large(session, stream);
@@ -374,20 +388,28 @@ static int answer(struct session *session, struct stream *stream, bool ended)
 
 /* --- Ending early -------------------------------------------------------------------------- */
 
-static void die(struct session *session)
+/* nghttp2 cannot go on, for want of memory nearly always: our callbacks, too, fail for no other
+ * reason that they do not tell themselves. */
+static void die(struct session *session, int error)
 {
-    session->dead = session->failed = true;
-    report(session, LOG_LEVEL_ERROR, 0, "out of memory: the connection ends");
+    session->failed = true;
+    session->phase = DEAD;
+    report(session, LOG_LEVEL_ERROR, 0, "%s: the connection ends",
+           error == NGHTTP2_ERR_NOMEM || error == NGHTTP2_ERR_CALLBACK_FAILURE
+               ? "out of memory"
+               : nghttp2_strerror(error));
 }
 
 /* End with GOAWAY, whatever state nghttp2 is in. */
 static void terminate(struct session *session, uint32_t error, const char *reason)
 {
-    session->terminating = true;
-    if (nghttp2_submit_goaway(session->nghttp2, NGHTTP2_FLAG_NONE,
-                              nghttp2_session_get_last_proc_stream_id(session->nghttp2), error,
-                              (const uint8_t *)reason, strlen(reason)) != 0)
-        die(session);
+    int result = nghttp2_submit_goaway(session->nghttp2, NGHTTP2_FLAG_NONE,
+                                       nghttp2_session_get_last_proc_stream_id(session->nghttp2),
+                                       error, (const uint8_t *)reason, strlen(reason));
+
+    session->phase = TERMINATING;
+    if (result != 0)
+        die(session, result);
 }
 
 /* --- Floods -------------------------------------------------------------------------------- */
@@ -396,8 +418,13 @@ static void terminate(struct session *session, uint32_t error, const char *reaso
 static void earn(struct session *session, uint32_t frames)
 {
     session->credit += frames;
-    if (session->credit > CREDIT_MAX)
-        session->credit = CREDIT_MAX;
+}
+
+/* nghttp2's own bound counts calls, not frames, and neither where it reads past a block. */
+static bool is_block_too_long(const struct session *session)
+{
+    return session->framing.most_frames > CONTINUATIONS_MAX ||
+           session->framing.most_bytes / BLOCK_SIZE_FACTOR > session->options.max_header_list_size;
 }
 
 /* Return false if ${frames} more make too many that bring nothing: PING, SETTINGS, PRIORITY, empty
@@ -407,6 +434,8 @@ static bool afford(struct session *session, uint32_t frames)
     uint32_t free_ones = frames < session->credit ? frames : session->credit;
 
     session->credit -= free_ones;
+    if (session->credit > CREDIT_MAX)
+        session->credit = CREDIT_MAX;
     return allowance_spend(&session->frames, session->now.monotonic_us, frames - free_ones,
                            FRAMES_BURST, FRAMES_PER_SECOND);
 }
@@ -421,22 +450,14 @@ static int fail_in_callback(struct session *session, uint32_t error, const char 
     return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
-/* nghttp2's own bound on CONTINUATION counts calls, not frames; this one counts both. */
+/* For the idle timeout: frames of a header block that goes on do not count. */
 static int on_begin_frame(nghttp2_session *nghttp2, const nghttp2_frame_hd *hd, void *user_data)
 {
     struct session *session = user_data;
 
     (void)nghttp2;
-    if (hd->type != NGHTTP2_CONTINUATION) {
-        session->last_frame_us = session->now.monotonic_us;
-        session->block_frames = session->block_bytes = 0;
-        return 0;
-    }
-    session->block_frames++;
-    session->block_bytes += hd->length;
-    if (session->block_frames > CONTINUATIONS_MAX ||
-        session->block_bytes / BLOCK_SIZE_FACTOR > session->options.max_header_list_size)
-        return fail_in_callback(session, NGHTTP2_ENHANCE_YOUR_CALM, "header block too long");
+    if (hd->type != NGHTTP2_CONTINUATION)
+        session->idle_since_us = session->now.monotonic_us;
     return 0;
 }
 
@@ -612,9 +633,9 @@ static int on_stream_close(nghttp2_session *nghttp2, int32_t stream_id, uint32_t
 
     (void)nghttp2;
     (void)error_code;
-    session->last_frame_us = session->now.monotonic_us;
+    session->idle_since_us = session->now.monotonic_us;
     if (stream != NULL)
-        stream_close(session, stream);
+        stream_close(session, stream, false);
     return 0;
 }
 
@@ -677,6 +698,7 @@ static int on_error(nghttp2_session *nghttp2, int error, const char *message, si
                log_escape(shown, sizeof(shown), message, length));
         return 0;
     }
+    session->block = NULL; /* nghttp2 reads past the rest of it */
     if (stream->explained)
         return 0;
     if (find_field(message, &name, &value))
@@ -709,7 +731,7 @@ static void on_reset_sent(struct session *session, const nghttp2_rst_stream *fra
     struct stream *stream = stream_of(session, frame->hd.stream_id);
 
     counter_add(&session->counters->resets, 1);
-    if (frame->error_code != NGHTTP2_NO_ERROR && !session->terminating &&
+    if (frame->error_code != NGHTTP2_NO_ERROR && session->phase == OPEN &&
         !allowance_spend(&session->resets, session->now.monotonic_us, 1, RESETS_BURST,
                          RESETS_PER_SECOND))
         terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, "too many streams that had to be reset");
@@ -737,9 +759,9 @@ static void on_reset_sent(struct session *session, const nghttp2_rst_stream *fra
  * as it would if both were submitted together. */
 static int submit_drain_ping(struct session *session)
 {
-    if (!session->shutting_down || session->drain_ping_sent)
+    if (!session->shutting_down || session->drain_ping_submitted)
         return 0;
-    session->drain_ping_sent = true;
+    session->drain_ping_submitted = true;
     return nghttp2_submit_ping(session->nghttp2, NGHTTP2_FLAG_NONE, drain_ping);
 }
 
@@ -750,13 +772,28 @@ static void on_goaway_sent(struct session *session, const nghttp2_goaway *goaway
     /* After an error the connection is closed (RFC 9113 section 5.4.1), whoever found it: nghttp2
      * itself would read on as long as a stream is open. */
     if (goaway->error_code != NGHTTP2_NO_ERROR)
-        session->failed = session->terminating = true;
-    session->terminated = session->terminating;
+        session->failed = true;
+    /* The notice of a drain may go out before the GOAWAY that ends it all: that one has a reason.
+     */
+    if (goaway->error_code != NGHTTP2_NO_ERROR ||
+        (session->phase == TERMINATING && goaway->opaque_data_len > 0))
+        session->phase = TERMINATED;
     if (goaway->error_code == NGHTTP2_NO_ERROR || session->explained)
         return;
     report(session, LOG_LEVEL_NOTICE, 0, "connection error: GOAWAY %s \"%s\" sent",
            nghttp2_http2_strerror(goaway->error_code),
            log_escape(shown, sizeof(shown), goaway->opaque_data, goaway->opaque_data_len));
+}
+
+/* A window that opens by the byte is not progress: else a client could keep its answers here, and
+ * what they take, for ever. */
+static void note_sending(struct session *session, struct stream *stream)
+{
+    if (stream->body_sent > 0 &&
+        stream->body_sent - stream->progress_sent < stream->body_length / PROGRESS_PARTS)
+        return;
+    stream->progress_sent = stream->body_sent;
+    note_progress(session, stream);
 }
 
 static int on_frame_send(nghttp2_session *nghttp2, const nghttp2_frame *frame, void *user_data)
@@ -770,7 +807,7 @@ static int on_frame_send(nghttp2_session *nghttp2, const nghttp2_frame *frame, v
         stream = stream_of(session, frame->hd.stream_id);
         if (stream == NULL)
             return 0;
-        note_progress(session, stream);
+        note_sending(session, stream);
         earn(session, 2);
         stream->answered = stream->answered || !stream->continuing;
         stream->continuing = false;
@@ -818,7 +855,7 @@ static nghttp2_option *option_new(void)
     if (nghttp2_option_new(&option) != 0)
         return NULL;
 #ifdef HAVE_NGHTTP2_OPTION_SET_MAX_CONTINUATIONS
-    /* It counts calls of mem_recv: a legal block that comes in crumbs must not die of it. */
+    /* It counts calls of mem_recv, so a legal block that comes in crumbs would die of it. */
     nghttp2_option_set_max_continuations(option, SIZE_MAX);
 #endif
     return option;
@@ -866,7 +903,7 @@ struct session *session_new(const struct session_options *options,
     session->counters = counters;
     session->now = now;
     session->date_of = INT64_MIN;
-    session->started_us = session->last_frame_us = now.monotonic_us;
+    session->started_us = session->idle_since_us = now.monotonic_us;
     session->reports_left = REPORTS_MAX;
     framing_start(&session->framing);
     if (open_nghttp2(session) != 0 || submit_preface(session) != 0) {
@@ -882,7 +919,7 @@ void session_free(struct session *session)
         return;
     for (struct stream *stream = session->oldest, *newer; stream != NULL; stream = newer) {
         newer = stream->newer;
-        stream_close(session, stream);
+        stream_close(session, stream, true);
     }
     nghttp2_session_del(session->nghttp2);
     free(session);
@@ -900,7 +937,7 @@ static void handle_receive_error(struct session *session, int error)
     else if (error == NGHTTP2_ERR_BAD_CLIENT_MAGIC)
         terminate(session, NGHTTP2_PROTOCOL_ERROR, "not an HTTP/2 preface");
     else
-        die(session);
+        die(session, error);
 }
 
 void session_receive(struct session *session, struct instant now, const uint8_t *bytes,
@@ -910,12 +947,16 @@ void session_receive(struct session *session, struct instant now, const uint8_t 
     ssize_t result;
 
     session->now = now;
-    if (session->dead || session->terminating)
+    if (session->phase != OPEN)
         return;
     frames = session->framing.frames;
     if (framing_scan(&session->framing, bytes, length))
         session->block_started_us = now.monotonic_us;
     frames = session->framing.frames - frames;
+    if (is_block_too_long(session)) {
+        terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, "header block too long");
+        return;
+    }
     result = nghttp2_session_mem_recv(session->nghttp2, bytes, length);
     if (result < 0)
         handle_receive_error(session, (int)result);
@@ -927,13 +968,16 @@ void session_receive(struct session *session, struct instant now, const uint8_t 
  * above, will be answered. */
 static void submit_final_goaway(struct session *session)
 {
-    if (!session->final_goaway_due || session->final_goaway_sent)
+    int result;
+
+    if (!session->final_goaway_due || session->final_goaway_submitted)
         return;
-    session->final_goaway_sent = true;
-    if (nghttp2_submit_goaway(session->nghttp2, NGHTTP2_FLAG_NONE,
-                              nghttp2_session_get_last_proc_stream_id(session->nghttp2),
-                              NGHTTP2_NO_ERROR, NULL, 0) != 0)
-        die(session);
+    session->final_goaway_submitted = true;
+    result = nghttp2_submit_goaway(session->nghttp2, NGHTTP2_FLAG_NONE,
+                                   nghttp2_session_get_last_proc_stream_id(session->nghttp2),
+                                   NGHTTP2_NO_ERROR, NULL, 0);
+    if (result != 0)
+        die(session, result);
 }
 
 /* Make sure that there are pending bytes; false if there is nothing to send. */
@@ -943,11 +987,11 @@ static bool pull(struct session *session)
 
     if (session->pending_length > 0)
         return true;
-    if (session->dead || session->terminated)
+    if (session->phase >= TERMINATED)
         return false;
     length = nghttp2_session_mem_send(session->nghttp2, &session->pending);
     if (length < 0)
-        die(session);
+        die(session, (int)length);
     if (length <= 0)
         return false;
     session->pending_length = (size_t)length;
@@ -974,33 +1018,39 @@ size_t session_send(struct session *session, struct instant now, uint8_t *buffer
 
 void session_shutdown(struct session *session, struct instant now)
 {
+    int result;
+
     session->now = now;
-    if (session->shutting_down || session->dead)
+    if (session->shutting_down || session->phase == DEAD)
         return;
     session->shutting_down = true;
     session->shutdown_us = now.monotonic_us;
-    if (nghttp2_submit_shutdown_notice(session->nghttp2) != 0)
-        die(session);
+    result = nghttp2_submit_shutdown_notice(session->nghttp2);
+    if (result != 0)
+        die(session, result);
 }
 
 void session_fail(struct session *session, enum session_error error, const char *reason)
 {
     session->explained = session->failed = true;
-    if (!session->dead)
+    if (session->phase != DEAD)
         terminate(session, (uint32_t)error, reason);
 }
 
 static void expire_stream(struct session *session, struct stream *stream)
 {
+    int result;
+
     counter_add(&session->counters->timed_out, 1);
     report(session, LOG_LEVEL_NOTICE, stream->id, "stream timeout: %s",
            stream->ended ? "the response's window does not open"
                          : "the request's content does not go on");
     stream->explained = true;
     note_progress(session, stream); /* behind the others, until its RST_STREAM is sent */
-    if (nghttp2_submit_rst_stream(session->nghttp2, NGHTTP2_FLAG_NONE, stream->id,
-                                  NGHTTP2_CANCEL) != 0)
-        die(session);
+    result =
+        nghttp2_submit_rst_stream(session->nghttp2, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_CANCEL);
+    if (result != 0)
+        die(session, result);
 }
 
 static void expire_connection(struct session *session, enum log_level level, uint32_t error,
@@ -1012,11 +1062,6 @@ static void expire_connection(struct session *session, enum log_level level, uin
     terminate(session, error, reason);
 }
 
-static int64_t later(int64_t from, int64_t by)
-{
-    return from > INSTANT_NEVER - by ? INSTANT_NEVER : from + by;
-}
-
 void session_expire(struct session *session, struct instant now)
 {
     const struct session_options *options = &session->options;
@@ -1025,30 +1070,26 @@ void session_expire(struct session *session, struct instant now)
     session->now = now;
     if (session->failed)
         return;
-    if (session->shutting_down && at >= later(session->shutdown_us, FINAL_GOAWAY_AFTER))
+    if (session->shutting_down && at >= clock_after(session->shutdown_us, FINAL_GOAWAY_AFTER))
         session->final_goaway_due = true;
     if (!session->preface_complete) {
-        if (at >= later(session->started_us, options->header_timeout_us))
+        if (at >= clock_after(session->started_us, options->header_timeout_us))
             expire_connection(session, LOG_LEVEL_NOTICE, NGHTTP2_ENHANCE_YOUR_CALM,
                               "header timeout: the preface does not end");
         return;
     }
     if (framing_in_block(&session->framing) &&
-        at >= later(session->block_started_us, options->header_timeout_us)) {
+        at >= clock_after(session->block_started_us, options->header_timeout_us)) {
         expire_connection(session, LOG_LEVEL_NOTICE, NGHTTP2_ENHANCE_YOUR_CALM,
                           "header timeout: a header block does not end");
         return;
     }
-    while (session->oldest != NULL && !session->dead &&
-           at >= later(session->oldest->progress_us, options->stream_timeout_us))
+    while (session->oldest != NULL && session->phase != DEAD &&
+           at >= clock_after(session->oldest->progress_us, options->stream_timeout_us))
         expire_stream(session, session->oldest);
-    if (session->oldest == NULL && at >= later(session->last_frame_us, options->idle_timeout_us))
+    if (session->oldest == NULL &&
+        at >= clock_after(session->idle_since_us, options->idle_timeout_us))
         expire_connection(session, LOG_LEVEL_INFO, NGHTTP2_NO_ERROR, "idle timeout");
-}
-
-static int64_t earlier(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
 }
 
 int64_t session_deadline(const struct session *session)
@@ -1059,25 +1100,36 @@ int64_t session_deadline(const struct session *session)
     if (session->failed)
         return INSTANT_NEVER;
     if (!session->preface_complete)
-        deadline = later(session->started_us, options->header_timeout_us);
+        deadline = clock_after(session->started_us, options->header_timeout_us);
     else if (session->oldest != NULL)
-        deadline = later(session->oldest->progress_us, options->stream_timeout_us);
+        deadline = clock_after(session->oldest->progress_us, options->stream_timeout_us);
     else
-        deadline = later(session->last_frame_us, options->idle_timeout_us);
+        deadline = clock_after(session->idle_since_us, options->idle_timeout_us);
     if (session->preface_complete && framing_in_block(&session->framing))
-        deadline = earlier(deadline, later(session->block_started_us, options->header_timeout_us));
+        deadline = clock_earlier(
+            deadline, clock_after(session->block_started_us, options->header_timeout_us));
     if (session->shutting_down && !session->final_goaway_due)
-        deadline = earlier(deadline, later(session->shutdown_us, FINAL_GOAWAY_AFTER));
+        deadline = clock_earlier(deadline, clock_after(session->shutdown_us, FINAL_GOAWAY_AFTER));
     return deadline;
+}
+
+void session_excuse(struct session *session, int64_t us)
+{
+    session->started_us += us;
+    session->block_started_us += us;
+    session->idle_since_us += us;
+    for (struct stream *stream = session->oldest; stream != NULL; stream = stream->newer)
+        stream->progress_us += us;
 }
 
 bool session_done(const struct session *session)
 {
-    if (session->dead)
+    if (session->phase == DEAD)
         return true;
-    if (session->terminating)
-        return session->terminated && session->pending_length == 0;
-    if (session->pending_length > 0 || (session->final_goaway_due && !session->final_goaway_sent))
+    if (session->phase != OPEN)
+        return session->phase == TERMINATED && session->pending_length == 0;
+    if (session->pending_length > 0 ||
+        (session->final_goaway_due && !session->final_goaway_submitted))
         return false;
     return nghttp2_session_want_read(session->nghttp2) == 0 &&
            nghttp2_session_want_write(session->nghttp2) == 0;

@@ -45,6 +45,7 @@ struct session_request {
     uint64_t received; /* bytes of the request's content */
     uint64_t sent;     /* bytes of the response's content */
     int64_t elapsed_us;
+    bool cut; /* the connection ended before the stream was closed */
     enum session_reset reset;
     const char *reset_code; /* the error code's name (RFC 9113 section 7) */
 };
@@ -124,6 +125,13 @@ int64_t session_deadline(const struct session *session);
  * of a drain. Calling it early does nothing.
  */
 void session_expire(struct session *session, struct instant now);
+
+/*
+ * session_excuse(session, us):
+ * For ${us} microseconds nothing was received, though it may have been sent: no timeout but the
+ * drain's counts them.
+ */
+void session_excuse(struct session *session, int64_t us);
 
 /*
  * session_done(session):

@@ -2,12 +2,15 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 enum {
     FILE_LINE_MAX = 4096, /* bytes of a line of the file, without its newline */
@@ -388,7 +391,7 @@ static bool text_replace(char **field, const char *text)
     return true;
 }
 
-/* Puts a value that is in order into its field: a text, or the number it was found to be. Returns
+/* Put a value that is in order into its field: a text, or the number it was found to be. Return
  * false if memory ran out. */
 static bool field_store(const struct row *row, struct settings *settings, const char *text,
                         uint64_t number)
@@ -425,7 +428,7 @@ static const struct unit time_units[] = {{"h", HOUR}, {"m", MINUTE}, {"s", SECON
 static const struct unit size_units[] = {{"MiB", MIB}, {"KiB", KIB}, {"", 1},
                                          {"M", MIB},   {"K", KIB},   {NULL, 0}};
 
-/* Returns where the digits end; NULL if there are none or too many. */
+/* Return where the digits end; NULL if there are none or too many. */
 static const char *parse_digits(const char *text, unsigned base, uint64_t *number)
 {
     const char *at = text;
@@ -515,7 +518,7 @@ static bool row_is_text(const struct row *row)
     return row->type == TYPE_TEXT || row->type == TYPE_LIST;
 }
 
-/* Finds what number ${text} is; of texts the number is their length. */
+/* Find what number ${text} is; of texts the number is their length. */
 static bool row_parse(const struct row *row, const char *text, uint64_t *number)
 {
     switch (row->type) {
@@ -658,7 +661,7 @@ struct reader {
     int louder;                  /* steps of the log level */
 };
 
-/* Passes one error on, with its place in the file before it. */
+/* Pass one error on, with its place in the file before it. */
 __attribute__((format(printf, 2, 3))) static void report(struct reader *reader, const char *format,
                                                          ...)
 {
@@ -914,7 +917,7 @@ struct file_line {
     char text[FILE_LINE_MAX + 1];
 };
 
-/* Returns false at the end and after an error. */
+/* Return false at the end and after an error. */
 static bool line_read(FILE *file, struct file_line *line)
 {
     int byte;
@@ -931,7 +934,7 @@ static bool line_read(FILE *file, struct file_line *line)
     return byte == '\n' || (line->length > 0 && !ferror(file));
 }
 
-/* Takes the white space around ${text} away, in place. */
+/* Take the white space around ${text} away, in place. */
 static char *trim(char *text)
 {
     while (is_blank(*text))
@@ -1008,7 +1011,32 @@ static void report_file(struct reader *reader, int error)
         report_no_memory(reader);
         return;
     }
-    report(reader, "%s: can't be read: %s", reader->file, strerror_r(error, words, sizeof(words)));
+    report(reader, "%s: can't be read: %s; name a regular file that may be read", reader->file,
+           strerror_r(error, words, sizeof(words)));
+}
+
+/* Open a file whose end comes, and which a reload can read again: not a pipe, not /dev/zero. Return
+ * NULL with errno if it can't be read. */
+static FILE *open_file(const char *name)
+{
+    struct stat status;
+    FILE *file = NULL;
+    int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+    if (fd < 0)
+        return NULL;
+    if (fstat(fd, &status) == 0) {
+        if (S_ISREG(status.st_mode))
+            file = fdopen(fd, "r");
+        else
+            errno = S_ISDIR(status.st_mode) ? EISDIR : EINVAL;
+    }
+    if (file == NULL) {
+        int error = errno;
+        (void)close(fd);
+        errno = error;
+    }
+    return file;
 }
 
 static void read_file(struct reader *reader, const char *name)
@@ -1017,7 +1045,7 @@ static void read_file(struct reader *reader, const char *name)
 
     log_escape(reader->file, sizeof(reader->file), name, strlen(name));
     reader->blame = SETTINGS_BAD_FILE;
-    FILE *file = fopen(name, "re");
+    FILE *file = open_file(name);
     if (file == NULL) {
         report_file(reader, errno);
         return;

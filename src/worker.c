@@ -4,6 +4,7 @@
 #include "log.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -20,7 +21,8 @@ enum {
     STACK_SIZE = WORKER_STACK_SIZE,
     GUARD_SIZE = 64 * 1024, /* a whole page or more wherever pages are of up to 64 KiB */
     REGION_SIZE = GUARD_SIZE + STACK_SIZE + 2 * CONNECTION_BUFFER_SIZE,
-    IDLE_SECONDS = 10, /* creating a thread costs more than ten requests: keep it a while */
+    TRIM_AFTER = 100,   /* threads that ended */
+    IDLE_US = 10000000, /* creating a thread costs more than ten requests: keep it a while */
 };
 
 enum state {
@@ -32,8 +34,10 @@ enum state {
 
 struct worker {
     struct workers *workers;
-    struct worker *next;         /* of all; the owner's alone */
-    struct worker *next_waiting; /* below it on the stack */
+    struct worker *next; /* of all; the owner's alone */
+    struct worker *previous;
+    struct worker *below; /* on the stack of those that wait, or have ended */
+    struct worker *above; /* on the stack of those that wait */
     pthread_t thread;
     pthread_cond_t changed;
     enum state state;
@@ -48,11 +52,12 @@ struct workers {
     struct counters retired; /* of the threads that were joined */
     atomic_int stage;
     int event_fd;
+    size_t joined; /* since memory was last given back */
 
     pthread_mutex_t lock; /* for what follows, and every worker's state */
     struct worker *waiting;
+    struct worker *ended; /* and not joined yet */
     size_t serving;
-    size_t ended; /* not joined yet */
     bool tell;
     bool stopping;
 };
@@ -75,29 +80,38 @@ static void raise_event(const struct workers *workers)
 
 static void push_waiting(struct worker *worker)
 {
+    struct workers *workers = worker->workers;
+
     worker->state = WAITING;
-    worker->next_waiting = worker->workers->waiting;
-    worker->workers->waiting = worker;
+    worker->above = NULL;
+    worker->below = workers->waiting;
+    if (worker->below != NULL)
+        worker->below->above = worker;
+    workers->waiting = worker;
 }
 
 static void remove_waiting(struct worker *worker)
 {
-    struct worker **link = &worker->workers->waiting;
+    *(worker->above != NULL ? &worker->above->below : &worker->workers->waiting) = worker->below;
+    if (worker->below != NULL)
+        worker->below->above = worker->above;
+}
 
-    while (*link != worker)
-        link = &(*link)->next_waiting;
-    *link = worker->next_waiting;
+static void push_ended(struct worker *worker)
+{
+    worker->state = ENDED;
+    worker->below = worker->workers->ended;
+    worker->workers->ended = worker;
 }
 
 /* Wait for a connection. Return false if the thread is to end. Called with the lock. */
 static bool await_connection(struct worker *worker)
 {
     struct workers *workers = worker->workers;
-    struct timespec until;
     int result = 0;
+    int64_t end_us = clock_now().monotonic_us + IDLE_US;
+    struct timespec until = {end_us / 1000000, end_us % 1000000 * 1000};
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += IDLE_SECONDS;
     while (worker->state != SERVING && !workers->stopping) {
         if (worker->state == RESERVED)
             result = pthread_cond_wait(&worker->changed, &workers->lock);
@@ -126,8 +140,7 @@ static void *run(void *argument)
             raise_event(workers);
         push_waiting(worker);
     }
-    worker->state = ENDED;
-    workers->ended++;
+    push_ended(worker);
     pthread_mutex_unlock(&workers->lock);
     raise_event(workers);
     return NULL;
@@ -139,6 +152,7 @@ struct workers *workers_new(int event_fd)
 {
     struct sigaction action = {.sa_handler = on_wake}; /* without SA_RESTART: that is the point */
     struct workers *workers = calloc(1, sizeof(*workers));
+    sigset_t wake;
 
     if (workers == NULL)
         return NULL;
@@ -146,6 +160,9 @@ struct workers *workers_new(int event_fd)
     atomic_init(&workers->stage, CONNECTION_SERVE);
     pthread_mutex_init(&workers->lock, NULL);
     sigaction(WAKE_SIGNAL, &action, NULL);
+    sigemptyset(&wake);
+    sigaddset(&wake, WAKE_SIGNAL);
+    pthread_sigmask(SIG_BLOCK, &wake, NULL); /* workers alone are woken */
     return workers;
 }
 
@@ -226,6 +243,8 @@ static int create(struct workers *workers)
     if (error != 0)
         goto destroy_condition;
     worker->next = workers->all;
+    if (worker->next != NULL)
+        worker->next->previous = worker;
     workers->all = worker;
     workers->reserved = worker;
     return 0;
@@ -248,7 +267,7 @@ int workers_reserve(struct workers *workers)
     pthread_mutex_lock(&workers->lock);
     worker = workers->waiting;
     if (worker != NULL) {
-        workers->waiting = worker->next_waiting;
+        remove_waiting(worker);
         worker->state = RESERVED;
     }
     pthread_mutex_unlock(&workers->lock);
@@ -312,20 +331,14 @@ void workers_set_stage(struct workers *workers, enum connection_stage stage)
     workers_watch(workers, INT64_MIN);
 }
 
-/* Take a thread that has ended off the list; NULL if there is none. */
-static struct worker *take_ended(struct workers *workers)
+static struct worker *pop_ended(struct workers *workers)
 {
-    struct worker **link = &workers->all;
-    struct worker *worker = NULL;
+    struct worker *worker;
 
     pthread_mutex_lock(&workers->lock);
-    if (workers->ended > 0) {
-        while ((*link)->state != ENDED)
-            link = &(*link)->next;
-        worker = *link;
-        *link = worker->next;
-        workers->ended--;
-    }
+    worker = workers->ended;
+    if (worker != NULL)
+        workers->ended = worker->below;
     pthread_mutex_unlock(&workers->lock);
     return worker;
 }
@@ -333,6 +346,9 @@ static struct worker *take_ended(struct workers *workers)
 static void join(struct workers *workers, struct worker *worker)
 {
     pthread_join(worker->thread, NULL);
+    *(worker->previous != NULL ? &worker->previous->next : &workers->all) = worker->next;
+    if (worker->next != NULL)
+        worker->next->previous = worker->previous;
     counters_sum(&workers->retired, &worker->workspace.counters);
     pthread_cond_destroy(&worker->changed);
     munmap(worker->region, REGION_SIZE);
@@ -343,8 +359,15 @@ void workers_join(struct workers *workers)
 {
     struct worker *worker;
 
-    while ((worker = take_ended(workers)) != NULL)
+    while ((worker = pop_ended(workers)) != NULL) {
         join(workers, worker);
+        workers->joined++;
+    }
+    /* What many connections leave in the allocator's hands goes back to the system. */
+    if (workers->joined >= TRIM_AFTER) {
+        malloc_trim(0);
+        workers->joined = 0;
+    }
 }
 
 void workers_free(struct workers *workers)
@@ -356,12 +379,8 @@ void workers_free(struct workers *workers)
     for (struct worker *worker = workers->all; worker != NULL; worker = worker->next)
         pthread_cond_signal(&worker->changed);
     pthread_mutex_unlock(&workers->lock);
-    while (workers->all != NULL) {
-        struct worker *worker = workers->all;
-
-        workers->all = worker->next;
-        join(workers, worker);
-    }
+    while (workers->all != NULL)
+        join(workers, workers->all);
     pthread_mutex_destroy(&workers->lock);
     free(workers);
 }

@@ -13,10 +13,13 @@ import subprocess
 import sys
 
 
+PROGRAM_SECONDS = 600  # none takes more than seconds, under valgrind a minute: it hangs
+
+
 def run_program(program, wrapper):
     """Run one cmocka program; return how many of its tests passed and failed."""
     done = subprocess.run([*wrapper, program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          check=False)
+                          check=False, timeout=PROGRAM_SECONDS)
     output = done.stdout.decode(errors="replace")
     passed = re.search(r"\[  PASSED  \] (\d+) test", output)
     failed = re.search(r"\[  FAILED  \] (\d+) test", output)

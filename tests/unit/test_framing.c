@@ -90,12 +90,29 @@ static void test_long_payload(void **state)
     assert_false(framing_in_block(&framing));
 }
 
+/* What the longest block had is remembered, whatever comes behind it. */
+static void test_continuations_are_counted(void **state)
+{
+    static const char blocks[] =
+        PREFACE "\0\0\1\1\0\0\0\0\1a\0\0\2\x9\0\0\0\0\1bc\0\0\1\x9\4\0\0\0\1d"
+                "\0\0\1\1\0\0\0\0\3a\0\0\5\x9\4\0\0\0\3bcdef";
+    struct framing framing;
+
+    (void)state;
+    framing_start(&framing);
+    framing_scan(&framing, (const uint8_t *)blocks, sizeof(blocks) - 1);
+    assert_int_equal(framing.frames, 5);
+    assert_int_equal(framing.most_frames, 2);
+    assert_int_equal(framing.most_bytes, 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_split),
         cmocka_unit_test(test_preface_is_no_frame),
         cmocka_unit_test(test_long_payload),
+        cmocka_unit_test(test_continuations_are_counted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

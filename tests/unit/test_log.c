@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -277,7 +278,7 @@ static void test_long_line_is_cut_with_its_newline(void **state)
 
 static void test_record_is_never_cut(void **state)
 {
-    static char record[8 * LOG_LINE_MAX + 1];
+    static char record[LOG_RECORD_MAX];
 
     (void)state;
     memset(record, 'r', sizeof record - 1);
@@ -347,26 +348,61 @@ static void pipe_end(int from, int own)
     (void)close(from);
 }
 
-static void test_short_write_is_not_repeated(void **state)
+/* Fill the pipe behind stderr, so that no line has room in it. Return how many bytes that took. */
+static size_t fill_pipe(void)
 {
-    static char record[2 * 65536];
-    static char bytes[sizeof record];
+    static const char bytes[PIPE_BUF];
+    size_t filled = 0;
+    ssize_t written;
+
+    (void)fcntl(STDERR_FILENO, F_SETFL, O_NONBLOCK);
+    while ((written = write(STDERR_FILENO, bytes, sizeof bytes)) > 0)
+        filled += (size_t)written;
+    (void)fcntl(STDERR_FILENO, F_SETFL, 0);
+    return filled;
+}
+
+/* Nobody reads: the writer goes on, and whoever reads later is told. */
+static void test_lines_without_a_reader_are_counted(void **state)
+{
+    static char bytes[1 << 20];
     int own;
 
     (void)state;
-    memset(record, 'r', sizeof record - 1);
-    int from = pipe_begin(O_NONBLOCK, &own);
-    int room = fcntl(from, F_SETPIPE_SZ, 65536);
-    log_record(LOG_LEVEL_INFO, record);
-    log_write(LOG_LEVEL_INFO, "there is no room for this");
-    ssize_t length = read(from, bytes, sizeof bytes);
-    ssize_t rest = read(from, bytes, sizeof bytes);
+    int from = pipe_begin(0, &own);
+    log_write(LOG_LEVEL_INFO, "this tells what other tests lost");
+    (void)!read(from, bytes, sizeof bytes);
+    size_t filled = fill_pipe();
+    for (int i = 0; i < 100; i++)
+        log_write(LOG_LEVEL_INFO, "nobody reads this");
+    bool emptied = filled < sizeof bytes && read_all(from, bytes, filled) == filled;
+    log_write(LOG_LEVEL_INFO, "this is read");
+    ssize_t length = read(from, bytes, sizeof bytes - 1);
     pipe_end(from, own);
-    assert_int_equal(length, room);
-    assert_int_equal(rest, -1);
+    assert_true(emptied);
+    assert_true(length > 0);
+    bytes[length] = '\0';
+    assert_non_null(strstr(bytes, " warning 100 lines of the log are lost: nobody read them\n"));
+    assert_non_null(strstr(bytes, " info this is read\n"));
+    assert_null(strstr(bytes, "nobody reads this"));
 }
 
-enum { THREADS = 4, RECORDS = 40, RECORD_LENGTH = 20000 };
+/* A record that could not be written in one piece is not written at all. */
+static void test_record_that_is_too_long_is_lost(void **state)
+{
+    static char record[PIPE_BUF + 2];
+
+    (void)state;
+    memset(record, 'r', sizeof record - 1);
+    capture_begin();
+    log_record(LOG_LEVEL_INFO, record);
+    log_write(LOG_LEVEL_INFO, "next");
+    capture_end();
+    assert_int_equal(capture.count, 2);
+    assert_non_null(strstr(capture.bytes[0], " warning 1 lines of the log are lost"));
+}
+
+enum { THREADS = 4, RECORDS = 40, RECORD_LENGTH = LOG_RECORD_MAX };
 
 static void *write_records(void *letter)
 {
@@ -531,7 +567,8 @@ int main(void)
         cmocka_unit_test_setup(test_long_line_is_cut_with_its_newline, reset),
         cmocka_unit_test_setup(test_record_is_never_cut, reset),
         cmocka_unit_test_setup(test_errno_is_left_where_the_write_fails, reset),
-        cmocka_unit_test_setup(test_short_write_is_not_repeated, reset),
+        cmocka_unit_test_setup(test_lines_without_a_reader_are_counted, reset),
+        cmocka_unit_test_setup(test_record_that_is_too_long_is_lost, reset),
         cmocka_unit_test_setup(test_long_records_of_threads_do_not_mix, reset),
         cmocka_unit_test_setup(test_escape_of_every_byte, reset),
         cmocka_unit_test_setup(test_escape_of_all_bytes_at_once, reset),

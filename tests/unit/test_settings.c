@@ -901,12 +901,21 @@ static void assert_unreadable(const char *name, const char *error)
 static void test_file_that_cannot_be_read(void **state)
 {
     (void)state;
-    assert_unreadable("conf", "conf: can't be read: Is a directory");
-    assert_unreadable("no/such/file", "no/such/file: can't be read: No such file or directory");
-    assert_unreadable("no\nsuch", "no\\x0asuch: can't be read: No such file or directory");
-    assert_unreadable(SHIPPED_FILE "/x", SHIPPED_FILE "/x: can't be read: Not a directory");
+    assert_unreadable("conf",
+                      "conf: can't be read: Is a directory; name a regular file that may be read");
+    assert_unreadable(
+        "/dev/zero",
+        "/dev/zero: can't be read: Invalid argument; name a regular file that may be read");
+    assert_unreadable("no/such/file", "no/such/file: can't be read: No such file or directory; "
+                                      "name a regular file that may be read");
+    assert_unreadable("no\nsuch", "no\\x0asuch: can't be read: No such file or directory; name a "
+                                  "regular file that may be read");
+    assert_unreadable(SHIPPED_FILE "/x", SHIPPED_FILE
+                      "/x: can't be read: Not a directory; name a regular file that may be read");
     /* Opens, but nothing is mapped at its start. */
-    assert_unreadable("/proc/self/mem", "/proc/self/mem: can't be read: Input/output error");
+    assert_unreadable(
+        "/proc/self/mem",
+        "/proc/self/mem: can't be read: Input/output error; name a regular file that may be read");
 }
 
 static int lowest_free_descriptor(void)
