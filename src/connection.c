@@ -331,8 +331,10 @@ static void serve_http2(struct life *life, size_t length)
             life->ending = ENDING_DONE;
         if (life->ending != ENDING_OPEN)
             return;
-        if (life->now.monotonic_us >= life->rest_us)
+        if (life->now.monotonic_us >= life->rest_us) {
+            tell(life, LOG_LEVEL_DEBUG, "at rest: memory given back");
             rest(life);
+        }
         length = read_some(life, workspace->input, CONNECTION_BUFFER_SIZE,
                            clock_earlier(session_deadline(life->session), life->rest_us));
         /* Whatever was asked has its answer by now: each turn sends all that can be sent. */
