@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 from typing import Iterator
@@ -10,6 +11,7 @@ from typing import Iterator
 import pytest
 
 from clients import curl_h2
+from conftest import Start
 from daemon import LOG_LINE, VALGRIND_LINE, Daemon, command, environment
 from waiting import SLOW, poll
 from wire import Client
@@ -101,6 +103,53 @@ def test_reader_of_the_log_that_goes_away_does_not_end_it(pipe: tuple[int, int],
     finally:
         process.terminate()
         assert process.wait(10 * SLOW) == 0
+
+
+def test_log_that_nobody_reads_stops_nobody(pipe: tuple[int, int], tmp_path: Path) -> None:
+    """The pipe is full: clients are answered, and both signals do what they do."""
+    path = tmp_path / "socket"
+    words = command([*ARGUMENTS, f"--unix={path}", "--access-log=text"])
+    process = subprocess.Popen(words, env=environment(), stderr=pipe[1])
+    try:
+        poll(lambda: answers_on(path), "an answer", 10)
+        fill(pipe[1])
+        with Client(path) as client:
+            client.send_preface()
+            for number in range(50):
+                client.assert_answered(f"/{number}")
+        process.send_signal(signal.SIGUSR1)
+        assert answers_on(path)
+    finally:
+        process.terminate()
+        assert process.wait(10 * SLOW) == 0
+
+
+def fill(end: int) -> None:
+    os.set_blocking(end, False)
+    try:
+        while os.write(end, bytes(4096)):
+            pass
+    except BlockingIOError:
+        os.set_blocking(end, True)
+
+
+def test_lines_about_peers_are_bounded_in_all(start: Start) -> None:
+    """A client that comes again and again can't fill a disk."""
+    daemon = start()
+    for _ in range(1500):
+        with daemon.dial() as client:
+            client.socket.sendall(b"\x00garbage")
+    daemon.wait_for_figures(connections=0)
+    assert 1000 <= len(daemon.log("not an HTTP/2 preface")) < 1500
+    poll(lambda: is_told(daemon), "the count of what was left out")
+
+
+def is_told(daemon: Daemon) -> bool:
+    """Garbage again, until a line about it is let through: what was left out is told before."""
+    with daemon.dial() as client:
+        client.socket.sendall(b"\x00garbage")
+        client.socket.recv(100)
+    return bool(daemon.log(r"warning \d+ lines about peers are left out"))
 
 
 def test_every_line_has_its_shape(daemon: Daemon) -> None:

@@ -235,6 +235,21 @@ def test_default_is_every_address_of_both_families(start: Start) -> None:
         daemon.wait_for_log(rf"connection \d+ from {re.escape(peer)}:\d+: open")
 
 
+@pytest.mark.parametrize("hosts", [("0.0.0.0", "::"), ("::", "0.0.0.0")], ids=["ipv4-first", "ipv6-first"])
+def test_every_address_of_each_family_by_name(start: Start, hosts: tuple[str, str]) -> None:
+    daemon = start(listen=["--port=0", *(f"--address={host}" for host in hosts)])
+    for host in ("127.0.0.1", "::1"):
+        daemon.connect(address=(host, daemon.port)).assert_answered()
+
+
+@pytest.mark.parametrize("host, named", [("127.0.0.1", "localhost"), ("::1", "localhost"), ("::", "localhost"),
+                                         ("127.0.0.2", "127.0.0.2")])
+def test_the_command_that_is_named_works(start: Start, host: str, named: str) -> None:
+    daemon = start(listen=["--port=0", f"--address={host}"])
+    assert daemon.ready == f"curl --http2-prior-knowledge http://{named}:{daemon.port}/"
+    assert curl_h2(daemon.ready.split()[-1]).stdout.startswith(b'{":method": "GET", ')
+
+
 def test_address_by_name(start: Start) -> None:
     daemon = start(listen=["--port=0", "--address=localhost"])
     assert {host for host, _ in daemon.addresses()} <= {"127.0.0.1", "::1"}
@@ -279,6 +294,23 @@ def test_live_unix_socket_is_refused_and_stays(start: Start, tmp_path: Path) -> 
     assert done.status == UNAVAILABLE
     assert str(path) in only_error(done.errors) and "in use" in only_error(done.errors)
     daemon.connect(address=path).assert_answered()
+
+
+def test_live_unix_socket_that_is_too_busy_to_answer_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as waiting:
+        busy.bind(str(path))
+        busy.listen(0)
+        waiting.connect(str(path))
+        done = run("--port=0", f"--unix={path}")
+        assert done.status == UNAVAILABLE and path.exists()
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/stdin"])
+def test_config_that_is_no_regular_file_is_refused(path: str) -> None:
+    done = run("-c", path)
+    assert done.status == CONFIGURATION
+    assert done.error().startswith(f"{path}: can't be read: ")
 
 
 def test_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:

@@ -772,7 +772,45 @@ static void test_drain_before_the_preface(void **state)
     peer_free(peer);
 }
 
+/* Told to stop and out of time at once: the notice, then the GOAWAY that says why. */
+static void test_drain_and_timeout_at_once(void **state)
+{
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+
+    (void)state;
+    frame_add(&peer->out, NGHTTP2_HEADERS, 0, 1, "\x82", 1);
+    peer_pump(peer);
+    peer->now.monotonic_us += 10 * SECOND;
+    session_shutdown(peer->session, peer->now);
+    peer_wait(peer, 0);
+    assert_int_equal(peer->goaway_count, 2);
+    assert_int_equal(peer->goaways[0].last_stream_id, INT32_MAX);
+    assert_int_equal(peer->goaways[1].last_stream_id, 1);
+    assert_int_equal(peer->goaways[1].code, NGHTTP2_ENHANCE_YOUR_CALM);
+    assert_true(session_done(peer->session));
+    peer_free(peer);
+}
+
 /* --- Timeouts --- */
+
+/* Time in which the daemon did not read is not the peer's. */
+static void test_excused_time(void **state)
+{
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+
+    (void)state;
+    add_open_post(peer, 1);
+    frame_add(&peer->out, NGHTTP2_HEADERS, 0, 3, "\x82", 1);
+    peer_pump(peer);
+    peer->now.monotonic_us += 60 * SECOND;
+    session_excuse(peer->session, 60 * SECOND);
+    assert_int_equal(session_deadline(peer->session), peer->now.monotonic_us + 10 * SECOND);
+    peer_wait(peer, 10 * SECOND - 1);
+    assert_int_equal(peer->counters.timed_out, 0);
+    peer_wait(peer, 1);
+    assert_int_equal(peer->counters.timed_out, 1);
+    peer_free(peer);
+}
 
 /* Wait until just before the session's deadline, which is in ${us}; nothing is to happen yet. */
 static void wait_almost(struct peer *peer, int64_t us)
@@ -1070,6 +1108,8 @@ int main(void)
         cmocka_unit_test(test_drain_twice),
         cmocka_unit_test(test_drain_of_an_idle_connection),
         cmocka_unit_test(test_drain_before_the_preface),
+        cmocka_unit_test(test_drain_and_timeout_at_once),
+        cmocka_unit_test(test_excused_time),
         cmocka_unit_test(test_preface_that_does_not_end),
         cmocka_unit_test(test_header_block_that_does_not_end),
         cmocka_unit_test(test_trailers_that_do_not_end),

@@ -197,6 +197,49 @@ static void test_content_by_the_byte(void **state)
     peer_free(peer);
 }
 
+/* The same, as fast as it can be sent: more such frames in a piece than are forgiven at once. */
+static void test_content_by_the_byte_at_once(void **state)
+{
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+
+    (void)state;
+    frame_add_request(&peer->out, 1, 0, post, COUNT(post));
+    for (int i = 0; i < 5 * FLOOD; i++)
+        frame_add(&peer->out, NGHTTP2_DATA, 0, 1, "x", 1);
+    frame_add(&peer->out, NGHTTP2_DATA, END_STREAM, 1, NULL, 0);
+    peer_pump(peer);
+    assert_int_equal(peer->goaway_count, 0);
+    assert_int_equal(peer_response(peer, 1)->status, 200);
+    peer_free(peer);
+}
+
+/* --- Header blocks that are read past --- */
+
+/* A block whose fields are wrong from the first one on has the same bounds as a good one. */
+static void check_malformed_block(size_t piece, int pieces)
+{
+    static const char zeros[16384];
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+    struct bytes block = {0};
+
+    for (size_t i = 0; i < COUNT(malformed); i++)
+        block_add(&block, &malformed[i]);
+    frame_add(&peer->out, NGHTTP2_HEADERS, END_STREAM, 1, block.data, block.length);
+    bytes_free(&block);
+    for (int i = 0; i < pieces; i++)
+        frame_add(&peer->out, NGHTTP2_CONTINUATION, 0, 1, zeros, piece);
+    peer_pump(peer);
+    peer_check_ended(peer, NGHTTP2_ENHANCE_YOUR_CALM);
+    peer_free(peer);
+}
+
+static void test_malformed_block_is_bounded(void **state)
+{
+    (void)state;
+    check_malformed_block(0, 1025);
+    check_malformed_block(16384, 17);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -207,6 +250,8 @@ int main(void)
         cmocka_unit_test(test_empty_data),
         cmocka_unit_test(test_busy_client),
         cmocka_unit_test(test_content_by_the_byte),
+        cmocka_unit_test(test_content_by_the_byte_at_once),
+        cmocka_unit_test(test_malformed_block_is_bounded),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
