@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { FIELD_MAX = 1536 }; /* bytes of a field in JSON: escaped it is twice that at most */
+/* Bytes of fields in JSON, where each may become two: together they leave room in a record. */
+enum { METHOD_MAX = 256, PATH_MAX_SHOWN = 1536 };
 
 static const char *reset_by(const struct session_request *request)
 {
@@ -47,16 +48,16 @@ void access_log_text(const struct access_origin *origin, const struct session_re
 
 /* A field as a string: its bytes as they are where they are UTF-8 and not too many for a line of
  * the log, else as the log escapes and cuts them. */
-static json_t *field_string(const uint8_t *bytes, size_t length)
+static json_t *field_string(const uint8_t *bytes, size_t length, size_t max)
 {
-    char shown[FIELD_MAX];
+    char shown[PATH_MAX_SHOWN];
     json_t *string = NULL;
 
     if (bytes == NULL)
         return NULL;
-    if (length < FIELD_MAX)
+    if (length < max)
         string = json_stringn((const char *)bytes, length);
-    return string != NULL ? string : json_string(log_escape(shown, sizeof(shown), bytes, length));
+    return string != NULL ? string : json_string(log_escape(shown, max, bytes, length));
 }
 
 static json_t *record_of(const struct access_origin *origin, const struct session_request *request,
@@ -69,10 +70,10 @@ static json_t *record_of(const struct access_origin *origin, const struct sessio
     return json_pack("{ss sI ss si so* so* si sI sI sf ss* ss*}", "time", time, "connection",
                      (json_int_t)origin->connection, "peer", origin->peer, "stream",
                      (int)request->stream_id, "method",
-                     field_string(request->method, request->method_length), "path",
-                     field_string(request->path, request->path_length), "status", request->status,
-                     "received", (json_int_t)request->received, "sent", (json_int_t)request->sent,
-                     "ms", milliseconds(request), "reset",
+                     field_string(request->method, request->method_length, METHOD_MAX), "path",
+                     field_string(request->path, request->path_length, PATH_MAX_SHOWN), "status",
+                     request->status, "received", (json_int_t)request->received, "sent",
+                     (json_int_t)request->sent, "ms", milliseconds(request), "reset",
                      request->reset == SESSION_NOT_RESET ? NULL : request->reset_code, "by",
                      request->reset == SESSION_NOT_RESET ? NULL : reset_by(request));
 }

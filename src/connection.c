@@ -122,7 +122,6 @@ static void look_up(struct life *life)
 {
     enum connection_stage stage = stage_of_daemon(life);
 
-    life->now = clock_now();
     atomic_store_explicit(&life->workspace->watch.stage, stage, memory_order_relaxed);
     if (stage == CONNECTION_CUT) {
         life->ending = ENDING_CUT;
