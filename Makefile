@@ -45,7 +45,19 @@ link_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free \
 
 unit_tests    := $(units:%=$(B)/tests/unit/test_%)
 session_tests := $(patsubst tests/session/%.c,$(B)/tests/session/%,$(wildcard tests/session/test_*.c))
-test_programs := $(unit_tests) $(session_tests)
+
+# What each fuzz target links besides itself; the corpus is replayed by every `check`.
+fuzz_session  := $(session_modules)
+fuzz_frames   := $(session_modules)
+fuzz_echo     := echo
+fuzz_preface  := preface
+fuzz_settings := settings allowance clock log
+fuzzers       := session frames echo preface settings
+replays       := $(fuzzers:%=$(B)/tests/fuzz/replay_%)
+fuzz_programs := $(fuzzers:%=$(B)/tests/fuzz/fuzz_%)
+FUZZ_SECONDS  ?= 60
+
+test_programs := $(unit_tests) $(session_tests) $(replays)
 
 # --- How it is built -------------------------------------------------------------------------
 # Deferred (=), so that pkg-config is asked after `deps` has installed it, not when make starts.
@@ -61,6 +73,7 @@ variant_release  = -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 $(hardening)
 variant_asan    := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # ThreadSanitizer keeps most of a megabyte of its own at the top of every stack.
 variant_tsan    := -fsanitize=thread -fno-omit-frame-pointer -DWORKER_STACK_SIZE=2097152
+variant_fuzz    := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 variant          = $(variant_$(VARIANT))
 variant_link     = $(if $(filter release,$(VARIANT)),-pie -Wl$(,)-z$(,)relro$(,)-z$(,)now,$(variant))
 ,               := ,
@@ -78,8 +91,10 @@ packages       := gcc libc6-dev pkg-config libnghttp2-dev libjansson-dev
 packages_check := libcmocka-dev python3 python3-pytest python3-h2 python3-hpack python3-hyperframe \
                   curl nghttp2-client nodejs
 packages_lint  := clang-format clang-tidy cppcheck mandoc shellcheck
+packages_fuzz  := clang libclang-rt-14-dev
 packages_wanted = $(packages) $(if $(filter check%,$(MAKECMDGOALS)),$(packages_check)) \
                   $(if $(filter check-valgrind,$(MAKECMDGOALS)),valgrind libc6-dbg) \
+                  $(if $(filter fuzz,$(MAKECMDGOALS)),$(packages_fuzz)) \
                   $(if $(filter lint format,$(MAKECMDGOALS)),$(packages_check) $(packages_lint))
 # Every other rule waits for deps where both are asked for: `make -j deps run` is safe.
 after_deps     := $(filter deps,$(MAKECMDGOALS))
@@ -87,7 +102,8 @@ after_deps     := $(filter deps,$(MAKECMDGOALS))
 # V=1 shows the commands whole.
 quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
-.PHONY: all deps run check check-asan check-tsan check-valgrind lint format install uninstall clean help FORCE
+.PHONY: all deps run check check-asan check-tsan check-valgrind fuzz fuzz-run lint format \
+        install uninstall clean help FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
@@ -152,7 +168,15 @@ $(session_tests): $(B)/tests/session/%: $(B)/tests/session/%.o $(B)/tests/sessio
 		$(session_modules:%=$(B)/src/%.o)
 	$(call quiet,LINK,$@) $(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) $(link_$*) -o $@ $(filter %.o,$^) $(libs) $(cmocka)
 
--include $(objects:.o=.d) $(test_programs:=.d) $(B)/tests/session/peer.d
+$(replays): $(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o \
+		$$(addprefix $(B)/src/,$$(addsuffix .o,$$(fuzz_$$*)))
+	$(call quiet,LINK,$@) $(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) -o $@ $(filter %.o,$^) $(libs)
+
+$(fuzz_programs): $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o \
+		$$(addprefix $(B)/src/,$$(addsuffix .o,$$(fuzz_$$*)))
+	$(call quiet,LINK,$@) $(CC) $(variant) -fsanitize=fuzzer $(CFLAGS) -pthread $(LDFLAGS) -o $@ $(filter %.o,$^) $(libs)
+
+-include $(objects:.o=.d) $(test_programs:=.d) $(B)/tests/session/peer.d $(fuzz_programs:=.d)
 
 # --- Tests -----------------------------------------------------------------------------------
 
@@ -174,6 +198,14 @@ check-tsan: $(after_deps) ## the same with ThreadSanitizer
 check-valgrind: $(B)/h2echod $(test_programs) ## the same under valgrind, without the heavy tests
 	@H2ECHOD_SLOW=20 $(PYTHON) tests/run.py --wrapper '$(valgrind)' --light \
 	    --daemon $(B)/h2echod $(test_programs)
+
+fuzz: $(after_deps) ## let libFuzzer look for what breaks each target, FUZZ_SECONDS=60 for each
+	@$(MAKE) --no-print-directory VARIANT=fuzz CC=clang fuzz-run
+
+fuzz-run: $(fuzz_programs)
+	@for name in $(fuzzers); do mkdir -p build/corpus/$$name; \
+	    $(B)/tests/fuzz/fuzz_$$name -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1 \
+	        -artifact_prefix=build/corpus/$$name- build/corpus/$$name tests/fuzz/corpus/$$name || exit 1; done
 
 c_files  = $(wildcard src/*.[ch] tests/*/*.[ch])
 scripts  = .ci/run $(wildcard tests/lint/*.sh)

@@ -6,6 +6,7 @@ was not run was not seen to hold.
 """
 
 import argparse
+import glob
 import os
 import re
 import shlex
@@ -16,9 +17,15 @@ import sys
 PROGRAM_SECONDS = 600  # none takes more than seconds, under valgrind a minute: it hangs
 
 
+def corpus_of(program):
+    """The files for a program that replays what a fuzz target was fed; none for any other."""
+    name = os.path.basename(program).partition("replay_")[2]
+    return sorted(glob.glob(f"tests/fuzz/corpus/{name}/*")) if name else []
+
+
 def run_program(program, wrapper):
     """Run one cmocka program; return how many of its tests passed and failed."""
-    done = subprocess.run([*wrapper, program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    done = subprocess.run([*wrapper, program, *corpus_of(program)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           check=False, timeout=PROGRAM_SECONDS)
     output = done.stdout.decode(errors="replace")
     passed = re.search(r"\[  PASSED  \] (\d+) test", output)

@@ -1,0 +1,40 @@
+/* First bytes: the verdict never changes once it is there, and every HTTP/1 request has an answer.
+ */
+#include "preface.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_answer(const uint8_t *request, size_t length)
+{
+    char answer[PREFACE_ANSWER_MAX];
+    size_t written = preface_http1_answer(answer, request, length, "127.0.0.1:8080", NULL);
+
+    if (written == 0 || written >= sizeof(answer) || strlen(answer) != written)
+        abort();
+    for (size_t i = 0; i < written; i++) {
+        if ((answer[i] < 0x20 && answer[i] != '\r' && answer[i] != '\n') || answer[i] == 0x7f)
+            abort();
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    enum preface verdict = PREFACE_MORE;
+
+    for (size_t length = 0; length <= size; length++) {
+        enum preface next = preface_detect(data, length);
+
+        if (verdict != PREFACE_MORE && next != verdict)
+            abort();
+        verdict = next;
+    }
+    if (verdict == PREFACE_MORE && size >= PREFACE_LINE_MAX)
+        abort();
+    if (verdict == PREFACE_HTTP1)
+        check_answer(data, size);
+    return 0;
+}

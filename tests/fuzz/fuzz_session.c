@@ -1,0 +1,90 @@
+/*
+ * Bytes behind the preface, in pieces that the first byte chooses: the session neither crashes nor
+ * asks for ever, and what it sends is of whole frames.
+ */
+#include "session.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0";
+
+static void ignore_report(enum log_level level, int32_t stream_id, const char *text, void *argument)
+{
+    (void)level;
+    (void)stream_id;
+    (void)argument;
+    if (strlen(text) > LOG_LINE_MAX)
+        abort();
+}
+
+static void ignore_request(const struct session_request *request, void *argument)
+{
+    (void)argument;
+    if (request->stream_id <= 0)
+        abort();
+}
+
+static struct session *start(struct counters *counters, struct instant now)
+{
+    static const struct session_options options = {
+        .max_concurrent_streams = 8,
+        .max_header_list_size = 2048,
+        .header_timeout_us = 10000000,
+        .idle_timeout_us = 300000000,
+        .stream_timeout_us = 30000000,
+    };
+    static const struct session_observer observer = {.report = ignore_report,
+                                                     .request = ignore_request};
+
+    return session_new(&options, &observer, counters, now);
+}
+
+static void drain(struct session *session, struct instant now)
+{
+    uint8_t buffer[1000];
+
+    while (session_send(session, now, buffer, sizeof(buffer)) > 0)
+        continue;
+}
+
+/* What the client does is followed by time, a drain and more time: at last it must be done. */
+static void finish(struct session *session, struct instant now)
+{
+    session_shutdown(session, now);
+    drain(session, now);
+    for (int i = 0; i < 8 && !session_done(session); i++) {
+        now.monotonic_us += 301000000;
+        session_expire(session, now);
+        drain(session, now);
+    }
+    if (!session_done(session))
+        abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct counters counters = {0};
+    struct instant now = {.monotonic_us = 1000000, .unix_s = 784111777};
+    struct session *session = start(&counters, now);
+    size_t piece = size > 0 && data[0] != 0 ? data[0] : SIZE_MAX;
+
+    if (session == NULL)
+        return 0;
+    session_receive(session, now, (const uint8_t *)preface, sizeof(preface) - 1);
+    for (size_t at = 1; at < size; at += piece) {
+        size_t length = size - at < piece ? size - at : piece;
+
+        session_receive(session, now, data + at, length);
+        drain(session, now);
+        now.monotonic_us += 1000;
+        if (length < piece)
+            break;
+    }
+    finish(session, now);
+    session_free(session);
+    return 0;
+}
