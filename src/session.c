@@ -23,6 +23,7 @@ enum {
     CONTINUATIONS_MAX = 1024, /* frames of one header block; a legal one may come in crumbs */
     BLOCK_SIZE_FACTOR = 4,    /* wire bytes of a block, in times max_header_list_size */
     LIST_SIZE_FACTOR = 16,    /* decoded bytes that are read past, in the same measure */
+    RESETS_KEPT = 64,         /* streams that late frames may still come for */
     RESETS_BURST = 1000,      /* resets that a client may provoke; as nghttp2's for its own */
     RESETS_PER_SECOND = 33,
     FRAMES_BURST = 10000, /* frames that bring nothing: neither a request nor content */
@@ -93,6 +94,9 @@ struct session {
     struct framing framing;
     struct allowance resets;
     struct allowance frames;
+    int32_t highest_id;             /* of the client's streams */
+    int32_t reset_ids[RESETS_KEPT]; /* those that we reset last */
+    uint32_t reset_at;
     uint32_t credit; /* frames that are free, since others brought something */
 
     int64_t started_us;
@@ -450,12 +454,37 @@ static int fail_in_callback(struct session *session, uint32_t error, const char 
     return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
-/* For the idle timeout: frames of a header block that goes on do not count. */
+static bool was_reset(const struct session *session, int32_t id)
+{
+    for (size_t i = 0; i < RESETS_KEPT; i++) {
+        if (session->reset_ids[i] == id)
+            return true;
+    }
+    return false;
+}
+
+/* The ids of a client's streams go up (RFC 9113 section 5.1.1). nghttp2 reads past a header block
+ * on one that it does not know, lest it be under way to a stream that we have reset. */
+static bool goes_back(struct session *session, const nghttp2_frame_hd *hd)
+{
+    if (hd->type != NGHTTP2_HEADERS)
+        return false;
+    if (hd->stream_id > session->highest_id) {
+        session->highest_id = hd->stream_id;
+        return false;
+    }
+    return nghttp2_session_find_stream(session->nghttp2, hd->stream_id) == NULL &&
+           !was_reset(session, hd->stream_id) && !session->final_goaway_submitted;
+}
+
 static int on_begin_frame(nghttp2_session *nghttp2, const nghttp2_frame_hd *hd, void *user_data)
 {
     struct session *session = user_data;
 
     (void)nghttp2;
+    if (goes_back(session, hd))
+        return fail_in_callback(session, NGHTTP2_PROTOCOL_ERROR, "HEADERS: stream id goes back");
+    /* For the idle timeout: frames of a header block that goes on do not count. */
     if (hd->type != NGHTTP2_CONTINUATION)
         session->idle_since_us = session->now.monotonic_us;
     return 0;
@@ -731,6 +760,7 @@ static void on_reset_sent(struct session *session, const nghttp2_rst_stream *fra
     struct stream *stream = stream_of(session, frame->hd.stream_id);
 
     counter_add(&session->counters->resets, 1);
+    session->reset_ids[session->reset_at++ % RESETS_KEPT] = frame->hd.stream_id;
     if (frame->error_code != NGHTTP2_NO_ERROR && session->phase == OPEN &&
         !allowance_spend(&session->resets, session->now.monotonic_us, 1, RESETS_BURST,
                          RESETS_PER_SECOND))
