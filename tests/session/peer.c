@@ -33,6 +33,14 @@ static void *grown(void *old, size_t size)
     return memory;
 }
 
+/* Room for one more behind ${count} elements of a list that began empty. */
+static void *grown_by_one(void *list, size_t count, size_t size)
+{
+    bool is_full = (count & (count - 1)) == 0; /* none, or a power of two */
+
+    return is_full ? grown(list, (count == 0 ? 1 : 2 * count) * size) : list;
+}
+
 static size_t smaller(size_t a, size_t b)
 {
     return a < b ? a : b;
@@ -207,7 +215,7 @@ static void on_request(const struct session_request *request, void *argument)
     struct peer *peer = argument;
     struct peer_request *kept;
 
-    peer->requests = grown(peer->requests, (peer->request_count + 1) * sizeof(*peer->requests));
+    peer->requests = grown_by_one(peer->requests, peer->request_count, sizeof(*peer->requests));
     kept = &peer->requests[peer->request_count++];
     *kept = (struct peer_request){
         .stream_id = request->stream_id,
@@ -235,7 +243,7 @@ static struct peer_response *response_for(struct peer *peer, int32_t stream_id)
     for (size_t i = peer->response_count; i > 0; i--)
         if (peer->responses[i - 1].stream_id == stream_id)
             return &peer->responses[i - 1];
-    peer->responses = grown(peer->responses, (peer->response_count + 1) * sizeof(*peer->responses));
+    peer->responses = grown_by_one(peer->responses, peer->response_count, sizeof(*peer->responses));
     response = &peer->responses[peer->response_count++];
     *response = (struct peer_response){.stream_id = stream_id};
     return response;
