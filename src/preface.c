@@ -1,5 +1,7 @@
 #include "preface.h"
 
+#include "token.h"
+
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,14 +16,6 @@ const uint8_t preface_tls_alert[PREFACE_TLS_ALERT_SIZE] = {
     0x02,       /* fatal */
     0x0a,       /* unexpected_message */
 };
-
-/* tchar of RFC 9110 section 5.6.2. */
-static bool is_token(uint8_t byte)
-{
-    return (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') ||
-           (byte >= 'a' && byte <= 'z') ||
-           (byte != '\0' && strchr("!#$%&'*+-.^_`|~", byte) != NULL);
-}
 
 static enum preface detect_http2(const uint8_t *bytes, size_t length)
 {
@@ -63,7 +57,7 @@ static enum preface detect_http1(const uint8_t *bytes, size_t length)
     size_t line = newline != NULL ? (size_t)(newline - bytes) : length;
     size_t method = 0;
 
-    while (method < line && is_token(bytes[method]))
+    while (method < line && token_may_have(bytes[method]))
         method++;
     if (method == 0 || (method < line && bytes[method] != ' '))
         return PREFACE_OTHER;

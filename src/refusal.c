@@ -1,5 +1,7 @@
 #include "refusal.h"
 
+#include "token.h"
+
 #include <string.h>
 #include <strings.h>
 
@@ -26,14 +28,11 @@ static bool has_upper_case(const uint8_t *bytes, size_t length)
     return false;
 }
 
-/* A field name is a token (RFC 9110 section 5.6.2), here in lower case. */
-static bool is_name(const uint8_t *bytes, size_t length)
+/* A field name is a token; that it is in lower case is another rule. */
+static bool is_token(const uint8_t *bytes, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
-        uint8_t c = bytes[i];
-
-        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
-              (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL)))
+        if (!token_may_have(bytes[i]))
             return false;
     }
     return length > 0;
@@ -86,7 +85,7 @@ const char *refusal_of_field(const struct refusal_context *context, const uint8_
         return "upper case in a field name (RFC 9113 section 8.2.1)";
     if (name_length > 0 && name[0] == ':')
         return pseudo_rule(context, name, name_length, value_length);
-    if (!is_name(name, name_length))
+    if (!is_token(name, name_length))
         return "byte not allowed in a field name (RFC 9113 section 8.2.1)";
     if (is_one_of(name, name_length, connection_specific))
         return "connection-specific field (RFC 9113 section 8.2.2)";

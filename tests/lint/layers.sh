@@ -23,7 +23,8 @@ allowed() {
     settings) echo "log" ;;
     address) echo "log" ;;
     log) echo "allowance clock" ;;
-    allowance | clock | counters | echo | framing | preface | refusal | transport) echo "" ;;
+    preface | refusal) echo "token" ;;
+    allowance | clock | counters | echo | framing | token | transport) echo "" ;;
     *) echo "?" ;;
     esac
 }
