@@ -4,6 +4,7 @@
 #include "clock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
@@ -35,12 +36,26 @@ struct line {
     char bytes[LOG_LINE_MAX];
 };
 
+/* A standard descriptor that is closed would be taken by the next socket, which would get what is
+ * meant for the log. */
+static void open_standard_descriptors(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        (void)close(fd);
+}
+
 void log_open(void)
 {
     char own[64];
     struct stat status;
     const char *journal = getenv("JOURNAL_STREAM");
 
+    open_standard_descriptors();
     under_journald = false;
     if (journal == NULL || fstat(STDERR_FILENO, &status) != 0)
         return;

@@ -30,8 +30,8 @@ enum {
 
 /*
  * log_open(void):
- * Find out what stderr is connected to. Call it once, before the first thread starts; until then
- * lines carry a timestamp and the level is info.
+ * Find out what stderr is connected to, /dev/null if it is closed. Call it once, before the first
+ * thread starts; until then lines carry a timestamp and the level is info.
  */
 void log_open(void);
 

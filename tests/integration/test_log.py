@@ -78,6 +78,7 @@ def answers_on(path: Path) -> bool:
     return True
 
 
+@pytest.mark.heavy  # valgrind itself needs a stderr
 @pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full", "<&- >&- 2>&-"],
                          ids=["stderr-closed", "disk-full", "all-closed"])
 def test_log_that_goes_nowhere_does_not_hurt(tmp_path: Path, redirection: str) -> None:
