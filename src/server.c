@@ -184,15 +184,27 @@ static bool accept_one(struct server *server, const struct listener *listener)
     return true;
 }
 
+static void accept_up_to(struct server *server, const struct listener *listener, int most)
+{
+    for (int i = 0; i < most; i++) {
+        if (!accept_one(server, listener))
+            return;
+    }
+}
+
 /* Take what waits, but look up now and then: signals and deadlines want to be served as well. */
 static void accept_some(struct server *server, const struct listener *listener)
 {
     enum { AT_ONCE = 64 };
 
-    for (int i = 0; i < AT_ONCE; i++) {
-        if (!accept_one(server, listener))
-            return;
-    }
+    accept_up_to(server, listener, AT_ONCE);
+}
+
+/* Who waits in the backlog has connected, and may have asked: take them before the door closes. */
+static void accept_last(struct server *server)
+{
+    for (size_t i = 0; i < server->listeners->count; i++)
+        accept_up_to(server, &server->listeners->list[i], SOMAXCONN);
 }
 
 /* --- Signals ------------------------------------------------------------------------------- */
@@ -237,8 +249,10 @@ static void reload(struct server *server)
 static void begin_drain(struct server *server, int signal_number)
 {
     int64_t timeout_us = (int64_t)server->settings->drain_timeout * 1000;
-    size_t serving = workers_serving(server->workers, true);
+    size_t serving;
 
+    accept_last(server);
+    serving = workers_serving(server->workers, true);
     log_write(LOG_LEVEL_NOTICE, "SIG%s: draining %zu connection%s within %gs",
               sigabbrev_np(signal_number), serving, plural(serving), (double)timeout_us / 1e6);
     listeners_close(server->listeners);

@@ -128,6 +128,21 @@ def test_request_after_the_final_goaway_is_not_begun(start: Start) -> None:
     daemon.wait(0)
 
 
+@pytest.mark.heavy
+def test_clients_in_the_backlog_are_answered(start: Start) -> None:
+    """They have connected and asked, though the daemon has not got round to them yet."""
+    daemon = start()
+    daemon.signal(signal.SIGSTOP)
+    clients = [daemon.dial().send_preface() for _ in range(200)]
+    streams = [client.begin(fields(f"/{number}")) for number, client in enumerate(clients)]
+    daemon.signal(signal.SIGTERM)
+    daemon.signal(signal.SIGCONT)
+    for number, client in enumerate(clients):
+        client.wait(streams[number]).assert_echo(fields(f"/{number}"))
+        client.close()
+    daemon.wait(0)
+
+
 def test_new_connections_are_not_taken_while_draining(start: Start) -> None:
     daemon = start()
     client = daemon.connect()
