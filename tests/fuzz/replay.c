@@ -30,6 +30,10 @@ int main(int argc, char *argv[])
             return EXIT_FAILURE;
         }
     }
-    printf("[  PASSED  ] %d test(s).\n", argc - 1);
+    if (argc == 1) {
+        fprintf(stderr, "no files: the corpus is missing\n");
+        return EXIT_FAILURE;
+    }
+    printf("%d inputs\n[  PASSED  ] 1 test(s).\n", argc - 1);
     return EXIT_SUCCESS;
 }
