@@ -145,8 +145,8 @@ $(B)/detected.h: Makefile | $(after_deps)
 # Another compiler or other flags than last time build everything anew.
 $(B)/flags: FORCE | $(after_deps)
 	@mkdir -p $(@D)
-	@echo '$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(CI)' | cmp -s - $@ || \
-	    echo '$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(CI)' >$@
+	$(file >$@.new,$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(LDLIBS))
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 $(B)/src/%.o: src/%.c $(B)/detected.h $(B)/flags Makefile
 	@mkdir -p $(@D)

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 /* Bytes of fields in JSON, where each may become two: together they leave room in a record. */
-enum { METHOD_MAX = 256, PATH_MAX_SHOWN = 1536 };
+enum { METHOD_MAX = 256, PATH_MAX_SHOWN = 1400 };
 
 static const char *reset_by(const struct session_request *request)
 {

@@ -43,7 +43,7 @@ struct connection_workspace {
     struct connection_watch watch;
     struct counters counters;
     const atomic_int *stage; /* the daemon's enum connection_stage */
-    /* Memory in whole pages, which an idle connection gives back to the system. */
+    /* Mapped memory, which an idle connection gives back to the system. */
     uint8_t *stack; /* the low end of the thread's own */
     uint8_t *input; /* CONNECTION_BUFFER_SIZE bytes each */
     uint8_t *output;

@@ -197,6 +197,7 @@ static long take_allowance(enum log_level level)
 
 void log_write_peer(enum log_level level, const char *format, ...)
 {
+    int saved = errno;
     struct line line;
     va_list arguments;
     long before;
@@ -214,6 +215,7 @@ void log_write_peer(enum log_level level, const char *format, ...)
     line_add_list(&line, format, arguments);
     va_end(arguments);
     line_end(&line);
+    errno = saved;
 }
 
 void log_write_errno(enum log_level level, int error, const char *format, ...)

@@ -97,6 +97,10 @@ int main(int argc, char *argv[])
     int result;
 
     log_open();
+    if (server_prepare_signals() != 0) {
+        log_write_errno(LOG_LEVEL_ERROR, errno, "cannot start: signals cannot be set up");
+        return EX_OSERR;
+    }
     result = settings_read(argc, argv, log_error, NULL, &settings);
     if (result != SETTINGS_OK)
         return result;

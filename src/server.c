@@ -64,16 +64,25 @@ static void fill_signals(sigset_t *set)
         sigaddset(set, taken_signals[i]);
 }
 
+int server_prepare_signals(void)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigset_t reload;
+
+    sigemptyset(&reload);
+    sigaddset(&reload, SIGHUP);
+    if (sigprocmask(SIG_BLOCK, &reload, NULL) != 0)
+        return -1;
+    return sigaction(SIGPIPE, &ignore, NULL);
+}
+
 /* Before the first thread, so that no thread takes them. */
 static int block_signals(void)
 {
-    struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigset_t set;
 
     fill_signals(&set);
-    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
-        return -1;
-    return sigaction(SIGPIPE, &ignore, NULL);
+    return sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
 static const char *plural(size_t count)
@@ -252,6 +261,7 @@ static void begin_drain(struct server *server, int signal_number)
     size_t serving;
 
     accept_last(server);
+    server->now_us = clock_now().monotonic_us;
     serving = workers_serving(server->workers, true);
     log_write(LOG_LEVEL_NOTICE, "SIG%s: draining %zu connection%s within %gs",
               sigabbrev_np(signal_number), serving, plural(serving), (double)timeout_us / 1e6);

@@ -18,6 +18,13 @@ struct server_options {
 };
 
 /*
+ * server_prepare_signals(void):
+ * Ignore SIGPIPE, and keep a SIGHUP until server_run takes it: neither is to end a daemon that is
+ * starting, as the others still may. Return 0, or -1 with errno.
+ */
+int server_prepare_signals(void);
+
+/*
  * server_run(options):
  * Take over the signals, serve until SIGTERM, SIGINT or SIGQUIT, drain, and close the listeners.
  * Return the process's exit code: 0, or 71 if the system refused what is needed to begin. A second

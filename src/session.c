@@ -95,6 +95,7 @@ struct session {
     struct allowance resets;
     struct allowance frames;
     int32_t highest_id;             /* of the client's streams */
+    int32_t refused_from;           /* the first one that was refused; INT32_MAX = none was */
     int32_t reset_ids[RESETS_KEPT]; /* those that we reset last */
     uint32_t reset_at;
     uint32_t credit; /* frames that are free, since others brought something */
@@ -474,7 +475,8 @@ static bool goes_back(struct session *session, const nghttp2_frame_hd *hd)
         return false;
     }
     return nghttp2_session_find_stream(session->nghttp2, hd->stream_id) == NULL &&
-           !was_reset(session, hd->stream_id) && !session->final_goaway_submitted;
+           !was_reset(session, hd->stream_id) && hd->stream_id < session->refused_from &&
+           !session->final_goaway_submitted;
 }
 
 static int on_begin_frame(nghttp2_session *nghttp2, const nghttp2_frame_hd *hd, void *user_data)
@@ -746,6 +748,8 @@ static int on_invalid_frame(nghttp2_session *nghttp2, const nghttp2_frame *frame
     struct stream *stream = stream_of(session, frame->hd.stream_id);
 
     (void)nghttp2;
+    if (error == NGHTTP2_ERR_REFUSED_STREAM && frame->hd.stream_id < session->refused_from)
+        session->refused_from = frame->hd.stream_id;
     if (error != NGHTTP2_ERR_HTTP_MESSAGING || stream == NULL || stream->explained)
         return 0;
     report_section(session, stream, (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0);
@@ -761,7 +765,8 @@ static void on_reset_sent(struct session *session, const nghttp2_rst_stream *fra
 
     counter_add(&session->counters->resets, 1);
     session->reset_ids[session->reset_at++ % RESETS_KEPT] = frame->hd.stream_id;
-    if (frame->error_code != NGHTTP2_NO_ERROR && session->phase == OPEN &&
+    if (frame->error_code != NGHTTP2_NO_ERROR && frame->error_code != NGHTTP2_CANCEL &&
+        session->phase == OPEN &&
         !allowance_spend(&session->resets, session->now.monotonic_us, 1, RESETS_BURST,
                          RESETS_PER_SECOND))
         terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, "too many streams that had to be reset");
@@ -935,6 +940,7 @@ struct session *session_new(const struct session_options *options,
     session->date_of = INT64_MIN;
     session->started_us = session->idle_since_us = now.monotonic_us;
     session->reports_left = REPORTS_MAX;
+    session->refused_from = INT32_MAX;
     framing_start(&session->framing);
     if (open_nghttp2(session) != 0 || submit_preface(session) != 0) {
         session_free(session);

@@ -25,8 +25,12 @@ def corpus_of(program):
 
 def run_program(program, wrapper):
     """Run one cmocka program; return how many of its tests passed and failed."""
-    done = subprocess.run([*wrapper, program, *corpus_of(program)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          check=False, timeout=PROGRAM_SECONDS)
+    try:
+        done = subprocess.run([*wrapper, program, *corpus_of(program)], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, check=False, timeout=PROGRAM_SECONDS)
+    except subprocess.TimeoutExpired as hung:
+        print(hung.stdout.decode(errors="replace") if hung.stdout else "", f"{program}: hangs", sep="\n", flush=True)
+        return [0, 1]
     output = done.stdout.decode(errors="replace")
     passed = re.search(r"\[  PASSED  \] (\d+) test", output)
     failed = re.search(r"\[  FAILED  \] (\d+) test", output)

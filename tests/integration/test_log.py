@@ -153,6 +153,20 @@ def is_told(daemon: Daemon) -> bool:
     return bool(daemon.log(r"warning \d+ lines about peers are left out"))
 
 
+def test_log_without_a_reader_from_the_start(tmp_path: Path) -> None:
+    """A pipe whose reader is gone before the first line."""
+    path = tmp_path / "socket"
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = subprocess.Popen(command([*ARGUMENTS, f"--unix={path}"]), env=environment(), stderr=writer)
+    os.close(writer)
+    try:
+        poll(lambda: answers_on(path), "an answer", 10)
+    finally:
+        process.terminate()
+        assert process.wait(10 * SLOW) == 0
+
+
 def test_every_line_has_its_shape(daemon: Daemon) -> None:
     daemon.connect().assert_answered()
     daemon.hang_up()

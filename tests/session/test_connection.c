@@ -218,6 +218,32 @@ static void test_trailers_behind_a_reset(void **state)
     peer_free(peer);
 }
 
+/* As to one that was refused, for it came before the client knew how many it may have. */
+static void test_trailers_behind_a_refusal(void **state)
+{
+    static const struct field sum = FIELD("sum", "1");
+    struct session_options few = peer_options;
+    struct peer *peer;
+
+    (void)state;
+    few.max_concurrent_streams = 2;
+    peer = peer_new(&few, peer_plain);
+    frame_add_preface(&peer->out);
+    for (int32_t id = 1; id < 200; id += 2)
+        add_open_post(peer, id);
+    for (int32_t id = 1; id < 200; id += 2)
+        frame_add_request(&peer->out, id, END_STREAM, &sum, 1);
+    peer_pump(peer);
+    assert_int_equal(peer->goaway_count, 0);
+    check_post(peer, 1);
+    check_post(peer, 3);
+    peer_check_reset(peer, 5, NGHTTP2_REFUSED_STREAM);
+    frame_add_request(&peer->out, 7, END_STREAM, &sum, 1);
+    peer_pump(peer);
+    assert_int_equal(peer->goaway_count, 0);
+    peer_free(peer);
+}
+
 /* Errors of a stream end that stream: its window overflows, or gets DATA after its end. */
 static void test_stream_errors(void **state)
 {
@@ -1101,6 +1127,7 @@ int main(void)
         cmocka_unit_test(test_frame_too_long),
         cmocka_unit_test(test_stream_id_goes_back),
         cmocka_unit_test(test_trailers_behind_a_reset),
+        cmocka_unit_test(test_trailers_behind_a_refusal),
         cmocka_unit_test(test_stream_errors),
         cmocka_unit_test(test_one_stream_too_many),
         cmocka_unit_test(test_one_stream_too_many_before_the_ack),
