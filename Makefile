@@ -31,17 +31,17 @@ objects := $(sources:src/%.c=$(B)/src/%.o)
 unit_address    := address allowance clock log
 unit_allowance  := allowance
 unit_clock      := clock
-unit_echo       := echo
+unit_arena      := arena
+unit_echo       := echo arena
 unit_framing    := framing
 unit_log        := log allowance clock
 unit_preface    := preface
 unit_refusal    := refusal
 unit_settings   := settings allowance clock log
-units           := address allowance clock echo framing log preface refusal settings
-session_modules := session allowance clock echo framing log refusal
+units           := address allowance arena clock echo framing log preface refusal settings
+session_modules := session allowance arena clock echo framing log refusal
 link_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free \
-                    -Wl,--wrap=nghttp2_option_new,--wrap=nghttp2_session_callbacks_new \
-                    -Wl,--wrap=nghttp2_session_server_new2
+                    -Wl,--wrap=nghttp2_option_new,--wrap=nghttp2_session_callbacks_new
 
 unit_tests    := $(units:%=$(B)/tests/unit/test_%)
 session_tests := $(patsubst tests/session/%.c,$(B)/tests/session/%,$(wildcard tests/session/test_*.c))
@@ -49,7 +49,7 @@ session_tests := $(patsubst tests/session/%.c,$(B)/tests/session/%,$(wildcard te
 # What each fuzz target links besides itself; the corpus is replayed by every `check`.
 fuzz_session  := $(session_modules)
 fuzz_frames   := $(session_modules)
-fuzz_echo     := echo
+fuzz_echo     := echo arena
 fuzz_preface  := preface
 fuzz_settings := settings allowance clock log
 fuzzers       := session frames echo preface settings
@@ -70,10 +70,11 @@ hardening = $(eval hardening := -fPIE $(foreach flag,-fstack-protector-strong -f
             -c -x c /dev/null -o /dev/null 2>/dev/null && echo $(flag))))$(hardening)
 
 variant_release  = -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 $(hardening)
-variant_asan    := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+# With an arena of no memory every block is malloc's, and watched.
+variant_asan    := -DARENA_SIZE=0 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # ThreadSanitizer keeps most of a megabyte of its own at the top of every stack.
-variant_tsan    := -fsanitize=thread -fno-omit-frame-pointer -DWORKER_STACK_SIZE=2097152
-variant_fuzz    := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+variant_tsan    := -DARENA_SIZE=0 -fsanitize=thread -fno-omit-frame-pointer -DWORKER_STACK_SIZE=2097152
+variant_fuzz    := -DARENA_SIZE=0 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 variant          = $(variant_$(VARIANT))
 variant_link     = $(if $(filter release,$(VARIANT)),-pie -Wl$(,)-z$(,)relro$(,)-z$(,)now,$(variant))
 ,               := ,

@@ -16,7 +16,7 @@ enum {
     LINGER_US = 1000000, /* how long to wait, after our last byte, for the peer to take it */
     LOOK_UP_US = 500000, /* how often to see if a peer that is slow takes anything */
     REST_US = 1000000,   /* how long nothing has to come for a connection to give memory back */
-    REST_FRAMES = 1024,  /* bytes of stack that giving it back takes itself */
+    REST_FRAMES = 512,   /* bytes of stack that giving it back takes itself */
 };
 
 /* How a connection came to its end. */
@@ -44,7 +44,8 @@ struct life {
 
 /* --- Telling ------------------------------------------------------------------------------- */
 
-static void tell(const struct life *life, enum log_level level, const char *text)
+__attribute__((noinline)) static void tell(const struct life *life, enum log_level level,
+                                           const char *text)
 {
     char peer[ADDRESS_TEXT_MAX];
 
@@ -247,12 +248,14 @@ static size_t read_some(struct life *life, uint8_t *buffer, size_t size, int64_t
  * be inlined: the frame that is asked for has to be this small one, with little below it in use. */
 __attribute__((noinline)) static void rest(struct life *life)
 {
-    const struct connection_workspace *workspace = life->workspace;
+    struct connection_workspace *workspace = life->workspace;
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t top = ((uintptr_t)__builtin_frame_address(0) - REST_FRAMES) & ~(page - 1);
 
     (void)madvise(workspace->input, CONNECTION_BUFFER_SIZE, MADV_DONTNEED);
     (void)madvise(workspace->output, CONNECTION_BUFFER_SIZE, MADV_DONTNEED);
+    arena_rest(&workspace->lasting);
+    arena_rest(&workspace->passing);
     if (top > (uintptr_t)workspace->stack)
         (void)madvise(workspace->stack, top - (uintptr_t)workspace->stack, MADV_DONTNEED);
     life->rest_us = INSTANT_NEVER;
@@ -304,9 +307,10 @@ static void open_session(struct life *life)
         .request = settings->access_log != ACCESS_LOG_OFF ? on_request : NULL,
         .argument = life,
     };
+    struct session_memory memory = {&life->workspace->lasting, &life->workspace->passing};
     struct instant accepted = {.monotonic_us = life->accepted_us, .unix_s = life->now.unix_s};
 
-    life->session = session_new(&options, &observer, &life->workspace->counters, accepted);
+    life->session = session_new(&options, &observer, &life->workspace->counters, &memory, accepted);
     if (life->session == NULL)
         life->ending = ENDING_NO_MEMORY;
 }
@@ -342,7 +346,7 @@ static void serve_http2(struct life *life, size_t length)
     }
 }
 
-static void answer_http1(struct life *life, size_t length)
+__attribute__((noinline)) static void answer_http1(struct life *life, size_t length)
 {
     const struct settings *settings = life->connection->settings;
     struct address local = {.length = sizeof(local.storage)};
@@ -369,7 +373,7 @@ static void answer_tls(struct life *life)
     write_all(life, preface_tls_alert, sizeof(preface_tls_alert));
 }
 
-static void refuse_other(struct life *life, size_t length)
+__attribute__((noinline)) static void refuse_other(struct life *life, size_t length)
 {
     enum { SHOWN = 32 };
     char shown[4 * SHOWN + 8];
@@ -439,6 +443,8 @@ static void finish(struct life *life)
     if (life->ending == ENDING_STALLED)
         counter_add(&life->workspace->counters.timed_out, 1);
     session_free(life->session);
+    arena_clear(&life->workspace->lasting);
+    arena_clear(&life->workspace->passing);
     tell_ending(life);
     if (life->ending == ENDING_DONE)
         linger(life);

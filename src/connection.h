@@ -10,6 +10,7 @@
 #define H2ECHOD_CONNECTION_H
 
 #include "address.h"
+#include "arena.h"
 #include "counters.h"
 #include "settings.h"
 
@@ -44,6 +45,8 @@ struct connection_workspace {
     struct counters counters;
     const atomic_int *stage; /* the daemon's enum connection_stage */
     /* Mapped memory, which an idle connection gives back to the system. */
+    struct arena lasting; /* these two empty between connections */
+    struct arena passing;
     uint8_t *stack; /* the low end of the thread's own */
     uint8_t *input; /* CONNECTION_BUFFER_SIZE bytes each */
     uint8_t *output;

@@ -1,5 +1,7 @@
 #include "echo.h"
 
+#include "arena.h"
+
 #include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -35,16 +37,16 @@ static const struct layout *layout_of(const struct echo *echo)
     return echo->pretty ? &indented : &compact;
 }
 
-void echo_start(struct echo *echo, bool pretty)
+void echo_start(struct echo *echo, struct arena *arena, bool pretty)
 {
-    *echo = (struct echo){.pretty = pretty};
+    *echo = (struct echo){.arena = arena, .pretty = pretty};
 }
 
 void echo_free(struct echo *echo)
 {
-    free(echo->text);
-    free(echo->members);
-    *echo = (struct echo){.pretty = echo->pretty};
+    arena_free(echo->arena, echo->text);
+    arena_free(echo->arena, echo->members);
+    echo_start(echo, echo->arena, echo->pretty);
 }
 
 /* Make room for ${more} bytes behind the text. */
@@ -58,7 +60,7 @@ static bool reserve(struct echo *echo, size_t more)
         return true;
     while (capacity - echo->length < more)
         capacity *= 2;
-    text = realloc(echo->text, capacity);
+    text = arena_resize(echo->arena, echo->text, capacity);
     if (text == NULL)
         return false;
     echo->text = text;
@@ -157,7 +159,7 @@ static struct echo_member *new_member(struct echo *echo)
     struct echo_member *members;
 
     if (echo->member_count == echo->member_capacity) {
-        members = realloc(echo->members, capacity * sizeof(*members));
+        members = arena_resize(echo->arena, echo->members, capacity * sizeof(*members));
         if (members == NULL)
             return NULL;
         echo->members = members;
@@ -336,13 +338,14 @@ static bool link_repeats(struct echo *echo, bool *any)
 /* Replace the text by one with a member for each name. */
 static bool join_repeats(struct echo *echo)
 {
-    struct echo body = {.pretty = echo->pretty};
+    struct echo body;
 
+    echo_start(&body, echo->arena, echo->pretty);
     if (!assemble(&body, echo)) {
         echo_free(&body);
         return false;
     }
-    free(echo->text);
+    arena_free(echo->arena, echo->text);
     echo->text = body.text;
     echo->length = body.length;
     echo->capacity = body.capacity;
@@ -357,7 +360,7 @@ static void trim(struct echo *echo)
 
     if (echo->capacity - echo->length < WORTH_IT)
         return;
-    text = realloc(echo->text, echo->length);
+    text = arena_resize(echo->arena, echo->text, echo->length);
     if (text == NULL)
         return;
     echo->text = text;
@@ -372,7 +375,7 @@ bool echo_finish(struct echo *echo)
         return false;
     if (!link_repeats(echo, &any) || (any && !join_repeats(echo)))
         return false;
-    free(echo->members);
+    arena_free(echo->arena, echo->members);
     echo->members = NULL;
     echo->member_count = echo->member_capacity = 0;
     if (!append_words(echo, layout_of(echo)->close))

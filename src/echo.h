@@ -11,11 +11,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct arena;
 struct echo_member;
 
-/* One body. Zero is a valid empty one; text and length are to be read, after echo_finish. */
+/* One body; text and length are to be read, after echo_finish. */
 struct echo {
-    char *text; /* not terminated; owned */
+    struct arena *arena; /* not owned */
+    char *text;          /* not terminated; owned */
     size_t length;
     size_t capacity;
     struct echo_member *members; /* owned */
@@ -25,11 +27,11 @@ struct echo {
 };
 
 /*
- * echo_start(echo, pretty):
- * Make ${echo} an empty body, indented by two if ${pretty}. What it held before must have been
- * freed.
+ * echo_start(echo, arena, pretty):
+ * Make ${echo} an empty body with memory from ${arena}, indented by two if ${pretty}. What it held
+ * before must have been freed.
  */
-void echo_start(struct echo *echo, bool pretty);
+void echo_start(struct echo *echo, struct arena *arena, bool pretty);
 
 /*
  * echo_add(echo, name, name_length, value, value_length):

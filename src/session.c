@@ -1,6 +1,7 @@
 #include "session.h"
 
 #include "allowance.h"
+#include "arena.h"
 #include "detected.h"
 #include "echo.h"
 #include "framing.h"
@@ -23,7 +24,8 @@ enum {
     CONTINUATIONS_MAX = 1024, /* frames of one header block; a legal one may come in crumbs */
     BLOCK_SIZE_FACTOR = 4,    /* wire bytes of a block, in times max_header_list_size */
     LIST_SIZE_FACTOR = 16,    /* decoded bytes that are read past, in the same measure */
-    RESETS_KEPT = 64,         /* streams that late frames may still come for */
+    RESETS_KEPT = 32,         /* streams that late frames may still come for */
+    CLOSED_KEPT = 8,          /* streams whose end is told from ids that went back */
     RESETS_BURST = 1000,      /* resets that a client may provoke; as nghttp2's for its own */
     RESETS_PER_SECOND = 33,
     FRAMES_BURST = 10000, /* frames that bring nothing: neither a request nor content */
@@ -33,6 +35,8 @@ enum {
     REPORTS_MAX = 32,             /* lines that one connection may put into the log */
     FINAL_GOAWAY_AFTER = 1000000, /* microseconds, where the drain's PING is not answered */
     FIELD_OVERHEAD = 32,          /* RFC 9113 section 6.5.2 */
+    FRAME_HEADER_SIZE = 9,        /* RFC 9113 section 4.1 */
+    ROOM_WORTH_USING = 4096,      /* bytes of output: enough for a part of a body */
 };
 
 static const uint8_t drain_ping[8] = {'h', '2', 'e', 'c', 'h', 'o', 'd', 0};
@@ -81,6 +85,7 @@ enum phase {
 
 struct session {
     nghttp2_session *nghttp2;
+    struct session_memory memory;
     struct session_options options;
     struct session_observer observer;
     struct counters *counters;
@@ -94,10 +99,12 @@ struct session {
     struct framing framing;
     struct allowance resets;
     struct allowance frames;
-    int32_t highest_id;             /* of the client's streams */
-    int32_t refused_from;           /* the first one that was refused; INT32_MAX = none was */
-    int32_t reset_ids[RESETS_KEPT]; /* those that we reset last */
+    int32_t highest_id;              /* of the client's streams */
+    int32_t refused_from;            /* the first one that was refused; INT32_MAX = none was */
+    int32_t reset_ids[RESETS_KEPT];  /* those that we reset last */
+    int32_t closed_ids[CLOSED_KEPT]; /* those that ended last, however they did */
     uint32_t reset_at;
+    uint32_t closed_at;
     uint32_t credit; /* frames that are free, since others brought something */
 
     int64_t started_us;
@@ -105,6 +112,9 @@ struct session {
     int64_t idle_since_us;
     int64_t shutdown_us;
 
+    uint8_t *out; /* where the call of session_send that is under way writes to */
+    size_t out_size;
+    size_t out_used;
     const uint8_t *pending; /* nghttp2's, valid until it is asked for more */
     size_t pending_length;
     int reports_left;
@@ -211,14 +221,14 @@ static void note_progress(struct session *session, struct stream *stream)
 
 static struct stream *stream_new(struct session *session, int32_t id)
 {
-    struct stream *stream = calloc(1, sizeof(*stream));
+    struct stream *stream = arena_allocate_zeroed(session->memory.passing, 1, sizeof(*stream));
 
     if (stream == NULL)
         return NULL;
     stream->id = id;
     stream->opened_us = stream->progress_us = session->now.monotonic_us;
     stream->content_length = -1;
-    echo_start(&stream->echo, session->options.pretty);
+    echo_start(&stream->echo, session->memory.passing, session->options.pretty);
     link_newest(session, stream);
     return stream;
 }
@@ -261,7 +271,7 @@ static void stream_close(struct session *session, struct stream *stream, bool cu
     nghttp2_rcbuf_decref(stream->method);
     nghttp2_rcbuf_decref(stream->path);
     echo_free(&stream->echo);
-    free(stream);
+    arena_free(session->memory.passing, stream);
 }
 
 static struct stream *stream_of(const struct session *session, int32_t id)
@@ -287,21 +297,47 @@ static const char *http_date(struct session *session)
     return session->date;
 }
 
+/* Say how much of the body the next DATA frame has. Where all of it has room in the output, it goes
+ * there at once, by send_body, and nghttp2 need not copy it. */
 static ssize_t read_body(nghttp2_session *nghttp2, int32_t stream_id, uint8_t *buffer, size_t size,
                          uint32_t *data_flags, nghttp2_data_source *source, void *user_data)
 {
+    const struct session *session = user_data;
     struct stream *stream = source->ptr;
     size_t left = stream->body_length - stream->body_sent;
+    size_t room = session->out_size - session->out_used;
     size_t length = left < size ? left : size;
 
     (void)nghttp2;
     (void)stream_id;
-    (void)user_data;
-    memcpy(buffer, stream->body + stream->body_sent, length);
-    stream->body_sent += length;
+    if (room >= FRAME_HEADER_SIZE + length || room >= ROOM_WORTH_USING) {
+        *data_flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+        if (length > room - FRAME_HEADER_SIZE)
+            length = room - FRAME_HEADER_SIZE;
+    } else {
+        memcpy(buffer, stream->body + stream->body_sent, length);
+        stream->body_sent += length;
+    }
     if (length == left)
         *data_flags |= NGHTTP2_DATA_FLAG_EOF;
     return (ssize_t)length;
+}
+
+/* Write a DATA frame that read_body has found room for. */
+static int send_body(nghttp2_session *nghttp2, nghttp2_frame *frame, const uint8_t *header,
+                     size_t length, nghttp2_data_source *source, void *user_data)
+{
+    struct session *session = user_data;
+    struct stream *stream = source->ptr;
+    uint8_t *out = session->out + session->out_used;
+
+    (void)nghttp2;
+    (void)frame;
+    memcpy(out, header, FRAME_HEADER_SIZE);
+    memcpy(out + FRAME_HEADER_SIZE, stream->body + stream->body_sent, length);
+    stream->body_sent += length;
+    session->out_used += FRAME_HEADER_SIZE + length;
+    return 0;
 }
 
 static const char *status_text(int status)
@@ -455,37 +491,63 @@ static int fail_in_callback(struct session *session, uint32_t error, const char 
     return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
-static bool was_reset(const struct session *session, int32_t id)
+static bool contains(const int32_t *ids, size_t count, int32_t id)
 {
-    for (size_t i = 0; i < RESETS_KEPT; i++) {
-        if (session->reset_ids[i] == id)
+    for (size_t i = 0; i < count; i++) {
+        if (ids[i] == id)
             return true;
     }
     return false;
 }
 
-/* The ids of a client's streams go up (RFC 9113 section 5.1.1). nghttp2 reads past a header block
- * on one that it does not know, lest it be under way to a stream that we have reset. */
-static bool goes_back(struct session *session, const nghttp2_frame_hd *hd)
+static bool is_known(const struct session *session, int32_t id)
 {
-    if (hd->type != NGHTTP2_HEADERS)
-        return false;
+    nghttp2_stream *stream = nghttp2_session_find_stream(session->nghttp2, id);
+
+    return stream != NULL && nghttp2_stream_get_state(stream) != NGHTTP2_STREAM_STATE_IDLE;
+}
+
+/* May there be HEADERS or DATA under way to the stream, sent before the client knew of its end? */
+static bool is_late(const struct session *session, int32_t id)
+{
+    return contains(session->reset_ids, RESETS_KEPT, id) || id >= session->refused_from ||
+           session->final_goaway_submitted;
+}
+
+/* The ids of a client's streams go up, and nothing but small print follows a stream's end (RFC 9113
+ * sections 5.1 and 5.1.1). nghttp2 would read past what comes for a stream that it does not know
+ * any more, lest it be under way to one that we have reset. Return what is wrong, or NULL. */
+static const char *wrong_stream(struct session *session, const nghttp2_frame_hd *hd,
+                                uint32_t *error)
+{
+    bool is_client_id = hd->stream_id % 2 == 1;
+
+    if (!is_client_id || (hd->type != NGHTTP2_HEADERS && hd->type != NGHTTP2_DATA))
+        return NULL;
     if (hd->stream_id > session->highest_id) {
-        session->highest_id = hd->stream_id;
-        return false;
+        if (hd->type == NGHTTP2_HEADERS)
+            session->highest_id = hd->stream_id;
+        return NULL;
     }
-    return nghttp2_session_find_stream(session->nghttp2, hd->stream_id) == NULL &&
-           !was_reset(session, hd->stream_id) && hd->stream_id < session->refused_from &&
-           !session->final_goaway_submitted;
+    if (is_known(session, hd->stream_id) || is_late(session, hd->stream_id))
+        return NULL;
+    if (hd->type == NGHTTP2_DATA || contains(session->closed_ids, CLOSED_KEPT, hd->stream_id)) {
+        *error = NGHTTP2_STREAM_CLOSED;
+        return "HEADERS or DATA: stream closed";
+    }
+    *error = NGHTTP2_PROTOCOL_ERROR;
+    return "HEADERS: stream id goes back";
 }
 
 static int on_begin_frame(nghttp2_session *nghttp2, const nghttp2_frame_hd *hd, void *user_data)
 {
     struct session *session = user_data;
+    uint32_t error;
+    const char *wrong = wrong_stream(session, hd, &error);
 
     (void)nghttp2;
-    if (goes_back(session, hd))
-        return fail_in_callback(session, NGHTTP2_PROTOCOL_ERROR, "HEADERS: stream id goes back");
+    if (wrong != NULL)
+        return fail_in_callback(session, error, wrong);
     /* For the idle timeout: frames of a header block that goes on do not count. */
     if (hd->type != NGHTTP2_CONTINUATION)
         session->idle_since_us = session->now.monotonic_us;
@@ -665,6 +727,7 @@ static int on_stream_close(nghttp2_session *nghttp2, int32_t stream_id, uint32_t
     (void)nghttp2;
     (void)error_code;
     session->idle_since_us = session->now.monotonic_us;
+    session->closed_ids[session->closed_at++ % CLOSED_KEPT] = stream_id;
     if (stream != NULL)
         stream_close(session, stream, false);
     return 0;
@@ -880,6 +943,7 @@ static nghttp2_session_callbacks *callbacks_new(void)
     nghttp2_session_callbacks_set_error_callback2(callbacks, on_error);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
+    nghttp2_session_callbacks_set_send_data_callback(callbacks, send_body);
     return callbacks;
 }
 
@@ -893,17 +957,44 @@ static nghttp2_option *option_new(void)
     /* It counts calls of mem_recv, so a legal block that comes in crumbs would die of it. */
     nghttp2_option_set_max_continuations(option, SIZE_MAX);
 #endif
+    nghttp2_option_set_no_closed_streams(option, 1);
     return option;
+}
+
+static void *library_malloc(size_t size, void *arena)
+{
+    return arena_allocate(arena, size);
+}
+
+static void *library_calloc(size_t count, size_t size, void *arena)
+{
+    return arena_allocate_zeroed(arena, count, size);
+}
+
+static void *library_realloc(void *old, size_t size, void *arena)
+{
+    return arena_resize(arena, old, size);
+}
+
+static void library_free(void *block, void *arena)
+{
+    arena_free(arena, block);
 }
 
 static int open_nghttp2(struct session *session)
 {
+    nghttp2_mem memory = {.mem_user_data = session->memory.lasting,
+                          .malloc = library_malloc,
+                          .free = library_free,
+                          .calloc = library_calloc,
+                          .realloc = library_realloc};
     nghttp2_session_callbacks *callbacks = callbacks_new();
     nghttp2_option *option = option_new();
     int result = NGHTTP2_ERR_NOMEM;
 
     if (callbacks != NULL && option != NULL)
-        result = nghttp2_session_server_new2(&session->nghttp2, callbacks, session, option);
+        result =
+            nghttp2_session_server_new3(&session->nghttp2, callbacks, session, option, &memory);
     nghttp2_option_del(option);
     nghttp2_session_callbacks_del(callbacks);
     return result;
@@ -927,12 +1018,13 @@ static int submit_preface(struct session *session)
 
 struct session *session_new(const struct session_options *options,
                             const struct session_observer *observer, struct counters *counters,
-                            struct instant now)
+                            const struct session_memory *memory, struct instant now)
 {
-    struct session *session = calloc(1, sizeof(*session));
+    struct session *session = arena_allocate_zeroed(memory->lasting, 1, sizeof(*session));
 
     if (session == NULL)
         return NULL;
+    session->memory = *memory;
     session->options = *options;
     session->observer = *observer;
     session->counters = counters;
@@ -958,7 +1050,7 @@ void session_free(struct session *session)
         stream_close(session, stream, true);
     }
     nghttp2_session_del(session->nghttp2);
-    free(session);
+    arena_free(session->memory.lasting, session);
 }
 
 /* --- Driving ------------------------------------------------------------------------------- */
@@ -1034,22 +1126,30 @@ static bool pull(struct session *session)
     return true;
 }
 
+/* Copy pending bytes, as many as there is room for. */
+static void copy_pending(struct session *session)
+{
+    size_t room = session->out_size - session->out_used;
+    size_t length = session->pending_length < room ? session->pending_length : room;
+
+    if (length == 0)
+        return;
+    memcpy(session->out + session->out_used, session->pending, length);
+    session->out_used += length;
+    session->pending += length;
+    session->pending_length -= length;
+}
+
 size_t session_send(struct session *session, struct instant now, uint8_t *buffer, size_t size)
 {
-    size_t used = 0;
-
     session->now = now;
+    session->out = buffer;
+    session->out_size = size;
+    session->out_used = 0;
     submit_final_goaway(session);
-    while (used < size && pull(session)) {
-        size_t room = size - used;
-        size_t length = session->pending_length < room ? session->pending_length : room;
-
-        memcpy(buffer + used, session->pending, length);
-        used += length;
-        session->pending += length;
-        session->pending_length -= length;
-    }
-    return used;
+    while (session->out_used < size && pull(session))
+        copy_pending(session);
+    return session->out_used;
 }
 
 void session_shutdown(struct session *session, struct instant now)

@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct arena;
 struct session;
 
 /* What the session is held to; copied. */
@@ -60,6 +61,13 @@ struct session_observer {
     void *argument;
 };
 
+/* Where a session has its memory from: apart, so that what lasts lies close together. Copied; the
+ * arenas must outlive the session. */
+struct session_memory {
+    struct arena *lasting; /* what it needs as long as it lives */
+    struct arena *passing; /* what it needs as long as streams are open */
+};
+
 /* Error codes that the owner of a session may end it with (RFC 9113 section 7). */
 enum session_error {
     SESSION_NO_ERROR = 0x0,
@@ -68,13 +76,13 @@ enum session_error {
 };
 
 /*
- * session_new(options, observer, counters, now):
+ * session_new(options, observer, counters, memory, now):
  * Return a session whose first bytes out are the server's SETTINGS, or NULL if memory ran out.
  * ${observer} is copied; ${counters} must outlive the session.
  */
 struct session *session_new(const struct session_options *options,
                             const struct session_observer *observer, struct counters *counters,
-                            struct instant now);
+                            const struct session_memory *memory, struct instant now);
 
 /*
  * session_free(session):

@@ -19,8 +19,9 @@
 enum {
     WAKE_SIGNAL = SIGUSR2,
     STACK_SIZE = WORKER_STACK_SIZE,
+    ARENA_HEAD = ARENA_SIZE > 0 ? 2000 : 0, /* bytes of it that fit beside the stack's top */
     GUARD_SIZE = 64 * 1024, /* a whole page or more wherever pages are of up to 64 KiB */
-    REGION_SIZE = GUARD_SIZE + STACK_SIZE + 2 * CONNECTION_BUFFER_SIZE,
+    REGION_SIZE = GUARD_SIZE + STACK_SIZE + 2 * ARENA_SIZE + 2 * CONNECTION_BUFFER_SIZE,
     TRIM_AFTER = 100,   /* threads that ended */
     IDLE_US = 10000000, /* creating a thread costs more than ten requests: keep it a while */
 };
@@ -43,8 +44,10 @@ struct worker {
     enum state state;
     struct connection connection;
     struct connection_workspace workspace;
-    uint8_t *region; /* REGION_SIZE bytes: a guard, the stack, the buffers */
+    uint8_t *region; /* where this is part of */
 };
+
+enum { WORKER_SIZE = (sizeof(struct worker) + 63) / 64 * 64 };
 
 struct workers {
     struct worker *all; /* the owner's alone, so that watching needs no lock */
@@ -179,26 +182,38 @@ static int init_condition(pthread_cond_t *condition)
     return error;
 }
 
-/* The thread's memory in one piece, mapped: what is given back is back with the system, page by
- * page while the thread is idle, and whole when it ends. */
-static int map_region(struct worker *worker)
+/* A thread's memory is mapped in one piece: what is given back is back with the system, page by
+ * page while the thread is idle, and whole when it ends. What an idle connection needs is put side
+ * by side in it, to lie on few pages:
+ *
+ *     guard | stack ... what is in use | struct worker | what is in use ... arena | buffers
+ */
+static struct worker *map_region(void)
 {
     uint8_t *region = mmap(NULL, REGION_SIZE, PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
+    uint8_t *arena;
+    struct worker *worker;
     int error;
 
     if (region == MAP_FAILED)
-        return errno;
+        return NULL;
     if (mprotect(region, GUARD_SIZE, PROT_NONE) != 0) {
         error = errno;
         munmap(region, REGION_SIZE);
-        return error;
+        errno = error;
+        return NULL;
     }
+    arena = region + GUARD_SIZE + STACK_SIZE - ARENA_HEAD;
+    worker = (struct worker *)(void *)(arena - WORKER_SIZE);
     worker->region = region;
     worker->workspace.stack = region + GUARD_SIZE;
-    worker->workspace.input = worker->workspace.stack + STACK_SIZE;
+    arena_start(&worker->workspace.lasting, arena, ARENA_HEAD + ARENA_SIZE);
+    arena += ARENA_HEAD + ARENA_SIZE;
+    arena_start(&worker->workspace.passing, arena, ARENA_SIZE);
+    worker->workspace.input = arena + ARENA_SIZE;
     worker->workspace.output = worker->workspace.input + CONNECTION_BUFFER_SIZE;
-    return 0;
+    return worker;
 }
 
 /* Start the thread with every signal blocked but the one that wakes it. */
@@ -214,7 +229,8 @@ static int start_thread(struct worker *worker)
     sigdelset(&mask, WAKE_SIGNAL);
     error = pthread_attr_setsigmask_np(&attributes, &mask);
     if (error == 0)
-        error = pthread_attr_setstack(&attributes, worker->workspace.stack, STACK_SIZE);
+        error = pthread_attr_setstack(&attributes, worker->workspace.stack,
+                                      STACK_SIZE - WORKER_SIZE - ARENA_HEAD);
     if (error == 0)
         error = pthread_create(&worker->thread, &attributes, run, worker);
     pthread_attr_destroy(&attributes);
@@ -224,18 +240,15 @@ static int start_thread(struct worker *worker)
 /* Create a worker that is reserved from its first moment. */
 static int create(struct workers *workers)
 {
-    struct worker *worker = calloc(1, sizeof(*worker));
+    struct worker *worker = map_region();
     int error;
 
     if (worker == NULL)
-        return ENOMEM;
+        return errno;
     worker->workers = workers;
     worker->state = RESERVED;
     worker->workspace.stage = &workers->stage;
     atomic_init(&worker->workspace.watch.deadline_us, INSTANT_NEVER);
-    error = map_region(worker);
-    if (error != 0)
-        goto free_worker;
     error = init_condition(&worker->changed);
     if (error != 0)
         goto unmap_region;
@@ -253,8 +266,6 @@ destroy_condition:
     pthread_cond_destroy(&worker->changed);
 unmap_region:
     munmap(worker->region, REGION_SIZE);
-free_worker:
-    free(worker);
     return error;
 }
 
@@ -351,8 +362,7 @@ static void join(struct workers *workers, struct worker *worker)
         worker->next->previous = worker->previous;
     counters_sum(&workers->retired, &worker->workspace.counters);
     pthread_cond_destroy(&worker->changed);
-    munmap(worker->region, REGION_SIZE);
-    free(worker);
+    munmap(worker->region, REGION_SIZE); /* and with it the worker */
 }
 
 void workers_join(struct workers *workers)

@@ -1,4 +1,5 @@
 /* Fields of any bytes: the body is JSON with a member for each name, all of them strings. */
+#include "arena.h"
 #include "echo.h"
 
 #include <jansson.h>
@@ -28,9 +29,10 @@ static void check(const struct echo *echo)
  */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    struct arena arena = {0};
     struct echo echo;
 
-    echo_start(&echo, size % 2 == 1);
+    echo_start(&echo, &arena, size % 2 == 1);
     while (size >= 2) {
         size_t name = data[0] % 16;
         size_t value = data[1];

@@ -2,6 +2,7 @@
  * The input as a script: each step is a frame that is well-formed by itself, its fields by HPACK's
  * rules, so that what lies behind frame and field syntax is reached.
  */
+#include "arena.h"
 #include "session.h"
 
 #include <nghttp2/nghttp2.h>
@@ -157,11 +158,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .stream_timeout_us = 30000000,
         .pretty = true,
     };
+    static struct arena arena; /* of no memory: each block is malloc's, and watched */
+    static const struct session_memory memory = {&arena, &arena};
     static const struct session_observer observer = {.report = ignore_report};
     static struct script script;
     struct counters counters = {0};
     struct instant now = {.monotonic_us = 1000000};
-    struct session *session = session_new(&options, &observer, &counters, now);
+    struct session *session = session_new(&options, &observer, &counters, &memory, now);
 
     script.data = data;
     script.size = size;

@@ -2,6 +2,7 @@
  * Bytes behind the preface, in pieces that the first byte chooses: the session neither crashes nor
  * asks for ever, and what it sends is of whole frames.
  */
+#include "arena.h"
 #include "session.h"
 
 #include <stdint.h>
@@ -37,10 +38,12 @@ static struct session *start(struct counters *counters, struct instant now)
         .idle_timeout_us = 300000000,
         .stream_timeout_us = 30000000,
     };
+    static struct arena arena; /* of no memory: each block is malloc's, and watched */
+    static const struct session_memory memory = {&arena, &arena};
     static const struct session_observer observer = {.report = ignore_report,
                                                      .request = ignore_request};
 
-    return session_new(&options, &observer, counters, now);
+    return session_new(&options, &observer, counters, &memory, now);
 }
 
 static void drain(struct session *session, struct instant now)

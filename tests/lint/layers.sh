@@ -15,16 +15,17 @@ allowed() {
     case $1 in
     main) echo "echo listener log server session settings" ;;
     server) echo "clock listener log settings worker" ;;
-    worker) echo "address clock connection counters log" ;;
-    connection) echo "access address clock counters log preface session settings transport" ;;
+    worker) echo "address arena clock connection counters log" ;;
+    connection) echo "access address arena clock counters log preface session settings transport" ;;
     access) echo "clock log session" ;;
     listener) echo "address log settings" ;;
-    session) echo "allowance clock counters detected echo framing log refusal" ;;
+    session) echo "allowance arena clock counters detected echo framing log refusal" ;;
     settings) echo "log" ;;
     address) echo "log" ;;
     log) echo "allowance clock" ;;
     preface | refusal) echo "token" ;;
-    allowance | clock | counters | echo | framing | token | transport) echo "" ;;
+    echo) echo "arena" ;;
+    allowance | arena | clock | counters | framing | token | transport) echo "" ;;
     *) echo "?" ;;
     esac
 }

@@ -538,6 +538,17 @@ struct peer *peer_open_client(const struct session_options *options, struct peer
 
 /* --- The two together --- */
 
+/* As a worker gives it. Builds with sanitizers have arenas of no memory. */
+static void give_memory(struct peer *peer)
+{
+    if (ARENA_SIZE == 0)
+        return;
+    peer->arena_memory = grown(NULL, 2 * ARENA_SIZE);
+    memset(peer->arena_memory, 0, 2 * ARENA_SIZE);
+    arena_start(&peer->lasting, peer->arena_memory, ARENA_SIZE);
+    arena_start(&peer->passing, peer->arena_memory + ARENA_SIZE, ARENA_SIZE);
+}
+
 struct peer *peer_new(const struct session_options *options, struct peer_way way)
 {
     struct peer *peer = grown(NULL, sizeof(*peer));
@@ -550,7 +561,10 @@ struct peer *peer_new(const struct session_options *options, struct peer_way way
                           .seed = UINT64_C(0x9e3779b97f4a7c15)};
     peer->buffer = grown(NULL, way.buffer);
     assert_int_equal(nghttp2_hd_inflate_new(&peer->inflater), 0);
-    peer->session = session_new(options, &observer, &peer->counters, peer->now);
+    give_memory(peer);
+    peer->session =
+        session_new(options, &observer, &peer->counters,
+                    &(struct session_memory){&peer->lasting, &peer->passing}, peer->now);
     assert_non_null(peer->session);
     return peer;
 }
@@ -565,6 +579,7 @@ void peer_free(struct peer *peer)
     free(peer->responses);
     free(peer->requests);
     free(peer->buffer);
+    free(peer->arena_memory);
     bytes_free(&peer->out);
     bytes_free(&peer->in);
     bytes_free(&peer->block);

@@ -9,6 +9,7 @@
 #ifndef H2ECHOD_TESTS_PEER_H
 #define H2ECHOD_TESTS_PEER_H
 
+#include "arena.h"
 #include "session.h"
 
 #include <setjmp.h>
@@ -145,6 +146,9 @@ enum { PEER_GOAWAYS = 4, PEER_REPORTS = 64 };
 
 struct peer {
     struct session *session;
+    struct arena lasting;
+    struct arena passing;
+    uint8_t *arena_memory; /* of both */
     struct counters counters;
     struct instant now; /* what the session is told; the test's to change */
     struct peer_way way;

@@ -445,7 +445,9 @@ static void test_no_request_observer(void **state)
     struct instant now = {0};
     struct bytes bytes = {0};
     uint8_t buffer[1024];
-    struct session *session = session_new(&peer_options, &observer, &counters, now);
+    struct arena arena = {0};
+    struct session_memory memory = {&arena, &arena};
+    struct session *session = session_new(&peer_options, &observer, &counters, &memory, now);
 
     (void)state;
     assert_non_null(session);

@@ -2,9 +2,10 @@
  * The n-th allocation fails, for every n until a whole script of requests runs through: no crash,
  * no leak, no answer that is wrong; the session goes on, or is done.
  *
- * Our own objects reach malloc and its like through the linker's --wrap, nghttp2 through its
- * nghttp2_mem and jansson through its hooks; all of them count down together.
+ * Our own objects reach malloc and its like through the linker's --wrap, nghttp2 through our own
+ * and jansson through its hooks; all of them count down together.
  */
+#include "arena.h"
 #include "echo.h"
 #include "session/peer.h"
 
@@ -14,6 +15,8 @@
 #include <string.h>
 
 /* --- Memory that runs out --- */
+
+static struct arena arena; /* of no memory: every block is malloc's */
 
 enum mode { FAIL_ONCE, FAIL_FROM_THEN_ON };
 
@@ -52,9 +55,6 @@ void *__wrap_realloc(void *old, size_t size);
 void __wrap_free(void *block);
 int __wrap_nghttp2_option_new(nghttp2_option **option);
 int __wrap_nghttp2_session_callbacks_new(nghttp2_session_callbacks **callbacks);
-int __wrap_nghttp2_session_server_new2(nghttp2_session **session,
-                                       const nghttp2_session_callbacks *callbacks, void *user_data,
-                                       const nghttp2_option *option);
 
 static void *counted(void *block)
 {
@@ -101,39 +101,6 @@ int __wrap_nghttp2_session_callbacks_new(nghttp2_session_callbacks **callbacks)
     return runs_out() ? NGHTTP2_ERR_NOMEM : __real_nghttp2_session_callbacks_new(callbacks);
 }
 
-static void *library_malloc(size_t size, void *user_data)
-{
-    (void)user_data;
-    return __wrap_malloc(size);
-}
-
-static void *library_calloc(size_t count, size_t size, void *user_data)
-{
-    (void)user_data;
-    return __wrap_calloc(count, size);
-}
-
-static void *library_realloc(void *old, size_t size, void *user_data)
-{
-    (void)user_data;
-    return __wrap_realloc(old, size);
-}
-
-static void library_free(void *block, void *user_data)
-{
-    (void)user_data;
-    __wrap_free(block);
-}
-
-int __wrap_nghttp2_session_server_new2(nghttp2_session **session,
-                                       const nghttp2_session_callbacks *callbacks, void *user_data,
-                                       const nghttp2_option *option)
-{
-    nghttp2_mem mem = {NULL, library_malloc, library_free, library_calloc, library_realloc};
-
-    return nghttp2_session_server_new3(session, callbacks, user_data, option, &mem);
-}
-
 /* --- echo --- */
 
 static bool echo_add_text(struct echo *echo, const char *name, const char *value)
@@ -148,7 +115,7 @@ static bool build_echo(struct echo *echo)
     static char large[5000];
 
     memset(large, '"', sizeof(large) - 1);
-    echo_start(echo, true);
+    echo_start(echo, &arena, true);
     for (int i = 0; i < 3; i++) {
         if (!echo_add_text(echo, "a", large) || !echo_add_text(echo, "cookie", "\xff") ||
             !echo_add_text(echo, "b", "\xc3\xa4"))
@@ -315,7 +282,8 @@ static void run_script(const struct bytes steps[2], size_t piece, enum ending en
     struct session_observer observer = {count_report, ignore_request, outcome};
     struct counters counters = {0};
     struct instant now = {.monotonic_us = SECOND, .unix_s = 784111777};
-    struct session *session = session_new(&options, &observer, &counters, now);
+    struct session_memory from = {&arena, &arena};
+    struct session *session = session_new(&options, &observer, &counters, &from, now);
 
     outcome->made = session != NULL;
     if (!session)

@@ -1,4 +1,5 @@
 /* echo: every body byte for byte against a model that builds a jansson object and dumps it. */
+#include "arena.h"
 #include "echo.h"
 
 #include <errno.h>
@@ -152,9 +153,11 @@ static bool has(const struct echo *echo, const char *name)
     return echo_has(echo, (const uint8_t *)name, strlen(name));
 }
 
+static struct arena arena; /* of no memory: what is allocated is counted */
+
 static bool build(struct echo *echo, const struct field *fields, size_t count, bool pretty)
 {
-    echo_start(echo, pretty);
+    echo_start(echo, &arena, pretty);
     for (size_t i = 0; i < count; i++)
         if (!add(echo, &fields[i]))
             return false;
@@ -354,13 +357,9 @@ static void test_random(void **state)
 
 static void test_empty(void **state)
 {
-    struct echo zero = {0};
     struct echo echo;
 
     (void)state;
-    assert_true(echo_finish(&zero));
-    assert_body(&zero, "{}");
-    echo_free(&zero);
     assert_true(build(&echo, NULL, 0, false));
     assert_body(&echo, "{}");
     echo_free(&echo);
@@ -373,7 +372,7 @@ static void test_has(void **state)
     struct echo echo;
 
     (void)state;
-    echo_start(&echo, false);
+    echo_start(&echo, &arena, false);
     assert_false(has(&echo, "expect"));
     for (size_t i = 0; i < COUNT(fields); i++)
         assert_true(add(&echo, &fields[i]));
@@ -393,7 +392,7 @@ static void test_free_twice(void **state)
     struct echo echo;
 
     (void)state;
-    echo_start(&echo, true);
+    echo_start(&echo, &arena, true);
     echo_free(&echo);
     assert_true(build(&echo, &field, 1, false));
     echo_free(&echo);

@@ -1,0 +1,237 @@
+#include "arena.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/*
+ * Blocks are cut off one behind the other, each with its size before it. A freed one goes onto the
+ * list of its size; small sizes have a list each, so that taking and giving are a few instructions.
+ */
+
+enum {
+    ALIGNMENT = 16,
+    STEP = 32, /* sizes of small blocks, in bytes */
+    LARGE_LIST = ARENA_LISTS - 1,
+    SMALL_MAX = LARGE_LIST * STEP,
+    LARGE_MAX = 32 * 1024, /* bytes asked for; what is larger is malloc's */
+    PAGE = 4096,           /* or a part of one */
+    BUFFER_MIN = 2 * PAGE,
+};
+
+/* The size stands before what the owner has, which is aligned; free blocks are linked. */
+struct arena_block {
+    uint32_t size; /* of the whole block */
+    uint32_t in_use;
+    struct arena_block *next; /* only while it is free: the owner's bytes begin here */
+};
+
+enum {
+    HEADER = offsetof(struct arena_block, next),
+    FIRST_AT = ALIGNMENT - HEADER, /* so that what is behind the header is aligned */
+};
+
+static void *bytes_of(struct arena_block *block)
+{
+    return (uint8_t *)block + HEADER;
+}
+
+static struct arena_block *block_of(void *bytes)
+{
+    return (struct arena_block *)(void *)((uint8_t *)bytes - HEADER);
+}
+
+static bool is_ours(const struct arena *arena, const void *bytes)
+{
+    return (uintptr_t)bytes - (uintptr_t)arena->base < arena->size;
+}
+
+static size_t list_of(size_t block_size)
+{
+    return block_size > SMALL_MAX ? LARGE_LIST : block_size / STEP - 1;
+}
+
+static size_t round_up(size_t size, size_t step)
+{
+    return (size + step - 1) / step * step;
+}
+
+/* The size of a block for ${size} bytes. Large ones are not rounded up by much: they stay long. */
+static size_t block_size_for(size_t size)
+{
+    size_t block_size = size + HEADER;
+
+    return round_up(block_size, block_size > SMALL_MAX ? ALIGNMENT : STEP);
+}
+
+void arena_start(struct arena *arena, void *memory, size_t size)
+{
+    *arena = (struct arena){.base = memory, .size = size};
+}
+
+static struct arena_block *block_at(const struct arena *arena, size_t at)
+{
+    return (struct arena_block *)(void *)(arena->base + at);
+}
+
+static struct arena_block *cut_off(struct arena *arena, size_t block_size)
+{
+    size_t at = arena->used > 0 ? arena->used : FIRST_AT;
+    size_t end = at + block_size;
+    struct arena_block *block;
+
+    /* Of a buffer of pages often only the beginning is used: what comes next begins on a page, so
+     * as not to share one with its end. */
+    if (block_size > BUFFER_MIN)
+        end = round_up((uintptr_t)arena->base + end, PAGE) - (uintptr_t)arena->base + FIRST_AT;
+    if (end > arena->size)
+        return NULL;
+    arena->used = end;
+    block = block_at(arena, at);
+    block->size = (uint32_t)(end - at);
+    return block;
+}
+
+/* Take a free block of that size; of the large ones, one that wastes no more than it serves. */
+static struct arena_block *take_free(struct arena *arena, size_t block_size)
+{
+    struct arena_block **link = &arena->free[list_of(block_size)];
+    struct arena_block *block;
+
+    while (*link != NULL && ((*link)->size < block_size || (*link)->size / 2 > block_size))
+        link = &(*link)->next;
+    block = *link;
+    if (block != NULL)
+        *link = block->next;
+    return block;
+}
+
+static struct arena_block *take(struct arena *arena, size_t size)
+{
+    size_t block_size = block_size_for(size);
+    struct arena_block *block;
+
+    if (arena->size == 0 || size > LARGE_MAX)
+        return NULL;
+    block = take_free(arena, block_size);
+    if (block == NULL)
+        block = cut_off(arena, block_size);
+    if (block != NULL)
+        block->in_use = 1;
+    return block;
+}
+
+/* The owner may write to all of the arena up to its last block. */
+static void note_touched(struct arena *arena)
+{
+    if (arena->touched < arena->used)
+        arena->touched = arena->used;
+}
+
+void *arena_allocate(struct arena *arena, size_t size)
+{
+    struct arena_block *block = take(arena, size);
+
+    if (block == NULL)
+        return malloc(size);
+    note_touched(arena);
+    return bytes_of(block);
+}
+
+void *arena_allocate_zeroed(struct arena *arena, size_t count, size_t size)
+{
+    struct arena_block *block;
+    uint8_t *bytes;
+    size_t at;
+
+    if (size > 0 && count > LARGE_MAX / size)
+        return calloc(count, size);
+    block = take(arena, count * size);
+    if (block == NULL)
+        return calloc(count, size);
+    /* What was never touched is zero, and stays with the system until it is used. */
+    bytes = bytes_of(block);
+    at = (size_t)(bytes - arena->base);
+    if (at < arena->touched)
+        memset(bytes, 0, count * size < arena->touched - at ? count * size : arena->touched - at);
+    note_touched(arena);
+    return bytes;
+}
+
+void arena_free(struct arena *arena, void *bytes)
+{
+    struct arena_block *block;
+    struct arena_block **list;
+
+    if (!is_ours(arena, bytes)) {
+        free(bytes);
+        return;
+    }
+    block = block_of(bytes);
+    list = &arena->free[list_of(block->size)];
+    block->in_use = 0;
+    block->next = *list;
+    *list = block;
+}
+
+void *arena_resize(struct arena *arena, void *old, size_t size)
+{
+    size_t old_size;
+    void *bytes;
+
+    if (old != NULL && !is_ours(arena, old))
+        return realloc(old, size);
+    old_size = old != NULL ? block_of(old)->size - HEADER : 0;
+    if (old != NULL && size <= old_size)
+        return old;
+    bytes = arena_allocate(arena, size);
+    if (bytes == NULL)
+        return NULL;
+    if (old != NULL)
+        memcpy(bytes, old, old_size);
+    arena_free(arena, old);
+    return bytes;
+}
+
+/* Forget the free blocks behind the last one in use, and list those before it anew. */
+static void drop_free_end(struct arena *arena)
+{
+    size_t end = 0;
+
+    for (size_t at = FIRST_AT; at < arena->used; at += block_at(arena, at)->size) {
+        if (block_at(arena, at)->in_use != 0)
+            end = at + block_at(arena, at)->size;
+    }
+    arena_clear(arena);
+    arena->used = end;
+    for (size_t at = FIRST_AT; at < end; at += block_at(arena, at)->size) {
+        if (block_at(arena, at)->in_use == 0)
+            arena_free(arena, bytes_of(block_at(arena, at)));
+    }
+}
+
+void arena_rest(struct arena *arena)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t base = (uintptr_t)arena->base;
+    uintptr_t begin;
+    uintptr_t end;
+
+    drop_free_end(arena);
+    begin = (base + arena->used + page - 1) & ~(page - 1);
+    end = (base + arena->touched + page - 1) & ~(page - 1);
+    if (end > base + arena->size)
+        end -= page; /* what lies behind the arena is others' */
+    if (begin < end && madvise((void *)begin, end - begin, MADV_DONTNEED) == 0 &&
+        end >= base + arena->touched)
+        arena->touched = begin - base;
+}
+
+void arena_clear(struct arena *arena)
+{
+    arena->used = 0;
+    memset(arena->free, 0, sizeof(arena->free));
+}
