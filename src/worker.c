@@ -159,6 +159,9 @@ struct workers *workers_new(int event_fd)
 
     if (workers == NULL)
         return NULL;
+    /* A thread of ours asks malloc for little, and seldom: an arena of malloc's for each would only
+     * keep memory, which malloc_trim gets back from the main one alone. */
+    mallopt(M_ARENA_MAX, 1);
     workers->event_fd = event_fd;
     atomic_init(&workers->stage, CONNECTION_SERVE);
     pthread_mutex_init(&workers->lock, NULL);
