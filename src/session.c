@@ -105,7 +105,8 @@ struct session {
     int32_t closed_ids[CLOSED_KEPT]; /* those that ended last, however they did */
     uint32_t reset_at;
     uint32_t closed_at;
-    uint32_t credit; /* frames that are free, since others brought something */
+    int32_t resets_forgotten; /* the highest id that had to make room there */
+    uint32_t credit;          /* frames that are free, since others brought something */
 
     int64_t started_us;
     int64_t block_started_us;
@@ -491,6 +492,15 @@ static int fail_in_callback(struct session *session, uint32_t error, const char 
     return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
+static void note_reset(struct session *session, int32_t id)
+{
+    int32_t *slot = &session->reset_ids[session->reset_at++ % RESETS_KEPT];
+
+    if (*slot > session->resets_forgotten)
+        session->resets_forgotten = *slot;
+    *slot = id;
+}
+
 static bool contains(const int32_t *ids, size_t count, int32_t id)
 {
     for (size_t i = 0; i < count; i++) {
@@ -510,8 +520,8 @@ static bool is_known(const struct session *session, int32_t id)
 /* May there be HEADERS or DATA under way to the stream, sent before the client knew of its end? */
 static bool is_late(const struct session *session, int32_t id)
 {
-    return contains(session->reset_ids, RESETS_KEPT, id) || id >= session->refused_from ||
-           session->final_goaway_submitted;
+    return id <= session->resets_forgotten || contains(session->reset_ids, RESETS_KEPT, id) ||
+           id >= session->refused_from || session->final_goaway_submitted;
 }
 
 /* The ids of a client's streams go up, and nothing but small print follows a stream's end (RFC 9113
@@ -827,7 +837,7 @@ static void on_reset_sent(struct session *session, const nghttp2_rst_stream *fra
     struct stream *stream = stream_of(session, frame->hd.stream_id);
 
     counter_add(&session->counters->resets, 1);
-    session->reset_ids[session->reset_at++ % RESETS_KEPT] = frame->hd.stream_id;
+    note_reset(session, frame->hd.stream_id);
     if (frame->error_code != NGHTTP2_NO_ERROR && frame->error_code != NGHTTP2_CANCEL &&
         session->phase == OPEN &&
         !allowance_spend(&session->resets, session->now.monotonic_us, 1, RESETS_BURST,

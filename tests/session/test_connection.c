@@ -218,6 +218,28 @@ static void test_trailers_behind_a_reset(void **state)
     peer_free(peer);
 }
 
+/* And however many were reset with it. */
+static void test_trailers_behind_many_resets(void **state)
+{
+    static const struct field connect[] = {FIELD(":method", "CONNECT"), FIELD(":authority", "h")};
+    static const struct field sum = FIELD("sum", "1");
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+
+    (void)state;
+    for (int32_t id = 1; id < 1001; id += 2) {
+        frame_add_request(&peer->out, id, 0, connect, COUNT(connect));
+        peer_pump(peer);
+        assert_true(peer_response(peer, id)->reset);
+    }
+    for (int32_t id = 1; id < 1001; id += 2)
+        frame_add_request(&peer->out, id, END_STREAM, &sum, 1);
+    frame_add_get(&peer->out, 1001, "/after");
+    peer_pump(peer);
+    peer_check_get(peer, 1001, "/after");
+    assert_int_equal(peer->goaway_count, 0);
+    peer_free(peer);
+}
+
 /* As to one that was refused, for it came before the client knew how many it may have. */
 static void test_trailers_behind_a_refusal(void **state)
 {
@@ -1129,6 +1151,7 @@ int main(void)
         cmocka_unit_test(test_frame_too_long),
         cmocka_unit_test(test_stream_id_goes_back),
         cmocka_unit_test(test_trailers_behind_a_reset),
+        cmocka_unit_test(test_trailers_behind_many_resets),
         cmocka_unit_test(test_trailers_behind_a_refusal),
         cmocka_unit_test(test_stream_errors),
         cmocka_unit_test(test_one_stream_too_many),
