@@ -11,6 +11,7 @@ import pytest
 
 from clients import TOOLS
 from daemon import BINARY, Daemon, run
+from rules import Rule
 from wire import Client
 
 Start = Callable[..., Daemon]
@@ -72,6 +73,22 @@ def daemon(shared: list[Daemon]) -> Iterator[Daemon]:
 def client(daemon: Daemon) -> Client:
     """A connection to `daemon` with the preface sent."""
     return daemon.connect()
+
+
+@pytest.fixture(scope="module")
+def neighbour(shared: list[Daemon]) -> Iterator[Client]:
+    """A connection that outlives those of the tests: whatever they do, it is answered."""
+    with Client(shared[0].address) as client:
+        yield client.send_preface()
+
+
+@pytest.fixture(params=[None, 1], ids=["whole", "by-byte"])
+def try_rule(daemon: Daemon, neighbour: Client, request: pytest.FixtureRequest) -> Callable[[Rule], None]:
+    """try_rule(rule): go through it on a new connection, and see that the neighbour has not felt it."""
+    def attempt(rule: Rule) -> None:
+        rule.run(daemon.dial(refill=False), request.param)
+        neighbour.assert_answered(f"/{rule}")
+    return attempt
 
 
 @pytest.fixture(scope="session")
