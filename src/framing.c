@@ -20,6 +20,8 @@ static void count_continuation(struct framing *framing)
 {
     framing->block_frames++;
     framing->block_bytes += framing->skip;
+    if (framing->skip > framing->longest)
+        framing->longest = framing->skip;
     if (framing->block_frames > framing->most_frames)
         framing->most_frames = framing->block_frames;
     if (framing->block_bytes > framing->most_bytes)

@@ -23,6 +23,7 @@ struct framing {
     size_t block_bytes;  /* and their payloads */
     size_t most_frames;  /* the most that any block had */
     size_t most_bytes;
+    size_t longest;  /* payload of a CONTINUATION frame */
     bool block_open; /* HEADERS came without END_HEADERS, and no CONTINUATION with it */
     bool block_last; /* the payload being skipped belongs to a header block */
 };

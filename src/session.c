@@ -21,6 +21,7 @@
 
 enum {
     RECEIVE_WINDOW = 1 << 20, /* bytes; content is dropped as it comes, so a window costs nothing */
+    FRAME_SIZE_MAX = 1 << 14, /* SETTINGS_MAX_FRAME_SIZE; nghttp2 forgets it at CONTINUATION */
     CONTINUATIONS_MAX = 1024, /* frames of one header block; a legal one may come in crumbs */
     BLOCK_SIZE_FACTOR = 4,    /* wire bytes of a block, in times max_header_list_size */
     LIST_SIZE_FACTOR = 16,    /* decoded bytes that are read past, in the same measure */
@@ -1093,6 +1094,10 @@ void session_receive(struct session *session, struct instant now, const uint8_t 
     frames = session->framing.frames - frames;
     if (is_block_too_long(session)) {
         terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, "header block too long");
+        return;
+    }
+    if (session->framing.longest > FRAME_SIZE_MAX) {
+        terminate(session, NGHTTP2_FRAME_SIZE_ERROR, "CONTINUATION: too large frame size");
         return;
     }
     result = nghttp2_session_mem_recv(session->nghttp2, bytes, length);

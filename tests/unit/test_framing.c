@@ -104,6 +104,7 @@ static void test_continuations_are_counted(void **state)
     assert_int_equal(framing.frames, 5);
     assert_int_equal(framing.most_frames, 2);
     assert_int_equal(framing.most_bytes, 5);
+    assert_int_equal(framing.longest, 5);
 }
 
 int main(void)
