@@ -167,6 +167,8 @@ STATES = [  # section 5.1
     Rule("5.1.1", "lower-after-answer", "ids of new streams go up: connection error PROTOCOL_ERROR",
          [get(5), Seen("stream 5 answered", lambda client: client.answer(5).ended), get(3)],
          ends(PROTOCOL_ERROR, last=5)),
+    Rule("5.1.1", "lower-with-priority", "so of streams that PRIORITY has named",
+         [priority(3, 0) + get(5) + get(3)], ends(PROTOCOL_ERROR, last=5)),
     Rule("5.1.1", "skipped", "ids may be left out", [get(1001)], answers(1001)),
     Rule("5.1.1", "skipped-data",
          "streams that were left out are closed: here DATA is discarded, as if under way",
