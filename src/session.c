@@ -73,6 +73,7 @@ struct stream {
     bool continuing; /* :status 100 is submitted and not sent yet */
     bool answered;   /* the response's fields are sent */
     bool ended;      /* END_STREAM was seen */
+    bool overflowed; /* by its own WINDOW_UPDATE */
     bool explained;  /* the log has the reason for its reset */
 };
 
@@ -824,6 +825,8 @@ static int on_invalid_frame(nghttp2_session *nghttp2, const nghttp2_frame *frame
     (void)nghttp2;
     if (error == NGHTTP2_ERR_REFUSED_STREAM && frame->hd.stream_id < session->refused_from)
         session->refused_from = frame->hd.stream_id;
+    if (error == NGHTTP2_ERR_FLOW_CONTROL && stream != NULL)
+        stream->overflowed = true;
     if (error != NGHTTP2_ERR_HTTP_MESSAGING || stream == NULL || stream->explained)
         return 0;
     report_section(session, stream, (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0);
@@ -844,6 +847,11 @@ static void on_reset_sent(struct session *session, const nghttp2_rst_stream *fra
         !allowance_spend(&session->resets, session->now.monotonic_us, 1, RESETS_BURST,
                          RESETS_PER_SECOND))
         terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, "too many streams that had to be reset");
+    /* SETTINGS have made the window too large: nghttp2 takes that for an error of the stream, which
+     * it is not (RFC 9113 section 6.9.2). */
+    if (frame->error_code == NGHTTP2_FLOW_CONTROL_ERROR && stream != NULL && !stream->overflowed &&
+        session->phase == OPEN)
+        terminate(session, NGHTTP2_FLOW_CONTROL_ERROR, "SETTINGS: a window becomes too large");
     if (stream != NULL) {
         stream->reset = SESSION_RESET_BY_SERVER;
         stream->reset_code = frame->error_code;
