@@ -6,6 +6,7 @@ enum {
     PREFACE_SIZE = 24,
     TYPE_AT = 3, /* in a frame header */
     FLAGS_AT = 4,
+    ID_AT = 5,
     TYPE_HEADERS = 0x1,
     TYPE_CONTINUATION = 0x9,
     FLAG_END_HEADERS = 0x4,
@@ -28,12 +29,16 @@ static void count_continuation(struct framing *framing)
         framing->most_bytes = framing->block_bytes;
 }
 
-/* A frame header is whole. Return true if it begins a header block. */
-static bool begin_frame(struct framing *framing)
+/* A frame header is whole. */
+static void begin_frame(struct framing *framing, struct framing_frame *frame)
 {
     const uint8_t *header = framing->header;
     bool begins = header[TYPE_AT] == TYPE_HEADERS;
 
+    frame->type = header[TYPE_AT];
+    frame->stream_id =
+        (int32_t)((uint32_t)(header[ID_AT] & 0x7f) << 24 | (uint32_t)header[ID_AT + 1] << 16 |
+                  (uint32_t)header[ID_AT + 2] << 8 | header[ID_AT + 3]);
     framing->frames++;
     framing->header_length = 0;
     framing->skip = (size_t)header[0] << 16 | (size_t)header[1] << 8 | header[2];
@@ -43,7 +48,6 @@ static bool begin_frame(struct framing *framing)
     framing->block_open = framing->block_last && (header[FLAGS_AT] & FLAG_END_HEADERS) == 0;
     if (header[TYPE_AT] == TYPE_CONTINUATION)
         count_continuation(framing);
-    return begins;
 }
 
 static size_t smaller(size_t a, size_t b)
@@ -51,26 +55,22 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-bool framing_scan(struct framing *framing, const uint8_t *bytes, size_t length)
+bool framing_next(struct framing *framing, const uint8_t *bytes, size_t length, size_t *looked_at,
+                  struct framing_frame *frame)
 {
-    bool began = false;
+    size_t skipped = smaller(length, framing->skip);
+    size_t step = smaller(length - skipped, FRAMING_HEADER_SIZE - framing->header_length);
 
-    while (length > 0) {
-        size_t step = smaller(length, framing->skip);
-
-        if (step > 0) {
-            framing->skip -= step;
-        } else {
-            step = smaller(length, FRAMING_HEADER_SIZE - framing->header_length);
-            memcpy(framing->header + framing->header_length, bytes, step);
-            framing->header_length += step;
-            if (framing->header_length == FRAMING_HEADER_SIZE && begin_frame(framing))
-                began = true;
-        }
-        bytes += step;
-        length -= step;
-    }
-    return began;
+    framing->skip -= skipped;
+    *looked_at = skipped + step;
+    if (step == 0)
+        return false;
+    memcpy(framing->header + framing->header_length, bytes + skipped, step);
+    framing->header_length += step;
+    if (framing->header_length < FRAMING_HEADER_SIZE)
+        return false;
+    begin_frame(framing, frame);
+    return true;
 }
 
 bool framing_in_block(const struct framing *framing)

@@ -14,6 +14,12 @@
 
 enum { FRAMING_HEADER_SIZE = 9 };
 
+/* What a frame's header says. */
+struct framing_frame {
+    uint8_t type;
+    int32_t stream_id;
+};
+
 struct framing {
     size_t skip;     /* bytes of the preface, or of a payload, that are still to come */
     uint32_t frames; /* how many frame headers there were, modulo 2^32 */
@@ -35,11 +41,13 @@ struct framing {
 void framing_start(struct framing *framing);
 
 /*
- * framing_scan(framing, bytes, length):
- * Look at the next bytes, in whatever pieces they come. Return true if a header block began among
- * them.
+ * framing_next(framing, bytes, length, looked_at, frame):
+ * Look at the next bytes, in whatever pieces they come, until a frame's header is whole. Return
+ * true and set ${frame} if one is. ${looked_at} is how many bytes it took, all of them where there
+ * is none.
  */
-bool framing_scan(struct framing *framing, const uint8_t *bytes, size_t length);
+bool framing_next(struct framing *framing, const uint8_t *bytes, size_t length, size_t *looked_at,
+                  struct framing_frame *frame);
 
 /*
  * framing_in_block(framing):

@@ -526,40 +526,42 @@ static bool is_late(const struct session *session, int32_t id)
            id >= session->refused_from || session->final_goaway_submitted;
 }
 
-/* The ids of a client's streams go up, and nothing but small print follows a stream's end (RFC 9113
- * sections 5.1 and 5.1.1). nghttp2 would read past what comes for a stream that it does not know
- * any more, lest it be under way to one that we have reset. Return what is wrong, or NULL. */
-static const char *wrong_stream(struct session *session, const nghttp2_frame_hd *hd,
-                                uint32_t *error)
+/* Is this DATA for a stream that is over, or was never begun? nghttp2 reads past it in silence,
+ * lest it be under way to a stream that we have reset. Even ids it refuses itself. */
+static bool is_stray_data(const struct session *session, const struct framing_frame *frame)
 {
-    bool is_client_id = hd->stream_id % 2 == 1;
+    return frame->type == NGHTTP2_DATA && frame->stream_id % 2 == 1 &&
+           frame->stream_id <= session->highest_id && !is_known(session, frame->stream_id) &&
+           !is_late(session, frame->stream_id);
+}
 
-    if (!is_client_id || (hd->type != NGHTTP2_HEADERS && hd->type != NGHTTP2_DATA))
-        return NULL;
+/* The ids of a client's streams go up (RFC 9113 section 5.1.1). nghttp2 reads past a header block
+ * on one that it does not know, or knows from PRIORITY alone, for the same reason. */
+static bool goes_back(struct session *session, const nghttp2_frame_hd *hd)
+{
+    if (hd->type != NGHTTP2_HEADERS || hd->stream_id % 2 == 0)
+        return false;
     if (hd->stream_id > session->highest_id) {
-        if (hd->type == NGHTTP2_HEADERS)
-            session->highest_id = hd->stream_id;
-        return NULL;
+        session->highest_id = hd->stream_id;
+        return false;
     }
-    if (is_known(session, hd->stream_id) || is_late(session, hd->stream_id))
-        return NULL;
-    if (hd->type == NGHTTP2_DATA || contains(session->closed_ids, CLOSED_KEPT, hd->stream_id)) {
-        *error = NGHTTP2_STREAM_CLOSED;
-        return "HEADERS or DATA: stream closed";
-    }
-    *error = NGHTTP2_PROTOCOL_ERROR;
-    return "HEADERS: stream id goes back";
+    return !is_known(session, hd->stream_id) && !is_late(session, hd->stream_id);
+}
+
+static int fail_going_back(struct session *session, int32_t id)
+{
+    return contains(session->closed_ids, CLOSED_KEPT, id)
+               ? fail_in_callback(session, NGHTTP2_STREAM_CLOSED, "HEADERS: stream closed")
+               : fail_in_callback(session, NGHTTP2_PROTOCOL_ERROR, "HEADERS: stream id goes back");
 }
 
 static int on_begin_frame(nghttp2_session *nghttp2, const nghttp2_frame_hd *hd, void *user_data)
 {
     struct session *session = user_data;
-    uint32_t error;
-    const char *wrong = wrong_stream(session, hd, &error);
 
     (void)nghttp2;
-    if (wrong != NULL)
-        return fail_in_callback(session, error, wrong);
+    if (goes_back(session, hd))
+        return fail_going_back(session, hd->stream_id);
     /* For the idle timeout: frames of a header block that goes on do not count. */
     if (hd->type != NGHTTP2_CONTINUATION)
         session->idle_since_us = session->now.monotonic_us;
@@ -1087,31 +1089,52 @@ static void handle_receive_error(struct session *session, int error)
         die(session, error);
 }
 
+static void feed(struct session *session, const uint8_t *bytes, size_t length)
+{
+    ssize_t result = nghttp2_session_mem_recv(session->nghttp2, bytes, length);
+
+    if (result < 0)
+        handle_receive_error(session, (int)result);
+}
+
+/* What nghttp2 does not bound, or does by other measures. */
+static void check_block(struct session *session)
+{
+    if (is_block_too_long(session))
+        terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, "header block too long");
+    else if (session->framing.longest > FRAME_SIZE_MAX)
+        terminate(session, NGHTTP2_FRAME_SIZE_ERROR, "CONTINUATION: too large frame size");
+}
+
 void session_receive(struct session *session, struct instant now, const uint8_t *bytes,
                      size_t length)
 {
-    uint32_t frames;
-    ssize_t result;
+    struct framing_frame frame;
+    uint32_t frames = 0;
+    size_t fed = 0;
+    size_t looked_at;
 
     session->now = now;
-    if (session->phase != OPEN)
-        return;
-    frames = session->framing.frames;
-    if (framing_scan(&session->framing, bytes, length))
-        session->block_started_us = now.monotonic_us;
-    frames = session->framing.frames - frames;
-    if (is_block_too_long(session)) {
-        terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, "header block too long");
-        return;
+    for (size_t at = 0; session->phase == OPEN; frames++) {
+        if (!framing_next(&session->framing, bytes + at, length - at, &looked_at, &frame))
+            break;
+        at += looked_at;
+        if (frame.type == NGHTTP2_HEADERS)
+            session->block_started_us = now.monotonic_us;
+        check_block(session);
+        if (session->phase == OPEN && is_stray_data(session, &frame)) {
+            /* Its stream may have been opened, or been closed, by what came just before. */
+            size_t before = at > FRAME_HEADER_SIZE ? at - FRAME_HEADER_SIZE : 0;
+
+            feed(session, bytes + fed, before - fed);
+            fed = before;
+            if (session->phase == OPEN && is_stray_data(session, &frame))
+                terminate(session, NGHTTP2_STREAM_CLOSED, "DATA: stream closed");
+        }
     }
-    if (session->framing.longest > FRAME_SIZE_MAX) {
-        terminate(session, NGHTTP2_FRAME_SIZE_ERROR, "CONTINUATION: too large frame size");
-        return;
-    }
-    result = nghttp2_session_mem_recv(session->nghttp2, bytes, length);
-    if (result < 0)
-        handle_receive_error(session, (int)result);
-    else if (!afford(session, frames))
+    if (session->phase == OPEN)
+        feed(session, bytes + fed, length - fed);
+    if (session->phase == OPEN && !afford(session, frames))
         terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, "too many frames that bring nothing");
 }
 

@@ -12,6 +12,8 @@
 #define PREFACE     "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #define BYTES(text) (text), sizeof(text) - 1
 
+enum { TYPE_HEADERS = 0x1 };
+
 struct row {
     const char *bytes; /* behind the preface */
     size_t length;
@@ -35,6 +37,22 @@ static const struct row rows[] = {
     {BYTES("\0\1\0\0\0\0\0\0\1"), false, false},                   /* a longer payload */
 };
 
+/* Look at all of the bytes; did a header block begin among them? */
+static bool scan(struct framing *framing, const uint8_t *bytes, size_t length)
+{
+    struct framing_frame frame;
+    size_t looked_at;
+    bool began = false;
+
+    while (framing_next(framing, bytes, length, &looked_at, &frame)) {
+        began = began || frame.type == TYPE_HEADERS;
+        bytes += looked_at;
+        length -= looked_at;
+    }
+    assert_int_equal(looked_at, length);
+    return began;
+}
+
 static void check(const struct row *row, size_t split)
 {
     struct framing framing;
@@ -45,8 +63,8 @@ static void check(const struct row *row, size_t split)
     memcpy(bytes, PREFACE, sizeof(PREFACE) - 1);
     memcpy(bytes + sizeof(PREFACE) - 1, row->bytes, row->length);
     framing_start(&framing);
-    began = framing_scan(&framing, bytes, split);
-    began = framing_scan(&framing, bytes + split, length - split) || began;
+    began = scan(&framing, bytes, split);
+    began = scan(&framing, bytes + split, length - split) || began;
     assert_int_equal(began, row->began);
     assert_int_equal(framing_in_block(&framing), row->in_block);
 }
@@ -68,7 +86,7 @@ static void test_preface_is_no_frame(void **state)
     (void)state;
     framing_start(&framing);
     for (size_t i = 0; i < sizeof(PREFACE) - 1; i++) {
-        assert_false(framing_scan(&framing, (const uint8_t *)PREFACE + i, 1));
+        assert_false(scan(&framing, (const uint8_t *)PREFACE + i, 1));
         assert_false(framing_in_block(&framing));
     }
 }
@@ -82,11 +100,11 @@ static void test_long_payload(void **state)
 
     (void)state;
     framing_start(&framing);
-    framing_scan(&framing, (const uint8_t *)PREFACE, sizeof(PREFACE) - 1);
-    assert_true(framing_scan(&framing, header, sizeof(header)));
-    assert_false(framing_scan(&framing, payload, sizeof(payload) - 1));
+    scan(&framing, (const uint8_t *)PREFACE, sizeof(PREFACE) - 1);
+    assert_true(scan(&framing, header, sizeof(header)));
+    assert_false(scan(&framing, payload, sizeof(payload) - 1));
     assert_true(framing_in_block(&framing));
-    assert_false(framing_scan(&framing, payload, 1));
+    assert_false(scan(&framing, payload, 1));
     assert_false(framing_in_block(&framing));
 }
 
@@ -100,20 +118,52 @@ static void test_continuations_are_counted(void **state)
 
     (void)state;
     framing_start(&framing);
-    framing_scan(&framing, (const uint8_t *)blocks, sizeof(blocks) - 1);
+    scan(&framing, (const uint8_t *)blocks, sizeof(blocks) - 1);
     assert_int_equal(framing.frames, 5);
     assert_int_equal(framing.most_frames, 2);
     assert_int_equal(framing.most_bytes, 5);
     assert_int_equal(framing.longest, 5);
 }
 
+/* A header tells its frame, wherever it is split; the reserved bit is no part of the stream's id.
+ */
+static void test_frames_are_told(void **state)
+{
+    static const char bytes[] = PREFACE "\0\0\3\0\1\x92\x34\x56\x78"
+                                        "abc"
+                                        "\0\0\0\xfa\0\0\0\0\7";
+    enum { FIRST_ENDS = sizeof(PREFACE) - 1 + FRAMING_HEADER_SIZE };
+
+    (void)state;
+    for (size_t split = 0; split < FIRST_ENDS; split++) {
+        struct framing framing;
+        struct framing_frame frame;
+        size_t looked_at;
+        const uint8_t *rest = (const uint8_t *)bytes + split;
+
+        framing_start(&framing);
+        assert_false(framing_next(&framing, (const uint8_t *)bytes, split, &looked_at, &frame));
+        assert_int_equal(looked_at, split);
+        assert_true(framing_next(&framing, rest, sizeof(bytes) - 1 - split, &looked_at, &frame));
+        assert_int_equal(looked_at, FIRST_ENDS - split);
+        assert_int_equal(frame.type, 0);
+        assert_int_equal(frame.stream_id, 0x12345678);
+        rest += looked_at;
+        assert_true(
+            framing_next(&framing, rest, sizeof(bytes) - 1 - FIRST_ENDS, &looked_at, &frame));
+        assert_int_equal(looked_at, 3 + FRAMING_HEADER_SIZE);
+        assert_int_equal(frame.type, 0xfa);
+        assert_int_equal(frame.stream_id, 7);
+        assert_int_equal(framing.frames, 2);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_split),
-        cmocka_unit_test(test_preface_is_no_frame),
-        cmocka_unit_test(test_long_payload),
-        cmocka_unit_test(test_continuations_are_counted),
+        cmocka_unit_test(test_every_split),     cmocka_unit_test(test_preface_is_no_frame),
+        cmocka_unit_test(test_long_payload),    cmocka_unit_test(test_continuations_are_counted),
+        cmocka_unit_test(test_frames_are_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
