@@ -526,13 +526,12 @@ static bool is_late(const struct session *session, int32_t id)
            id >= session->refused_from || session->final_goaway_submitted;
 }
 
-/* Is this DATA for a stream that is over, or was never begun? nghttp2 reads past it in silence,
- * lest it be under way to a stream that we have reset. Even ids it refuses itself. */
-static bool is_stray_data(const struct session *session, const struct framing_frame *frame)
+/* Is this DATA for a stream that nghttp2 does not know, as far as it was fed? Even ids it refuses
+ * itself. */
+static bool is_data_for_unknown(const struct session *session, const struct framing_frame *frame)
 {
     return frame->type == NGHTTP2_DATA && frame->stream_id % 2 == 1 &&
-           frame->stream_id <= session->highest_id && !is_known(session, frame->stream_id) &&
-           !is_late(session, frame->stream_id);
+           !is_known(session, frame->stream_id) && !is_late(session, frame->stream_id);
 }
 
 /* The ids of a client's streams go up (RFC 9113 section 5.1.1). nghttp2 reads past a header block
@@ -1106,6 +1105,15 @@ static void check_block(struct session *session)
         terminate(session, NGHTTP2_FRAME_SIZE_ERROR, "CONTINUATION: too large frame size");
 }
 
+/* nghttp2 reads past DATA for a stream that is over, or was left out, in silence, lest it be under
+ * way to one that we have reset. What came before it has been fed. */
+static void check_data(struct session *session, const struct framing_frame *frame)
+{
+    if (session->phase == OPEN && frame->stream_id <= session->highest_id &&
+        is_data_for_unknown(session, frame))
+        terminate(session, NGHTTP2_STREAM_CLOSED, "DATA: stream closed");
+}
+
 void session_receive(struct session *session, struct instant now, const uint8_t *bytes,
                      size_t length)
 {
@@ -1122,14 +1130,12 @@ void session_receive(struct session *session, struct instant now, const uint8_t 
         if (frame.type == NGHTTP2_HEADERS)
             session->block_started_us = now.monotonic_us;
         check_block(session);
-        if (session->phase == OPEN && is_stray_data(session, &frame)) {
-            /* Its stream may have been opened, or been closed, by what came just before. */
+        if (session->phase == OPEN && is_data_for_unknown(session, &frame)) {
             size_t before = at > FRAME_HEADER_SIZE ? at - FRAME_HEADER_SIZE : 0;
 
             feed(session, bytes + fed, before - fed);
             fed = before;
-            if (session->phase == OPEN && is_stray_data(session, &frame))
-                terminate(session, NGHTTP2_STREAM_CLOSED, "DATA: stream closed");
+            check_data(session, &frame);
         }
     }
     if (session->phase == OPEN)
