@@ -124,6 +124,7 @@ struct session {
     uint32_t failure; /* what a callback that failed wants the connection to end with */
     const char *failure_reason;
 
+    bool reset_unfed;      /* a RST_STREAM came that nghttp2 may not have seen whole */
     bool preface_complete; /* the client's SETTINGS were seen */
     bool shutting_down;
     bool drain_ping_submitted;
@@ -526,12 +527,12 @@ static bool is_late(const struct session *session, int32_t id)
            id >= session->refused_from || session->final_goaway_submitted;
 }
 
-/* Is this DATA for a stream that nghttp2 does not know, as far as it was fed? Even ids it refuses
- * itself. */
-static bool is_data_for_unknown(const struct session *session, const struct framing_frame *frame)
+/* Is this DATA that may be for a stream that is over, as far as nghttp2 was fed? Even ids it
+ * refuses itself. */
+static bool is_doubtful(const struct session *session, const struct framing_frame *frame)
 {
     return frame->type == NGHTTP2_DATA && frame->stream_id % 2 == 1 &&
-           !is_known(session, frame->stream_id) && !is_late(session, frame->stream_id);
+           (session->reset_unfed || !is_known(session, frame->stream_id));
 }
 
 /* The ids of a client's streams go up (RFC 9113 section 5.1.1). nghttp2 reads past a header block
@@ -625,6 +626,25 @@ static void heed(struct session *session, struct stream *stream, nghttp2_rcbuf *
     }
 }
 
+/* nghttp2 lets through what the scheme forbids: user@host (RFC 9113 section 8.3.1). */
+static bool has_userinfo(nghttp2_vec name, nghttp2_vec value)
+{
+    return is(name, ":authority") && memchr(value.base, '@', value.len) != NULL;
+}
+
+/* Treat a field as malformed that nghttp2 does not; it reads past the rest of the block then. */
+static int refuse_field(struct session *session, struct stream *stream, nghttp2_vec name,
+                        nghttp2_vec value)
+{
+    session->block = NULL;
+    report_field(session, stream, name.base, name.len, value.base, value.len);
+    stream->explained = true;
+    return nghttp2_submit_rst_stream(session->nghttp2, NGHTTP2_FLAG_NONE, stream->id,
+                                     NGHTTP2_PROTOCOL_ERROR) == 0
+               ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+               : NGHTTP2_ERR_CALLBACK_FAILURE;
+}
+
 static int on_header(nghttp2_session *nghttp2, const nghttp2_frame *frame, nghttp2_rcbuf *name_ref,
                      nghttp2_rcbuf *value_ref, uint8_t flags, void *user_data)
 {
@@ -649,6 +669,8 @@ static int on_header(nghttp2_session *nghttp2, const nghttp2_frame *frame, nghtt
     }
     if (stream->in_trailers || stream->too_large)
         return 0;
+    if (has_userinfo(name, value))
+        return refuse_field(session, stream, name, value);
     heed(session, stream, name_ref, value_ref);
     if (stream->head && is(name, ":method")) {
         /* Its content-length is that of the answer to a GET (RFC 9110 section 8.6). */
@@ -1109,9 +1131,28 @@ static void check_block(struct session *session)
  * way to one that we have reset. What came before it has been fed. */
 static void check_data(struct session *session, const struct framing_frame *frame)
 {
-    if (session->phase == OPEN && frame->stream_id <= session->highest_id &&
-        is_data_for_unknown(session, frame))
+    if (frame->stream_id <= session->highest_id && !is_known(session, frame->stream_id) &&
+        !is_late(session, frame->stream_id))
         terminate(session, NGHTTP2_STREAM_CLOSED, "DATA: stream closed");
+}
+
+/* A frame's header is whole; ${bytes} are what came before it and was not fed yet. Return how many
+ * of them are fed now. */
+static size_t begin_frame(struct session *session, const struct framing_frame *frame,
+                          const uint8_t *bytes, size_t length)
+{
+    if (frame->type == NGHTTP2_HEADERS)
+        session->block_started_us = session->now.monotonic_us;
+    if (frame->type == NGHTTP2_RST_STREAM)
+        session->reset_unfed = true;
+    check_block(session);
+    if (session->phase != OPEN || !is_doubtful(session, frame))
+        return 0;
+    session->reset_unfed = false;
+    feed(session, bytes, length);
+    if (session->phase == OPEN)
+        check_data(session, frame);
+    return length;
 }
 
 void session_receive(struct session *session, struct instant now, const uint8_t *bytes,
@@ -1120,6 +1161,7 @@ void session_receive(struct session *session, struct instant now, const uint8_t 
     struct framing_frame frame;
     uint32_t frames = 0;
     size_t fed = 0;
+    size_t before;
     size_t looked_at;
 
     session->now = now;
@@ -1127,16 +1169,8 @@ void session_receive(struct session *session, struct instant now, const uint8_t 
         if (!framing_next(&session->framing, bytes + at, length - at, &looked_at, &frame))
             break;
         at += looked_at;
-        if (frame.type == NGHTTP2_HEADERS)
-            session->block_started_us = now.monotonic_us;
-        check_block(session);
-        if (session->phase == OPEN && is_data_for_unknown(session, &frame)) {
-            size_t before = at > FRAME_HEADER_SIZE ? at - FRAME_HEADER_SIZE : 0;
-
-            feed(session, bytes + fed, before - fed);
-            fed = before;
-            check_data(session, &frame);
-        }
+        before = at > FRAME_HEADER_SIZE ? at - FRAME_HEADER_SIZE : 0;
+        fed += begin_frame(session, &frame, bytes + fed, before - fed);
     }
     if (session->phase == OPEN)
         feed(session, bytes + fed, length - fed);

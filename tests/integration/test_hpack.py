@@ -26,8 +26,8 @@ def request(*extra: tuple[str, str]) -> Fields:
 
 
 def huffman(text: str) -> bytes:
-    coded = HUFFMAN.encode(text.encode())
-    return integer(len(coded), 7, 0x80) + coded
+    octets = HUFFMAN.encode(text.encode())
+    return integer(len(octets), 7, 0x80) + octets
 
 
 def coded(*octets: int) -> bytes:
@@ -47,7 +47,6 @@ def wrong(section: str, name: str, must: str, *blocks: bytes) -> Rule:
     *before, last = [headers(2 * at + 1, fragment) for at, fragment in enumerate(blocks)]
     steps: list[Step] = [b"".join(before)] if before else []
     stream = 2 * len(blocks) - 1
-    # nghttp2 names the stream whose block it could not decode, once it has begun to
     return Rule(section, name, must, [*steps, last], ends(COMPRESSION_ERROR, last=stream))
 
 
@@ -103,7 +102,7 @@ TABLES = [
           + indexed(LAST + 4)),
     right("4.4", "too-large-entry", "an entry larger than the table is no error",
           BLOCK + indexing("x", "z" * TABLE_SIZE), sent=request(("x", "z" * TABLE_SIZE))),
-    wrong("4.4", "too-large-entry-empties", "but empties the table", BLOCK + indexing(*Y),
+    wrong("4.4", "too-large-entry-empties", "an entry larger than the table empties it", BLOCK + indexing(*Y),
           BLOCK + indexing("x", "z" * TABLE_SIZE), BLOCK + indexed(LAST)),
     right("4.4", "name-of-the-evicted", "an entry may have the name of one that it evicts",
           table_size(60) + BLOCK + indexing("name", "first"), BLOCK + indexing(LAST, "second"),
@@ -169,8 +168,9 @@ REPRESENTATIONS = [
           BLOCK + literal(*Y), BLOCK + indexed(LAST)),
     right("6.2.3", "never-indexed", "a literal field that is never indexed", BLOCK + never_indexed("a", "b")
           + never_indexed(58, "me"), sent=request(("a", "b"), ("user-agent", "me"))),
-    wrong("6.2.3", "never-indexed-adds-nothing", "one that is never indexed leaves the table alone",
-          BLOCK + never_indexed(*Y), BLOCK + indexed(LAST)),
+    wrong("6.2.3", "never-indexed-adds-nothing",
+          "a literal field that is never indexed leaves the table alone", BLOCK + never_indexed(*Y), BLOCK
+          + indexed(LAST)),
 ]
 
 RESET_1 = Seen("stream 1 reset", lambda client: client.answer(1).reset is not None)
@@ -185,12 +185,12 @@ BLOCKS = [  # RFC 9113 section 4.3
          [headers(1, BLOCK + literal("Bad", "x") + indexing(*Y)), RESET_1, headers(3, BLOCK + indexed(LAST))],
          answers(3, request(Y))),
     Rule("4.3", "error-in-malformed-request",
-         "and what cannot be decoded there is an error of the connection",
+         "an error behind a malformed field is one of the connection",
          [headers(1, BLOCK + literal("Bad", "x") + indexed(0))], ends(COMPRESSION_ERROR, last=1)),
-    Rule("4.3", "late-trailers-count", "so is the block of trailers under way to a stream that was reset",
+    Rule("4.3", "late-trailers-count", "trailers under way to a stream that was reset are decoded",
          [headers(1, [("bad", "request")], END_HEADERS), RESET_1,
           headers(1, indexing(*Y)) + headers(3, BLOCK + indexed(LAST))], answers(3, request(Y))),
-    Rule("4.3", "error-in-late-trailers", "and what cannot be decoded there is an error of the connection",
+    Rule("4.3", "error-in-late-trailers", "an error in late trailers is one of the connection",
          [headers(1, [("bad", "request")], END_HEADERS), RESET_1, headers(1, indexed(0))],
          ends(COMPRESSION_ERROR, last=1)),
     Rule("4.3", "no-fields", "a block of size updates alone has no fields: malformed",

@@ -49,6 +49,7 @@ MALFORMED = [
     row(without(":path"), ":path", REQUEST, "no-path"),
     row(without(":scheme"), ":scheme", REQUEST, "no-scheme"),
     row(without(":authority"), ":authority", REQUEST, "neither-authority-nor-host"),
+    row([METHOD, PATH, SCHEME, (":authority", "user@test.example")], ":authority", REQUEST, "userinfo"),
     row([METHOD, (":path", ""), SCHEME, AUTHORITY], ":path", REQUEST, "empty-path"),
     row([METHOD, (":path", "no-slash"), SCHEME, AUTHORITY], ":path", REQUEST, "path-without-slash"),
     row([METHOD, (":path", "*"), SCHEME, AUTHORITY], ":path", REQUEST, "asterisk-without-options"),
