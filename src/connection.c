@@ -417,24 +417,33 @@ static void serve(struct life *life)
 
 /* --- The end ------------------------------------------------------------------------------- */
 
+/* Read and forget whatever comes, for LINGER_US or until the peer has gone. */
+static void read_off(struct life *life)
+{
+    int64_t deadline = life->now.monotonic_us + LINGER_US;
+
+    while (life->ending == ENDING_OPEN && life->now.monotonic_us < deadline &&
+           stage_of_daemon(life) != CONNECTION_CUT)
+        read_some(life, life->workspace->input, CONNECTION_BUFFER_SIZE, deadline);
+}
+
 /* Closing a socket whose bytes were not all read makes the kernel send a reset, which may overtake
- * our last words. So say that there is no more, and read on for a moment until the peer has gone.
+ * our last words; so does a byte that comes after that, and a client that reads sends some. So say
+ * that there is no more, and read on for a moment, and for as long as the peer takes something.
  */
 static void linger(struct life *life)
 {
-    int64_t deadline;
+    struct progress progress;
 
     if (!transport_end_writing(&life->transport))
         return;
     life->now = clock_now();
-    deadline = life->now.monotonic_us + LINGER_US;
+    begin_progress(life, &progress, transport_untaken(&life->transport));
     life->ending = ENDING_OPEN;
-    while (life->ending == ENDING_OPEN) {
-        read_some(life, life->workspace->input, CONNECTION_BUFFER_SIZE, deadline);
-        if (life->ending == ENDING_OPEN && stage_of_daemon(life) == CONNECTION_CUT)
-            life->ending = ENDING_CUT;
-        else if (life->ending == ENDING_OPEN && life->now.monotonic_us >= deadline)
-            life->ending = ENDING_DONE;
+    read_off(life);
+    while (life->ending == ENDING_OPEN && transport_untaken(&life->transport) > 0) {
+        look_up_from_write(life, &progress, 0);
+        read_off(life);
     }
 }
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,25 @@ def test_answer_whose_window_is_closed_is_finished(start: Start) -> None:
     client.send(SettingsFrame(0, settings={SettingsFrame.INITIAL_WINDOW_SIZE: 65535}))
     client.wait(stream).assert_echo(LARGE)
     client.read_to_end()
+    daemon.wait(0)
+
+
+def test_answers_that_are_taken_slowly_are_finished(start: Start) -> None:
+    """The kernel has taken them from the daemon; a reset would make it drop what the client has not got yet."""
+    daemon = start()
+    client = daemon.connect({SettingsFrame.INITIAL_WINDOW_SIZE: 2**20}, receive_buffer=4096)
+    client.send(WindowUpdateFrame(0, 2**20))
+    streams = [client.begin(LARGE) for _ in range(20)]
+    poll(lambda: daemon.figures()["sent"] > len(streams) * 40000, "everything to be sent")
+    daemon.signal(signal.SIGTERM)
+    watch = Stopwatch()
+    while watch.seconds() < 2.5:
+        client.take(4096, Deadline(5))
+        client.send(PingFrame(0, bytes(8)))
+        time.sleep(0.05)
+    for stream in streams:
+        client.wait(stream).assert_echo(LARGE)
+    assert client.read_to_end() == "end"
     daemon.wait(0)
 
 
