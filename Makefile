@@ -56,6 +56,7 @@ fuzzers       := session frames echo preface settings
 replays       := $(fuzzers:%=$(B)/tests/fuzz/replay_%)
 fuzz_programs := $(fuzzers:%=$(B)/tests/fuzz/fuzz_%)
 FUZZ_SECONDS  ?= 60
+SOAK_SECONDS  ?= 300
 
 test_programs := $(unit_tests) $(session_tests) $(replays)
 
@@ -93,7 +94,7 @@ packages_check := libcmocka-dev python3 python3-pytest python3-h2 python3-hpack 
                   curl nghttp2-client nodejs
 packages_lint  := clang-format clang-tidy cppcheck mandoc shellcheck
 packages_fuzz  := clang libclang-rt-14-dev
-packages_wanted = $(packages) $(if $(filter check%,$(MAKECMDGOALS)),$(packages_check)) \
+packages_wanted = $(packages) $(if $(filter check% soak,$(MAKECMDGOALS)),$(packages_check)) \
                   $(if $(filter check-valgrind,$(MAKECMDGOALS)),valgrind libc6-dbg) \
                   $(if $(filter fuzz,$(MAKECMDGOALS)),$(packages_fuzz)) \
                   $(if $(filter lint format,$(MAKECMDGOALS)),$(packages_check) $(packages_lint))
@@ -103,8 +104,8 @@ after_deps     := $(filter deps,$(MAKECMDGOALS))
 # V=1 shows the commands whole.
 quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
-.PHONY: all deps run check check-asan check-tsan check-valgrind fuzz fuzz-run lint format \
-        install uninstall clean help FORCE
+.PHONY: all deps run check check-asan check-tsan check-valgrind soak soak-run fuzz fuzz-run lint \
+        format install uninstall clean help FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
@@ -200,6 +201,13 @@ check-tsan: $(after_deps) ## the same with ThreadSanitizer
 check-valgrind: $(B)/h2echod $(test_programs) ## the same under valgrind, without the heavy tests
 	@H2ECHOD_SLOW=20 $(PYTHON) tests/run.py --wrapper '$(valgrind)' --light \
 	    --daemon $(B)/h2echod $(test_programs)
+
+soak: $(after_deps) ## 200 clients do everything at once, SOAK_SECONDS=300 with each sanitizer
+	@$(tsan_options) $(MAKE) --no-print-directory VARIANT=tsan soak-run
+	@$(asan_options) $(MAKE) --no-print-directory VARIANT=asan soak-run
+
+soak-run: $(B)/h2echod
+	@H2ECHOD=$(B)/h2echod $(PYTHON) tests/integration/soak.py --seconds $(SOAK_SECONDS)
 
 fuzz: $(after_deps) ## let libFuzzer look for what breaks each target, FUZZ_SECONDS=60 for each
 	@$(MAKE) --no-print-directory VARIANT=fuzz CC=clang fuzz-run

@@ -1,0 +1,15 @@
+"""The soak for some seconds; `make soak` does the same for minutes."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from soak import Soak, summary
+
+
+@pytest.mark.heavy
+def test_everything_at_once(tmp_path: Path) -> None:
+    counts = Soak(tmp_path, clients=200, seconds=2, life_seconds=1).run()
+    print(summary(counts))
+    assert counts["drains"] >= 2 and counts["answered"] > counts["clients"] and counts["aborted"]
