@@ -498,7 +498,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="h2echod-") as directory:
         try:
-            counts = Soak(Path(directory), arguments.clients, arguments.seconds, life_seconds=10).run()
+            counts = Soak(Path(directory), arguments.clients, arguments.seconds, life_seconds=5).run()
         except AssertionError as error:
             sys.exit(f"soak: failed: {error}")
     print(f"soak of {os.path.relpath(BINARY, TOP)}: {summary(counts)}")
