@@ -352,19 +352,23 @@ static bool join_repeats(struct echo *echo)
     return true;
 }
 
-/* A body may have to wait long for its window: let it not hold twice what it needs. */
-static void trim(struct echo *echo)
+void echo_trim(struct echo *echo)
 {
-    enum { WORTH_IT = 4096 };
+    enum { WORTH_IT = 1024 };
+    struct echo_member *members;
     char *text;
 
-    if (echo->capacity - echo->length < WORTH_IT)
-        return;
-    text = arena_resize(echo->arena, echo->text, echo->length);
-    if (text == NULL)
-        return;
-    echo->text = text;
-    echo->capacity = echo->length;
+    if (echo->capacity - echo->length >= WORTH_IT &&
+        (text = arena_resize(echo->arena, echo->text, echo->length)) != NULL) {
+        echo->text = text;
+        echo->capacity = echo->length;
+    }
+    if ((echo->member_capacity - echo->member_count) * sizeof(*members) >= WORTH_IT &&
+        (members = arena_resize(echo->arena, echo->members,
+                                echo->member_count * sizeof(*members))) != NULL) {
+        echo->members = members;
+        echo->member_capacity = echo->member_count;
+    }
 }
 
 bool echo_finish(struct echo *echo)
@@ -380,7 +384,7 @@ bool echo_finish(struct echo *echo)
     echo->member_count = echo->member_capacity = 0;
     if (!append_words(echo, layout_of(echo)->close))
         return false;
-    trim(echo);
+    echo_trim(echo);
     return true;
 }
 

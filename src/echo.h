@@ -51,6 +51,13 @@ bool echo_add(struct echo *echo, const uint8_t *name, size_t name_length, const 
 bool echo_finish(struct echo *echo);
 
 /*
+ * echo_trim(echo):
+ * Let ${echo} hold no more memory than its fields take: it will wait, for content maybe. It may
+ * still grow.
+ */
+void echo_trim(struct echo *echo);
+
+/*
  * echo_has(echo, name, name_length):
  * Return true if a field of that name, one that JSON does not escape, was added and echo_finish was
  * not called yet.

@@ -7,6 +7,7 @@
 #include "framing.h"
 #include "refusal.h"
 
+#include <malloc.h>
 #include <nghttp2/nghttp2.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -35,6 +36,7 @@ enum {
     PROGRESS_PARTS = 64,          /* of a response: what counts as progress within stream-timeout */
     REPORTS_MAX = 32,             /* lines that one connection may put into the log */
     FINAL_GOAWAY_AFTER = 1000000, /* microseconds, where the drain's PING is not answered */
+    TRIM_AFTER = 512 * 1024,      /* bytes of echoes, in all */
     FIELD_OVERHEAD = 32,          /* RFC 9113 section 6.5.2 */
     FRAME_HEADER_SIZE = 9,        /* RFC 9113 section 4.1 */
     ROOM_WORTH_USING = 4096,      /* bytes of output: enough for a part of a body */
@@ -109,6 +111,7 @@ struct session {
     uint32_t closed_at;
     int32_t resets_forgotten; /* the highest id that had to make room there */
     uint32_t credit;          /* frames that are free, since others brought something */
+    uint64_t echoed;          /* bytes that echoes took, of streams that are closed */
 
     int64_t started_us;
     int64_t block_started_us;
@@ -274,6 +277,7 @@ static void stream_close(struct session *session, struct stream *stream, bool cu
     unlink_stream(session, stream);
     nghttp2_rcbuf_decref(stream->method);
     nghttp2_rcbuf_decref(stream->path);
+    session->echoed += stream->echo.capacity;
     echo_free(&stream->echo);
     arena_free(session->memory.passing, stream);
 }
@@ -428,6 +432,7 @@ static int answer(struct session *session, struct stream *stream, bool ended)
         return respond_connect(session, stream);
     if (ended)
         return respond_echo(session, stream);
+    echo_trim(&stream->echo); /* content may be long in coming */
     return stream->expects_continue ? submit_continue(session, stream) : 0;
 }
 
@@ -1085,14 +1090,21 @@ struct session *session_new(const struct session_options *options,
 
 void session_free(struct session *session)
 {
+    bool trim;
+
     if (session == NULL)
         return;
     for (struct stream *stream = session->oldest, *newer; stream != NULL; stream = newer) {
         newer = stream->newer;
         stream_close(session, stream, true);
     }
+    trim = session->echoed >= TRIM_AFTER;
     nghttp2_session_del(session->nghttp2);
     arena_free(session->memory.lasting, session);
+    /* malloc keeps what it had for many or large requests, and one small block behind it that is
+     * still in use is enough for that: a hostile client would leave it megabytes. */
+    if (trim)
+        malloc_trim(0);
 }
 
 /* --- Driving ------------------------------------------------------------------------------- */

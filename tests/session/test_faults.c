@@ -124,6 +124,7 @@ static bool build_echo(struct echo *echo)
     for (char name[] = "c"; name[0] <= 'z'; name[0]++)
         if (!echo_add_text(echo, name, "value"))
             return false;
+    echo_trim(echo);
     return echo_finish(echo);
 }
 
@@ -145,7 +146,7 @@ static void test_echo(void **state)
         memory.left = n;
         built = build_echo(&echo);
         memory.left = SIZE_MAX;
-        assert_int_equal(built, !memory.failed);
+        assert_true(built || memory.failed); /* to give back less than could be is no failure */
         if (built) {
             assert_int_equal(echo.length, whole.length);
             assert_memory_equal(echo.text, whole.text, whole.length);

@@ -386,6 +386,32 @@ static void test_has(void **state)
     assert_false(has(&echo, "expect"));
 }
 
+/* One that waits for content holds what its fields take, and can still grow. */
+static void test_trim(void **state)
+{
+    enum { FIELDS = 1025, WASTE = 1024 };
+    static const uint8_t value[32];
+    struct echo echo;
+    size_t length;
+
+    (void)state;
+    echo_start(&echo, &arena, false);
+    echo_trim(&echo);
+    for (size_t i = 0; i < FIELDS; i++)
+        assert_true(echo_add(&echo, (const uint8_t *)"a", 1, value, sizeof(value)));
+    assert_true(echo.capacity - echo.length >= WASTE);
+    length = echo.length;
+    echo_trim(&echo);
+    assert_int_equal(echo.length, length);
+    assert_true(echo.capacity - echo.length < WASTE);
+    assert_int_equal(echo.member_capacity, FIELDS);
+    assert_true(echo_add(&echo, (const uint8_t *)"b", 1, value, sizeof(value)));
+    assert_true(echo_has(&echo, (const uint8_t *)"a", 1));
+    assert_true(echo_finish(&echo));
+    assert_memory_equal(echo.text + echo.length - 2, "\"}", 2);
+    echo_free(&echo);
+}
+
 static void test_free_twice(void **state)
 {
     static const struct field field = FIELD("a", "b");
@@ -444,7 +470,7 @@ int main(void)
         cmocka_unit_test(test_many),       cmocka_unit_test(test_random),
         cmocka_unit_test(test_empty),      cmocka_unit_test(test_has),
         cmocka_unit_test(test_free_twice), cmocka_unit_test(test_no_memory_in_jansson),
-        cmocka_unit_test(test_library),
+        cmocka_unit_test(test_trim),       cmocka_unit_test(test_library),
     };
 
     json_set_alloc_funcs(counted_malloc, counted_free);
