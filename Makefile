@@ -138,7 +138,8 @@ $(B)/detected.h: Makefile | $(after_deps)
 	        echo "h2echod needs $${need%%:*} (found: $$found): install $${need#*:}, or let \`make deps\` do it"; \
 	        exit 1; }; \
 	done
-	@for function in nghttp2_option_set_max_continuations; do \
+	@for function in stream_reset_rate_limit max_continuations glitch_rate_limit; do \
+	    function=nghttp2_option_set_$$function; \
 	    printf '#include <nghttp2/nghttp2.h>\nint main(void) { return %s == 0; }\n' $$function | \
 	        $(CC) -x c - -o $(@D)/feature $$($(PKG_CONFIG) --cflags --libs libnghttp2) 2>/dev/null && \
 	        echo "#define HAVE_$$function" | tr a-z A-Z | sed 's/^#DEFINE/#define/'; \

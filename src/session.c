@@ -28,7 +28,7 @@ enum {
     LIST_SIZE_FACTOR = 16,    /* decoded bytes that are read past, in the same measure */
     RESETS_KEPT = 32,         /* streams that late frames may still come for */
     CLOSED_KEPT = 8,          /* streams whose end is told from ids that went back */
-    RESETS_BURST = 1000,      /* resets that a client may provoke; as nghttp2's for its own */
+    RESETS_BURST = 1000,      /* resets that a client may send, and as many that it may provoke */
     RESETS_PER_SECOND = 33,
     FRAMES_BURST = 10000, /* frames that bring nothing: neither a request nor content */
     FRAMES_PER_SECOND = 1000,
@@ -101,7 +101,8 @@ struct session {
     struct stream *newest;
     struct stream *block; /* whose fields nghttp2 is handing out; NULL = none */
     struct framing framing;
-    struct allowance resets;
+    struct allowance cancels; /* resets by the client */
+    struct allowance resets;  /* ours, for errors of its own */
     struct allowance frames;
     int32_t highest_id;              /* of the client's streams */
     int32_t refused_from;            /* the first one that was refused; INT32_MAX = none was */
@@ -490,6 +491,12 @@ static bool afford(struct session *session, uint32_t frames)
                            FRAMES_BURST, FRAMES_PER_SECOND);
 }
 
+static bool afford_reset(const struct session *session, struct allowance *allowance)
+{
+    return allowance_spend(allowance, session->now.monotonic_us, 1, RESETS_BURST,
+                           RESETS_PER_SECOND);
+}
+
 /* --- What nghttp2 calls while it receives -------------------------------------------------- */
 
 /* For the callbacks: end the connection with GOAWAY once nghttp2 has returned. */
@@ -746,7 +753,10 @@ static int on_frame_recv(nghttp2_session *nghttp2, const nghttp2_frame *frame, v
             stream->reset = SESSION_RESET_BY_PEER;
             stream->reset_code = frame->rst_stream.error_code;
         }
-        return 0;
+        return afford_reset(session, &session->cancels)
+                   ? 0
+                   : fail_in_callback(session, NGHTTP2_ENHANCE_YOUR_CALM,
+                                      "too many streams reset by the client");
     case NGHTTP2_PING:
         on_ping(session, &frame->ping);
         return 0;
@@ -871,9 +881,7 @@ static void on_reset_sent(struct session *session, const nghttp2_rst_stream *fra
     counter_add(&session->counters->resets, 1);
     note_reset(session, frame->hd.stream_id);
     if (frame->error_code != NGHTTP2_NO_ERROR && frame->error_code != NGHTTP2_CANCEL &&
-        session->phase == OPEN &&
-        !allowance_spend(&session->resets, session->now.monotonic_us, 1, RESETS_BURST,
-                         RESETS_PER_SECOND))
+        session->phase == OPEN && !afford_reset(session, &session->resets))
         terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, "too many streams that had to be reset");
     /* SETTINGS have made the window too large: nghttp2 takes that for an error of the stream, which
      * it is not (RFC 9113 section 6.9.2). */
@@ -994,15 +1002,25 @@ static nghttp2_session_callbacks *callbacks_new(void)
     return callbacks;
 }
 
+/* Floods are bounded here, in the same way whatever nghttp2's version: its own bounds, of which
+ * each version has others, are to act after ours or not at all. */
 static nghttp2_option *option_new(void)
 {
     nghttp2_option *option;
 
     if (nghttp2_option_new(&option) != 0)
         return NULL;
-#ifdef HAVE_NGHTTP2_OPTION_SET_MAX_CONTINUATIONS
+    nghttp2_option_set_max_outbound_ack(option, FRAMES_BURST);
+#ifdef HAVE_NGHTTP2_OPTION_SET_STREAM_RESET_RATE_LIMIT /* 1.57 */
+    nghttp2_option_set_stream_reset_rate_limit(option, UINT32_MAX, UINT32_MAX);
+#endif
+#ifdef HAVE_NGHTTP2_OPTION_SET_MAX_CONTINUATIONS /* 1.61 */
     /* It counts calls of mem_recv, so a legal block that comes in crumbs would die of it. */
     nghttp2_option_set_max_continuations(option, SIZE_MAX);
+#endif
+#ifdef HAVE_NGHTTP2_OPTION_SET_GLITCH_RATE_LIMIT /* 1.67 */
+    /* At first it stopped at 1000 of the frames of which FRAMES_BURST are allowed. */
+    nghttp2_option_set_glitch_rate_limit(option, UINT32_MAX, UINT32_MAX);
 #endif
     nghttp2_option_set_no_closed_streams(option, 1);
     return option;
