@@ -1,0 +1,150 @@
+"""What one client can make the daemon hold stays under what the manual's LIMITS say, and goes when the client does."""
+from __future__ import annotations
+
+from typing import Callable, Sequence
+
+import pytest
+
+from conftest import Start
+from daemon import PLAIN_MEMORY
+from hostile import (CONTINUATION, GET, HEADERS, POST, REQUEST_SIZE, RST_STREAM, Record, Watch, assert_goaway, frame,
+                     ids, literal, pour, request)
+from wire import ENHANCE_YOUR_CALM, Client
+
+pytestmark = pytest.mark.heavy
+
+KIB = 1024
+WINDOW = 4  # SETTINGS_INITIAL_WINDOW_SIZE
+CANCEL = (8).to_bytes(4, "big")
+VALUE_MAX = 60_000  # nghttp2 takes no value of more than 64 KiB
+CPU = 5.0  # seconds; JSON of 128 requests takes 0.1
+Block = Callable[[int], bytes]
+
+
+def name_of(block: Block) -> str:
+    return block.__name__.replace("_", "-")
+
+
+def bound(streams: int, size: int, factor: float = 2.5) -> float:
+    """KiB of a connection, by the manual."""
+    return ((streams + 4) * (factor * size + 4 * KIB) + 1024 * KIB) / KIB
+
+
+# --- requests of nearly so many bytes, behind their first fields ---
+
+def repeated(name: bytes, length: int, size: int) -> bytes:
+    """As many fields as there is room for, of one name and one value, bytes that grow to two in JSON."""
+    count = (size - REQUEST_SIZE) // (len(name) + length + 32)
+    return literal(name, b"\xff" * length) * count
+
+
+def long_values(size: int) -> bytes:
+    rest, fields = size - REQUEST_SIZE - 64, b""
+    while rest > 64:
+        length = min(rest - 35, VALUE_MAX)
+        fields, rest = fields + literal(b"x%02x" % (rest & 0xff), b"\xff" * length), rest - length - 35
+    return fields
+
+
+def no_values(size: int) -> bytes:
+    return repeated(b"a", 0, size)
+
+
+def short_values(size: int) -> bytes:
+    """Just more than what room that grows by doubling takes well, of fields and of text."""
+    return repeated(b"a", 31, size)
+
+
+def one_name(size: int) -> bytes:
+    return repeated(b"a", min(size - REQUEST_SIZE, VALUE_MAX) // 4 - 40, size)
+
+
+LIMITS = {  # --max-concurrent-streams, --max-header-list-size, how many clients
+    "default": (128, 64 * KIB, 1),
+    "few-and-small": (8, 16 * KIB, 8),
+    "many-and-tiny": (1024, 1 * KIB, 1),
+    "few-and-huge": (2, 2048 * KIB, 1),
+}
+
+
+def fill(client: Client, streams: int, fields: bytes, end: bool, get: bytes = GET) -> None:
+    """Every stream that there may be, with a request that isn't finished or an answer that isn't taken."""
+    first = client.next_stream
+    client.next_stream += 2 * streams
+    for stream in ids(streams, first):
+        pour(client, request(stream, (get if end else POST) + fields, end))
+    client.ping()
+    assert not client.goaways
+    if end:
+        client.read_until(lambda: all(client.answer(s).fields for s in ids(streams, first)), "every answer's begin")
+        assert {client.answer(s).status for s in ids(streams, first)} == {200}
+    assert not any(client.answer(s).over for s in ids(streams, first))
+
+
+def reset(client: Client, streams: int) -> None:
+    for stream in ids(streams, client.next_stream - 2 * streams):
+        client.send(frame(RST_STREAM, 0, stream, CANCEL))
+    client.ping()
+
+
+def holds(start: Start, record: Record, limits: str, rounds: Sequence[tuple[Block, bool]],
+          *options: str, get: bytes = GET, factor: float = 2.5,
+          then: Callable[[Client], None] | None = None) -> None:
+    """One round after the other, in which all streams are used; those of the one before are reset."""
+    streams, size, crowd = LIMITS[limits]
+    daemon = start(f"--max-concurrent-streams={streams}", f"--max-header-list-size={size}", *options)
+    with Watch(daemon, crowd) as watch:
+        clients = [daemon.connect({WINDOW: 0}) for _ in range(crowd)]
+        for number, (shape, end) in enumerate(rounds):
+            for client in clients:
+                if number > 0:
+                    reset(client, streams)
+                fill(client, streams, shape(size), end, get)
+        held = daemon.memory() - watch.before.memory
+        if then:
+            then(clients[0])
+    if PLAIN_MEMORY:
+        assert held >= crowd * streams * size / KIB / 2, "it doesn't hold what it was to hold"
+    watch.assert_harmless(clients, int(crowd * bound(streams, size, factor)), CPU)
+    record("figures", watch.summary())
+
+
+@pytest.mark.parametrize("shape", [long_values, one_name], ids=name_of)
+def test_answers_that_are_not_taken(start: Start, record_property: Record, shape: Block) -> None:
+    holds(start, record_property, "default", [(shape, True)])
+
+
+@pytest.mark.parametrize("shape", [long_values, no_values, short_values], ids=name_of)
+def test_content_that_does_not_come(start: Start, record_property: Record, shape: Block) -> None:
+    holds(start, record_property, "default", [(shape, False)])
+
+
+@pytest.mark.parametrize("limits", LIMITS)
+def test_holes_between_what_is_held(start: Start, record_property: Record, limits: str) -> None:
+    """What is held changes its shape, so that no room fits any more."""
+    rounds = [(long_values, True), (no_values, False), (short_values, False)]
+    if LIMITS[limits][0] > 200:
+        rounds = rounds[:1]  # so many may not be reset
+    holds(start, record_property, limits, rounds)
+
+
+def test_paths_that_the_access_log_keeps(start: Start, record_property: Record) -> None:
+    """A line of the log is written at the end: until then it keeps the path beside the answer."""
+    get = b"\x82\x86\x01\x01a\x04" + literal(b"", b"/" + b"\xff" * VALUE_MAX)[2:]
+    holds(start, record_property, "default", [(lambda size: long_values(size - VALUE_MAX), True)], "--access-log=json",
+          get=get, factor=3.5)
+
+
+def test_header_block_that_does_not_end_besides(start: Start, record_property: Record) -> None:
+    """On top of all that, a block that goes as far as it may, and ends within a value."""
+    streams, size, _ = LIMITS["default"]
+
+    def begin_another(client: Client) -> None:
+        reset(client, streams)
+        fill(client, streams - 1, long_values(size), True)
+        block = GET + one_name(size // 2) + literal(b"x", b"\xff" * VALUE_MAX)[:-1]
+        pieces = [block[start:start + 16384] for start in range(0, len(block), 16384)]
+        kinds = [HEADERS] + [CONTINUATION] * len(pieces[1:])
+        pour(client, b"".join(frame(kind, 0, client.next_stream, piece) for kind, piece in zip(kinds, pieces)))
+        assert_goaway(client, ENHANCE_YOUR_CALM)
+    holds(start, record_property, "default", [(short_values, False)], "--header-timeout=1s", then=begin_another)
