@@ -1,6 +1,6 @@
 #include "arena.h"
 
-#include <errno.h>
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,8 +135,10 @@ void *arena_allocate(struct arena *arena, size_t size)
 {
     struct arena_block *block = take(arena, size);
 
-    if (block == NULL)
+    if (block == NULL) {
+        arena->spilled += size;
         return malloc(size);
+    }
     note_touched(arena);
     return bytes_of(block);
 }
@@ -150,8 +152,10 @@ void *arena_allocate_zeroed(struct arena *arena, size_t count, size_t size)
     if (size > 0 && count > LARGE_MAX / size)
         return calloc(count, size);
     block = take(arena, count * size);
-    if (block == NULL)
+    if (block == NULL) {
+        arena->spilled += count * size;
         return calloc(count, size);
+    }
     /* What was never touched is zero, and stays with the system until it is used. */
     bytes = bytes_of(block);
     at = (size_t)(bytes - arena->base);
@@ -182,8 +186,10 @@ void *arena_resize(struct arena *arena, void *old, size_t size)
     size_t old_size;
     void *bytes;
 
-    if (old != NULL && !is_ours(arena, old))
+    if (old != NULL && !is_ours(arena, old)) {
+        arena->spilled += size;
         return realloc(old, size);
+    }
     old_size = old != NULL ? block_of(old)->size - HEADER : 0;
     if (old != NULL && size <= old_size)
         return old;
@@ -196,6 +202,24 @@ void *arena_resize(struct arena *arena, void *old, size_t size)
     return bytes;
 }
 
+/* malloc keeps what it had for many or large blocks, and one small block behind it that is still in
+ * use is enough for that: a hostile client would leave it megabytes. */
+static void give_back_spilled(struct arena *arena)
+{
+    enum { WORTH_IT = 512 * 1024 };
+
+    if (arena->spilled < WORTH_IT)
+        return;
+    arena->spilled = 0;
+    malloc_trim(0);
+}
+
+static void forget(struct arena *arena)
+{
+    arena->used = 0;
+    memset(arena->free, 0, sizeof(arena->free));
+}
+
 /* Forget the free blocks behind the last one in use, and list those before it anew. */
 static void drop_free_end(struct arena *arena)
 {
@@ -205,7 +229,7 @@ static void drop_free_end(struct arena *arena)
         if (block_at(arena, at)->in_use != 0)
             end = at + block_at(arena, at)->size;
     }
-    arena_clear(arena);
+    forget(arena);
     arena->used = end;
     for (size_t at = FIRST_AT; at < end; at += block_at(arena, at)->size) {
         if (block_at(arena, at)->in_use == 0)
@@ -228,10 +252,11 @@ void arena_rest(struct arena *arena)
     if (begin < end && madvise((void *)begin, end - begin, MADV_DONTNEED) == 0 &&
         end >= base + arena->touched)
         arena->touched = begin - base;
+    give_back_spilled(arena);
 }
 
 void arena_clear(struct arena *arena)
 {
-    arena->used = 0;
-    memset(arena->free, 0, sizeof(arena->free));
+    forget(arena);
+    give_back_spilled(arena);
 }

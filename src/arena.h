@@ -26,6 +26,7 @@ struct arena {
     size_t size;
     size_t used;                           /* bytes from base on that blocks were made of */
     size_t touched;                        /* beyond so many bytes all are zero */
+    size_t spilled;                        /* bytes that malloc was asked for, in all */
     struct arena_block *free[ARENA_LISTS]; /* blocks by size, the last list of any large size */
 };
 
@@ -64,14 +65,15 @@ void arena_free(struct arena *arena, void *block);
 
 /*
  * arena_rest(arena):
- * Give the pages behind the last block in use back to the system. The memory must be mapped,
- * private and anonymous.
+ * Give the pages behind the last block in use back to the system, and what malloc keeps. The
+ * arena's memory must be mapped, private and anonymous.
  */
 void arena_rest(struct arena *arena);
 
 /*
  * arena_clear(arena):
- * Forget every block that lies in the arena's own memory: none of them may be used any more.
+ * Forget every block that lies in the arena's own memory: none of them may be used any more. What
+ * malloc had to give goes back to the system, where it was much.
  */
 void arena_clear(struct arena *arena);
 

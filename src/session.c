@@ -7,7 +7,6 @@
 #include "framing.h"
 #include "refusal.h"
 
-#include <malloc.h>
 #include <nghttp2/nghttp2.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -36,7 +35,6 @@ enum {
     PROGRESS_PARTS = 64,          /* of a response: what counts as progress within stream-timeout */
     REPORTS_MAX = 32,             /* lines that one connection may put into the log */
     FINAL_GOAWAY_AFTER = 1000000, /* microseconds, where the drain's PING is not answered */
-    TRIM_AFTER = 512 * 1024,      /* bytes of echoes, in all */
     FIELD_OVERHEAD = 32,          /* RFC 9113 section 6.5.2 */
     FRAME_HEADER_SIZE = 9,        /* RFC 9113 section 4.1 */
     ROOM_WORTH_USING = 4096,      /* bytes of output: enough for a part of a body */
@@ -112,7 +110,6 @@ struct session {
     uint32_t closed_at;
     int32_t resets_forgotten; /* the highest id that had to make room there */
     uint32_t credit;          /* frames that are free, since others brought something */
-    uint64_t echoed;          /* bytes that echoes took, of streams that are closed */
 
     int64_t started_us;
     int64_t block_started_us;
@@ -135,6 +132,7 @@ struct session {
     bool final_goaway_due;
     bool final_goaway_submitted;
     bool explained; /* the log has the reason for its end */
+    bool starved;   /* nghttp2 was refused memory */
     bool failed;
     enum phase phase;
 };
@@ -278,7 +276,6 @@ static void stream_close(struct session *session, struct stream *stream, bool cu
     unlink_stream(session, stream);
     nghttp2_rcbuf_decref(stream->method);
     nghttp2_rcbuf_decref(stream->path);
-    session->echoed += stream->echo.capacity;
     echo_free(&stream->echo);
     arena_free(session->memory.passing, stream);
 }
@@ -1026,33 +1023,48 @@ static nghttp2_option *option_new(void)
     return option;
 }
 
-static void *library_malloc(size_t size, void *arena)
+/* nghttp2 does not always tell that memory ran out: where it fails to make the GOAWAY that DATA on
+ * stream 0 calls for, say, it reads on in silence and drops everything. So its memory is watched.
+ */
+
+static void *watched(struct session *session, void *block)
 {
-    return arena_allocate(arena, size);
+    if (block == NULL)
+        session->starved = true;
+    return block;
 }
 
-static void *library_calloc(size_t count, size_t size, void *arena)
+static void *watched_malloc(size_t size, void *user_data)
 {
-    return arena_allocate_zeroed(arena, count, size);
+    struct session *session = user_data;
+
+    return watched(session, arena_allocate(session->memory.lasting, size));
 }
 
-static void *library_realloc(void *old, size_t size, void *arena)
+static void *watched_calloc(size_t count, size_t size, void *user_data)
 {
-    return arena_resize(arena, old, size);
+    struct session *session = user_data;
+
+    return watched(session, arena_allocate_zeroed(session->memory.lasting, count, size));
 }
 
-static void library_free(void *block, void *arena)
+static void *watched_realloc(void *old, size_t size, void *user_data)
 {
-    arena_free(arena, block);
+    struct session *session = user_data;
+
+    return watched(session, arena_resize(session->memory.lasting, old, size));
+}
+
+static void watched_free(void *block, void *user_data)
+{
+    struct session *session = user_data;
+
+    arena_free(session->memory.lasting, block);
 }
 
 static int open_nghttp2(struct session *session)
 {
-    nghttp2_mem memory = {.mem_user_data = session->memory.lasting,
-                          .malloc = library_malloc,
-                          .free = library_free,
-                          .calloc = library_calloc,
-                          .realloc = library_realloc};
+    nghttp2_mem memory = {session, watched_malloc, watched_free, watched_calloc, watched_realloc};
     nghttp2_session_callbacks *callbacks = callbacks_new();
     nghttp2_option *option = option_new();
     int result = NGHTTP2_ERR_NOMEM;
@@ -1108,21 +1120,14 @@ struct session *session_new(const struct session_options *options,
 
 void session_free(struct session *session)
 {
-    bool trim;
-
     if (session == NULL)
         return;
     for (struct stream *stream = session->oldest, *newer; stream != NULL; stream = newer) {
         newer = stream->newer;
         stream_close(session, stream, true);
     }
-    trim = session->echoed >= TRIM_AFTER;
     nghttp2_session_del(session->nghttp2);
     arena_free(session->memory.lasting, session);
-    /* malloc keeps what it had for many or large requests, and one small block behind it that is
-     * still in use is enough for that: a hostile client would leave it megabytes. */
-    if (trim)
-        malloc_trim(0);
 }
 
 /* --- Driving ------------------------------------------------------------------------------- */
@@ -1146,6 +1151,8 @@ static void feed(struct session *session, const uint8_t *bytes, size_t length)
 
     if (result < 0)
         handle_receive_error(session, (int)result);
+    else if (session->starved)
+        die(session, NGHTTP2_ERR_NOMEM);
 }
 
 /* What nghttp2 does not bound, or does by other measures. */

@@ -209,9 +209,15 @@ static void add_more_requests(struct bytes *bytes)
     frame_add_request(bytes, 33, 0, head, COUNT(head)); /* which the drain's timeouts reset */
 }
 
-enum { WHOLE = 1 << 20, STREAMS = 17, BODY_MAX = 8192, STREAM_RESET_BY_CLIENT = 31 };
+/* Which calls for a GOAWAY. */
+static void add_mistake(struct bytes *bytes)
+{
+    frame_add(bytes, NGHTTP2_DATA, 0, 0, "lost", 4);
+}
 
-enum ending { ENDS_WITH_DRAIN, ENDS_WITH_FAILURE };
+enum { STEPS = 3, WHOLE = 1 << 20, STREAMS = 17, BODY_MAX = 8192, STREAM_RESET_BY_CLIENT = 31 };
+
+enum ending { ENDS_WITH_DRAIN, ENDS_WITH_FAILURE, ENDS_WITH_MISTAKE };
 
 /* What came out of a run. */
 struct outcome {
@@ -277,7 +283,7 @@ static void drain(struct session *session, struct instant now, struct outcome *o
     }
 }
 
-static void run_script(const struct bytes steps[2], size_t piece, enum ending ending,
+static void run_script(const struct bytes steps[STEPS], size_t piece, enum ending ending,
                        struct outcome *outcome)
 {
     struct session_observer observer = {count_report, ignore_request, outcome};
@@ -290,11 +296,11 @@ static void run_script(const struct bytes steps[2], size_t piece, enum ending en
     if (!session)
         return;
     pull(session, now, outcome);
-    for (size_t i = 0; i < 2; i++)
+    for (size_t i = 0; i < STEPS; i++)
         give(session, now, &steps[i], piece, outcome);
     if (ending == ENDS_WITH_DRAIN && !session_done(session)) {
         drain(session, now, outcome);
-    } else if (!session_done(session)) {
+    } else if (ending == ENDS_WITH_FAILURE && !session_done(session)) {
         session_fail(session, SESSION_ENHANCE_YOUR_CALM, "the end");
         pull(session, now, outcome);
     }
@@ -350,17 +356,19 @@ static void check_script(enum mode mode, size_t piece, enum ending ending)
 {
     static struct outcome undisturbed;
     static struct outcome outcome;
-    struct bytes steps[2] = {0};
+    struct bytes steps[STEPS] = {0};
     size_t live;
     size_t n;
 
     add_first_requests(&steps[0]);
     add_more_requests(&steps[1]);
+    if (ending == ENDS_WITH_MISTAKE)
+        add_mistake(&steps[2]);
     live = memory.live;
     memset(&undisturbed, 0, sizeof(undisturbed));
     run_script(steps, piece, ending, &undisturbed);
     read_frames(&undisturbed);
-    assert_int_equal(undisturbed.failed, ending == ENDS_WITH_FAILURE);
+    assert_int_equal(undisturbed.failed, ending != ENDS_WITH_DRAIN);
     check_outcome(&undisturbed, &undisturbed);
 
     memory.mode = mode;
@@ -380,8 +388,8 @@ static void check_script(enum mode mode, size_t piece, enum ending ending)
     }
     assert_int_equal(outcome.failed, undisturbed.failed);
     assert_true(n > 100);
-    bytes_free(&steps[0]);
-    bytes_free(&steps[1]);
+    for (size_t i = 0; i < STEPS; i++)
+        bytes_free(&steps[i]);
 }
 
 static void test_one_failure(void **state)
@@ -390,6 +398,7 @@ static void test_one_failure(void **state)
     check_script(FAIL_ONCE, WHOLE, ENDS_WITH_DRAIN);
     check_script(FAIL_ONCE, 100, ENDS_WITH_DRAIN);
     check_script(FAIL_ONCE, WHOLE, ENDS_WITH_FAILURE);
+    check_script(FAIL_ONCE, WHOLE, ENDS_WITH_MISTAKE);
 }
 
 static void test_no_memory_from_then_on(void **state)
@@ -398,6 +407,7 @@ static void test_no_memory_from_then_on(void **state)
     check_script(FAIL_FROM_THEN_ON, WHOLE, ENDS_WITH_DRAIN);
     check_script(FAIL_FROM_THEN_ON, 100, ENDS_WITH_DRAIN);
     check_script(FAIL_FROM_THEN_ON, WHOLE, ENDS_WITH_FAILURE);
+    check_script(FAIL_FROM_THEN_ON, WHOLE, ENDS_WITH_MISTAKE);
 }
 
 int main(void)
