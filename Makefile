@@ -43,8 +43,18 @@ session_modules := session allowance arena clock echo framing log refusal
 link_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free \
                     -Wl,--wrap=nghttp2_option_new,--wrap=nghttp2_session_callbacks_new
 
+# The whole daemon but main; faults.c has a word in each of these calls.
+fault_modules := $(filter-out main,$(sources:src/%.c=%))
+fault_helpers := tests/faults/faults tests/faults/daemon tests/session/peer
+fault_calls   := malloc calloc realloc reallocarray free nghttp2_option_new nghttp2_session_callbacks_new \
+                 recv send shutdown setsockopt getsockname ioctl close madvise \
+                 accept4 poll read write signalfd eventfd nanosleep clock_gettime mmap mprotect \
+                 pthread_attr_init pthread_attr_setsigmask_np pthread_attr_setstack \
+                 pthread_condattr_init pthread_cond_init pthread_create connection_serve
+
 unit_tests    := $(units:%=$(B)/tests/unit/test_%)
 session_tests := $(patsubst tests/session/%.c,$(B)/tests/session/%,$(wildcard tests/session/test_*.c))
+fault_tests   := $(patsubst tests/faults/%.c,$(B)/tests/faults/%,$(wildcard tests/faults/test_*.c))
 
 # What each fuzz target links besides itself; the corpus is replayed by every `check`.
 fuzz_session  := $(session_modules)
@@ -58,7 +68,7 @@ fuzz_programs := $(fuzzers:%=$(B)/tests/fuzz/fuzz_%)
 FUZZ_SECONDS  ?= 60
 SOAK_SECONDS  ?= 300
 
-test_programs := $(unit_tests) $(session_tests) $(replays)
+test_programs := $(unit_tests) $(session_tests) $(fault_tests) $(replays)
 
 # --- How it is built -------------------------------------------------------------------------
 # Deferred (=), so that pkg-config is asked after `deps` has installed it, not when make starts.
@@ -171,6 +181,11 @@ $(session_tests): $(B)/tests/session/%: $(B)/tests/session/%.o $(B)/tests/sessio
 		$(session_modules:%=$(B)/src/%.o)
 	$(call quiet,LINK,$@) $(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) $(link_$*) -o $@ $(filter %.o,$^) $(libs) $(cmocka)
 
+$(fault_tests): $(B)/tests/faults/%: $(B)/tests/faults/%.o $(fault_helpers:%=$(B)/%.o) \
+		$(fault_modules:%=$(B)/src/%.o)
+	$(call quiet,LINK,$@) $(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) \
+	    $(fault_calls:%=-Wl$(,)--wrap=%) -o $@ $(filter %.o,$^) $(libs) $(cmocka)
+
 $(replays): $(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o \
 		$$(addprefix $(B)/src/,$$(addsuffix .o,$$(fuzz_$$*)))
 	$(call quiet,LINK,$@) $(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) -o $@ $(filter %.o,$^) $(libs)
@@ -179,7 +194,7 @@ $(fuzz_programs): $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o \
 		$$(addprefix $(B)/src/,$$(addsuffix .o,$$(fuzz_$$*)))
 	$(call quiet,LINK,$@) $(CC) $(variant) -fsanitize=fuzzer $(CFLAGS) -pthread $(LDFLAGS) -o $@ $(filter %.o,$^) $(libs)
 
--include $(objects:.o=.d) $(test_programs:=.d) $(B)/tests/session/peer.d $(fuzz_programs:=.d)
+-include $(objects:.o=.d) $(test_programs:=.d) $(fault_helpers:%=$(B)/%.d) $(fuzz_programs:=.d)
 
 # --- Tests -----------------------------------------------------------------------------------
 

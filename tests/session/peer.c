@@ -442,7 +442,7 @@ static void take_frame(struct peer *peer, const uint8_t *frame, size_t length)
     }
 }
 
-static void take_bytes(struct peer *peer, const uint8_t *bytes, size_t length)
+void peer_take(struct peer *peer, const uint8_t *bytes, size_t length)
 {
     size_t used = 0;
 
@@ -549,18 +549,25 @@ static void give_memory(struct peer *peer)
     arena_start(&peer->passing, peer->arena_memory + ARENA_SIZE, ARENA_SIZE);
 }
 
-struct peer *peer_new(const struct session_options *options, struct peer_way way)
+struct peer *peer_alone(void)
 {
     struct peer *peer = grown(NULL, sizeof(*peer));
-    struct session_observer observer = {on_report, on_request, peer};
 
     *peer = (struct peer){.now = beginning,
-                          .way = way,
                           .answers_pings = true,
                           .opens_windows = true,
                           .seed = UINT64_C(0x9e3779b97f4a7c15)};
-    peer->buffer = grown(NULL, way.buffer);
     assert_int_equal(nghttp2_hd_inflate_new(&peer->inflater), 0);
+    return peer;
+}
+
+struct peer *peer_new(const struct session_options *options, struct peer_way way)
+{
+    struct peer *peer = peer_alone();
+    struct session_observer observer = {on_report, on_request, peer};
+
+    peer->way = way;
+    peer->buffer = grown(NULL, way.buffer);
     give_memory(peer);
     peer->session =
         session_new(options, &observer, &peer->counters,
@@ -592,7 +599,7 @@ static void pull(struct peer *peer)
 
     while ((length = session_send(peer->session, peer->now, peer->buffer, peer->way.buffer)) > 0) {
         assert_true(length <= peer->way.buffer);
-        take_bytes(peer, peer->buffer, length);
+        peer_take(peer, peer->buffer, length);
         if (peer->client)
             assert_int_equal(nghttp2_session_mem_recv(peer->client, peer->buffer, length), length);
     }

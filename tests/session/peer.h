@@ -205,6 +205,12 @@ struct peer *peer_open(const struct session_options *options, struct peer_way wa
 struct peer *peer_open_client(const struct session_options *options, struct peer_way way,
                               uint32_t window);
 
+/* The other end alone, for whoever carries the bytes himself: takes them from peer->out. */
+struct peer *peer_alone(void);
+
+/* Bytes that came from the server. */
+void peer_take(struct peer *peer, const uint8_t *bytes, size_t length);
+
 /* Free both ends; the requests that the session still reports are lost. */
 void peer_free(struct peer *peer);
 

@@ -1,0 +1,261 @@
+#include "faults/daemon.h"
+
+#include "server.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LOOK_MS = 1 };
+
+/* --- The daemon --- */
+
+void daemon_prepare(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    assert_int_equal(pthread_sigmask(SIG_BLOCK, &set, NULL), 0);
+    log_set_level(LOG_LEVEL_DEBUG);
+}
+
+static void on_settings_error(const char *message, void *argument)
+{
+    (void)argument;
+    fail_msg("%s", message);
+}
+
+struct settings *daemon_settings(const char *word, ...)
+{
+    static const char *const usual[] = {"h2echod", "--port=0", "--address=127.0.0.1"};
+    enum { WORDS_MAX = 16 };
+    char *words[WORDS_MAX] = {0};
+    int count = 0;
+    struct settings *settings;
+    va_list more;
+
+    for (size_t i = 0; i < COUNT(usual); i++)
+        words[count++] = strdup(usual[i]);
+    va_start(more, word);
+    for (; word && count < WORDS_MAX - 1; word = va_arg(more, const char *))
+        words[count++] = strdup(word);
+    va_end(more);
+    assert_int_equal(settings_read(count, words, on_settings_error, NULL, &settings), SETTINGS_OK);
+    while (count > 0)
+        free(words[--count]);
+    return settings;
+}
+
+static size_t count_descriptors(void)
+{
+    DIR *directory = opendir("/proc/self/fd");
+    size_t count = 0;
+
+    assert_non_null(directory);
+    while (readdir(directory))
+        count++;
+    closedir(directory);
+    return count;
+}
+
+static struct settings *no_reload(void *argument)
+{
+    (void)argument;
+    return NULL;
+}
+
+static struct daemon *running;
+
+static void *run(void *argument)
+{
+    struct daemon *daemon = argument;
+    struct server_options options = {
+        .listeners = &daemon->listeners,
+        .settings = daemon->settings,
+        .reload = no_reload,
+    };
+
+    faults_enter(FAULTS_SERVER);
+    daemon->result = server_run(&options);
+    return NULL;
+}
+
+void daemon_start(struct daemon *daemon, struct settings *settings)
+{
+    *daemon = (struct daemon){.settings = settings};
+    settings_ref(settings);
+    daemon->descriptors = count_descriptors();
+    daemon->live = faults_live();
+    assert_int_equal(listeners_open(settings, &daemon->listeners), 0);
+    daemon->port = (int)address_port(&daemon->listeners.list[0].address);
+    assert_int_equal(pthread_create(&daemon->thread, NULL, run, daemon), 0);
+    running = daemon;
+}
+
+void daemon_terminate(void)
+{
+    assert_int_equal(kill(getpid(), SIGTERM), 0);
+}
+
+/* A daemon that hangs would spoil whatever is tested next: nothing is. */
+static void join(struct daemon *daemon)
+{
+    struct timespec until;
+
+    assert_int_equal(clock_gettime(CLOCK_REALTIME, &until), 0);
+    until.tv_sec += faults_patience() / 1000;
+    if (pthread_timedjoin_np(daemon->thread, NULL, &until) != 0) {
+        print_error("the daemon does not stop\n");
+        _exit(EXIT_FAILURE);
+    }
+    running = NULL;
+}
+
+void daemon_await(struct daemon *daemon)
+{
+    join(daemon);
+    assert_int_equal(count_descriptors(), daemon->descriptors);
+    assert_int_equal(faults_live(), daemon->live);
+    assert_int_equal(faults_bad_closes(), 0);
+    settings_unref(daemon->settings);
+}
+
+void daemon_stop(struct daemon *daemon)
+{
+    daemon_terminate();
+    daemon_await(daemon);
+    assert_int_equal(daemon->result, 0);
+}
+
+int daemon_teardown(void **state)
+{
+    (void)state;
+    (void)faults_disarm();
+    if (running) {
+        daemon_terminate();
+        join(running);
+    }
+    return 0;
+}
+
+/* --- Its clients --- */
+
+struct client *client_connect(const struct daemon *daemon)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)daemon->port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct client *client = calloc(1, sizeof(*client));
+
+    assert_non_null(client);
+    client->is_http2 = true;
+    client->peer = peer_alone();
+    client->peer->opens_windows = false;
+    client->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(client->fd >= 0);
+    assert_int_equal(connect(client->fd, (struct sockaddr *)&to, sizeof(to)), 0);
+    return client;
+}
+
+static void lose(struct client *client)
+{
+    assert_true(errno == ECONNRESET || errno == EPIPE);
+    client->gone = true;
+}
+
+void client_send(struct client *client)
+{
+    struct bytes *out = &client->peer->out;
+    size_t at = 0;
+
+    while (at < out->length && !client->gone) {
+        ssize_t sent = send(client->fd, out->data + at, out->length - at, MSG_NOSIGNAL);
+
+        if (sent < 0)
+            lose(client);
+        else
+            at += (size_t)sent;
+    }
+    out->length = 0;
+}
+
+/* Return whether something came within ${ms}. */
+static bool take(struct client *client, int ms)
+{
+    struct pollfd polled = {.fd = client->fd, .events = POLLIN};
+    uint8_t buffer[FRAME_PAYLOAD_MAX];
+    ssize_t length;
+
+    if (client->gone || poll(&polled, 1, ms) != 1)
+        return false;
+    length = recv(client->fd, buffer, sizeof(buffer), 0);
+    if (length > 0) {
+        bytes_add(&client->raw, buffer, (size_t)length);
+        if (client->is_http2)
+            peer_take(client->peer, buffer, (size_t)length);
+    } else if (length < 0) {
+        lose(client);
+    }
+    client->gone = length <= 0;
+    return true;
+}
+
+void client_await(struct client *client, bool (*is_enough)(const struct client *client), int64_t us)
+{
+    int left = faults_patience() / LOOK_MS;
+
+    while (!is_enough(client) && !client->gone) {
+        if (take(client, LOOK_MS))
+            continue;
+        assert_true(left-- > 0);
+        faults_advance(us);
+    }
+}
+
+void client_look(struct client *client)
+{
+    while (take(client, LOOK_MS))
+        ;
+}
+
+void client_end(struct client *client)
+{
+    if (shutdown(client->fd, SHUT_WR) != 0)
+        assert_int_equal(errno, ENOTCONN);
+}
+
+void client_free(struct client *client)
+{
+    assert_int_equal(close(client->fd), 0);
+    peer_free(client->peer);
+    bytes_free(&client->raw);
+    free(client);
+}
+
+static bool has_answer(const struct client *client)
+{
+    return peer_response(client->peer, client->awaited)->ended;
+}
+
+void client_get(struct client *client, int32_t stream_id)
+{
+    if (stream_id == 1)
+        frame_add_preface(&client->peer->out);
+    frame_add_get(&client->peer->out, stream_id, "/served");
+    client_send(client);
+}
+
+void client_check_served(struct client *client, int32_t stream_id)
+{
+    client->awaited = stream_id;
+    client_await(client, has_answer, 0);
+    peer_check_get(client->peer, stream_id, "/served");
+}

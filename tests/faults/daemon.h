@@ -1,0 +1,82 @@
+/*
+ * daemon: the whole daemon but main, on a thread of the test program, and clients of it.
+ */
+#ifndef H2ECHOD_TESTS_DAEMON_H
+#define H2ECHOD_TESTS_DAEMON_H
+
+#include "faults/faults.h"
+#include "listener.h"
+#include "session/peer.h"
+#include "settings.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+
+struct daemon {
+    pthread_t thread;
+    struct settings *settings;
+    struct listeners listeners;
+    int port;
+    int result; /* the exit code, once it has stopped */
+    /* What there was before it started. */
+    size_t descriptors;
+    long live;
+};
+
+/* For main: the signals that the daemon takes come to nobody else. */
+void daemon_prepare(void);
+
+/* Settings from command-line words that end with NULL: a port of 127.0.0.1, every debug line. */
+struct settings *daemon_settings(const char *word, ...) __attribute__((sentinel));
+
+/* Open the listener, start. The reference to the settings is taken over. What ${daemon} points to
+ * has to outlive the test. */
+void daemon_start(struct daemon *daemon, struct settings *settings);
+
+/* SIGTERM. */
+void daemon_terminate(void);
+
+/* Wait for its end. Fail if it hangs, or leaves a descriptor open or a block allocated. */
+void daemon_await(struct daemon *daemon);
+
+/* Both, and fail unless it stopped as it should, having cut nobody. */
+void daemon_stop(struct daemon *daemon);
+
+/* For after a test that failed: the daemon that it left running is stopped. */
+int daemon_teardown(void **state);
+
+struct client {
+    int fd;
+    struct peer *peer;
+    struct bytes raw; /* all that came */
+    bool is_http2;    /* else the peer is told nothing of what comes */
+    bool gone;        /* the daemon has closed or reset the connection */
+    int32_t awaited;  /* client_check_served's */
+};
+
+/* A connection; nothing is sent on it yet. */
+struct client *client_connect(const struct daemon *daemon);
+
+/* Send what stands in client->peer->out. */
+void client_send(struct client *client);
+
+/* Take what comes until ${is_enough}, or the connection is gone; fail if that hangs. Time flies by
+ * ${us} every few milliseconds. */
+void client_await(struct client *client, bool (*is_enough)(const struct client *client),
+                  int64_t us);
+
+/* Take what comes within a few milliseconds. */
+void client_look(struct client *client);
+
+/* End writing: the daemon sees the peer's end. */
+void client_end(struct client *client);
+
+void client_free(struct client *client);
+
+/* Ask; with the preface before the first request, which is stream 1. */
+void client_get(struct client *client, int32_t stream_id);
+
+/* Wait for the answer; fail unless it comes and is right. */
+void client_check_served(struct client *client, int32_t stream_id);
+
+#endif

@@ -1,0 +1,134 @@
+/*
+ * faults: the system's calls and the allocations of the whole daemon, any of which can be made to
+ * fail.
+ *
+ * Our own objects reach what is listed here through the linker's --wrap, nghttp2 its memory through
+ * session.c, and jansson through its hooks. A fault strikes in one scope alone, so that whoever
+ * else is served in the same process is not touched by it: the one connection that was chosen, or
+ * the accept loop. Besides, time is the test's to move, and the log is kept.
+ */
+#ifndef H2ECHOD_TESTS_FAULTS_H
+#define H2ECHOD_TESTS_FAULTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Whose calls: a thread's, while it is in there. */
+enum faults_scope {
+    FAULTS_NOBODY,     /* everything else: never struck */
+    FAULTS_CONNECTION, /* the connection that was chosen by faults_arm, in connection_serve */
+    FAULTS_SERVER,     /* the accept loop, in server_run */
+    FAULTS_SCOPES,
+};
+
+enum faults_call {
+    FAULTS_ALLOCATION,
+    FAULTS_RECV,
+    FAULTS_SEND,
+    FAULTS_SHUTDOWN,
+    FAULTS_SETSOCKOPT,
+    FAULTS_GETSOCKNAME,
+    FAULTS_IOCTL,
+    FAULTS_CLOSE, /* closes all the same, as Linux does */
+    FAULTS_MADVISE,
+    FAULTS_LOG_POLL,
+    FAULTS_LOG_WRITE,
+    FAULTS_ACCEPT,
+    FAULTS_POLL, /* but the log's */
+    FAULTS_READ,
+    FAULTS_SIGNALFD,
+    FAULTS_EVENTFD,
+    FAULTS_MMAP,
+    FAULTS_MPROTECT,
+    FAULTS_THREAD_ATTRIBUTES, /* pthread_attr_*, pthread_cond*_init */
+    FAULTS_THREAD,
+    FAULTS_CALLS,
+};
+
+enum { FAULTS_FOR_EVER = -1 };
+
+struct fault {
+    const char *name;
+    enum faults_call call;
+    int error;           /* errno; 0 = no error, but only one byte is moved */
+    int times;           /* how often in a row, or FAULTS_FOR_EVER */
+    size_t send_at_most; /* bytes that any send takes, fault or not; 0 = as many as it wants */
+};
+
+/* What became of a fault. */
+struct faults_report {
+    bool hit;   /* the n-th call came */
+    long live;  /* blocks that the connection did not free */
+    int closes; /* of the connection's socket */
+};
+
+/*
+ * faults_arm(scope, fault, n):
+ * Let ${fault} strike the call number ${n}, from 0, of those in ${scope}. With FAULTS_CONNECTION
+ * that is the next connection to be served. Counts and kept log of the scope begin anew.
+ */
+void faults_arm(enum faults_scope scope, const struct fault *fault, size_t n);
+
+/*
+ * faults_disarm(void):
+ * Let nothing fail any more. Return whether the fault has struck.
+ */
+bool faults_disarm(void);
+
+/*
+ * faults_await_connection(report):
+ * Wait until the chosen connection is over, disarm, and tell. Return false if it does not end.
+ */
+bool faults_await_connection(struct faults_report *report);
+
+/*
+ * faults_enter(scope):
+ * From now on this thread's calls are of ${scope}.
+ */
+void faults_enter(enum faults_scope scope);
+
+/*
+ * faults_count(scope, call):
+ * Return how many calls of the kind there were in the scope since faults_arm.
+ */
+size_t faults_count(enum faults_scope scope, enum faults_call call);
+
+/*
+ * faults_live(void):
+ * Return how many blocks are allocated in all scopes.
+ */
+long faults_live(void);
+
+/*
+ * faults_bad_closes(void):
+ * Return how often a descriptor was closed that was not open.
+ */
+int faults_bad_closes(void);
+
+/*
+ * faults_advance(us):
+ * Move the clock that the daemon sees. Nobody is woken by it, but the accept loop looks at the
+ * clock every few milliseconds.
+ */
+void faults_advance(int64_t us);
+
+/*
+ * faults_rests(void):
+ * Return how often the accept loop has slept. It gets its time without waiting for it.
+ */
+size_t faults_rests(void);
+
+/*
+ * faults_logged(scope, part):
+ * Return how many lines with ${part} in them the scope wrote since faults_arm.
+ */
+size_t faults_logged(enum faults_scope scope, const char *part);
+
+/*
+ * faults_patience(void):
+ * Return the milliseconds after which what did not happen counts as hanging.
+ */
+int faults_patience(void);
+
+#endif

@@ -1,0 +1,556 @@
+/*
+ * A fault at every call that a connection makes, one call after the other, through whole
+ * conversations over a real socket with the whole daemon: nothing leaks, no thread is stuck, and a
+ * neighbour is served as if nothing had been. What the peer of the fault itself gets is right, and
+ * all of it where the fault is one that can be made good.
+ */
+#include "address.h"
+#include "faults/daemon.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- What is said --- */
+
+/* Some of a conversation: what is sent, and when there has been enough of an answer. */
+struct step {
+    void (*say)(struct client *client);
+    bool (*is_enough)(const struct client *client);
+    int64_t advance_us; /* that time flies by while it is waited */
+};
+
+struct conversation {
+    const char *name;
+    bool is_http2;
+    void (*check)(const struct client *client); /* that what came undisturbed is right */
+    struct step steps[8];
+};
+
+static const struct peer_response *response(const struct client *client, int32_t stream_id)
+{
+    return peer_response(client->peer, stream_id);
+}
+
+static bool is_settled(const struct client *client, int32_t stream_id)
+{
+    return response(client, stream_id)->ended || response(client, stream_id)->reset;
+}
+
+/* The daemon says no more before it is told that no more comes. */
+static bool is_gone(const struct client *client)
+{
+    return client->gone;
+}
+
+enum {
+    WINDOW = 1000,
+    ONE = 1,
+    MALFORMED = 3,
+    PUT = 5,
+    LONG = 7,
+    DROPPED = 9,
+    HEAD = 11,
+    HUGE = 13,
+    MANY = 15,
+    LAST = 29
+};
+
+static void say_first(struct client *client)
+{
+    static const struct field malformed[] = {REQUEST_OF("GET", "/"), FIELD("connection", "close")};
+    static const struct field put[] = {REQUEST_OF("PUT", "/put"), FIELD("expect", "100-continue"),
+                                       FIELD("content-length", "8")};
+    struct bytes *out = &client->peer->out;
+
+    frame_add_preface(out);
+    frame_add_setting(out, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, WINDOW);
+    frame_add_get(out, ONE, "/one");
+    frame_add_request(out, MALFORMED, END_STREAM, malformed, COUNT(malformed));
+    frame_add_request(out, PUT, 0, put, COUNT(put));
+    frame_add(out, NGHTTP2_PING, 0, 0, "the ping", 8);
+}
+
+static bool has_first(const struct client *client)
+{
+    return is_settled(client, ONE) && is_settled(client, MALFORMED) &&
+           (response(client, PUT)->interim > 0 || is_settled(client, PUT)) &&
+           client->peer->ping_ack_count > 0;
+}
+
+/* Its answer is larger than what the client takes at first. */
+static void add_long(struct bytes *out, int32_t stream_id)
+{
+    static char value[4 * WINDOW];
+    struct field fields[] = {REQUEST_OF("GET", "/long"), {"x", 1, value, sizeof(value)}};
+
+    memset(value, '"', sizeof(value));
+    frame_add_request(out, stream_id, END_STREAM, fields, COUNT(fields));
+}
+
+static void say_content(struct client *client)
+{
+    static const struct field trailers[] = {FIELD("sum", "1")};
+    struct bytes *out = &client->peer->out;
+
+    frame_add(out, NGHTTP2_SETTINGS, NGHTTP2_FLAG_ACK, 0, NULL, 0);
+    frame_add(out, NGHTTP2_DATA, 0, PUT, "some", 4);
+    frame_add(out, NGHTTP2_DATA, 0, PUT, "more", 4);
+    frame_add_request(out, PUT, END_STREAM, trailers, COUNT(trailers));
+    add_long(out, LONG);
+    add_long(out, DROPPED);
+}
+
+static bool has_window(const struct client *client, int32_t stream_id)
+{
+    return response(client, stream_id)->body.length >= WINDOW || is_settled(client, stream_id);
+}
+
+static bool has_content(const struct client *client)
+{
+    return is_settled(client, PUT) && has_window(client, LONG) && has_window(client, DROPPED);
+}
+
+static void say_nothing(struct client *client)
+{
+    (void)client;
+}
+
+/* Nothing comes for a while: the connection gives its memory back. */
+static bool is_at_rest(const struct client *client)
+{
+    (void)client;
+    return faults_logged(FAULTS_CONNECTION, "at rest") > 0;
+}
+
+static void say_go_on(struct client *client)
+{
+    struct bytes *out = &client->peer->out;
+
+    frame_add_reset(out, DROPPED, NGHTTP2_CANCEL);
+    frame_add_window(out, LONG, 16 * WINDOW);
+}
+
+static bool has_long(const struct client *client)
+{
+    return is_settled(client, LONG);
+}
+
+static void say_many(struct client *client)
+{
+    static char value[3 * 1024];
+    static const struct field head[] = {REQUEST_OF("HEAD", "/head")};
+    struct field huge[] = {
+        REQUEST_OF("GET", "/huge"), {"x", 1, value, sizeof(value)}, {"y", 1, value, sizeof(value)}};
+    struct bytes *out = &client->peer->out;
+
+    memset(value, 'v', sizeof(value));
+    frame_add_request(out, HEAD, END_STREAM, head, COUNT(head));
+    frame_add_request(out, HUGE, END_STREAM, huge, COUNT(huge));
+    for (int32_t id = MANY; id <= LAST; id += 2)
+        frame_add_get(out, id, "/many");
+}
+
+static bool has_many(const struct client *client)
+{
+    for (int32_t id = HEAD; id <= LAST; id += 2)
+        if (!is_settled(client, id))
+            return false;
+    return true;
+}
+
+static void say_end(struct client *client)
+{
+    client_end(client);
+}
+
+static void check_all(const struct client *client)
+{
+    static const char put[] = "{\":method\": \"PUT\", \":path\": \"/put\", \":scheme\": \"http\", "
+                              "\":authority\": \"h\", \"expect\": \"100-continue\", "
+                              "\"content-length\": \"8\"}";
+    const struct peer *peer = client->peer;
+
+    peer_check_get(peer, ONE, "/one");
+    peer_check_reset(peer, MALFORMED, NGHTTP2_PROTOCOL_ERROR);
+    peer_check_answer(peer, PUT, put, sizeof(put) - 1);
+    assert_int_equal(response(client, PUT)->interim, 1);
+    assert_true(response(client, LONG)->ended);
+    assert_true(response(client, LONG)->body.length > 8 * WINDOW);
+    assert_int_equal(response(client, DROPPED)->body.length, WINDOW);
+    assert_int_equal(response(client, HEAD)->status, 200);
+    peer_check_refused(peer, HUGE, 431);
+    for (int32_t id = MANY; id <= LAST; id += 2)
+        peer_check_get(peer, id, "/many");
+    assert_int_equal(peer->goaway_count, 0);
+}
+
+static void say_one(struct client *client)
+{
+    frame_add_preface(&client->peer->out);
+    frame_add_get(&client->peer->out, ONE, "/one");
+}
+
+static bool has_one(const struct client *client)
+{
+    return is_settled(client, ONE);
+}
+
+/* A client's mistake ends it. */
+static void say_wrong(struct client *client)
+{
+    frame_add(&client->peer->out, NGHTTP2_DATA, 0, 0, "lost", 4);
+}
+
+static void check_goaway(const struct client *client)
+{
+    assert_int_equal(client->peer->goaway_count, 1);
+    assert_int_equal(client->peer->goaways[0].code, NGHTTP2_PROTOCOL_ERROR);
+}
+
+static void say_garbage(struct client *client)
+{
+    bytes_add(&client->peer->out, "EHLO h\r\n", 8);
+}
+
+/* The host is the one that the daemon would name by itself, should it not see the field in time. */
+static void say_http1(struct client *client)
+{
+    struct address local = {.length = sizeof(local.storage)};
+    char text[ADDRESS_TEXT_MAX];
+    char request[ADDRESS_TEXT_MAX + 64];
+    int length;
+
+    assert_int_equal(getpeername(client->fd, (struct sockaddr *)&local.storage, &local.length), 0);
+    length = snprintf(request, sizeof(request), "GET / HTTP/1.1\r\nHost: %s\r\n\r\n",
+                      address_text(text, &local));
+    bytes_add(&client->peer->out, request, (size_t)length);
+}
+
+static void check_505(const struct client *client)
+{
+    assert_true(client->raw.length > 12);
+    assert_memory_equal(client->raw.data, "HTTP/1.1 505", 12);
+}
+
+static void say_tls(struct client *client)
+{
+    bytes_add(&client->peer->out, "\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03", 11);
+}
+
+static void check_alert(const struct client *client)
+{
+    assert_int_equal(client->raw.length, 7);
+    assert_memory_equal(client->raw.data, "\x15\x03\x01\x00\x02\x02\x0a", 7);
+}
+
+static const struct conversation requests = {
+    "requests",
+    true,
+    check_all,
+    {{say_first, has_first, 0},
+     {say_content, has_content, 0},
+     {say_nothing, is_at_rest, SECOND / 2},
+     {say_go_on, has_long, 0},
+     {say_many, has_many, 0},
+     {say_end, is_gone, 0}},
+};
+
+static const struct conversation mistake = {
+    "mistake", true, check_goaway, {{say_one, has_one, 0}, {say_wrong, is_gone, 0}}};
+static const struct conversation garbage = {
+    "garbage", true, check_goaway, {{say_garbage, is_gone, 0}}};
+static const struct conversation http1 = {"http1", false, check_505, {{say_http1, is_gone, 0}}};
+static const struct conversation tls = {"tls", false, check_alert, {{say_tls, is_gone, 0}}};
+
+static const struct conversation *const conversations[] = {&requests, &mistake, &garbage, &http1,
+                                                           &tls};
+
+/* --- One conversation --- */
+
+static struct client *converse(const struct daemon *daemon, const struct conversation *conversation)
+{
+    struct client *client = client_connect(daemon);
+
+    client->is_http2 = conversation->is_http2;
+    for (const struct step *step = conversation->steps; step->say && !client->gone; step++) {
+        step->say(client);
+        client_send(client);
+        client_await(client, step->is_enough, step->advance_us);
+    }
+    return client;
+}
+
+static void check_same_fields(const struct peer_response *a, const struct peer_response *b)
+{
+    assert_int_equal(a->status, b->status);
+    assert_int_equal(a->field_count, b->field_count);
+    for (size_t i = 0; i < a->field_count; i++) {
+        assert_string_equal(a->fields[i].name, b->fields[i].name);
+        assert_string_equal(a->fields[i].value, b->fields[i].value);
+    }
+}
+
+/* What there is of it is right. */
+static void check_part(const struct peer_response *response, const struct peer_response *model)
+{
+    assert_true(response->interim <= model->interim);
+    if (response->status != 0)
+        check_same_fields(response, model);
+    assert_true(response->body.length <= model->body.length);
+    if (response->body.length > 0)
+        assert_memory_equal(response->body.data, model->body.data, response->body.length);
+    if (response->ended)
+        assert_int_equal(response->body.length, model->body.length);
+}
+
+static void check_whole(const struct peer_response *response, const struct peer_response *model)
+{
+    check_part(response, model);
+    assert_int_equal(response->interim, model->interim);
+    assert_int_equal(response->status, model->status);
+    assert_int_equal(response->body.length, model->body.length);
+    assert_int_equal(response->ended, model->ended);
+    assert_int_equal(response->reset, model->reset);
+    assert_int_equal(response->reset_code, model->reset_code);
+}
+
+/* Nothing that the peer got is wrong. */
+static void check_right(const struct client *client, const struct client *model)
+{
+    for (size_t i = 0; i < client->peer->response_count; i++) {
+        const struct peer_response *each = &client->peer->responses[i];
+
+        check_part(each, response(model, each->stream_id));
+    }
+    if (!client->is_http2) {
+        assert_true(client->raw.length <= model->raw.length);
+        if (client->raw.length > 0)
+            assert_memory_equal(client->raw.data, model->raw.data, client->raw.length);
+    }
+}
+
+/* The peer got what it would have got anyway. */
+static void check_unnoticed(const struct client *client, const struct client *model)
+{
+    const struct peer *got = client->peer;
+    const struct peer *due = model->peer;
+
+    check_right(client, model);
+    assert_int_equal(client->raw.length, model->raw.length);
+    assert_int_equal(got->in.length, 0);
+    assert_int_equal(got->response_count, due->response_count);
+    for (size_t i = 0; i < due->response_count; i++)
+        check_whole(response(client, due->responses[i].stream_id), &due->responses[i]);
+    assert_int_equal(got->ping_ack_count, due->ping_ack_count);
+    assert_int_equal(got->settings_ack_count, due->settings_ack_count);
+    assert_int_equal(got->window, due->window);
+    assert_int_equal(got->goaway_count, due->goaway_count);
+    for (size_t i = 0; i < due->goaway_count; i++)
+        assert_int_equal(got->goaways[i].code, due->goaways[i].code);
+}
+
+static bool is_unnoticed(const struct client *client, const struct client *model)
+{
+    return client->raw.length == model->raw.length;
+}
+
+/* --- The table --- */
+
+enum outcome {
+    UNNOTICED, /* the peer gets the same bytes */
+    LOST,      /* the connection is over, and that was the network */
+    SCARCE,    /* the connection is over or a stream is reset, and that was memory */
+};
+
+struct row {
+    struct fault fault;
+    enum outcome outcome;
+};
+
+enum { SLOWLY = 1000 };
+
+static const struct row interruptions[] = {
+    {{"recv EINTR", FAULTS_RECV, EINTR, 1, 0}, UNNOTICED},
+    {{"recv EINTR thrice", FAULTS_RECV, EINTR, 3, 0}, UNNOTICED},
+    {{"send EINTR", FAULTS_SEND, EINTR, 1, 0}, UNNOTICED},
+    {{"send EINTR thrice", FAULTS_SEND, EINTR, 3, 0}, UNNOTICED},
+    {{"slow send EINTR", FAULTS_SEND, EINTR, 1, SLOWLY}, UNNOTICED},
+    {{"close EINTR", FAULTS_CLOSE, EINTR, 1, 0}, UNNOTICED},
+    {{"log's poll EINTR", FAULTS_LOG_POLL, EINTR, 1, 0}, UNNOTICED},
+    {{"log's write EINTR", FAULTS_LOG_WRITE, EINTR, 1, 0}, UNNOTICED},
+};
+
+static const struct row short_moves[] = {
+    {{"recv of a byte", FAULTS_RECV, 0, 1, 0}, UNNOTICED},
+    {{"recv by bytes", FAULTS_RECV, 0, FAULTS_FOR_EVER, 0}, UNNOTICED},
+    {{"send of a byte", FAULTS_SEND, 0, 1, 0}, UNNOTICED},
+    {{"send by bytes", FAULTS_SEND, 0, FAULTS_FOR_EVER, 0}, UNNOTICED},
+};
+
+static const struct row failures[] = {
+    {{"recv ECONNRESET", FAULTS_RECV, ECONNRESET, 1, 0}, LOST},
+    {{"recv ETIMEDOUT", FAULTS_RECV, ETIMEDOUT, 1, 0}, LOST},
+    {{"send ECONNRESET", FAULTS_SEND, ECONNRESET, 1, 0}, LOST},
+    {{"send EPIPE", FAULTS_SEND, EPIPE, 1, 0}, LOST},
+    {{"send ETIMEDOUT", FAULTS_SEND, ETIMEDOUT, 1, 0}, LOST},
+    {{"slow send ECONNRESET", FAULTS_SEND, ECONNRESET, 1, SLOWLY}, LOST},
+    {{"shutdown ENOTCONN", FAULTS_SHUTDOWN, ENOTCONN, 1, 0}, UNNOTICED},
+    {{"setsockopt EOPNOTSUPP", FAULTS_SETSOCKOPT, EOPNOTSUPP, 1, 0}, UNNOTICED},
+    {{"getsockname ENOBUFS", FAULTS_GETSOCKNAME, ENOBUFS, 1, 0}, UNNOTICED},
+    {{"ioctl ENOTTY", FAULTS_IOCTL, ENOTTY, 1, SLOWLY}, UNNOTICED},
+    {{"madvise ENOMEM", FAULTS_MADVISE, ENOMEM, 1, 0}, UNNOTICED},
+};
+
+static const struct row shortages[] = {
+    {{"allocation fails", FAULTS_ALLOCATION, ENOMEM, 1, 0}, SCARCE},
+    {{"allocations fail from then on", FAULTS_ALLOCATION, ENOMEM, FAULTS_FOR_EVER, 0}, SCARCE},
+};
+
+/* The daemon's log tells who was hurt, and why. */
+static bool tells_scarcity(void)
+{
+    return faults_logged(FAULTS_CONNECTION, "memory") > 0 ||
+           faults_logged(FAULTS_CONNECTION, "INTERNAL_ERROR") > 0; /* nghttp2's word for it */
+}
+
+static void check_outcome(const struct row *row, const struct client *client,
+                          const struct client *model)
+{
+    check_right(client, model);
+    if (row->outcome == UNNOTICED)
+        check_unnoticed(client, model);
+    else if (row->outcome == LOST)
+        assert_int_equal(faults_logged(FAULTS_CONNECTION, "closed: "), 1);
+    else if (!is_unnoticed(client, model))
+        assert_true(tells_scarcity());
+}
+
+/* --- Every n --- */
+
+struct scene {
+    struct daemon daemon;
+    struct client *neighbour;
+    int32_t neighbour_stream;
+};
+
+static void open_neighbour(struct scene *scene)
+{
+    scene->neighbour = client_connect(&scene->daemon);
+    scene->neighbour_stream = 1;
+    client_get(scene->neighbour, 1);
+    client_check_served(scene->neighbour, 1);
+}
+
+static void close_neighbour(struct scene *scene)
+{
+    client_end(scene->neighbour);
+    client_await(scene->neighbour, is_gone, 0);
+    client_free(scene->neighbour);
+}
+
+/* A conversation with the fault at call n, while a neighbour is served. Return whether it struck.
+ */
+static bool try_call(struct scene *scene, const struct conversation *conversation,
+                     const struct row *row, size_t n, const struct client *model)
+{
+    struct faults_report report;
+    struct client *client;
+
+    scene->neighbour_stream += 2;
+    faults_arm(FAULTS_CONNECTION, &row->fault, n);
+    client = converse(&scene->daemon, conversation);
+    client_get(scene->neighbour, scene->neighbour_stream);
+    client_check_served(scene->neighbour, scene->neighbour_stream);
+    client_end(client);
+    assert_true(faults_await_connection(&report));
+    assert_int_equal(report.live, 0);
+    assert_int_equal(report.closes, 1);
+    if (report.hit)
+        check_outcome(row, client, model);
+    else
+        check_unnoticed(client, model);
+    client_free(client);
+    faults_advance(SECOND); /* so that the log may tell of the next */
+    return report.hit;
+}
+
+static size_t try_every_call(struct scene *scene, const struct conversation *conversation,
+                             const struct row *row)
+{
+    static const struct fault none = {"none", FAULTS_RECV, EINTR, 0, 0};
+    struct faults_report report;
+    struct client *model;
+    size_t n = 0;
+
+    open_neighbour(scene);
+    faults_arm(FAULTS_CONNECTION, &none, 0);
+    model = converse(&scene->daemon, conversation);
+    conversation->check(model);
+    client_end(model);
+    assert_true(faults_await_connection(&report));
+    while (try_call(scene, conversation, row, n, model))
+        n++;
+    client_free(model);
+    close_neighbour(scene);
+    return n;
+}
+
+static void try_row(struct scene *scene, const struct row *row)
+{
+    size_t struck = 0;
+
+    for (size_t i = 0; i < COUNT(conversations); i++)
+        struck += try_every_call(scene, conversations[i], row);
+    print_message("%s: at %zu calls\n", row->fault.name, struck);
+    assert_true(struck > 0);
+}
+
+static void try_rows(const struct row *rows, size_t count)
+{
+    static struct scene scene; /* not the stack's: a teardown stops what a failure leaves */
+
+    daemon_start(&scene.daemon, daemon_settings("--max-header-list-size=5K", "--header-timeout=1h",
+                                                "--idle-timeout=1h", "--stream-timeout=1h", NULL));
+    for (size_t i = 0; i < count; i++)
+        try_row(&scene, &rows[i]);
+    daemon_stop(&scene.daemon);
+}
+
+static void test_interruptions(void **state)
+{
+    (void)state;
+    try_rows(interruptions, COUNT(interruptions));
+}
+
+static void test_short_reads_and_writes(void **state)
+{
+    (void)state;
+    try_rows(short_moves, COUNT(short_moves));
+}
+
+static void test_failing_calls(void **state)
+{
+    (void)state;
+    try_rows(failures, COUNT(failures));
+}
+
+static void test_failing_allocations(void **state)
+{
+    (void)state;
+    try_rows(shortages, COUNT(shortages));
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_interruptions, daemon_teardown),
+        cmocka_unit_test_teardown(test_short_reads_and_writes, daemon_teardown),
+        cmocka_unit_test_teardown(test_failing_calls, daemon_teardown),
+        cmocka_unit_test_teardown(test_failing_allocations, daemon_teardown),
+    };
+
+    daemon_prepare();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
