@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -22,6 +23,7 @@ enum {
     PAUSE_US = 1000000,      /* how long accepting rests when the system has no more to give */
     COMPLAINT_US = 60000000, /* how often the same complaint is logged */
     CUT_EARLY_US = 100000,   /* before the drain timeout, at most: for closing what is cut */
+    MISHAPS_MAX = 64,        /* accepts in a row that fail before accepting rests */
 };
 
 /* One complaint, logged at most once a minute. */
@@ -50,7 +52,9 @@ struct server {
     uint64_t accepted;
     uint64_t refused;
     size_t cut;
+    int mishaps; /* of accept, since the last connection */
     struct complaint scarcity;
+    struct complaint blind;
     struct complaint full;
     struct complaint crowd;
 };
@@ -118,16 +122,39 @@ static void raise_descriptor_limit(const struct server *server)
 
 /* --- Accepting ----------------------------------------------------------------------------- */
 
-/* The system has no descriptor, thread or memory to give: rest, and try again when a connection is
- * over, or after a while. */
-static void pause_accepting(struct server *server, int error, const char *what)
+static void pause_accepting(struct server *server, int error, const char *what, const char *advice)
 {
     server->paused_until_us = server->now_us + PAUSE_US;
     if (may_complain(&server->scarcity, server->now_us))
         log_write_errno(LOG_LEVEL_WARNING, error,
-                        "%s: accepting rests while %zu connections are served; raise the limits on "
-                        "descriptors and threads, or lower max-connections",
-                        what, workers_serving(server->workers, true));
+                        "%s: accepting rests while %zu connections are served%s", what,
+                        workers_serving(server->workers, true), advice);
+}
+
+/* The system has no descriptor, thread or memory to give: rest, and try again when a connection is
+ * over, or after a while. */
+static void pause_for_scarcity(struct server *server, int error, const char *what)
+{
+    pause_accepting(server, error, what,
+                    "; raise the limits on descriptors and threads, or lower max-connections");
+}
+
+/* Accepting failed: is the next one to be tried at once? Who waited may have gone meanwhile, and
+ * more of that kind is the matter of one connection each; but what does not end is no such bad
+ * luck, and must not keep the loop busy. */
+static bool bear_mishap(struct server *server, int error)
+{
+    if (error == EAGAIN)
+        return false;
+    if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM) {
+        pause_for_scarcity(server, error, "no connection can be accepted");
+        return false;
+    }
+    if (++server->mishaps < MISHAPS_MAX)
+        return true;
+    server->mishaps = 0;
+    pause_accepting(server, error, "no connection can be accepted", "");
+    return false;
 }
 
 /* Is there room for one more? If not, the backlog holds, until a connection is over. */
@@ -172,17 +199,14 @@ static bool accept_one(struct server *server, const struct listener *listener)
         return false;
     error = workers_reserve(server->workers);
     if (error != 0) {
-        pause_accepting(server, error, "no thread can be had");
+        pause_for_scarcity(server, error, "no thread can be had");
         return false;
     }
     connection.fd = accept4(listener->fd, (struct sockaddr *)&connection.peer.storage,
                             &connection.peer.length, SOCK_CLOEXEC);
-    if (connection.fd < 0) {
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-            pause_accepting(server, errno, "no connection can be accepted");
-        /* One that went away meanwhile, say: the next may be fine. Else poll again. */
-        return errno == ECONNABORTED || errno == EINTR;
-    }
+    if (connection.fd < 0)
+        return bear_mishap(server, errno);
+    server->mishaps = 0;
     if (is_crowded(server, &connection.peer)) {
         close(connection.fd);
         return true;
@@ -355,18 +379,41 @@ static int poll_timeout(struct server *server, bool accepting)
     return until == INSTANT_NEVER ? -1 : milliseconds_until(server, until);
 }
 
-/* Listeners that are not accepted from are not polled either: what waits must not make it spin. */
-static void wait_for_work(struct server *server)
+/* Polling fails, and will again: rest for a tick, then look at everything. Nothing of it blocks, so
+ * that all are served on, late; and a signal still ends it. */
+static void go_on_blindly(struct server *server, nfds_t count, int error)
 {
+    const struct timespec tick = {.tv_nsec = TICK_US * 1000};
+
+    if (may_complain(&server->blind, server->now_us))
+        log_write_errno(LOG_LEVEL_ERROR, error, "poll");
+    (void)nanosleep(&tick, NULL);
+    for (nfds_t i = 0; i < count; i++)
+        server->polled[i].revents = POLLIN;
+}
+
+/* Wait until something is ready, or some time has come; return how many descriptors are to be
+ * looked at. */
+static nfds_t await_ready(struct server *server)
+{
+    /* Listeners that are not accepted from are not polled either: what waits must not make it spin.
+     */
     bool accepting = server->stage == CONNECTION_SERVE &&
                      server->now_us >= server->paused_until_us && has_room(server);
     nfds_t count = 2 + (accepting ? server->listeners->count : 0);
 
-    if (poll(server->polled, count, poll_timeout(server, accepting)) < 0) {
-        if (errno != EINTR)
-            log_write_errno(LOG_LEVEL_ERROR, errno, "poll");
-        count = 0;
-    }
+    if (poll(server->polled, count, poll_timeout(server, accepting)) >= 0)
+        return count;
+    if (errno == EINTR)
+        return 0;
+    go_on_blindly(server, count, errno);
+    return count;
+}
+
+static void wait_for_work(struct server *server)
+{
+    nfds_t count = await_ready(server);
+
     server->now_us = clock_now().monotonic_us;
     look_after_time(server);
     if (count > 1 && server->polled[1].revents != 0)

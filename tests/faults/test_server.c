@@ -1,0 +1,325 @@
+/*
+ * A fault at every call that the accept loop makes: at start-up it is refused in words, and nothing
+ * is left behind; later nobody is lost, nothing spins, the log says so once a minute, and it goes
+ * on when it can. Nothing is measured in time: time is the test's, and calls are counted.
+ */
+#include "faults/daemon.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sysexits.h>
+
+/* Not on a stack: a teardown stops what a failure leaves. */
+static struct daemon daemon;
+
+static struct settings *usual_settings(void)
+{
+    return daemon_settings("--idle-timeout=1h", "--header-timeout=1h", "--stream-timeout=1h", NULL);
+}
+
+static void start(void)
+{
+    daemon_start(&daemon, usual_settings());
+}
+
+static struct client *served_client(void)
+{
+    struct client *client = client_connect(&daemon);
+
+    client_get(client, 1);
+    client_check_served(client, 1);
+    return client;
+}
+
+static bool is_gone(const struct client *client)
+{
+    return client->gone;
+}
+
+static void say_farewell(struct client *client)
+{
+    client_end(client);
+    client_await(client, is_gone, 0);
+    client_free(client);
+}
+
+/* Wait until the accept loop has made ${more} calls of poll: what it does in a turn is done. */
+static void await_turns(size_t more)
+{
+    size_t until = faults_count(FAULTS_SERVER, FAULTS_POLL) + more;
+    int left = faults_patience();
+
+    while (faults_count(FAULTS_SERVER, FAULTS_POLL) < until && left-- > 0)
+        poll(NULL, 0, 1);
+    assert_true(left > 0);
+}
+
+/* The loop sees ${us} go by in steps of ${step_us}, and has some turns for each. */
+static void pass_time(int64_t us, int64_t step_us)
+{
+    for (; us > 0; us -= step_us) {
+        faults_advance(step_us);
+        await_turns(4);
+    }
+}
+
+/* --- Start-up --- */
+
+static const struct fault no_fault = {"none", FAULTS_POLL, EINTR, 0, 0};
+
+/* Each is needed, so that the start is refused. */
+static const struct fault start_faults[] = {
+    {"signalfd EMFILE", FAULTS_SIGNALFD, EMFILE, 1, 0},
+    {"eventfd ENFILE", FAULTS_EVENTFD, ENFILE, 1, 0},
+    {"mmap ENOMEM", FAULTS_MMAP, ENOMEM, 1, 0},
+    {"mprotect ENOMEM", FAULTS_MPROTECT, ENOMEM, 1, 0},
+    {"thread's attributes ENOMEM", FAULTS_THREAD_ATTRIBUTES, ENOMEM, 1, 0},
+    {"pthread_create EAGAIN", FAULTS_THREAD, EAGAIN, 1, 0},
+    {"allocation fails", FAULTS_ALLOCATION, ENOMEM, 1, 0},
+};
+
+/* A start that is followed by an end at once. Return whether the fault struck. */
+static bool try_start(const struct fault *fault, size_t n)
+{
+    bool hit;
+
+    faults_arm(FAULTS_SERVER, fault, n);
+    daemon_terminate();
+    start();
+    daemon_await(&daemon);
+    hit = faults_disarm();
+    assert_int_equal(daemon.result, hit ? EX_OSERR : 0);
+    assert_int_equal(faults_logged(FAULTS_SERVER, "cannot start"), hit ? 1 : 0);
+    return hit;
+}
+
+static void test_start_that_fails(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(start_faults); i++) {
+        size_t n = 0;
+
+        while (try_start(&start_faults[i], n))
+            n++;
+        print_message("%s: at %zu calls\n", start_faults[i].name, n);
+        assert_true(n > 0);
+        try_start(&no_fault, 0); /* which takes the SIGTERM that a start that fails leaves */
+    }
+}
+
+/* --- Interruptions --- */
+
+static const struct fault interruptions[] = {
+    {"poll EINTR", FAULTS_POLL, EINTR, 1, 0},
+    {"poll EINTR thrice", FAULTS_POLL, EINTR, 3, 0},
+    {"accept EINTR", FAULTS_ACCEPT, EINTR, 1, 0},
+    {"accept ECONNABORTED", FAULTS_ACCEPT, ECONNABORTED, 1, 0},
+    {"accept EPROTO", FAULTS_ACCEPT, EPROTO, 1, 0},
+    {"accept ENETUNREACH", FAULTS_ACCEPT, ENETUNREACH, 1, 0},
+    {"accept EPERM", FAULTS_ACCEPT, EPERM, 1, 0},
+    {"read EINTR", FAULTS_READ, EINTR, 1, 0},
+    {"close EINTR", FAULTS_CLOSE, EINTR, 1, 0},
+    {"log's poll EINTR", FAULTS_LOG_POLL, EINTR, 1, 0},
+};
+
+/* A whole life, in which two are served. Return whether the fault struck. */
+static bool try_life(const struct fault *fault, size_t n)
+{
+    struct client *first;
+    struct client *second;
+
+    faults_arm(FAULTS_SERVER, fault, n);
+    start();
+    first = served_client();
+    second = served_client();
+    say_farewell(first);
+    client_get(second, 3);
+    client_check_served(second, 3);
+    say_farewell(second);
+    daemon_stop(&daemon);
+    return faults_disarm();
+}
+
+static void test_interruptions(void **state)
+{
+    enum { MANY = 30 }; /* since the loop has turns for as long as it lives */
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(interruptions); i++) {
+        size_t n = 0;
+
+        while (n < MANY && try_life(&interruptions[i], n))
+            n++;
+        print_message("%s: at %zu calls\n", interruptions[i].name, n);
+        assert_true(n > 0);
+    }
+}
+
+/* --- Accepting that fails for long --- */
+
+/* What goes wrong from then on. */
+struct scarcity {
+    struct fault fault;
+    size_t at_once; /* tries before accepting rests */
+};
+
+enum { LUCK = 64, TURNS = 30 }; /* so many that go wrong may be bad luck */
+
+static const struct scarcity scarcities[] = {
+    {{"accept EMFILE", FAULTS_ACCEPT, EMFILE, FAULTS_FOR_EVER, 0}, 1},
+    {{"accept ENFILE", FAULTS_ACCEPT, ENFILE, FAULTS_FOR_EVER, 0}, 1},
+    {{"accept ENOBUFS", FAULTS_ACCEPT, ENOBUFS, FAULTS_FOR_EVER, 0}, 1},
+    {{"accept ENOMEM", FAULTS_ACCEPT, ENOMEM, FAULTS_FOR_EVER, 0}, 1},
+    {{"accept EPERM", FAULTS_ACCEPT, EPERM, FAULTS_FOR_EVER, 0}, LUCK},
+    {{"accept EPROTO", FAULTS_ACCEPT, EPROTO, FAULTS_FOR_EVER, 0}, LUCK},
+    {{"accept ECONNABORTED", FAULTS_ACCEPT, ECONNABORTED, FAULTS_FOR_EVER, 0}, LUCK},
+    {{"accept EINTR", FAULTS_ACCEPT, EINTR, FAULTS_FOR_EVER, 0}, LUCK},
+    {{"accept EINVAL", FAULTS_ACCEPT, EINVAL, FAULTS_FOR_EVER, 0}, LUCK},
+    {{"pthread_create EAGAIN", FAULTS_THREAD, EAGAIN, FAULTS_FOR_EVER, 0}, 1},
+    {{"mmap ENOMEM", FAULTS_MMAP, ENOMEM, FAULTS_FOR_EVER, 0}, 1},
+    {{"mprotect ENOMEM", FAULTS_MPROTECT, ENOMEM, FAULTS_FOR_EVER, 0}, 1},
+    {{"thread's attributes ENOMEM", FAULTS_THREAD_ATTRIBUTES, ENOMEM, FAULTS_FOR_EVER, 0}, 1},
+    {{"allocations fail", FAULTS_ALLOCATION, ENOMEM, FAULTS_FOR_EVER, 0}, 1},
+};
+
+/* Whom it is tried on. */
+struct scene {
+    struct client *neighbour; /* who is served already */
+    struct client *last;      /* with the thread that stood ready; NULL = it stands ready still */
+    struct client *waiting;   /* who comes when nobody can be taken */
+};
+
+/* However many turns the loop has, it tries so often at once, and again after a second. */
+static void check_tries(const struct scarcity *scarcity, size_t before, size_t seconds)
+{
+    size_t tries = faults_count(FAULTS_SERVER, scarcity->fault.call) - before;
+
+    assert_true(tries >= scarcity->at_once);
+    assert_true(tries <= (1 + seconds) * scarcity->at_once);
+}
+
+static void check_still_waits(struct client *client)
+{
+    client_look(client);
+    assert_false(client->gone);
+    assert_int_equal(client->raw.length, 0);
+}
+
+static void begin_scarcity(const struct scarcity *scarcity, struct scene *scene)
+{
+    *scene = (struct scene){0};
+    start();
+    scene->neighbour = served_client();
+    faults_arm(FAULTS_SERVER, &scarcity->fault, 0);
+    if (scarcity->fault.call != FAULTS_ACCEPT)
+        scene->last = served_client();
+    scene->waiting = client_connect(&daemon);
+    client_get(scene->waiting, 1);
+    await_turns(TURNS);
+    check_tries(scarcity, 0, 0);
+    check_still_waits(scene->waiting);
+}
+
+/* Within the minute it says it once; in the next, once more. */
+static void check_complaints(const struct scarcity *scarcity, struct client *waiting)
+{
+    size_t before = faults_count(FAULTS_SERVER, scarcity->fault.call);
+
+    assert_int_equal(faults_logged(FAULTS_SERVER, "accepting rests"), 1);
+    pass_time(5 * SECOND, SECOND / 2);
+    check_tries(scarcity, before, 5);
+    check_still_waits(waiting);
+    assert_int_equal(faults_logged(FAULTS_SERVER, "accepting rests"), 1);
+    pass_time(60 * SECOND, 10 * SECOND);
+    assert_int_equal(faults_logged(FAULTS_SERVER, "accepting rests"), 2);
+}
+
+static void end_scarcity(struct scene *scene)
+{
+    client_check_served(scene->waiting, 1);
+    say_farewell(scene->waiting);
+    if (scene->last)
+        say_farewell(scene->last);
+    if (scene->neighbour)
+        say_farewell(scene->neighbour);
+    daemon_stop(&daemon);
+}
+
+/* It is over when the system gives again. */
+static void try_scarcity(const struct scarcity *scarcity)
+{
+    struct scene scene;
+
+    begin_scarcity(scarcity, &scene);
+    check_complaints(scarcity, scene.waiting);
+    client_get(scene.neighbour, 3);
+    client_check_served(scene.neighbour, 3);
+    assert_true(faults_disarm());
+    pass_time(SECOND, SECOND);
+    end_scarcity(&scene);
+}
+
+static void test_scarcity(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(scarcities); i++) {
+        print_message("%s\n", scarcities[i].fault.name);
+        try_scarcity(&scarcities[i]);
+    }
+}
+
+/* No thread can be had, but one comes free: whoever waits gets it, at once. */
+static void test_thread_that_comes_free(void **state)
+{
+    static const struct scarcity scarcity = {
+        {"pthread_create", FAULTS_THREAD, EAGAIN, FAULTS_FOR_EVER, 0}, 1};
+    struct scene scene;
+
+    (void)state;
+    begin_scarcity(&scarcity, &scene);
+    say_farewell(scene.neighbour);
+    scene.neighbour = NULL;
+    client_check_served(scene.waiting, 1);
+    assert_true(faults_disarm());
+    end_scarcity(&scene);
+}
+
+/* --- Polling that fails for long --- */
+
+/* The loop rests in each turn, says so once, and serves all the same. */
+static void test_poll_that_fails(void **state)
+{
+    static const struct fault fault = {"poll", FAULTS_POLL, ENOMEM, FAULTS_FOR_EVER, 0};
+    struct client *neighbour;
+    size_t rests;
+
+    (void)state;
+    start();
+    neighbour = served_client();
+    faults_arm(FAULTS_SERVER, &fault, 0);
+    rests = faults_rests();
+    say_farewell(served_client());
+    client_get(neighbour, 3);
+    client_check_served(neighbour, 3);
+    await_turns(TURNS);
+    assert_true(faults_rests() - rests >= TURNS);
+    assert_true(faults_logged(FAULTS_SERVER, "poll") <=
+                1 + faults_count(FAULTS_SERVER, FAULTS_POLL) / (60 * 2));
+    say_farewell(neighbour);
+    daemon_stop(&daemon);
+    assert_true(faults_disarm());
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_start_that_fails, daemon_teardown),
+        cmocka_unit_test_teardown(test_interruptions, daemon_teardown),
+        cmocka_unit_test_teardown(test_scarcity, daemon_teardown),
+        cmocka_unit_test_teardown(test_thread_that_comes_free, daemon_teardown),
+        cmocka_unit_test_teardown(test_poll_that_fails, daemon_teardown),
+    };
+
+    daemon_prepare();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
