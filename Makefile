@@ -48,9 +48,9 @@ fault_modules := $(filter-out main,$(sources:src/%.c=%))
 fault_helpers := tests/faults/faults tests/faults/daemon tests/session/peer
 fault_calls   := malloc calloc realloc reallocarray free nghttp2_option_new nghttp2_session_callbacks_new \
                  recv send shutdown setsockopt getsockname ioctl close madvise \
-                 accept4 poll read write signalfd eventfd nanosleep clock_gettime mmap mprotect \
+                 accept4 poll read write signalfd eventfd nanosleep clock_gettime mmap munmap mprotect \
                  pthread_attr_init pthread_attr_setsigmask_np pthread_attr_setstack \
-                 pthread_condattr_init pthread_cond_init pthread_create connection_serve
+                 pthread_condattr_init pthread_cond_init pthread_create connection_serve _exit
 
 unit_tests    := $(units:%=$(B)/tests/unit/test_%)
 session_tests := $(patsubst tests/session/%.c,$(B)/tests/session/%,$(wildcard tests/session/test_*.c))

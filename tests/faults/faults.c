@@ -339,6 +339,7 @@ int __wrap_nanosleep(const struct timespec *time, struct timespec *left)
 
 /* --- Threads --- */
 
+int __real_munmap(void *start, size_t length);
 void *__real_mmap(void *at, size_t length, int protection, int flags, int fd, off_t offset);
 int __real_mprotect(void *start, size_t length, int protection);
 int __real_pthread_attr_init(pthread_attr_t *attributes);
@@ -350,6 +351,7 @@ int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
                           void *(*start)(void *), void *argument);
 void __real_connection_serve(struct connection *connection, struct connection_workspace *workspace);
 
+int __wrap_munmap(void *start, size_t length);
 void *__wrap_mmap(void *at, size_t length, int protection, int flags, int fd, off_t offset);
 int __wrap_mprotect(void *start, size_t length, int protection);
 int __wrap_pthread_attr_init(pthread_attr_t *attributes);
@@ -361,9 +363,22 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
                           void *(*start)(void *), void *argument);
 void __wrap_connection_serve(struct connection *connection, struct connection_workspace *workspace);
 
+/* A mapping counts as a block. */
 void *__wrap_mmap(void *at, size_t length, int protection, int flags, int fd, off_t offset)
 {
-    return fails(FAULTS_MMAP) ? MAP_FAILED : __real_mmap(at, length, protection, flags, fd, offset);
+    void *region = MAP_FAILED;
+
+    if (!fails(FAULTS_MMAP))
+        region = __real_mmap(at, length, protection, flags, fd, offset);
+    if (region != MAP_FAILED)
+        count_live(1);
+    return region;
+}
+
+int __wrap_munmap(void *start, size_t length)
+{
+    count_live(-1);
+    return __real_munmap(start, length);
 }
 
 int __wrap_mprotect(void *start, size_t length, int protection)
@@ -441,6 +456,19 @@ void __wrap_connection_serve(struct connection *connection, struct connection_wo
     all.over = true;
     pthread_cond_broadcast(&all.changed);
     pthread_mutex_unlock(&all.lock);
+}
+
+/* --- The end of the process --- */
+
+void __real__exit(int status) __attribute__((noreturn));
+void __wrap__exit(int status) __attribute__((noreturn));
+
+/* The daemon's way out when a thread of its does not come back. */
+void __wrap__exit(int status)
+{
+    if (scope == FAULTS_SERVER)
+        print_error("a thread of the daemon's is stuck: it would have exited with %d\n", status);
+    __real__exit(EXIT_FAILURE);
 }
 
 /* --- Time --- */

@@ -96,7 +96,7 @@ size_t faults_count(enum faults_scope scope, enum faults_call call);
 
 /*
  * faults_live(void):
- * Return how many blocks are allocated in all scopes.
+ * Return how many blocks are allocated or mapped, in all scopes.
  */
 long faults_live(void);
 

@@ -137,6 +137,8 @@ static bool try_life(const struct fault *fault, size_t n)
     client_check_served(second, 3);
     say_farewell(second);
     daemon_stop(&daemon);
+    assert_int_equal(faults_logged(FAULTS_SERVER, " warning "), 0);
+    assert_int_equal(faults_logged(FAULTS_SERVER, " error "), 0);
     return faults_disarm();
 }
 
