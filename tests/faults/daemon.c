@@ -24,6 +24,7 @@ void daemon_prepare(void)
     sigaddset(&set, SIGTERM);
     assert_int_equal(pthread_sigmask(SIG_BLOCK, &set, NULL), 0);
     log_set_level(LOG_LEVEL_DEBUG);
+    faults_enter(FAULTS_TEST);
 }
 
 static void on_settings_error(const char *message, void *argument)
@@ -93,7 +94,9 @@ void daemon_start(struct daemon *daemon, struct settings *settings)
     settings_ref(settings);
     daemon->descriptors = count_descriptors();
     daemon->live = faults_live();
+    faults_enter(FAULTS_NOBODY); /* who frees them is the daemon */
     assert_int_equal(listeners_open(settings, &daemon->listeners), 0);
+    faults_enter(FAULTS_TEST);
     daemon->port = (int)address_port(&daemon->listeners.list[0].address);
     assert_int_equal(pthread_create(&daemon->thread, NULL, run, daemon), 0);
     running = daemon;
@@ -214,8 +217,10 @@ void client_await(struct client *client, bool (*is_enough)(const struct client *
     int left = faults_patience() / LOOK_MS;
 
     while (!is_enough(client) && !client->gone) {
-        if (take(client, LOOK_MS))
+        if (take(client, LOOK_MS)) {
+            client_send(client); /* what the peer answers by itself */
             continue;
+        }
         assert_true(left-- > 0);
         faults_advance(us);
     }
@@ -233,9 +238,16 @@ void client_end(struct client *client)
         assert_int_equal(errno, ENOTCONN);
 }
 
-void client_free(struct client *client)
+void client_close(struct client *client)
 {
     assert_int_equal(close(client->fd), 0);
+    client->fd = -1;
+}
+
+void client_free(struct client *client)
+{
+    if (client->fd >= 0)
+        client_close(client);
     peer_free(client->peer);
     bytes_free(&client->raw);
     free(client);

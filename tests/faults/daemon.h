@@ -23,7 +23,7 @@ struct daemon {
     long live;
 };
 
-/* For main: the signals that the daemon takes come to nobody else. */
+/* For main, which is the test: the signals that the daemon takes come to nobody else. */
 void daemon_prepare(void);
 
 /* Settings from command-line words that end with NULL: a port of 127.0.0.1, every debug line. */
@@ -70,6 +70,9 @@ void client_look(struct client *client);
 
 /* End writing: the daemon sees the peer's end. */
 void client_end(struct client *client);
+
+/* Close the socket; what came by it stays. */
+void client_close(struct client *client);
 
 void client_free(struct client *client);
 

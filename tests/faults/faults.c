@@ -61,7 +61,7 @@ static int strike(enum faults_call call)
 
     pthread_mutex_lock(&all.lock);
     all.notes[scope].counts[call]++;
-    if (scope != FAULTS_NOBODY && all.fault && all.scope == scope && all.fault->call == call) {
+    if (all.fault && all.scope == scope && all.fault->call == call) {
         if (all.left > 0) {
             all.left--;
         } else if (all.fault->times == FAULTS_FOR_EVER || all.struck < all.fault->times) {
@@ -110,6 +110,8 @@ int __wrap_nghttp2_session_callbacks_new(nghttp2_session_callbacks **callbacks);
 
 static void count_live(long change)
 {
+    if (scope == FAULTS_TEST)
+        return;
     pthread_mutex_lock(&all.lock);
     all.live += change;
     if (scope == FAULTS_CONNECTION)
@@ -522,17 +524,30 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t length)
 
 /* --- The test's side --- */
 
+/* Called with the lock. */
+static void set_fault(const struct fault *fault, size_t n)
+{
+    all.fault = fault;
+    all.left = n;
+    all.struck = 0;
+}
+
 void faults_arm(enum faults_scope of, const struct fault *fault, size_t n)
 {
     pthread_mutex_lock(&all.lock);
-    all.fault = fault;
+    set_fault(fault, n);
     all.scope = of;
-    all.left = n;
-    all.struck = 0;
     all.wanted = of == FAULTS_CONNECTION;
     all.over = false;
     all.report = (struct faults_report){0};
     memset(&all.notes[of], 0, sizeof(all.notes[of]));
+    pthread_mutex_unlock(&all.lock);
+}
+
+void faults_change(const struct fault *fault, size_t n)
+{
+    pthread_mutex_lock(&all.lock);
+    set_fault(fault, n);
     pthread_mutex_unlock(&all.lock);
 }
 

@@ -16,7 +16,8 @@
 
 /* Whose calls: a thread's, while it is in there. */
 enum faults_scope {
-    FAULTS_NOBODY,     /* everything else: never struck */
+    FAULTS_NOBODY,     /* the rest of the daemon: never struck */
+    FAULTS_TEST,       /* the test itself: never struck, and what it allocates is not counted */
     FAULTS_CONNECTION, /* the connection that was chosen by faults_arm, in connection_serve */
     FAULTS_SERVER,     /* the accept loop, in server_run */
     FAULTS_SCOPES,
@@ -71,6 +72,12 @@ struct faults_report {
 void faults_arm(enum faults_scope scope, const struct fault *fault, size_t n);
 
 /*
+ * faults_change(fault, n):
+ * From now on, let ${fault} strike in the same scope, the same connection.
+ */
+void faults_change(const struct fault *fault, size_t n);
+
+/*
  * faults_disarm(void):
  * Let nothing fail any more. Return whether the fault has struck.
  */
@@ -96,7 +103,7 @@ size_t faults_count(enum faults_scope scope, enum faults_call call);
 
 /*
  * faults_live(void):
- * Return how many blocks are allocated or mapped, in all scopes.
+ * Return how many blocks are allocated or mapped, in all scopes but the test's.
  */
 long faults_live(void);
 

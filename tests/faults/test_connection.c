@@ -269,16 +269,21 @@ static const struct conversation *const conversations[] = {&requests, &mistake, 
 
 /* --- One conversation --- */
 
+static void speak(struct client *client, const struct step *steps)
+{
+    for (const struct step *step = steps; step->say && !client->gone; step++) {
+        step->say(client);
+        client_send(client);
+        client_await(client, step->is_enough, step->advance_us);
+    }
+}
+
 static struct client *converse(const struct daemon *daemon, const struct conversation *conversation)
 {
     struct client *client = client_connect(daemon);
 
     client->is_http2 = conversation->is_http2;
-    for (const struct step *step = conversation->steps; step->say && !client->gone; step++) {
-        step->say(client);
-        client_send(client);
-        client_await(client, step->is_enough, step->advance_us);
-    }
+    speak(client, conversation->steps);
     return client;
 }
 
@@ -408,6 +413,8 @@ static const struct row shortages[] = {
     {{"allocations fail from then on", FAULTS_ALLOCATION, ENOMEM, FAULTS_FOR_EVER, 0}, SCARCE},
 };
 
+static const struct fault no_fault = {"none", FAULTS_RECV, EINTR, 0, 0};
+
 /* The daemon's log tells who was hurt, and why. */
 static bool tells_scarcity(void)
 {
@@ -434,6 +441,12 @@ struct scene {
     struct client *neighbour;
     int32_t neighbour_stream;
 };
+
+static struct settings *usual_settings(void)
+{
+    return daemon_settings("--max-header-list-size=5K", "--header-timeout=1h", "--idle-timeout=1h",
+                           "--stream-timeout=1h", "--drain-timeout=1h", NULL);
+}
 
 static void open_neighbour(struct scene *scene)
 {
@@ -479,13 +492,12 @@ static bool try_call(struct scene *scene, const struct conversation *conversatio
 static size_t try_every_call(struct scene *scene, const struct conversation *conversation,
                              const struct row *row)
 {
-    static const struct fault none = {"none", FAULTS_RECV, EINTR, 0, 0};
     struct faults_report report;
     struct client *model;
     size_t n = 0;
 
     open_neighbour(scene);
-    faults_arm(FAULTS_CONNECTION, &none, 0);
+    faults_arm(FAULTS_CONNECTION, &no_fault, 0);
     model = converse(&scene->daemon, conversation);
     conversation->check(model);
     client_end(model);
@@ -511,12 +523,124 @@ static void try_rows(const struct row *rows, size_t count)
 {
     static struct scene scene; /* not the stack's: a teardown stops what a failure leaves */
 
-    daemon_start(&scene.daemon, daemon_settings("--max-header-list-size=5K", "--header-timeout=1h",
-                                                "--idle-timeout=1h", "--stream-timeout=1h", NULL));
+    daemon_start(&scene.daemon, usual_settings());
     for (size_t i = 0; i < count; i++)
         try_row(&scene, &rows[i]);
     daemon_stop(&scene.daemon);
 }
+
+/* --- Every n of a drain --- */
+
+static const struct step before_drain[] = {
+    {say_first, has_first, 0}, {say_content, has_content, 0}, {NULL, NULL, 0}};
+
+static bool has_goaway(const struct client *client)
+{
+    return client->peer->goaway_count > 0;
+}
+
+/* Time flies a little, since a wake-up that is lost is repeated at the next tick. */
+static const struct step in_drain[] = {
+    {say_nothing, has_goaway, SECOND / 20}, {say_go_on, is_gone, SECOND / 20}, {NULL, NULL, 0}};
+
+static void check_drained(const struct client *client)
+{
+    const struct peer *peer = client->peer;
+
+    assert_int_equal(peer->goaway_count, 2);
+    assert_int_equal(peer->goaways[0].last_stream_id, INT32_MAX);
+    assert_int_equal(peer->goaways[1].last_stream_id, DROPPED);
+    assert_int_equal(peer->goaways[1].code, NGHTTP2_NO_ERROR);
+    assert_true(response(client, LONG)->ended);
+}
+
+/* The neighbour has begun to ask when the daemon is told to stop. */
+static void ask_half(struct scene *scene)
+{
+    static const struct field fields[] = {REQUEST_OF("GET", "/served")};
+
+    open_neighbour(scene);
+    frame_add_request(&scene->neighbour->peer->out, 3, 0, fields, COUNT(fields));
+    client_send(scene->neighbour);
+}
+
+static void ask_rest(struct scene *scene)
+{
+    frame_add(&scene->neighbour->peer->out, NGHTTP2_DATA, END_STREAM, 3, NULL, 0);
+    client_send(scene->neighbour);
+    client_check_served(scene->neighbour, 3);
+}
+
+/* A daemon that is told to stop while the fault's connection and a neighbour have begun. */
+static struct client *drain(struct scene *scene, const struct fault *fault, size_t n,
+                            struct faults_report *report)
+{
+    struct client *client;
+
+    daemon_start(&scene->daemon, usual_settings());
+    ask_half(scene);
+    faults_arm(FAULTS_CONNECTION, &no_fault, 0);
+    client = client_connect(&scene->daemon);
+    client->is_http2 = true;
+    speak(client, before_drain);
+    faults_change(fault, n);
+    daemon_terminate();
+    speak(client, in_drain);
+    ask_rest(scene);
+    client_end(client);
+    assert_true(faults_await_connection(report));
+    assert_int_equal(report->live, 0);
+    assert_int_equal(report->closes, 1);
+    client_close(client);
+    close_neighbour(scene);
+    daemon_await(&scene->daemon);
+    assert_int_equal(scene->daemon.result, 0);
+    return client;
+}
+
+static size_t try_every_call_of_drain(struct scene *scene, const struct row *row,
+                                      const struct client *model)
+{
+    struct faults_report report = {.hit = true};
+    size_t n;
+
+    for (n = 0; report.hit; n++) {
+        struct client *client = drain(scene, &row->fault, n, &report);
+
+        if (report.hit)
+            check_outcome(row, client, model);
+        else
+            check_unnoticed(client, model);
+        client_free(client);
+    }
+    return n - 1;
+}
+
+static void try_drain(const struct row *rows, size_t count)
+{
+    static struct scene scene;
+    struct faults_report report;
+    struct client *model = drain(&scene, &no_fault, 0, &report);
+
+    check_drained(model);
+    for (size_t i = 0; i < count; i++) {
+        size_t struck = try_every_call_of_drain(&scene, &rows[i], model);
+
+        print_message("%s in a drain: at %zu calls\n", rows[i].fault.name, struck);
+        assert_true(struck > 0);
+    }
+    client_free(model);
+}
+
+static void test_drain(void **state)
+{
+    (void)state;
+    try_drain(interruptions, COUNT(interruptions));
+    try_drain(short_moves, COUNT(short_moves));
+    try_drain(shortages, COUNT(shortages));
+}
+
+/* --- The tests --- */
 
 static void test_interruptions(void **state)
 {
@@ -549,6 +673,7 @@ int main(void)
         cmocka_unit_test_teardown(test_short_reads_and_writes, daemon_teardown),
         cmocka_unit_test_teardown(test_failing_calls, daemon_teardown),
         cmocka_unit_test_teardown(test_failing_allocations, daemon_teardown),
+        cmocka_unit_test_teardown(test_drain, daemon_teardown),
     };
 
     daemon_prepare();
