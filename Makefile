@@ -46,7 +46,7 @@ link_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free \
 # The whole daemon but main; faults.c has a word in each of these calls.
 fault_modules := $(filter-out main,$(sources:src/%.c=%))
 fault_helpers := tests/faults/faults tests/faults/daemon tests/session/peer
-fault_calls   := malloc calloc realloc reallocarray free nghttp2_option_new nghttp2_session_callbacks_new \
+fault_calls   := malloc calloc realloc reallocarray free arena_start nghttp2_option_new nghttp2_session_callbacks_new \
                  recv send shutdown setsockopt getsockname ioctl close madvise \
                  accept4 poll read write signalfd eventfd nanosleep clock_gettime mmap munmap mprotect \
                  pthread_attr_init pthread_attr_setsigmask_np pthread_attr_setstack \

@@ -1,5 +1,6 @@
 #include "faults/faults.h"
 
+#include "arena.h"
 #include "connection.h"
 #include "session/peer.h"
 
@@ -105,6 +106,7 @@ void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *old, size_t size);
 void *__wrap_reallocarray(void *old, size_t count, size_t size);
 void __wrap_free(void *block);
+void __wrap_arena_start(struct arena *arena, void *memory, size_t size);
 int __wrap_nghttp2_option_new(nghttp2_option **option);
 int __wrap_nghttp2_session_callbacks_new(nghttp2_session_callbacks **callbacks);
 
@@ -161,6 +163,14 @@ void __wrap_free(void *block)
     if (block)
         count_live(-1);
     __real_free(block);
+}
+
+/* Every block is malloc's, so that it can be refused. */
+void __wrap_arena_start(struct arena *arena, void *memory, size_t size)
+{
+    (void)memory;
+    (void)size;
+    *arena = (struct arena){0};
 }
 
 /* nghttp2 allocates these two past nghttp2_mem. */
