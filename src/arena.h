@@ -58,10 +58,10 @@ void *arena_allocate_zeroed(struct arena *arena, size_t count, size_t size);
 void *arena_resize(struct arena *arena, void *old, size_t size);
 
 /*
- * arena_free(arena, block):
- * Free ${block}, from this arena. NULL is fine.
+ * arena_free(arena, bytes):
+ * Free ${bytes}, from this arena. NULL is fine.
  */
-void arena_free(struct arena *arena, void *block);
+void arena_free(struct arena *arena, void *bytes);
 
 /*
  * arena_rest(arena):
