@@ -19,7 +19,7 @@
 enum {
     WAKE_SIGNAL = SIGUSR2,
     STACK_SIZE = WORKER_STACK_SIZE,
-    ARENA_HEAD = ARENA_SIZE > 0 ? 2000 : 0, /* bytes of it that fit beside the stack's top */
+    ARENA_HEAD = ARENA_SIZE > 0 ? 1936 : 0, /* bytes of it that fit beside the stack's top */
     GUARD_SIZE = 64 * 1024, /* a whole page or more wherever pages are of up to 64 KiB */
     REGION_SIZE = GUARD_SIZE + STACK_SIZE + 2 * ARENA_SIZE + 2 * CONNECTION_BUFFER_SIZE,
     TRIM_AFTER = 100,   /* threads that ended */

@@ -181,7 +181,6 @@ static const struct scarcity scarcities[] = {
     {{"mmap ENOMEM", FAULTS_MMAP, ENOMEM, FAULTS_FOR_EVER, 0}, 1},
     {{"mprotect ENOMEM", FAULTS_MPROTECT, ENOMEM, FAULTS_FOR_EVER, 0}, 1},
     {{"thread's attributes ENOMEM", FAULTS_THREAD_ATTRIBUTES, ENOMEM, FAULTS_FOR_EVER, 0}, 1},
-    {{"allocations fail", FAULTS_ALLOCATION, ENOMEM, FAULTS_FOR_EVER, 0}, 1},
 };
 
 /* Whom it is tried on. */
