@@ -149,7 +149,9 @@ void *arena_allocate_zeroed(struct arena *arena, size_t count, size_t size)
     uint8_t *bytes;
     size_t at;
 
-    if (size > 0 && count > LARGE_MAX / size)
+    if (size == 0)
+        size = 1;
+    if (count > LARGE_MAX / size)
         return calloc(count, size);
     block = take(arena, count * size);
     if (block == NULL) {
@@ -165,20 +167,21 @@ void *arena_allocate_zeroed(struct arena *arena, size_t count, size_t size)
     return bytes;
 }
 
+static void list(struct arena *arena, struct arena_block *block)
+{
+    struct arena_block **head = &arena->free[list_of(block->size)];
+
+    block->in_use = 0;
+    block->next = *head;
+    *head = block;
+}
+
 void arena_free(struct arena *arena, void *bytes)
 {
-    struct arena_block *block;
-    struct arena_block **list;
-
-    if (!is_ours(arena, bytes)) {
+    if (is_ours(arena, bytes))
+        list(arena, block_of(bytes));
+    else
         free(bytes);
-        return;
-    }
-    block = block_of(bytes);
-    list = &arena->free[list_of(block->size)];
-    block->in_use = 0;
-    block->next = *list;
-    *list = block;
 }
 
 void *arena_resize(struct arena *arena, void *old, size_t size)
@@ -233,25 +236,25 @@ static void drop_free_end(struct arena *arena)
     arena->used = end;
     for (size_t at = FIRST_AT; at < end; at += block_at(arena, at)->size) {
         if (block_at(arena, at)->in_use == 0)
-            arena_free(arena, bytes_of(block_at(arena, at)));
+            list(arena, block_at(arena, at));
     }
 }
 
 void arena_rest(struct arena *arena)
 {
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    const uintptr_t base = (uintptr_t)arena->base;
-    uintptr_t begin;
-    uintptr_t end;
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t into_page = (uintptr_t)arena->base % page; /* where the arena begins */
+    size_t begin;
+    size_t end;
 
     drop_free_end(arena);
-    begin = (base + arena->used + page - 1) & ~(page - 1);
-    end = (base + arena->touched + page - 1) & ~(page - 1);
-    if (end > base + arena->size)
+    begin = round_up(into_page + arena->used, page) - into_page;
+    end = round_up(into_page + arena->touched, page) - into_page;
+    if (end > arena->size)
         end -= page; /* what lies behind the arena is others' */
-    if (begin < end && madvise((void *)begin, end - begin, MADV_DONTNEED) == 0 &&
-        end >= base + arena->touched)
-        arena->touched = begin - base;
+    if (begin < end && madvise(arena->base + begin, end - begin, MADV_DONTNEED) == 0 &&
+        end >= arena->touched)
+        arena->touched = begin;
     give_back_spilled(arena);
 }
 

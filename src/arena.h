@@ -15,7 +15,7 @@
 struct arena_block;
 
 #ifndef ARENA_SIZE
-#define ARENA_SIZE (128 * 1024) /* bytes, of which what is touched counts; 0 = malloc alone */
+#define ARENA_SIZE 131072 /* bytes, of which what is touched counts; 0 = malloc alone */
 #endif
 
 enum { ARENA_LISTS = 17 };

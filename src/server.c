@@ -383,7 +383,7 @@ static int poll_timeout(struct server *server, bool accepting)
  * that all are served on, late; and a signal still ends it. */
 static void go_on_blindly(struct server *server, nfds_t count, int error)
 {
-    const struct timespec tick = {.tv_nsec = TICK_US * 1000};
+    const struct timespec tick = {.tv_nsec = TICK_US * 1000L};
 
     if (may_complain(&server->blind, server->now_us))
         log_write_errno(LOG_LEVEL_ERROR, error, "poll");
