@@ -143,6 +143,7 @@ int daemon_teardown(void **state)
 {
     (void)state;
     (void)faults_disarm();
+    faults_freeze(false);
     if (running) {
         daemon_terminate();
         join(running, SECOND); /* clients that the test left don't hold it up for long */

@@ -47,7 +47,8 @@ static struct {
     long live;
     int bad_closes;
     size_t rests;
-    int64_t ahead_us; /* of the true clock */
+    int64_t ahead_us;  /* of the true clock */
+    int64_t frozen_us; /* what the true clock showed when it was stopped; 0 = it runs */
 } all = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static _Thread_local enum faults_scope scope = FAULTS_NOBODY;
@@ -488,6 +489,14 @@ void __wrap__exit(int status)
 int __real_clock_gettime(clockid_t clock, struct timespec *time);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *time);
 
+static int64_t true_us(void)
+{
+    struct timespec time;
+
+    (void)__real_clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * SECOND + time.tv_nsec / 1000;
+}
+
 int __wrap_clock_gettime(clockid_t clock, struct timespec *time)
 {
     int64_t us;
@@ -496,11 +505,10 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *time)
         *time = (struct timespec){.tv_sec = UNIX_TIME};
         return 0;
     }
-    (void)__real_clock_gettime(clock, time);
     if (clock != CLOCK_MONOTONIC)
-        return 0;
+        return __real_clock_gettime(clock, time);
     pthread_mutex_lock(&all.lock);
-    us = (int64_t)time->tv_sec * SECOND + time->tv_nsec / 1000 + all.ahead_us;
+    us = (all.frozen_us != 0 ? all.frozen_us : true_us()) + all.ahead_us;
     pthread_mutex_unlock(&all.lock);
     *time = (struct timespec){us / SECOND, us % SECOND * 1000};
     return 0;
@@ -631,6 +639,13 @@ void faults_advance(int64_t us)
 {
     pthread_mutex_lock(&all.lock);
     all.ahead_us += us;
+    pthread_mutex_unlock(&all.lock);
+}
+
+void faults_freeze(bool frozen)
+{
+    pthread_mutex_lock(&all.lock);
+    all.frozen_us = frozen ? true_us() : 0;
     pthread_mutex_unlock(&all.lock);
 }
 

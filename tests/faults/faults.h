@@ -121,6 +121,12 @@ int faults_bad_closes(void);
 void faults_advance(int64_t us);
 
 /*
+ * faults_freeze(frozen):
+ * Stop that clock, or let it go on: it moves by faults_advance alone then.
+ */
+void faults_freeze(bool frozen);
+
+/*
  * faults_rests(void):
  * Return how often the accept loop has slept. It gets its time without waiting for it.
  */

@@ -140,7 +140,8 @@ static bool has_long(const struct client *client)
 static void say_many(struct client *client)
 {
     static char value[3 * 1024];
-    static const struct field head[] = {REQUEST_OF("HEAD", "/head")};
+    static const struct field head[] = {REQUEST_OF("HEAD", "/head"), FIELD("cookie", "a"),
+                                        FIELD("x", "\xff\"\\"), FIELD("cookie", "b")};
     struct field huge[] = {
         REQUEST_OF("GET", "/huge"), {"x", 1, value, sizeof(value)}, {"y", 1, value, sizeof(value)}};
     struct bytes *out = &client->peer->out;

@@ -278,11 +278,32 @@ static void test_thread_that_comes_free(void **state)
 
     (void)state;
     begin_scarcity(&scarcity, &scene);
+    faults_freeze(true); /* so that it cannot be the pause's end */
     say_farewell(scene.neighbour);
     scene.neighbour = NULL;
     client_check_served(scene.waiting, 1);
+    faults_freeze(false);
     assert_true(faults_disarm());
     end_scarcity(&scene);
+}
+
+/* --- Refusing --- */
+
+static void test_refused_connection(void **state)
+{
+    struct client *neighbour;
+    struct client *refused;
+
+    (void)state;
+    daemon_start(&daemon, daemon_settings("--max-connections-per-address=1", NULL));
+    neighbour = served_client();
+    refused = client_connect(&daemon);
+    client_await(refused, is_gone, 0);
+    client_free(refused);
+    client_get(neighbour, 3);
+    client_check_served(neighbour, 3);
+    say_farewell(neighbour);
+    daemon_stop(&daemon); /* which sees that no descriptor is left */
 }
 
 /* --- Polling that fails for long --- */
@@ -318,6 +339,7 @@ int main(void)
         cmocka_unit_test_teardown(test_interruptions, daemon_teardown),
         cmocka_unit_test_teardown(test_scarcity, daemon_teardown),
         cmocka_unit_test_teardown(test_thread_that_comes_free, daemon_teardown),
+        cmocka_unit_test_teardown(test_refused_connection, daemon_teardown),
         cmocka_unit_test_teardown(test_poll_that_fails, daemon_teardown),
     };
 
