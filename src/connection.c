@@ -254,6 +254,7 @@ __attribute__((noinline)) static void rest(struct life *life)
 
     (void)madvise(workspace->input, CONNECTION_BUFFER_SIZE, MADV_DONTNEED);
     (void)madvise(workspace->output, CONNECTION_BUFFER_SIZE, MADV_DONTNEED);
+    session_rest(life->session);
     arena_rest(&workspace->lasting);
     arena_rest(&workspace->passing);
     if (top > (uintptr_t)workspace->stack)

@@ -13,24 +13,36 @@
  * each byte once more.
  */
 struct echo_member {
-    size_t name_at; /* places in the text of the strings with their quotes */
-    size_t name_length;
-    size_t value_at;
-    size_t value_length;
-    size_t next; /* the next member of that name; 0 = none, since the first one repeats nothing */
+    uint32_t name_at; /* places in the text of the strings with their quotes */
+    uint32_t name_length;
+    uint32_t value_at;
+    uint32_t value_length;
+    uint32_t next; /* the next member of that name; 0 = none, since the first one repeats nothing */
     uint32_t name_hash;
     bool repeats; /* of a name that came before */
 };
 
-/* Where a JSON object's parts stand apart. */
-struct layout {
-    const char *open;
-    const char *comma;
-    const char *close;
+struct words {
+    const char *text;
+    size_t length;
 };
 
-static const struct layout compact = {"{", ", ", "}"};
-static const struct layout indented = {"{\n  ", ",\n  ", "\n}\n"};
+#define WORDS(text)                                                                                \
+    {                                                                                              \
+        (text), sizeof(text) - 1                                                                   \
+    }
+
+/* Where a JSON object's parts stand apart. */
+struct layout {
+    struct words open;
+    struct words comma;
+    struct words close;
+};
+
+static const struct layout compact = {WORDS("{"), WORDS(", "), WORDS("}")};
+static const struct layout indented = {WORDS("{\n  "), WORDS(",\n  "), WORDS("\n}\n")};
+static const struct words colon = WORDS(": ");
+static const struct words quote = WORDS("\"");
 
 static const struct layout *layout_of(const struct echo *echo)
 {
@@ -52,7 +64,7 @@ void echo_free(struct echo *echo)
 /* Make room for ${more} bytes behind the text. */
 static bool reserve(struct echo *echo, size_t more)
 {
-    enum { FIRST = 512 };
+    enum { FIRST = 500 }; /* most requests; an arena's small block */
     size_t capacity = echo->capacity > 0 ? echo->capacity : FIRST;
     char *text;
 
@@ -77,9 +89,16 @@ static bool append(struct echo *echo, const char *text, size_t length)
     return true;
 }
 
-static bool append_words(struct echo *echo, const char *words)
+static bool append_words(struct echo *echo, const struct words *words)
 {
-    return append(echo, words, strlen(words));
+    return append(echo, words->text, words->length);
+}
+
+/* Put text behind the other, for which there is room. */
+static void put(struct echo *echo, const char *text, size_t length)
+{
+    memcpy(echo->text + echo->length, text, length);
+    echo->length += length;
 }
 
 /* The bytes as Latin-1 characters: NULL only if memory ran out. */
@@ -117,31 +136,6 @@ static json_t *string_of(const uint8_t *bytes, size_t length)
     return latin1_string(bytes, length);
 }
 
-/* Append ${bytes} as a JSON string with its quotes. */
-static bool append_string(struct echo *echo, const uint8_t *bytes, size_t length)
-{
-    enum { QUOTES = 2 };
-    json_t *string = string_of(bytes, length);
-    size_t need = length + QUOTES;
-    bool written = false;
-
-    if (string == NULL)
-        return false;
-    /* jansson says how much it would have written: what needs no escape fits the first time. */
-    while (!written && reserve(echo, need)) {
-        size_t room = echo->capacity - echo->length;
-
-        need = json_dumpb(string, echo->text + echo->length, room, JSON_ENCODE_ANY);
-        if (need == 0)
-            break;
-        written = need <= room;
-    }
-    json_decref(string);
-    if (written)
-        echo->length += need;
-    return written;
-}
-
 /* FNV-1a: only to pass over most names at a glance. */
 static uint32_t hash_of(const char *text, size_t length)
 {
@@ -150,6 +144,36 @@ static uint32_t hash_of(const char *text, size_t length)
     for (size_t i = 0; i < length; i++)
         hash = (hash ^ (uint8_t)text[i]) * 16777619U;
     return hash;
+}
+
+struct echo_string *echo_encode(struct arena *arena, const uint8_t *bytes, size_t length)
+{
+    enum { QUOTES = 2 };
+    json_t *string = string_of(bytes, length);
+    struct echo_string *encoded = NULL;
+    struct echo_string *larger;
+    size_t room = 0;
+    size_t need = length + QUOTES;
+
+    if (string == NULL)
+        return NULL;
+    /* jansson says how much it would have written: what needs no escape fits the first time. */
+    while (need > room) {
+        larger = arena_resize(arena, encoded, sizeof(*encoded) + need);
+        if (larger == NULL)
+            break;
+        encoded = larger;
+        room = need;
+        need = json_dumpb(string, encoded->text, room, JSON_ENCODE_ANY);
+    }
+    json_decref(string);
+    if (need == 0 || need > room) {
+        arena_free(arena, encoded);
+        return NULL;
+    }
+    encoded->length = (uint32_t)need;
+    encoded->hash = hash_of(encoded->text, need);
+    return encoded;
 }
 
 static struct echo_member *new_member(struct echo *echo)
@@ -168,27 +192,54 @@ static struct echo_member *new_member(struct echo *echo)
     return &echo->members[echo->member_count++];
 }
 
+/* Every name leaves a mark. Return true if one of this hash may have left it before. */
+static bool mark_name(struct echo *echo, uint32_t hash)
+{
+    uint64_t *word = &echo->names_seen[hash % ECHO_NAME_WORDS];
+    uint64_t bit = UINT64_C(1) << (hash / ECHO_NAME_WORDS % 64);
+    bool seen = (*word & bit) != 0;
+
+    *word |= bit;
+    return seen;
+}
+
+bool echo_add_name(struct echo *echo, const struct echo_string *name)
+{
+    const struct layout *layout = layout_of(echo);
+    const struct words *before = echo->member_count == 0 ? &layout->open : &layout->comma;
+    struct echo_member *member = new_member(echo);
+
+    if (member == NULL || !reserve(echo, before->length + name->length + colon.length))
+        return false;
+    put(echo, before->text, before->length);
+    *member = (struct echo_member){
+        .name_at = (uint32_t)echo->length, .name_length = name->length, .name_hash = name->hash};
+    echo->may_repeat = mark_name(echo, name->hash) || echo->may_repeat;
+    put(echo, name->text, name->length);
+    put(echo, colon.text, colon.length);
+    return true;
+}
+
+bool echo_add_value(struct echo *echo, const struct echo_string *value)
+{
+    struct echo_member *member = &echo->members[echo->member_count - 1];
+
+    member->value_at = (uint32_t)echo->length;
+    member->value_length = value->length;
+    return append(echo, value->text, value->length);
+}
+
 bool echo_add(struct echo *echo, const uint8_t *name, size_t name_length, const uint8_t *value,
               size_t value_length)
 {
-    const struct layout *layout = layout_of(echo);
-    bool is_first = echo->member_count == 0;
-    struct echo_member *member = new_member(echo);
+    struct echo_string *encoded_name = echo_encode(echo->arena, name, name_length);
+    struct echo_string *encoded_value = echo_encode(echo->arena, value, value_length);
+    bool added = encoded_name != NULL && encoded_value != NULL &&
+                 echo_add_name(echo, encoded_name) && echo_add_value(echo, encoded_value);
 
-    if (member == NULL || !append_words(echo, is_first ? layout->open : layout->comma))
-        return false;
-    *member = (struct echo_member){.name_at = echo->length};
-    if (!append_string(echo, name, name_length))
-        return false;
-    member->name_length = echo->length - member->name_at;
-    member->name_hash = hash_of(echo->text + member->name_at, member->name_length);
-    if (!append_words(echo, ": "))
-        return false;
-    member->value_at = echo->length;
-    if (!append_string(echo, value, value_length))
-        return false;
-    member->value_length = echo->length - member->value_at;
-    return true;
+    arena_free(echo->arena, encoded_value);
+    arena_free(echo->arena, encoded_name);
+    return added;
 }
 
 bool echo_has(const struct echo *echo, const uint8_t *name, size_t name_length)
@@ -217,6 +268,8 @@ static bool append_values(struct echo *body, const struct echo *arrived,
                           const struct echo_member *first)
 {
     static const char cookie[] = "\"cookie\"";
+    static const struct words cookie_comma = WORDS("; ");
+    static const struct words comma = WORDS(", ");
     bool is_cookie = first->name_length == sizeof(cookie) - 1 &&
                      memcmp(arrived->text + first->name_at, cookie, sizeof(cookie) - 1) == 0;
     const struct echo_member *member = first;
@@ -227,7 +280,7 @@ static bool append_values(struct echo *body, const struct echo *arrived,
         if (member->next == 0)
             return true;
         member = &arrived->members[member->next];
-        if (!append_words(body, is_cookie ? "; " : ", "))
+        if (!append_words(body, is_cookie ? &cookie_comma : &comma))
             return false;
     }
 }
@@ -242,10 +295,10 @@ static bool assemble(struct echo *body, const struct echo *arrived)
 
         if (member->repeats)
             continue;
-        if (!append_words(body, i == 0 ? layout->open : layout->comma) ||
+        if (!append_words(body, i == 0 ? &layout->open : &layout->comma) ||
             !append(body, arrived->text + member->name_at, member->name_length) ||
-            !append_words(body, ": \"") || !append_values(body, arrived, member) ||
-            !append_words(body, "\""))
+            !append_words(body, &colon) || !append_words(body, &quote) ||
+            !append_values(body, arrived, member) || !append_words(body, &quote))
             return false;
     }
     return true;
@@ -262,7 +315,7 @@ static bool same_name(const struct echo *echo, const struct echo_member *a,
 
 static void link_repeat(struct echo *echo, size_t earlier, size_t later)
 {
-    echo->members[earlier].next = later;
+    echo->members[earlier].next = (uint32_t)later;
     echo->members[later].repeats = true;
 }
 
@@ -329,6 +382,8 @@ static bool link_repeats(struct echo *echo, bool *any)
     enum { FEW = 64 };
 
     *any = false;
+    if (!echo->may_repeat)
+        return true;
     if (echo->member_count > FEW)
         return link_many(echo, any);
     *any = link_few(echo);
@@ -375,14 +430,14 @@ bool echo_finish(struct echo *echo)
 {
     bool any;
 
-    if (echo->member_count == 0 && !append_words(echo, layout_of(echo)->open))
+    if (echo->member_count == 0 && !append_words(echo, &layout_of(echo)->open))
         return false;
     if (!link_repeats(echo, &any) || (any && !join_repeats(echo)))
         return false;
     arena_free(echo->arena, echo->members);
     echo->members = NULL;
     echo->member_count = echo->member_capacity = 0;
-    if (!append_words(echo, layout_of(echo)->close))
+    if (!append_words(echo, &layout_of(echo)->close))
         return false;
     echo_trim(echo);
     return true;

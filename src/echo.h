@@ -14,6 +14,15 @@
 struct arena;
 struct echo_member;
 
+/* A name or a value as JSON has it, with its quotes. */
+struct echo_string {
+    uint32_t length;
+    uint32_t hash; /* of the text */
+    char text[];   /* not terminated */
+};
+
+enum { ECHO_NAME_WORDS = 4 };
+
 /* One body; text and length are to be read, after echo_finish. */
 struct echo {
     struct arena *arena; /* not owned */
@@ -23,6 +32,8 @@ struct echo {
     struct echo_member *members; /* owned */
     size_t member_count;
     size_t member_capacity;
+    uint64_t names_seen[ECHO_NAME_WORDS]; /* by their hashes */
+    bool may_repeat;                      /* a name may have come twice */
     bool pretty;
 };
 
@@ -34,11 +45,30 @@ struct echo {
 void echo_start(struct echo *echo, struct arena *arena, bool pretty);
 
 /*
+ * echo_encode(arena, bytes, length):
+ * Return ${bytes} as a JSON string: as UTF-8 where all of them are valid UTF-8, else each byte as
+ * its Latin-1 character. The caller's, to be freed by arena_free; NULL if memory ran out.
+ */
+struct echo_string *echo_encode(struct arena *arena, const uint8_t *bytes, size_t length);
+
+/*
+ * echo_add_name(echo, name):
+ * Begin a field; echo_add_value must follow. Return false if memory ran out; ${echo} is then only
+ * fit to be freed.
+ */
+bool echo_add_name(struct echo *echo, const struct echo_string *name);
+
+/*
+ * echo_add_value(echo, value):
+ * End the field that echo_add_name began. Where its name is there already, the value is joined to
+ * the first one's with ", " (RFC 9110 section 5.3), "; " for cookie (RFC 9113 section 8.2.3).
+ * Return as echo_add_name.
+ */
+bool echo_add_value(struct echo *echo, const struct echo_string *value);
+
+/*
  * echo_add(echo, name, name_length, value, value_length):
- * Add a field. The value is taken as UTF-8 where all of it is valid UTF-8, else each byte as its
- * Latin-1 character; so is the name. Where ${name} is there already, the value is joined to the
- * first one's with ", " (RFC 9110 section 5.3), "; " for cookie (RFC 9113 section 8.2.3). Return
- * false if memory ran out; ${echo} is then only fit to be freed.
+ * Add a field whose strings nobody has encoded yet. Return as echo_add_name.
  */
 bool echo_add(struct echo *echo, const uint8_t *name, size_t name_length, const uint8_t *value,
               size_t value_length);

@@ -5,6 +5,7 @@
 #include "detected.h"
 #include "echo.h"
 #include "framing.h"
+#include "memo.h"
 #include "refusal.h"
 
 #include <nghttp2/nghttp2.h>
@@ -35,8 +36,11 @@ enum {
     PROGRESS_PARTS = 64,          /* of a response: what counts as progress within stream-timeout */
     REPORTS_MAX = 32,             /* lines that one connection may put into the log */
     FINAL_GOAWAY_AFTER = 1000000, /* microseconds, where the drain's PING is not answered */
+    DECIMAL_MAX = 20,             /* digits of a size */
     FIELD_OVERHEAD = 32,          /* RFC 9113 section 6.5.2 */
     FRAME_HEADER_SIZE = 9,        /* RFC 9113 section 4.1 */
+    MEMO_STRING_MAX = 2048,       /* bytes of a string that is worth to be remembered */
+    MEMO_BYTES_MAX = 16384,       /* of all, four times what HPACK's table holds */
     ROOM_WORTH_USING = 4096,      /* bytes of output: enough for a part of a body */
 };
 
@@ -60,7 +64,8 @@ struct stream {
     size_t body_length;
     size_t body_sent;
     size_t progress_sent; /* body_sent when progress was last seen */
-    char body_length_text[24];
+    char body_length_text[DECIMAL_MAX];
+    size_t body_length_digits;
     int status; /* 0 = no response was submitted */
 
     enum session_reset reset;
@@ -97,6 +102,8 @@ struct session {
 
     struct stream *oldest; /* every open stream, least recent progress first */
     struct stream *newest;
+    struct memo *memo; /* of buffers of nghttp2's, the echo_string that each makes; may be NULL */
+    size_t memo_bytes; /* of all these strings */
     struct stream *block; /* whose fields nghttp2 is handing out; NULL = none */
     struct framing framing;
     struct allowance cancels; /* resets by the client */
@@ -351,6 +358,21 @@ static const char *status_text(int status)
     return status == 200 ? "200" : status == 431 ? "431" : "501";
 }
 
+/* Write ${number}, in decimal, and return how many digits it has. */
+static size_t decimal(char digits[static DECIMAL_MAX], size_t number)
+{
+    char backwards[DECIMAL_MAX];
+    size_t count = 0;
+
+    do {
+        backwards[count++] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    for (size_t i = 0; i < count; i++)
+        digits[i] = backwards[count - 1 - i];
+    return count;
+}
+
 /* Submit the final response; its body stays where it is until the stream is closed. */
 static int respond(struct session *session, struct stream *stream, int status,
                    const char *content_type, const char *body, size_t length)
@@ -361,13 +383,13 @@ static int respond(struct session *session, struct stream *stream, int status,
     stream->status = status;
     stream->body = body;
     stream->body_length = length;
-    snprintf(stream->body_length_text, sizeof(stream->body_length_text), "%zu", length);
+    stream->body_length_digits = decimal(stream->body_length_text, length);
     nghttp2_nv fields[] = {
         FIELD(":status", text, strlen(text)),
         FIELD("server", SERVER, sizeof(SERVER) - 1),
         FIELD("date", http_date(session), CLOCK_HTTP_DATE_SIZE - 1),
         FIELD("content-type", content_type, strlen(content_type)),
-        FIELD("content-length", stream->body_length_text, strlen(stream->body_length_text)),
+        FIELD("content-length", stream->body_length_text, stream->body_length_digits),
         FIELD("cache-control", "no-store", sizeof("no-store") - 1),
     };
     return nghttp2_submit_response(session->nghttp2, stream->id, fields,
@@ -654,6 +676,67 @@ static int refuse_field(struct session *session, struct stream *stream, nghttp2_
                : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
+/* --- Strings that come again --- */
+
+static void forget(struct session *session, struct memo_pair pair)
+{
+    if (pair.key == NULL)
+        return;
+    session->memo_bytes -= ((struct echo_string *)pair.value)->length;
+    arena_free(session->memory.passing, pair.value);
+    nghttp2_rcbuf_decref(pair.key);
+}
+
+static void forget_all(struct session *session)
+{
+    if (session->memo == NULL)
+        return;
+    for (size_t set = 0; set < MEMO_SETS; set++) {
+        for (size_t way = 0; way < MEMO_WAYS; way++)
+            forget(session, session->memo->sets[set][way]);
+    }
+    arena_free(session->memory.passing, session->memo);
+    session->memo = NULL;
+}
+
+/* Keep ${string}, which is handed over, for as long as ${ref} may come again. */
+static void remember(struct session *session, nghttp2_rcbuf *ref, struct echo_string *string)
+{
+    struct memo_pair pair = {ref, string};
+
+    if (session->memo_bytes + string->length > MEMO_BYTES_MAX)
+        forget_all(session);
+    if (session->memo == NULL)
+        session->memo = arena_allocate_zeroed(session->memory.passing, 1, sizeof(*session->memo));
+    if (session->memo == NULL || string->length > MEMO_STRING_MAX) {
+        arena_free(session->memory.passing, string);
+        return;
+    }
+    nghttp2_rcbuf_incref(ref);
+    session->memo_bytes += string->length;
+    forget(session, memo_insert(session->memo, pair));
+}
+
+/* Add what ${ref} holds, by ${add}, to the stream's echo. Only the first time is it encoded: HPACK
+ * hands out the same buffer for as long as it remembers the field. */
+static bool add_string(struct session *session, struct stream *stream, nghttp2_rcbuf *ref,
+                       bool (*add)(struct echo *, const struct echo_string *))
+{
+    struct echo_string *string = session->memo != NULL ? memo_find(session->memo, ref) : NULL;
+    nghttp2_vec bytes;
+    bool added;
+
+    if (string != NULL)
+        return add(&stream->echo, string);
+    bytes = nghttp2_rcbuf_get_buf(ref);
+    string = echo_encode(session->memory.passing, bytes.base, bytes.len);
+    if (string == NULL)
+        return false;
+    added = add(&stream->echo, string);
+    remember(session, ref, string);
+    return added;
+}
+
 static int on_header(nghttp2_session *nghttp2, const nghttp2_frame *frame, nghttp2_rcbuf *name_ref,
                      nghttp2_rcbuf *value_ref, uint8_t flags, void *user_data)
 {
@@ -683,9 +766,12 @@ static int on_header(nghttp2_session *nghttp2, const nghttp2_frame *frame, nghtt
     heed(session, stream, name_ref, value_ref);
     if (stream->head && is(name, ":method")) {
         /* Its content-length is that of the answer to a GET (RFC 9110 section 8.6). */
-        value = (nghttp2_vec){(uint8_t *)"GET", sizeof("GET") - 1};
+        return echo_add(&stream->echo, name.base, name.len, (const uint8_t *)"GET", 3)
+                   ? 0
+                   : NGHTTP2_ERR_CALLBACK_FAILURE;
     }
-    return echo_add(&stream->echo, name.base, name.len, value.base, value.len)
+    return add_string(session, stream, name_ref, echo_add_name) &&
+                   add_string(session, stream, value_ref, echo_add_value)
                ? 0
                : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
@@ -1126,6 +1212,7 @@ void session_free(struct session *session)
         newer = stream->newer;
         stream_close(session, stream, true);
     }
+    forget_all(session);
     nghttp2_session_del(session->nghttp2);
     arena_free(session->memory.lasting, session);
 }
@@ -1273,6 +1360,11 @@ size_t session_send(struct session *session, struct instant now, uint8_t *buffer
     while (session->out_used < size && pull(session))
         copy_pending(session);
     return session->out_used;
+}
+
+void session_rest(struct session *session)
+{
+    forget_all(session);
 }
 
 void session_shutdown(struct session *session, struct instant now)

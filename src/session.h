@@ -107,6 +107,12 @@ void session_receive(struct session *session, struct instant now, const uint8_t 
 size_t session_send(struct session *session, struct instant now, uint8_t *buffer, size_t size);
 
 /*
+ * session_rest(session):
+ * Let go of what the session keeps only to be quick: nothing has come for a while.
+ */
+void session_rest(struct session *session);
+
+/*
  * session_shutdown(session, now):
  * Begin to drain (RFC 9113 section 6.8): GOAWAY with the last stream id 2^31-1, after a round trip
  * or a second the final one; what was begun is still answered. Once done, further calls do nothing.

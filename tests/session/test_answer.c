@@ -2,6 +2,7 @@
  * Every script below runs with the client's bytes whole, one by one and cut at random, and with
  * session_send's buffer of four sizes: the answers are the same in all of them.
  */
+#include "echo.h"
 #include "session/peer.h"
 
 #include <stdio.h>
@@ -832,6 +833,76 @@ static void test_client(void **state)
     way_under_test = NULL;
 }
 
+/* --- Fields that come again --- */
+
+enum { POOL = 90, FIELDS_MAX = 28, REPEATED_REQUESTS = 400 };
+
+/* Any field: names that repeat, values that JSON escapes, Latin-1, UTF-8, none, long ones. */
+static void fill_pool(struct field pool[static POOL], char bytes[static POOL][3000], uint64_t *seed)
+{
+    static const char *const names[] = {"a", "b", "cookie", "x-long-name-of-a-field", "accept"};
+    static const char *const pieces[] = {"v", "\"", "\\", "\xc3\xa4", "\xe4", "; ", "0123456789"};
+
+    for (size_t i = 0; i < POOL; i++) {
+        size_t limit = i % 10 == 0 ? 2900 : i % 7 * 20;
+        size_t length = 0;
+
+        while (length < limit) {
+            const char *piece = pieces[peer_random(seed) % COUNT(pieces)];
+
+            memcpy(bytes[i] + length, piece, strlen(piece));
+            length += strlen(piece);
+        }
+        while (length > 0 && bytes[i][length - 1] == ' ')
+            length--;
+        pool[i] = (struct field){names[i % COUNT(names)], strlen(names[i % COUNT(names)]), bytes[i],
+                                 length};
+    }
+}
+
+/* The plain way: each string encoded for this body alone. */
+static void check_as_plain(struct peer *peer, int32_t id, const struct field *fields, size_t count)
+{
+    struct arena arena = {0};
+    struct echo echo;
+
+    echo_start(&echo, &arena, false);
+    for (size_t i = 0; i < count; i++)
+        assert_true(echo_add(&echo, (const uint8_t *)fields[i].name, fields[i].name_length,
+                             (const uint8_t *)fields[i].value, fields[i].value_length));
+    assert_true(echo_finish(&echo));
+    peer_check_answer(peer, id, echo.text, echo.length);
+    echo_free(&echo);
+}
+
+/* What HPACK remembers, and the session with it, is the same as what comes for the first time;
+ * also after a rest, and when it was pushed out of both. */
+static void test_fields_come_again(void **state)
+{
+    static char bytes[POOL][3000];
+    struct field pool[POOL];
+    uint64_t seed = 7;
+    struct peer *peer = peer_open_client(&peer_options, peer_plain, 1 << 20);
+
+    (void)state;
+    fill_pool(pool, bytes, &seed);
+    for (int i = 0; i < REPEATED_REQUESTS; i++) {
+        struct field fields[REQUEST_FIELDS + FIELDS_MAX] = {REQUEST_OF("GET", "/again")};
+        size_t count = REQUEST_FIELDS + peer_random(&seed) % FIELDS_MAX;
+        size_t of = i % 3 == 0 ? POOL : 12;
+        int32_t id;
+
+        for (size_t f = REQUEST_FIELDS; f < count; f++)
+            fields[f] = pool[peer_random(&seed) % of];
+        id = peer_submit(peer, fields, count, NULL);
+        peer_pump(peer);
+        check_as_plain(peer, id, fields, count);
+        if (i % 50 == 0)
+            session_rest(peer->session);
+    }
+    peer_free(peer);
+}
+
 #define RUN(name) cmocka_unit_test_teardown(test_##name, tell_way)
 
 int main(void)
@@ -870,6 +941,7 @@ int main(void)
         RUN(reset_at_once),
         RUN(upload),
         RUN(client),
+        RUN(fields_come_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

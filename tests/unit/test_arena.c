@@ -208,17 +208,6 @@ static void test_what_does_not_fit_is_malloced(void **state)
     assert_ptr_equal(arena_allocate(&arena, 1000), inside);
 }
 
-static void test_too_much_is_refused(void **state)
-{
-    struct arena arena;
-    volatile size_t half = SIZE_MAX / 2; /* so that no compiler sees through it */
-
-    arena_start(&arena, *state, SIZE);
-    assert_null(arena_allocate_zeroed(&arena, half, 3));
-    assert_null(arena_allocate_zeroed(&arena, 3, half));
-    assert_null(arena_allocate(&arena, half));
-}
-
 /* What is zero anyway is not written to: a large table costs what is used of it. */
 static void test_zeroed_memory_is_not_touched(void **state)
 {
@@ -284,7 +273,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_small_blocks_lie_close, map_memory, unmap_memory),
         cmocka_unit_test_setup_teardown(test_what_does_not_fit_is_malloced, map_memory,
                                         unmap_memory),
-        cmocka_unit_test_setup_teardown(test_too_much_is_refused, map_memory, unmap_memory),
         cmocka_unit_test_setup_teardown(test_zeroed_memory_is_not_touched, map_memory,
                                         unmap_memory),
         cmocka_unit_test_setup_teardown(test_rest_gives_back_what_is_free, map_memory,

@@ -1,0 +1,43 @@
+#include "memo.h"
+
+#include <stdint.h>
+
+static struct memo_pair *set_of(struct memo *memo, const void *key)
+{
+    /* Fibonacci hashing: buffers lie at multiples of some power of two. */
+    uint64_t hash = (uint64_t)(uintptr_t)key * UINT64_C(0x9e3779b97f4a7c15);
+
+    return memo->sets[hash >> 32 & (MEMO_SETS - 1)];
+}
+
+void *memo_find(struct memo *memo, const void *key)
+{
+    struct memo_pair *set = set_of(memo, key);
+    struct memo_pair found;
+
+    if (set[0].key == key)
+        return set[0].value;
+    for (int way = 1; way < MEMO_WAYS; way++) {
+        found = set[way];
+        if (found.key == key) {
+            set[way] = set[way - 1];
+            set[way - 1] = found;
+            return found.value;
+        }
+    }
+    return NULL;
+}
+
+/* Whatever comes only once takes the last place, from its like. */
+struct memo_pair memo_insert(struct memo *memo, struct memo_pair pair)
+{
+    struct memo_pair *set = set_of(memo, pair.key);
+    int way = 0;
+    struct memo_pair out;
+
+    while (way < MEMO_WAYS - 1 && set[way].key != NULL)
+        way++;
+    out = set[way];
+    set[way] = pair;
+    return out;
+}
