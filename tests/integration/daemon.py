@@ -212,6 +212,10 @@ class Daemon:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / CLOCK_TICK
 
+    def accept_loop_seconds(self) -> float:
+        """The same of the main thread alone, exact."""
+        return int(Path(f"/proc/{self.pid}/task/{self.pid}/schedstat").read_text().split()[0]) / 1e9
+
     def alive(self) -> bool:
         return self.process.poll() is None
 
