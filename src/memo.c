@@ -14,18 +14,17 @@ void *memo_find(struct memo *memo, const void *key)
 {
     struct memo_pair *set = set_of(memo, key);
     struct memo_pair found;
+    int way = 0;
 
-    if (set[0].key == key)
-        return set[0].value;
-    for (int way = 1; way < MEMO_WAYS; way++) {
-        found = set[way];
-        if (found.key == key) {
-            set[way] = set[way - 1];
-            set[way - 1] = found;
-            return found.value;
-        }
-    }
-    return NULL;
+    while (way < MEMO_WAYS && set[way].key != key)
+        way++;
+    if (way == MEMO_WAYS)
+        return NULL;
+    found = set[way];
+    for (; way > 0; way--)
+        set[way] = set[way - 1];
+    set[0] = found;
+    return found.value;
 }
 
 /* Whatever comes only once takes the last place, from its like. */

@@ -21,7 +21,7 @@ struct memo_pair {
     void *value;
 };
 
-/* All zero is a valid empty one. In a set, what is asked for often comes first. */
+/* All zero is a valid empty one. In a set, what was asked for last comes first. */
 struct memo {
     struct memo_pair sets[MEMO_SETS][MEMO_WAYS];
 };
