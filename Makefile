@@ -36,11 +36,12 @@ unit_echo       := echo arena
 unit_framing    := framing
 unit_log        := log allowance clock
 unit_memo       := memo
+unit_past       := past
 unit_preface    := preface
 unit_refusal    := refusal
 unit_settings   := settings allowance clock log
-units           := address allowance arena clock echo framing log memo preface refusal settings
-session_modules := session allowance arena clock echo framing log memo refusal
+units           := address allowance arena clock echo framing log memo past preface refusal settings
+session_modules := session allowance arena clock echo framing log memo past refusal
 link_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free \
                     -Wl,--wrap=nghttp2_option_new,--wrap=nghttp2_session_callbacks_new
 
@@ -48,7 +49,7 @@ link_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free \
 fault_modules := $(filter-out main,$(sources:src/%.c=%))
 fault_helpers := tests/faults/faults tests/faults/daemon tests/session/peer
 fault_calls   := malloc calloc realloc reallocarray free arena_start nghttp2_option_new nghttp2_session_callbacks_new \
-                 recv send shutdown setsockopt getsockname ioctl close madvise \
+                 recv send shutdown setsockopt getsockname ioctl close madvise malloc_trim \
                  accept4 poll read write signalfd eventfd nanosleep clock_gettime mmap munmap mprotect \
                  pthread_attr_init pthread_attr_setsigmask_np pthread_attr_setstack \
                  pthread_condattr_init pthread_cond_init pthread_create connection_serve _exit
@@ -85,7 +86,7 @@ variant_release  = -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 $(hardening)
 # With an arena of no memory every block is malloc's, and watched.
 variant_asan    := -DARENA_SIZE=0 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # ThreadSanitizer keeps most of a megabyte of its own at the top of every stack.
-variant_tsan    := -DARENA_SIZE=0 -fsanitize=thread -fno-omit-frame-pointer -DWORKER_STACK_SIZE=2097152
+variant_tsan    := -fsanitize=thread,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DWORKER_STACK_SIZE=2097152
 variant_fuzz    := -DARENA_SIZE=0 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 variant          = $(variant_$(VARIANT))
 variant_link     = $(if $(filter release,$(VARIANT)),-pie -Wl$(,)-z$(,)relro$(,)-z$(,)now,$(variant))

@@ -1,6 +1,5 @@
 #include "arena.h"
 
-#include <malloc.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +19,7 @@ enum {
     LARGE_MAX = 32 * 1024, /* bytes asked for; what is larger is malloc's */
     PAGE = 4096,           /* or a part of one */
     BUFFER_MIN = 2 * PAGE,
+    KEPT = 64 * 1024, /* bytes that the next connection finds warm */
 };
 
 /* The size stands before what the owner has, which is aligned; free blocks are linked. */
@@ -151,9 +151,7 @@ void *arena_allocate_zeroed(struct arena *arena, size_t count, size_t size)
 
     if (size == 0)
         size = 1;
-    if (count > LARGE_MAX / size)
-        return calloc(count, size);
-    block = take(arena, count * size);
+    block = count <= LARGE_MAX / size ? take(arena, count * size) : NULL;
     if (block == NULL) {
         arena->spilled += count * size;
         return calloc(count, size);
@@ -205,18 +203,6 @@ void *arena_resize(struct arena *arena, void *old, size_t size)
     return bytes;
 }
 
-/* malloc keeps what it had for many or large blocks, and one small block behind it that is still in
- * use is enough for that: a hostile client would leave it megabytes. */
-static void give_back_spilled(struct arena *arena)
-{
-    enum { WORTH_IT = 512 * 1024 };
-
-    if (arena->spilled < WORTH_IT)
-        return;
-    arena->spilled = 0;
-    malloc_trim(0);
-}
-
 static void forget(struct arena *arena)
 {
     arena->used = 0;
@@ -240,26 +226,38 @@ static void drop_free_end(struct arena *arena)
     }
 }
 
-void arena_rest(struct arena *arena)
+/* Give back the pages from ${from} bytes on, which no block has. */
+static void give_back(struct arena *arena, size_t from)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     const size_t into_page = (uintptr_t)arena->base % page; /* where the arena begins */
-    size_t begin;
-    size_t end;
+    size_t begin = round_up(into_page + from, page) - into_page;
+    size_t end = round_up(into_page + arena->touched, page) - into_page;
 
-    drop_free_end(arena);
-    begin = round_up(into_page + arena->used, page) - into_page;
-    end = round_up(into_page + arena->touched, page) - into_page;
     if (end > arena->size)
         end -= page; /* what lies behind the arena is others' */
     if (begin < end && madvise(arena->base + begin, end - begin, MADV_DONTNEED) == 0 &&
         end >= arena->touched)
         arena->touched = begin;
-    give_back_spilled(arena);
+}
+
+void arena_rest(struct arena *arena)
+{
+    drop_free_end(arena);
+    give_back(arena, arena->used);
 }
 
 void arena_clear(struct arena *arena)
 {
     forget(arena);
-    give_back_spilled(arena);
+    if (arena->touched > KEPT)
+        give_back(arena, KEPT);
+}
+
+size_t arena_take_spilled(struct arena *arena)
+{
+    size_t spilled = arena->spilled;
+
+    arena->spilled = 0;
+    return spilled;
 }

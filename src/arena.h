@@ -3,8 +3,8 @@
  *
  * What a connection allocates comes from one piece of mapped memory, so that it lies on few pages,
  * is had without a lock, and is gone at once with the connection; what does not fit comes from
- * malloc. An arena of no memory is malloc alone: the sanitizers' builds have such, to see
- * each block. Pure but for arena_rest.
+ * malloc. An arena of no memory is malloc alone: the build with AddressSanitizer has such, to see
+ * each block. Pure, but for pages that are given back.
  */
 #ifndef H2ECHOD_ARENA_H
 #define H2ECHOD_ARENA_H
@@ -26,7 +26,7 @@ struct arena {
     size_t size;
     size_t used;                           /* bytes from base on that blocks were made of */
     size_t touched;                        /* beyond so many bytes all are zero */
-    size_t spilled;                        /* bytes that malloc was asked for, in all */
+    size_t spilled;                        /* bytes that malloc was asked for */
     struct arena_block *free[ARENA_LISTS]; /* blocks by size, the last list of any large size */
 };
 
@@ -65,16 +65,23 @@ void arena_free(struct arena *arena, void *bytes);
 
 /*
  * arena_rest(arena):
- * Give the pages behind the last block in use back to the system, and what malloc keeps. The
- * arena's memory must be mapped, private and anonymous.
+ * Give the pages behind the last block in use back to the system. The arena's memory must be
+ * mapped, private and anonymous.
  */
 void arena_rest(struct arena *arena);
 
 /*
  * arena_clear(arena):
- * Forget every block that lies in the arena's own memory: none of them may be used any more. What
- * malloc had to give goes back to the system, where it was much.
+ * Forget every block that lies in the arena's own memory: none of them may be used any more. Where
+ * there were many, their pages go back to the system, as by arena_rest.
  */
 void arena_clear(struct arena *arena);
+
+/*
+ * arena_take_spilled(arena):
+ * Return for how many bytes malloc was asked, since the last call, because the arena had none. When
+ * they are freed malloc may keep them.
+ */
+size_t arena_take_spilled(struct arena *arena);
 
 #endif

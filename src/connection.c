@@ -151,9 +151,9 @@ static void begin_progress(struct life *life, struct progress *progress, int unt
     progress->untaken = untaken;
 }
 
-/* A wait for room is over, or was broken off: is it to go on? A peer that takes something has its
- * time anew. */
-static void look_up_from_write(struct life *life, struct progress *progress, size_t taken)
+/* ${taken} bytes found room, and the kernel knows what the peer took: is it to be waited for? A
+ * peer that takes something has its time anew. */
+static void judge_progress(struct life *life, struct progress *progress, size_t taken)
 {
     int untaken = transport_untaken(&life->transport);
 
@@ -191,7 +191,7 @@ static void write_slowly(struct life *life, const uint8_t *bytes, size_t length)
             bytes += taken;
             length -= (size_t)taken;
         }
-        look_up_from_write(life, &progress, taken > 0 ? (size_t)taken : 0);
+        judge_progress(life, &progress, taken > 0 ? (size_t)taken : 0);
     }
     if (life->session != NULL)
         session_excuse(life->session, life->now.monotonic_us - begun_us);
@@ -243,6 +243,18 @@ static size_t read_some(struct life *life, uint8_t *buffer, size_t size, int64_t
     return 0;
 }
 
+/* Of what did not fit into the arenas malloc may keep much, if one small block behind it is still
+ * in use: a hostile client would leave it megabytes. */
+static void note_spilled(struct connection_workspace *workspace)
+{
+    enum { WORTH_IT = 512 * 1024 };
+    size_t spilled =
+        arena_take_spilled(&workspace->lasting) + arena_take_spilled(&workspace->passing);
+
+    if (spilled >= WORTH_IT)
+        atomic_store_explicit(&workspace->watch.spilled, true, memory_order_relaxed);
+}
+
 /* Give back the pages that a connection needs only while it works: its buffers, and the stack below
  * this frame. What is in them is lost, and nobody misses it; the next byte brings new ones. Not to
  * be inlined: the frame that is asked for has to be this small one, with little below it in use. */
@@ -257,6 +269,7 @@ __attribute__((noinline)) static void rest(struct life *life)
     session_rest(life->session);
     arena_rest(&workspace->lasting);
     arena_rest(&workspace->passing);
+    note_spilled(workspace);
     if (top > (uintptr_t)workspace->stack)
         (void)madvise(workspace->stack, top - (uintptr_t)workspace->stack, MADV_DONTNEED);
     life->rest_us = INSTANT_NEVER;
@@ -443,21 +456,27 @@ static void linger(struct life *life)
     life->ending = ENDING_OPEN;
     read_off(life);
     while (life->ending == ENDING_OPEN && transport_untaken(&life->transport) > 0) {
-        look_up_from_write(life, &progress, 0);
+        judge_progress(life, &progress, 0);
         read_off(life);
     }
+    if (life->ending != ENDING_STALLED && life->ending != ENDING_CUT)
+        life->ending = ENDING_DONE; /* whatever the peer did once it had all */
 }
 
 static void finish(struct life *life)
 {
-    if (life->ending == ENDING_STALLED)
-        counter_add(&life->workspace->counters.timed_out, 1);
+    struct connection_workspace *workspace = life->workspace;
+
     session_free(life->session);
-    arena_clear(&life->workspace->lasting);
-    arena_clear(&life->workspace->passing);
-    tell_ending(life);
+    life->session = NULL;
+    arena_clear(&workspace->lasting);
+    arena_clear(&workspace->passing);
+    note_spilled(workspace);
     if (life->ending == ENDING_DONE)
         linger(life);
+    if (life->ending == ENDING_STALLED)
+        counter_add(&workspace->counters.timed_out, 1);
+    tell_ending(life);
     set_deadline(life, INSTANT_NEVER);
     if (life->ending == ENDING_STALLED || life->ending == ENDING_CUT)
         transport_abort(&life->transport);

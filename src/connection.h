@@ -15,6 +15,7 @@
 #include "settings.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* How far the daemon's end has come: one word for all connections, which changes twice in its
@@ -29,6 +30,7 @@ enum connection_stage {
 struct connection_watch {
     _Atomic int64_t deadline_us; /* wake me when this has passed: instant.monotonic_us */
     atomic_int stage;            /* the last enum connection_stage that I acted on */
+    atomic_bool spilled;         /* malloc may keep much that I have freed */
 };
 
 /* One connection to be served. */

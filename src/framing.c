@@ -39,7 +39,6 @@ static void begin_frame(struct framing *framing, struct framing_frame *frame)
     frame->stream_id =
         (int32_t)((uint32_t)(header[ID_AT] & 0x7f) << 24 | (uint32_t)header[ID_AT + 1] << 16 |
                   (uint32_t)header[ID_AT + 2] << 8 | header[ID_AT + 3]);
-    framing->frames++;
     framing->header_length = 0;
     framing->skip = (size_t)header[0] << 16 | (size_t)header[1] << 8 | header[2];
     if (begins)

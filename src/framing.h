@@ -21,8 +21,7 @@ struct framing_frame {
 };
 
 struct framing {
-    size_t skip;     /* bytes of the preface, or of a payload, that are still to come */
-    uint32_t frames; /* how many frame headers there were, modulo 2^32 */
+    size_t skip; /* bytes of the preface, or of a payload, that are still to come */
     size_t header_length;
     uint8_t header[FRAMING_HEADER_SIZE];
     size_t block_frames; /* of the present header block: its CONTINUATION frames */

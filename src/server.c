@@ -44,6 +44,7 @@ struct server {
 
     int64_t now_us;
     int64_t next_tick_us;
+    int64_t tidy_at_us;
     int64_t paused_until_us;
     int64_t cut_at_us; /* of the drain */
     int64_t give_up_us;
@@ -370,6 +371,7 @@ static int poll_timeout(struct server *server, bool accepting)
 
     if (workers_serving(server->workers, !accepting) > 0)
         until = server->next_tick_us;
+    until = clock_earlier(until, server->tidy_at_us);
     if (server->paused_until_us > server->now_us)
         until = clock_earlier(until, server->paused_until_us);
     if (server->stage == CONNECTION_DRAIN)
@@ -402,6 +404,7 @@ static nfds_t await_ready(struct server *server)
                      server->now_us >= server->paused_until_us && has_room(server);
     nfds_t count = 2 + (accepting ? server->listeners->count : 0);
 
+    server->tidy_at_us = workers_tidy(server->workers, server->now_us);
     if (poll(server->polled, count, poll_timeout(server, accepting)) >= 0)
         return count;
     if (errno == EINTR)

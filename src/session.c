@@ -6,6 +6,7 @@
 #include "echo.h"
 #include "framing.h"
 #include "memo.h"
+#include "past.h"
 #include "refusal.h"
 
 #include <nghttp2/nghttp2.h>
@@ -26,8 +27,6 @@ enum {
     CONTINUATIONS_MAX = 1024, /* frames of one header block; a legal one may come in crumbs */
     BLOCK_SIZE_FACTOR = 4,    /* wire bytes of a block, in times max_header_list_size */
     LIST_SIZE_FACTOR = 16,    /* decoded bytes that are read past, in the same measure */
-    RESETS_KEPT = 32,         /* streams that late frames may still come for */
-    CLOSED_KEPT = 8,          /* streams whose end is told from ids that went back */
     RESETS_BURST = 1000,      /* resets that a client may send, and as many that it may provoke */
     RESETS_PER_SECOND = 33,
     FRAMES_BURST = 10000, /* frames that bring nothing: neither a request nor content */
@@ -38,7 +37,6 @@ enum {
     FINAL_GOAWAY_AFTER = 1000000, /* microseconds, where the drain's PING is not answered */
     DECIMAL_MAX = 20,             /* digits of a size */
     FIELD_OVERHEAD = 32,          /* RFC 9113 section 6.5.2 */
-    FRAME_HEADER_SIZE = 9,        /* RFC 9113 section 4.1 */
     MEMO_STRING_MAX = 2048,       /* bytes of a string that is worth to be remembered */
     MEMO_BYTES_MAX = 16384,       /* of all, four times what HPACK's table holds */
     ROOM_WORTH_USING = 4096,      /* bytes of output: enough for a part of a body */
@@ -109,14 +107,8 @@ struct session {
     struct allowance cancels; /* resets by the client */
     struct allowance resets;  /* ours, for errors of its own */
     struct allowance frames;
-    int32_t highest_id;              /* of the client's streams */
-    int32_t refused_from;            /* the first one that was refused; INT32_MAX = none was */
-    int32_t reset_ids[RESETS_KEPT];  /* those that we reset last */
-    int32_t closed_ids[CLOSED_KEPT]; /* those that ended last, however they did */
-    uint32_t reset_at;
-    uint32_t closed_at;
-    int32_t resets_forgotten; /* the highest id that had to make room there */
-    uint32_t credit;          /* frames that are free, since others brought something */
+    struct past past;
+    uint32_t credit; /* frames that are free, since others brought something */
 
     int64_t started_us;
     int64_t block_started_us;
@@ -323,10 +315,10 @@ static ssize_t read_body(nghttp2_session *nghttp2, int32_t stream_id, uint8_t *b
 
     (void)nghttp2;
     (void)stream_id;
-    if (room >= FRAME_HEADER_SIZE + length || room >= ROOM_WORTH_USING) {
+    if (room >= FRAMING_HEADER_SIZE + length || room >= ROOM_WORTH_USING) {
         *data_flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-        if (length > room - FRAME_HEADER_SIZE)
-            length = room - FRAME_HEADER_SIZE;
+        if (length > room - FRAMING_HEADER_SIZE)
+            length = room - FRAMING_HEADER_SIZE;
     } else {
         memcpy(buffer, stream->body + stream->body_sent, length);
         stream->body_sent += length;
@@ -346,10 +338,10 @@ static int send_body(nghttp2_session *nghttp2, nghttp2_frame *frame, const uint8
 
     (void)nghttp2;
     (void)frame;
-    memcpy(out, header, FRAME_HEADER_SIZE);
-    memcpy(out + FRAME_HEADER_SIZE, stream->body + stream->body_sent, length);
+    memcpy(out, header, FRAMING_HEADER_SIZE);
+    memcpy(out + FRAMING_HEADER_SIZE, stream->body + stream->body_sent, length);
     stream->body_sent += length;
-    session->out_used += FRAME_HEADER_SIZE + length;
+    session->out_used += FRAMING_HEADER_SIZE + length;
     return 0;
 }
 
@@ -526,24 +518,6 @@ static int fail_in_callback(struct session *session, uint32_t error, const char 
     return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
-static void note_reset(struct session *session, int32_t id)
-{
-    int32_t *slot = &session->reset_ids[session->reset_at++ % RESETS_KEPT];
-
-    if (*slot > session->resets_forgotten)
-        session->resets_forgotten = *slot;
-    *slot = id;
-}
-
-static bool contains(const int32_t *ids, size_t count, int32_t id)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (ids[i] == id)
-            return true;
-    }
-    return false;
-}
-
 static bool is_known(const struct session *session, int32_t id)
 {
     nghttp2_stream *stream = nghttp2_session_find_stream(session->nghttp2, id);
@@ -554,34 +528,22 @@ static bool is_known(const struct session *session, int32_t id)
 /* May there be HEADERS or DATA under way to the stream, sent before the client knew of its end? */
 static bool is_late(const struct session *session, int32_t id)
 {
-    return id <= session->resets_forgotten || contains(session->reset_ids, RESETS_KEPT, id) ||
-           id >= session->refused_from || session->final_goaway_submitted;
-}
-
-/* Is this DATA that may be for a stream that is over, as far as nghttp2 was fed? Even ids it
- * refuses itself. */
-static bool is_doubtful(const struct session *session, const struct framing_frame *frame)
-{
-    return frame->type == NGHTTP2_DATA && frame->stream_id % 2 == 1 &&
-           (session->reset_unfed || !is_known(session, frame->stream_id));
+    return past_is_late(&session->past, id) || session->final_goaway_submitted;
 }
 
 /* The ids of a client's streams go up (RFC 9113 section 5.1.1). nghttp2 reads past a header block
- * on one that it does not know, or knows from PRIORITY alone, for the same reason. */
+ * on one that it does not know, or knows from PRIORITY alone, lest it be under way to one that we
+ * have reset. Even ids it refuses itself. */
 static bool goes_back(struct session *session, const nghttp2_frame_hd *hd)
 {
-    if (hd->type != NGHTTP2_HEADERS || hd->stream_id % 2 == 0)
-        return false;
-    if (hd->stream_id > session->highest_id) {
-        session->highest_id = hd->stream_id;
-        return false;
-    }
-    return !is_known(session, hd->stream_id) && !is_late(session, hd->stream_id);
+    return hd->type == NGHTTP2_HEADERS && hd->stream_id % 2 == 1 &&
+           !past_open(&session->past, hd->stream_id) && !is_known(session, hd->stream_id) &&
+           !is_late(session, hd->stream_id);
 }
 
 static int fail_going_back(struct session *session, int32_t id)
 {
-    return contains(session->closed_ids, CLOSED_KEPT, id)
+    return past_was_closed(&session->past, id)
                ? fail_in_callback(session, NGHTTP2_STREAM_CLOSED, "HEADERS: stream closed")
                : fail_in_callback(session, NGHTTP2_PROTOCOL_ERROR, "HEADERS: stream id goes back");
 }
@@ -860,7 +822,7 @@ static int on_stream_close(nghttp2_session *nghttp2, int32_t stream_id, uint32_t
     (void)nghttp2;
     (void)error_code;
     session->idle_since_us = session->now.monotonic_us;
-    session->closed_ids[session->closed_at++ % CLOSED_KEPT] = stream_id;
+    past_close(&session->past, stream_id);
     if (stream != NULL)
         stream_close(session, stream, false);
     return 0;
@@ -944,8 +906,8 @@ static int on_invalid_frame(nghttp2_session *nghttp2, const nghttp2_frame *frame
     struct stream *stream = stream_of(session, frame->hd.stream_id);
 
     (void)nghttp2;
-    if (error == NGHTTP2_ERR_REFUSED_STREAM && frame->hd.stream_id < session->refused_from)
-        session->refused_from = frame->hd.stream_id;
+    if (error == NGHTTP2_ERR_REFUSED_STREAM)
+        past_refuse(&session->past, frame->hd.stream_id);
     if (error == NGHTTP2_ERR_FLOW_CONTROL && stream != NULL)
         stream->overflowed = true;
     if (error != NGHTTP2_ERR_HTTP_MESSAGING || stream == NULL || stream->explained)
@@ -962,7 +924,7 @@ static void on_reset_sent(struct session *session, const nghttp2_rst_stream *fra
     struct stream *stream = stream_of(session, frame->hd.stream_id);
 
     counter_add(&session->counters->resets, 1);
-    note_reset(session, frame->hd.stream_id);
+    past_reset(&session->past, frame->hd.stream_id);
     if (frame->error_code != NGHTTP2_NO_ERROR && frame->error_code != NGHTTP2_CANCEL &&
         session->phase == OPEN && !afford_reset(session, &session->resets))
         terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, "too many streams that had to be reset");
@@ -1195,7 +1157,7 @@ struct session *session_new(const struct session_options *options,
     session->date_of = INT64_MIN;
     session->started_us = session->idle_since_us = now.monotonic_us;
     session->reports_left = REPORTS_MAX;
-    session->refused_from = INT32_MAX;
+    past_start(&session->past);
     framing_start(&session->framing);
     if (open_nghttp2(session) != 0 || submit_preface(session) != 0) {
         session_free(session);
@@ -1251,31 +1213,34 @@ static void check_block(struct session *session)
         terminate(session, NGHTTP2_FRAME_SIZE_ERROR, "CONTINUATION: too large frame size");
 }
 
-/* nghttp2 reads past DATA for a stream that is over, or was left out, in silence, lest it be under
- * way to one that we have reset. What came before it has been fed. */
-static void check_data(struct session *session, const struct framing_frame *frame)
-{
-    if (frame->stream_id <= session->highest_id && !is_known(session, frame->stream_id) &&
-        !is_late(session, frame->stream_id))
-        terminate(session, NGHTTP2_STREAM_CLOSED, "DATA: stream closed");
-}
-
-/* A frame's header is whole; ${bytes} are what came before it and was not fed yet. Return how many
- * of them are fed now. */
-static size_t begin_frame(struct session *session, const struct framing_frame *frame,
-                          const uint8_t *bytes, size_t length)
+static void note_frame(struct session *session, const struct framing_frame *frame)
 {
     if (frame->type == NGHTTP2_HEADERS)
         session->block_started_us = session->now.monotonic_us;
     if (frame->type == NGHTTP2_RST_STREAM)
         session->reset_unfed = true;
-    check_block(session);
+}
+
+/* Is this DATA that may be for a stream that is over, as far as nghttp2 was fed? Even ids it
+ * refuses itself. */
+static bool is_doubtful(const struct session *session, const struct framing_frame *frame)
+{
+    return frame->type == NGHTTP2_DATA && frame->stream_id % 2 == 1 &&
+           (session->reset_unfed || !is_known(session, frame->stream_id));
+}
+
+/* nghttp2 reads past DATA for a stream that is over, or was left out, in silence, lest it be under
+ * way to one that we have reset. To tell, what came before it is fed first, all of ${length}. */
+static size_t check_data(struct session *session, const struct framing_frame *frame,
+                         const uint8_t *bytes, size_t length)
+{
     if (session->phase != OPEN || !is_doubtful(session, frame))
         return 0;
     session->reset_unfed = false;
     feed(session, bytes, length);
-    if (session->phase == OPEN)
-        check_data(session, frame);
+    if (session->phase == OPEN && frame->stream_id <= session->past.highest &&
+        !is_known(session, frame->stream_id) && !is_late(session, frame->stream_id))
+        terminate(session, NGHTTP2_STREAM_CLOSED, "DATA: stream closed");
     return length;
 }
 
@@ -1293,8 +1258,10 @@ void session_receive(struct session *session, struct instant now, const uint8_t 
         if (!framing_next(&session->framing, bytes + at, length - at, &looked_at, &frame))
             break;
         at += looked_at;
-        before = at > FRAME_HEADER_SIZE ? at - FRAME_HEADER_SIZE : 0;
-        fed += begin_frame(session, &frame, bytes + fed, before - fed);
+        before = at > FRAMING_HEADER_SIZE ? at - FRAMING_HEADER_SIZE : 0;
+        note_frame(session, &frame);
+        check_block(session);
+        fed += check_data(session, &frame, bytes + fed, before - fed);
     }
     if (session->phase == OPEN)
         feed(session, bytes + fed, length - fed);

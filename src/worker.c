@@ -22,7 +22,9 @@ enum {
     ARENA_HEAD = ARENA_SIZE > 0 ? 1936 : 0, /* bytes of it that fit beside the stack's top */
     GUARD_SIZE = 64 * 1024, /* a whole page or more wherever pages are of up to 64 KiB */
     REGION_SIZE = GUARD_SIZE + STACK_SIZE + 2 * ARENA_SIZE + 2 * CONNECTION_BUFFER_SIZE,
-    TRIM_AFTER = 100,   /* threads that ended */
+    TIDY_AFTER = 100,   /* threads that ended */
+    TIDY_SHARE = 100,   /* of the time, one part may go into it */
+    TIDY_US = 1000000,  /* and not more often than that */
     IDLE_US = 10000000, /* creating a thread costs more than ten requests: keep it a while */
 };
 
@@ -55,7 +57,9 @@ struct workers {
     struct counters retired; /* of the threads that were joined */
     atomic_int stage;
     int event_fd;
-    size_t joined; /* since memory was last given back */
+    size_t joined;      /* since memory was last given back */
+    bool untidy;        /* malloc may keep much */
+    int64_t tidy_at_us; /* not before */
 
     pthread_mutex_t lock; /* for what follows, and every worker's state */
     struct worker *waiting;
@@ -160,7 +164,7 @@ struct workers *workers_new(int event_fd)
     if (workers == NULL)
         return NULL;
     /* A thread of ours asks malloc for little, and seldom: an arena of malloc's for each would only
-     * keep memory, which malloc_trim gets back from the main one alone. */
+     * keep memory, since of the others malloc_trim leaves the end as it is. */
     mallopt(M_ARENA_MAX, 1);
     workers->event_fd = event_fd;
     atomic_init(&workers->stage, CONNECTION_SERVE);
@@ -189,7 +193,7 @@ static int init_condition(pthread_cond_t *condition)
  * page while the thread is idle, and whole when it ends. What an idle connection needs is put side
  * by side in it, to lie on few pages:
  *
- *     guard | stack ... what is in use | struct worker | what is in use ... arena | buffers
+ *     guard | stack ... frames | struct worker | lasting ... | passing ... | input | output
  */
 static struct worker *map_region(void)
 {
@@ -336,6 +340,10 @@ void workers_watch(struct workers *workers, int64_t now_us)
         if (atomic_load_explicit(&watch->deadline_us, memory_order_relaxed) <= now_us ||
             atomic_load_explicit(&watch->stage, memory_order_relaxed) != stage)
             pthread_kill(worker->thread, WAKE_SIGNAL);
+        if (atomic_load_explicit(&watch->spilled, memory_order_relaxed)) {
+            atomic_store_explicit(&watch->spilled, false, memory_order_relaxed);
+            workers->untidy = true;
+        }
     }
 }
 
@@ -376,11 +384,27 @@ void workers_join(struct workers *workers)
         join(workers, worker);
         workers->joined++;
     }
-    /* What many connections leave in the allocator's hands goes back to the system. */
-    if (workers->joined >= TRIM_AFTER) {
-        malloc_trim(0);
+    if (workers->joined >= TIDY_AFTER || workers->all == NULL) {
+        workers->untidy = true;
         workers->joined = 0;
     }
+}
+
+/* malloc_trim walks all that malloc has, while nobody else can have any: a client must not be able
+ * to make that happen more often than is worth it. */
+int64_t workers_tidy(struct workers *workers, int64_t now_us)
+{
+    int64_t took_us;
+
+    if (!workers->untidy)
+        return INSTANT_NEVER;
+    if (now_us < workers->tidy_at_us)
+        return workers->tidy_at_us;
+    malloc_trim(0);
+    took_us = clock_now().monotonic_us - now_us;
+    workers->tidy_at_us = now_us + TIDY_US + TIDY_SHARE * took_us;
+    workers->untidy = false;
+    return INSTANT_NEVER;
 }
 
 void workers_free(struct workers *workers)

@@ -78,6 +78,13 @@ void workers_watch(struct workers *workers, int64_t now_us);
 void workers_join(struct workers *workers);
 
 /*
+ * workers_tidy(workers, now_us):
+ * Give back to the system what malloc keeps of connections that are gone or at rest, if that is
+ * worth it, and not too often. Return when to call again: INSTANT_NEVER, if there is no need.
+ */
+int64_t workers_tidy(struct workers *workers, int64_t now_us);
+
+/*
  * workers_count(workers, total):
  * Add the figures of every connection, past and present, to ${total}.
  */

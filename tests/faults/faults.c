@@ -201,6 +201,7 @@ int __real_getsockname(int fd, struct sockaddr *address, socklen_t *length);
 int __real_ioctl(int fd, unsigned long request, void *argument);
 int __real_close(int fd);
 int __real_madvise(void *start, size_t length, int advice);
+int __real_malloc_trim(size_t pad);
 
 ssize_t __wrap_recv(int fd, void *buffer, size_t size, int flags);
 ssize_t __wrap_send(int fd, const void *bytes, size_t length, int flags);
@@ -210,6 +211,7 @@ int __wrap_getsockname(int fd, struct sockaddr *address, socklen_t *length);
 int __wrap_ioctl(int fd, unsigned long request, void *argument);
 int __wrap_close(int fd);
 int __wrap_madvise(void *start, size_t length, int advice);
+int __wrap_malloc_trim(size_t pad);
 
 /* How much of ${length} bytes a call may move that strike left alive with ${error}. */
 static size_t shortened(size_t length, int error)
@@ -290,6 +292,12 @@ int __wrap_close(int fd)
 int __wrap_madvise(void *start, size_t length, int advice)
 {
     return fails(FAULTS_MADVISE) ? -1 : __real_madvise(start, length, advice);
+}
+
+int __wrap_malloc_trim(size_t pad)
+{
+    (void)strike(FAULTS_TRIM);
+    return __real_malloc_trim(pad);
 }
 
 /* --- The accept loop --- */

@@ -33,6 +33,7 @@ enum faults_call {
     FAULTS_IOCTL,
     FAULTS_CLOSE, /* closes all the same, as Linux does */
     FAULTS_MADVISE,
+    FAULTS_TRIM, /* counted alone */
     FAULTS_LOG_POLL,
     FAULTS_LOG_WRITE,
     FAULTS_ACCEPT,

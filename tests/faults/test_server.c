@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 #include <sysexits.h>
 
 /* Not on a stack: a teardown stops what a failure leaves. */
@@ -306,6 +307,52 @@ static void test_refused_connection(void **state)
     daemon_stop(&daemon); /* which sees that no descriptor is left */
 }
 
+/* --- Memory that malloc keeps --- */
+
+/* Streams that are opened with large fields and reset: malloc had to give a megabyte, in pieces. */
+static struct client *costly_client(void)
+{
+    enum { STREAMS = 40 };
+    static char value[4000];
+    struct field fields[REQUEST_FIELDS + 4] = {REQUEST_OF("POST", "/costly")};
+    struct client *client = served_client();
+    int32_t id = 3;
+
+    memset(value, 'v', sizeof(value) - 1);
+    for (size_t i = REQUEST_FIELDS; i < COUNT(fields); i++)
+        fields[i] = field_of("x", value);
+    for (; id < 3 + 2 * STREAMS; id += 2) {
+        frame_add_request(&client->peer->out, id, NGHTTP2_FLAG_END_HEADERS, fields, COUNT(fields));
+        frame_add_reset(&client->peer->out, id, NGHTTP2_CANCEL);
+    }
+    client_send(client);
+    client_get(client, id);
+    client_check_served(client, id);
+    return client;
+}
+
+/* Giving it back costs the more the more there is, and stops everybody: however many clients ask
+ * for it, it is done once a second at most. */
+static void test_memory_is_given_back_seldom(void **state)
+{
+    enum { CLIENTS = 10, SECONDS = 5 };
+    size_t trims;
+
+    (void)state;
+    start();
+    faults_arm(FAULTS_SERVER, &no_fault, 0);
+    faults_freeze(true);
+    for (int i = 0; i < CLIENTS; i++) {
+        say_farewell(costly_client());
+        pass_time(SECONDS * SECOND / CLIENTS, SECOND / 4);
+    }
+    trims = faults_count(FAULTS_SERVER, FAULTS_TRIM);
+    faults_freeze(false);
+    assert_true(trims > 0);
+    assert_true(trims <= SECONDS + 1);
+    daemon_stop(&daemon);
+}
+
 /* --- Polling that fails for long --- */
 
 /* The loop rests in each turn, says so once, and serves all the same. */
@@ -340,6 +387,7 @@ int main(void)
         cmocka_unit_test_teardown(test_scarcity, daemon_teardown),
         cmocka_unit_test_teardown(test_thread_that_comes_free, daemon_teardown),
         cmocka_unit_test_teardown(test_refused_connection, daemon_teardown),
+        cmocka_unit_test_teardown(test_memory_is_given_back_seldom, daemon_teardown),
         cmocka_unit_test_teardown(test_poll_that_fails, daemon_teardown),
     };
 

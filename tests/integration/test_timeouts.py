@@ -10,7 +10,7 @@ from hyperframe.frame import (ContinuationFrame, DataFrame, HeadersFrame, PingFr
 
 from conftest import Start
 from daemon import Daemon
-from waiting import SLOW, Deadline, Stopwatch
+from waiting import SLOW, Deadline, Stopwatch, poll
 from wire import CANCEL, ENHANCE_YOUR_CALM, MAGIC, NO_ERROR, Client, fields, read_all
 
 LIMIT = 0.4  # the seconds of every time-out here
@@ -267,6 +267,21 @@ def test_peer_that_takes_nothing_is_cut_off(start: Start) -> None:
     assert client.read_to_end() == "reset"
     assert_logged(daemon, "notice", "write timeout")
     assert daemon.wait_for_figures(connections=0)["timed-out"] == 1
+
+
+def test_peer_that_takes_nothing_of_the_last_words(start: Start) -> None:
+    """The daemon is done with it, and waits for it to take what the kernel has."""
+    daemon = start(f"--write-timeout={TEXT}")
+    client = daemon.connect({WINDOW: 2**31 - 1}, receive_buffer=4096)
+    client.send(WindowUpdateFrame(0, 2**31 - 1 - 65535))
+    client.send(*(client.headers(fields("/last", "GET", *[("x", "y" * 3000)] * 20)) for _ in range(5)))
+    poll(lambda: daemon.figures()["sent"] > 5 * 60_000, "the kernel to have all answers")
+    client.send(bytes.fromhex("000000 00 00 00000000"))  # DATA on stream 0: a connection error
+    assert_logged(daemon, "notice", "GOAWAY")
+    assert_neighbour_is_answered(daemon)
+    assert_logged(daemon, "notice", "write timeout")
+    assert daemon.wait_for_figures(connections=0)["timed-out"] == 1
+    assert client.read_to_end() == "reset"
 
 
 def test_peer_that_takes_little_by_little_is_not_cut_off(start: Start) -> None:

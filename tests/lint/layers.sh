@@ -19,13 +19,13 @@ allowed() {
     connection) echo "access address arena clock counters log preface session settings transport" ;;
     access) echo "clock log session" ;;
     listener) echo "address log settings" ;;
-    session) echo "allowance arena clock counters detected echo framing log memo refusal" ;;
+    session) echo "allowance arena clock counters detected echo framing log memo past refusal" ;;
     settings) echo "log" ;;
     address) echo "log" ;;
     log) echo "allowance clock" ;;
     preface | refusal) echo "token" ;;
     echo) echo "arena" ;;
-    allowance | arena | clock | counters | framing | memo | token | transport) echo "" ;;
+    allowance | arena | clock | counters | framing | memo | past | token | transport) echo "" ;;
     *) echo "?" ;;
     esac
 }

@@ -119,7 +119,6 @@ static void test_continuations_are_counted(void **state)
     (void)state;
     framing_start(&framing);
     scan(&framing, (const uint8_t *)blocks, sizeof(blocks) - 1);
-    assert_int_equal(framing.frames, 5);
     assert_int_equal(framing.most_frames, 2);
     assert_int_equal(framing.most_bytes, 5);
     assert_int_equal(framing.longest, 5);
@@ -154,7 +153,6 @@ static void test_frames_are_told(void **state)
         assert_int_equal(looked_at, 3 + FRAMING_HEADER_SIZE);
         assert_int_equal(frame.type, 0xfa);
         assert_int_equal(frame.stream_id, 7);
-        assert_int_equal(framing.frames, 2);
     }
 }
 
