@@ -302,8 +302,9 @@ void workers_serve(struct workers *workers, const struct connection *connection)
     worker->connection = *connection;
     worker->state = SERVING;
     workers->serving++;
-    pthread_cond_signal(&worker->changed);
     pthread_mutex_unlock(&workers->lock);
+    /* Behind the lock, or it would wake only to wait for that. */
+    pthread_cond_signal(&worker->changed);
 }
 
 size_t workers_serving(struct workers *workers, bool tell)
