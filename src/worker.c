@@ -22,10 +22,11 @@ enum {
     ARENA_HEAD = ARENA_SIZE > 0 ? 1936 : 0, /* bytes of it that fit beside the stack's top */
     GUARD_SIZE = 64 * 1024, /* a whole page or more wherever pages are of up to 64 KiB */
     REGION_SIZE = GUARD_SIZE + STACK_SIZE + 2 * ARENA_SIZE + 2 * CONNECTION_BUFFER_SIZE,
-    TIDY_AFTER = 100,   /* threads that ended */
-    TIDY_SHARE = 100,   /* of the time, one part may go into it */
-    TIDY_US = 1000000,  /* and not more often than that */
-    IDLE_US = 10000000, /* creating a thread costs more than ten requests: keep it a while */
+    TIDY_AFTER = 100,         /* threads that ended */
+    TIDY_SHARE = 20,          /* of the time, one part may go into it */
+    TIDY_US = 1000000,        /* and not more often than that */
+    TIDY_LATEST_US = 5000000, /* however long it took: it may be that others had the processor */
+    IDLE_US = 10000000,       /* creating a thread costs more than ten requests: keep it a while */
 };
 
 enum state {
@@ -403,7 +404,7 @@ int64_t workers_tidy(struct workers *workers, int64_t now_us)
         return workers->tidy_at_us;
     malloc_trim(0);
     took_us = clock_now().monotonic_us - now_us;
-    workers->tidy_at_us = now_us + TIDY_US + TIDY_SHARE * took_us;
+    workers->tidy_at_us = now_us + clock_earlier(TIDY_US + TIDY_SHARE * took_us, TIDY_LATEST_US);
     workers->untidy = false;
     return INSTANT_NEVER;
 }
