@@ -109,6 +109,31 @@ static struct arena_block *take_free(struct arena *arena, size_t block_size)
     return block;
 }
 
+/* Cut a block off the first span that is large enough, if there is one. */
+static struct arena_block *take_from_span(struct arena *arena, size_t block_size)
+{
+    struct arena_block **link = &arena->spans;
+    struct arena_block *block;
+    struct arena_block *left;
+
+    while (*link != NULL && (*link)->size < block_size)
+        link = &(*link)->next;
+    block = *link;
+    if (block == NULL)
+        return NULL;
+    if (block->size - block_size < STEP) {
+        *link = block->next;
+        return block;
+    }
+    left = (struct arena_block *)(void *)((uint8_t *)block + block_size);
+    left->size = block->size - (uint32_t)block_size;
+    left->in_use = 0;
+    left->next = block->next;
+    *link = left;
+    block->size = (uint32_t)block_size;
+    return block;
+}
+
 static struct arena_block *take(struct arena *arena, size_t size)
 {
     size_t block_size = block_size_for(size);
@@ -117,6 +142,8 @@ static struct arena_block *take(struct arena *arena, size_t size)
     if (arena->size == 0 || size > LARGE_MAX)
         return NULL;
     block = take_free(arena, block_size);
+    if (block == NULL)
+        block = take_from_span(arena, block_size);
     if (block == NULL)
         block = cut_off(arena, block_size);
     if (block != NULL)
@@ -206,52 +233,80 @@ void *arena_resize(struct arena *arena, void *old, size_t size)
 static void forget(struct arena *arena)
 {
     arena->used = 0;
+    arena->spans = NULL;
     memset(arena->free, 0, sizeof(arena->free));
 }
 
-/* Forget the free blocks behind the last one in use, and list those before it anew. */
-static void drop_free_end(struct arena *arena)
+/* How far the arena's beginning is into a page. */
+static size_t into_page(const struct arena *arena, size_t page)
 {
-    size_t end = 0;
-
-    for (size_t at = FIRST_AT; at < arena->used; at += block_at(arena, at)->size) {
-        if (block_at(arena, at)->in_use != 0)
-            end = at + block_at(arena, at)->size;
-    }
-    forget(arena);
-    arena->used = end;
-    for (size_t at = FIRST_AT; at < end; at += block_at(arena, at)->size) {
-        if (block_at(arena, at)->in_use == 0)
-            list(arena, block_at(arena, at));
-    }
+    return (uintptr_t)arena->base % page;
 }
 
-/* Give back the pages from ${from} bytes on, which no block has. */
-static void give_back(struct arena *arena, size_t from)
+/* Give back the whole pages between two places. Return false if there are none, or it failed. */
+static bool give_back(const struct arena *arena, size_t from, size_t to)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    const size_t into_page = (uintptr_t)arena->base % page; /* where the arena begins */
-    size_t begin = round_up(into_page + from, page) - into_page;
-    size_t end = round_up(into_page + arena->touched, page) - into_page;
+    const size_t into = into_page(arena, page);
+    size_t begin = round_up(into + from, page);
+    size_t end = (into + to) / page * page;
 
-    if (end > arena->size)
-        end -= page; /* what lies behind the arena is others' */
-    if (begin < end && madvise(arena->base + begin, end - begin, MADV_DONTNEED) == 0 &&
-        end >= arena->touched)
-        arena->touched = begin;
+    return begin < end && madvise(arena->base + begin - into, end - begin, MADV_DONTNEED) == 0;
+}
+
+/* Give back all pages behind ${from}, where no block is. */
+static void give_back_end(struct arena *arena, size_t from)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t into = into_page(arena, page);
+    size_t end = round_up(into + arena->touched, page) - into;
+    bool is_last_shared = end > arena->size; /* with what lies behind the arena */
+
+    if (give_back(arena, from, is_last_shared ? arena->size : end) && !is_last_shared)
+        arena->touched = round_up(into + from, page) - into;
+}
+
+/* The free blocks from ${at} on, up to the next one in use, become a span. Return where that ends.
+ */
+static size_t merge(struct arena *arena, size_t at)
+{
+    struct arena_block *span = block_at(arena, at);
+    size_t end = at + span->size;
+
+    while (end < arena->used && block_at(arena, end)->in_use == 0)
+        end += block_at(arena, end)->size;
+    span->size = (uint32_t)(end - at);
+    if (end == arena->used)
+        return end;
+    span->next = arena->spans;
+    arena->spans = span;
+    (void)give_back(arena, at + sizeof(*span), end);
+    return end;
 }
 
 void arena_rest(struct arena *arena)
 {
-    drop_free_end(arena);
-    give_back(arena, arena->used);
+    size_t used = arena->used;
+    size_t end = 0;
+
+    arena->spans = NULL;
+    memset(arena->free, 0, sizeof(arena->free));
+    for (size_t at = FIRST_AT; at < used;) {
+        struct arena_block *block = block_at(arena, at);
+
+        at = block->in_use != 0 ? at + block->size : merge(arena, at);
+        if (block->in_use != 0)
+            end = at;
+    }
+    arena->used = end;
+    give_back_end(arena, end);
 }
 
 void arena_clear(struct arena *arena)
 {
     forget(arena);
     if (arena->touched > KEPT)
-        give_back(arena, KEPT);
+        give_back_end(arena, KEPT);
 }
 
 size_t arena_take_spilled(struct arena *arena)

@@ -28,6 +28,7 @@ struct arena {
     size_t touched;                        /* beyond so many bytes all are zero */
     size_t spilled;                        /* bytes that malloc was asked for */
     struct arena_block *free[ARENA_LISTS]; /* blocks by size, the last list of any large size */
+    struct arena_block *spans;             /* what free blocks have become that lay side by side */
 };
 
 /*
@@ -65,8 +66,8 @@ void arena_free(struct arena *arena, void *bytes);
 
 /*
  * arena_rest(arena):
- * Give the pages behind the last block in use back to the system. The arena's memory must be
- * mapped, private and anonymous.
+ * Give the pages in which no block is in use back to the system. The arena's memory must be mapped,
+ * private and anonymous.
  */
 void arena_rest(struct arena *arena);
 

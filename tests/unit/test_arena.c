@@ -243,6 +243,39 @@ static void test_rest_gives_back_what_is_free(void **state)
     assert_true(is_all(arena_allocate_zeroed(&arena, 1, 30000), 0, 30000));
 }
 
+/* One block that stays behind many that do not keeps its own page alone, and what was given back is
+ * used before more is. */
+static void test_rest_gives_back_holes(void **state)
+{
+    enum { COUNT = 100, BYTES = 900 };
+    struct arena arena;
+    uint8_t *blocks[COUNT];
+    uint8_t *kept = NULL;
+    size_t used = 0;
+
+    arena_start(&arena, *state, SIZE);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < COUNT; i++) {
+            blocks[i] = arena_allocate(&arena, BYTES + (size_t)i % 7 * 100);
+            memset(blocks[i], 8, BYTES);
+        }
+        if (round == 0) {
+            kept = arena_allocate(&arena, 100);
+            memset(kept, 7, 100);
+            used = arena.used;
+        }
+        for (int i = 0; i < COUNT; i++)
+            arena_free(&arena, blocks[i]);
+        arena_rest(&arena);
+        assert_true(resident_pages(*state) <= 3);
+        assert_true(is_all(kept, 7, 100));
+        assert_true(arena.used <= used + BYTES);
+    }
+    arena_free(&arena, kept);
+    arena_rest(&arena);
+    assert_int_equal(arena.used, 0);
+}
+
 /* What lies behind the arena in its last page is somebody else's. */
 static void test_rest_keeps_to_its_own_memory(void **state)
 {
@@ -277,6 +310,7 @@ int main(void)
                                         unmap_memory),
         cmocka_unit_test_setup_teardown(test_rest_gives_back_what_is_free, map_memory,
                                         unmap_memory),
+        cmocka_unit_test_setup_teardown(test_rest_gives_back_holes, map_memory, unmap_memory),
         cmocka_unit_test_setup_teardown(test_rest_keeps_to_its_own_memory, map_memory,
                                         unmap_memory),
     };
