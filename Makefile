@@ -70,6 +70,18 @@ fuzz_programs := $(fuzzers:%=$(B)/tests/fuzz/fuzz_%)
 FUZZ_SECONDS  ?= 60
 SOAK_SECONDS  ?= 300
 
+# The load generators that h2load is not, the floor, and the session alone.
+bench_varied       := tests/bench/client src/clock
+bench_floor_client := tests/bench/client src/clock
+bench_floor        :=
+bench_instructions := $(session_modules:%=src/%)
+bench_loads        := $(patsubst %,$(B)/tests/bench/%,varied floor_client floor)
+bench_session      := $(B)/tests/bench/instructions
+bench_programs     := $(bench_loads) $(bench_session)
+BENCH_OUT          ?= build/bench
+ROUNDS             ?= 5
+SCALE              ?= 1
+
 test_programs := $(unit_tests) $(session_tests) $(fault_tests) $(replays)
 
 # --- How it is built -------------------------------------------------------------------------
@@ -106,24 +118,30 @@ packages_check := libcmocka-dev python3 python3-pytest python3-h2 python3-hpack 
                   curl nghttp2-client nodejs
 packages_lint  := clang-format clang-tidy cppcheck mandoc shellcheck
 packages_fuzz  := clang libclang-rt-14-dev
+packages_bench := python3 nghttp2-client nghttp2-server h2o nginx nodejs
 packages_wanted = $(packages) $(if $(filter check% soak,$(MAKECMDGOALS)),$(packages_check)) \
                   $(if $(filter check-valgrind,$(MAKECMDGOALS)),valgrind libc6-dbg) \
                   $(if $(filter fuzz,$(MAKECMDGOALS)),$(packages_fuzz)) \
+                  $(if $(filter bench deps-bench,$(MAKECMDGOALS)),$(packages_bench)) \
+                  $(if $(filter bench-instructions,$(MAKECMDGOALS)),python3 valgrind) \
+                  $(if $(filter profile,$(MAKECMDGOALS)),python3 nghttp2-client linux-perf) \
                   $(if $(filter lint format,$(MAKECMDGOALS)),$(packages_check) $(packages_lint))
 # Every other rule waits for deps where both are asked for: `make -j deps run` is safe.
-after_deps     := $(filter deps,$(MAKECMDGOALS))
+after_deps     := $(filter deps deps-bench,$(MAKECMDGOALS))
 
 # V=1 shows the commands whole.
 quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
-.PHONY: all deps run check check-asan check-tsan check-valgrind soak soak-run fuzz fuzz-run lint \
-        format install uninstall clean help FORCE
+.PHONY: all deps deps-bench run check check-asan check-tsan check-valgrind soak soak-run fuzz fuzz-run \
+        bench bench-instructions profile lint format install uninstall clean help FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
 all: $(B)/h2echod ## build the daemon: build/release/h2echod
 
+deps-bench: ## install the servers that `make bench` compares with; so does `make deps bench`
 deps: ## install what the goals beside it need: `make deps run`, `make deps check`
+deps deps-bench:
 	@set -e; missing=; for package in $(packages_wanted); do \
 	    dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q '^install ok installed' || \
 	        missing="$$missing $$package"; done; \
@@ -196,7 +214,11 @@ $(fuzz_programs): $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o \
 		$$(addprefix $(B)/src/,$$(addsuffix .o,$$(fuzz_$$*)))
 	$(call quiet,LINK,$@) $(CC) $(variant) -fsanitize=fuzzer $(CFLAGS) -pthread $(LDFLAGS) -o $@ $(filter %.o,$^) $(libs)
 
--include $(objects:.o=.d) $(test_programs:=.d) $(fault_helpers:%=$(B)/%.d) $(fuzz_programs:=.d)
+$(bench_programs): $(B)/tests/bench/%: $(B)/tests/bench/%.o \
+		$$(addprefix $(B)/,$$(addsuffix .o,$$(bench_$$*)))
+	$(call quiet,LINK,$@) $(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) -o $@ $(filter %.o,$^) $(libs)
+
+-include $(objects:.o=.d) $(bench_programs:=.d) $(B)/tests/bench/client.d $(test_programs:=.d) $(fault_helpers:%=$(B)/%.d) $(fuzz_programs:=.d)
 
 # --- Tests -----------------------------------------------------------------------------------
 
@@ -234,6 +256,22 @@ fuzz-run: $(fuzz_programs)
 	@for name in $(fuzzers); do mkdir -p build/corpus/$$name; \
 	    $(B)/tests/fuzz/fuzz_$$name -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1 \
 	        -artifact_prefix=build/corpus/$$name- build/corpus/$$name tests/fuzz/corpus/$$name || exit 1; done
+
+# --- Measurements ----------------------------------------------------------------------------
+
+# What was typed, for the chart to say.
+bench_words = make bench$(foreach name,CASES SERVERS ROUNDS SCALE,$(if \
+              $(filter command%,$(origin $(name))),$() $(name)='$($(name))'))
+
+bench: $(B)/h2echod $(bench_loads) ## compare with h2o, nghttpd, nginx and node: ROUNDS=5 CASES='mux serial' SERVERS=...
+	@$(PYTHON) tests/bench/bench.py --binaries $(B) --out $(BENCH_OUT) --rounds $(ROUNDS) --scale $(SCALE) \
+	    --cases '$(CASES)' --servers '$(SERVERS)' --command "$(bench_words)"
+
+bench-instructions: $(bench_session) ## count the instructions of a request in the session: the same in each run
+	@$(PYTHON) tests/bench/instructions.py --program $(bench_session) --out $(BENCH_OUT)
+
+profile: $(B)/h2echod ## show where h2echod's time goes (perf), for CASES='mux browser'
+	@$(PYTHON) tests/bench/perf.py --binaries $(B) --out $(BENCH_OUT) --cases '$(CASES)'
 
 c_files  = $(wildcard src/*.[ch] tests/*/*.[ch])
 scripts  = .ci/run $(wildcard tests/lint/*.sh)

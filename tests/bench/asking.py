@@ -1,0 +1,81 @@
+"""A client without libraries: just enough HTTP/2 to ask a server once and see that its answer is right."""
+from __future__ import annotations
+
+import socket
+import struct
+
+MAGIC = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
+ACK = END_STREAM = 1
+END_HEADERS = 4
+STATUS_200 = 0x88  # the static table's ":status: 200" (RFC 7541 appendix A): what every server sends first
+SILENCE = 20.0     # seconds
+
+
+class WrongAnswer(Exception):
+    """A server does not do what it is measured for."""
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    return struct.pack(">HBBBI", len(payload) >> 8, len(payload) & 255, kind, flags, stream) + payload
+
+
+def literal(text: str) -> bytes:
+    assert len(text) < 127
+    return bytes([len(text)]) + text.encode()
+
+
+def get(path: str) -> bytes:
+    """GET as a block of the static table's names: method, scheme, path, authority."""
+    return b"\x82\x86\x04" + literal(path) + b"\x01" + literal("localhost")
+
+
+class Caller:
+    """One connection, which asks once: `send`, then `read`. So many of them can wait at once."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), SILENCE)
+        self.buffer = b""
+
+    def send(self, path: str) -> None:
+        """Ask, behind the preface."""
+        self.socket.sendall(MAGIC + frame(SETTINGS, 0, 0) + frame(HEADERS, END_STREAM | END_HEADERS, 1, get(path)))
+
+    def _take(self, size: int) -> bytes:
+        while len(self.buffer) < size:
+            piece = self.socket.recv(65536)
+            if not piece:
+                raise WrongAnswer("the connection was closed instead of an answer")
+            self.buffer += piece
+        taken, self.buffer = self.buffer[:size], self.buffer[size:]
+        return taken
+
+    def _frame(self) -> tuple[int, int, bytes]:
+        high, low, kind, flags, _ = struct.unpack(">HBBBI", self._take(9))
+        return kind, flags, self._take(high << 8 | low)
+
+    def read(self) -> bytes:
+        """The content of the answer, which has the status 200."""
+        body, ended = b"", False
+        while not ended:
+            kind, flags, payload = self._frame()
+            if kind in (RST_STREAM, GOAWAY) or (kind == HEADERS and STATUS_200 not in payload[:6]):
+                raise WrongAnswer(f"a frame of type {kind}: {payload!r}")
+            if kind == SETTINGS and not flags & ACK:
+                self.socket.sendall(frame(SETTINGS, ACK, 0))
+            if kind == DATA:
+                body += payload
+            ended = kind in (DATA, HEADERS) and bool(flags & END_STREAM)
+        return body
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+def ask(port: int, path: str) -> bytes:
+    caller = Caller(port)
+    try:
+        caller.send(path)
+        return caller.read()
+    finally:
+        caller.close()

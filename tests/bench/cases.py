@@ -1,0 +1,198 @@
+"""The cases: what is asked of a server, and what is measured while it answers."""
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+from asking import Caller, WrongAnswer
+from servers import CONNECTIONS, HERE, Server, tool
+
+LOAD_SECONDS = 600
+WARM_UP = 0.25  # of the requests of a case, before the first that counts
+TIMED = 0.25    # of them, for the latencies
+BATCH = 100     # connections that are opened at once for the case idle
+SETTLE = 3.0    # seconds that a server has to give memory back in before it is looked at
+UPLOAD = 2**20  # bytes of content
+FIXED = ("h2echod", "h2o", "nghttpd", "nginx", "node")
+
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every case is run with."""
+
+    binaries: Path
+    directory: Path
+    scale: float  # of every number of requests
+
+
+@dataclass(frozen=True)
+class Run:
+    """One load upon one server."""
+
+    requests: int
+    seconds: float
+    latencies: list[int] | None = None  # the median and the 99th percentile in microseconds
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kind of load."""
+
+    name: str
+    words: str
+    connections: int
+    streams: int
+    requests: int  # for a server whose `work` is 1
+    load: Callable[[Bench, Case, Server, int, bool], Run]
+    servers: tuple[str, ...] = FIXED
+    options: tuple[str, ...] = ()
+    unit: str = "cpu_us"  # the figure that it is judged by
+
+    def count(self, bench: Bench, server: Server, share: float = 1.0) -> int:
+        """How many requests, each stream having one at least."""
+        return max(self.connections * self.streams, int(self.requests * server.kind.work * bench.scale * share))
+
+
+# --- Loads --------------------------------------------------------------------------------------------------
+
+def call(words: list[str]) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=LOAD_SECONDS)
+    if done.returncode != 0:
+        raise WrongAnswer(f"{' '.join(words)}: {done.stderr.strip() or done.returncode}")
+    return done.stdout
+
+
+def percentiles(log: Path) -> list[int]:
+    times = sorted(int(line.split("\t")[2]) for line in log.read_text(encoding="ascii").splitlines())
+    return [times[len(times) // 2], times[len(times) * 99 // 100]]
+
+
+def h2load(bench: Bench, case: Case, server: Server, count: int, timed: bool) -> Run:
+    """As many requests with h2load. Its log of times costs it time itself: only where they are asked for."""
+    log = bench.directory / "h2load.log"
+    log.unlink(missing_ok=True)
+    options = [option.replace("@upload", str(bench.directory / "upload")) for option in case.options]
+    if timed:
+        options.append(f"--log-file={log}")
+    output = call([tool("h2load"), "-n", str(count), "-c", str(case.connections), "-m", str(case.streams),
+                   *options, f"http://127.0.0.1:{server.port}/file"])
+    good = [int(number) for number in re.findall(r"(\d+) (?:succeeded|2xx)", output)]
+    seconds = re.search(r"finished in ([\d.]+)(us|ms|s)", output)
+    if good != [count, count] or not seconds:
+        raise WrongAnswer(f"not every request was answered with 200:\n{output}")
+    unit = {"us": 1e-6, "ms": 1e-3, "s": 1.0}[seconds[2]]
+    return Run(count, float(seconds[1]) * unit, percentiles(log) if timed else None)
+
+
+def h2load_anew(bench: Bench, case: Case, server: Server, count: int, timed: bool) -> Run:
+    """Each request on a connection of its own, so many connections at once."""
+    runs = [h2load(bench, case, server, case.connections, timed)
+            for _ in range(max(1, count // case.connections))]
+    return Run(sum(run.requests for run in runs), sum(run.seconds for run in runs), runs[-1].latencies)
+
+
+def own_load(words: list[str]) -> Run:
+    figures = json.loads(call(words))
+    return Run(figures["requests"], figures["seconds"], [figures["p50_us"], figures["p99_us"]])
+
+
+def varied(bench: Bench, case: Case, server: Server, count: int, _: bool) -> Run:
+    return own_load([str(bench.binaries / "tests/bench/varied"), str(server.port), str(case.connections),
+                     str(case.streams), str(count), *(["echo"] if server.kind.echo else [])])
+
+
+def h2load_or_floor(bench: Bench, case: Case, server: Server, count: int, timed: bool) -> Run:
+    if server.kind.name != "floor":
+        return h2load(bench, case, server, count, timed)
+    return own_load([str(bench.binaries / "tests/bench/floor_client"), str(server.port), str(case.connections),
+                     str(count)])
+
+
+def idle(*_: object) -> Run:
+    raise NotImplementedError("the case idle has no load")
+
+
+def browser_options() -> tuple[str, ...]:
+    fields = (HERE / "browser.txt").read_text(encoding="ascii").splitlines()
+    return tuple(f"--header={field}" for field in fields)
+
+
+CASES = {case.name: case for case in (
+    Case("mux", "8 connections, 100 streams each", 8, 100, 400000, h2load),
+    Case("serial", "8 connections, 1 stream each", 8, 1, 100000, h2load_or_floor, (*FIXED, "floor")),
+    Case("many", "1,000 connections, 1 stream each", 1000, 1, 150000, h2load_or_floor, (*FIXED, "floor")),
+    Case("browser", "8 connections, 32 streams each; a browser's 20 fields, 1 KB", 8, 32, 150000, h2load,
+         options=browser_options()),
+    Case("varied", "8 connections, 100 streams each; every path and value is new", 8, 100, 150000, varied),
+    Case("connect", "2,000 fresh connections at once, one request each", 2000, 1, 20000, h2load_anew),
+    Case("upload", "8 connections, POST of 1 MiB each", 8, 1, 800, h2load, ("h2echod", "nghttpd", "node"),
+         ("--data=@upload",)),
+    Case("idle", "10,000 idle connections that got an answer each", 10000, 1, 10000, idle,
+         unit="kib_per_connection"),
+)}
+
+
+# --- Measuring ----------------------------------------------------------------------------------------------
+
+def measure(bench: Bench, case: Case, server: Server) -> Figures:
+    """Everything that is known of the case afterwards. A request that fails ends it."""
+    if case.load is idle:
+        return measure_idle(case, server)
+    case.load(bench, case, server, case.count(bench, server, WARM_UP), False)
+    before = server.cpu_seconds()
+    run = case.load(bench, case, server, case.count(bench, server), False)
+    cpu = server.cpu_seconds() - before
+    if not run.latencies:
+        timed = case.load(bench, case, server, case.count(bench, server, TIMED), True)
+        run = Run(run.requests, run.seconds, timed.latencies)
+    assert run.latencies
+    return {"cpu_us": cpu * 1e6 / run.requests, "requests_per_s": run.requests / run.seconds,
+            "p50_us": run.latencies[0], "p99_us": run.latencies[1], "rss_kib": server.resident()}
+
+
+def measure_idle(case: Case, server: Server) -> Figures:
+    before = server.resident()
+    callers: list[Caller] = []
+    try:
+        while len(callers) < case.connections:
+            fresh = [Caller(server.port) for _ in range(BATCH)]
+            callers += fresh
+            for caller in fresh:
+                caller.send("/file")
+            for caller in fresh:
+                caller.read()
+        time.sleep(SETTLE)
+        after = server.resident()
+        for caller in callers:
+            assert_open(caller)
+    except OSError as error:
+        raise WrongAnswer(f"connection {len(callers)}: {error}") from error
+    finally:
+        for caller in callers:
+            caller.close()
+    return {"kib_per_connection": (after - before) / len(callers), "rss_kib": after}
+
+
+def assert_open(caller: Caller) -> None:
+    """The server has not closed it: there is nothing to be read, not even the end."""
+    caller.socket.setblocking(False)
+    try:
+        if not caller.socket.recv(1, socket.MSG_PEEK):
+            raise WrongAnswer("an idle connection was closed")
+    except BlockingIOError:
+        pass
+
+
+def prepare(directory: Path) -> None:
+    """What the loads need beside their servers; others than us may read it."""
+    (directory / "upload").write_bytes(os.urandom(UPLOAD))
+    assert all(case.connections < CONNECTIONS for case in CASES.values())

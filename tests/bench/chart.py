@@ -1,0 +1,82 @@
+"""The chart: a panel for each case, a bar for each server, the shorter the better; readable by day and by night."""
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+WIDTH, COLUMNS, GAP = 880, 2, 40
+MARGIN, HEAD, FOOT = 10, 64, 44   # beside the panels, above and below them
+TITLE, BAR, STEP = 46, 14, 22     # a panel's title; a bar and its line
+NAME, VALUE = 74, 62              # room for names left of the bars and values right of them
+
+STYLE = """
+  text { font: 13px system-ui, sans-serif; fill: #1f2328; }
+  .title { font-size: 17px; font-weight: 600; }
+  .case { font-size: 14px; font-weight: 600; }
+  .dim { font-size: 12px; fill: #59636e; }
+  .end { text-anchor: end; }
+  .ours { font-weight: 600; }
+  rect { fill: #9aa4af; }
+  rect.ours { fill: #0969da; }
+  rect.floor { fill: #d1d9e0; }
+  @media (prefers-color-scheme: dark) {
+    text { fill: #f0f6fc; }
+    .dim { fill: #9198a1; }
+    rect { fill: #656c76; }
+    rect.ours { fill: #4493f8; }
+    rect.floor { fill: #3d444d; }
+  }"""
+
+UNITS = {"cpu_us": "CPU microseconds a request", "kib_per_connection": "KiB a connection"}
+
+
+def text(x: float, y: float, words: str, kind: str = "") -> str:
+    return f'<text x="{x:.0f}" y="{y:.0f}" class="{kind}">{escape(words)}</text>'
+
+
+def short(value: float) -> str:
+    """Three digits that mean something."""
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def panel(x: float, y: float, width: float, case: str, told: dict[str, Any]) -> list[str]:
+    unit = told["judged_by"]
+    values = {name: found["median"][unit] for name, found in told["servers"].items()}
+    longest = max(values.values())
+    lines = [text(x, y + 14, f"{case}: {UNITS[unit]}", "case"), text(x, y + 31, told["what"], "dim")]
+    for row, name in enumerate(sorted(values, key=lambda name: values[name])):
+        top = y + TITLE + row * STEP
+        length = max(1.0, values[name] / longest * (width - NAME - VALUE))
+        kind = {"h2echod": "ours", "floor": "floor"}.get(name, "")
+        lines += [text(x + NAME - 8, top + 11, name, f"end {kind}".strip()),
+                  f'<rect x="{x + NAME:.0f}" y="{top:.0f}" width="{length:.1f}" height="{BAR}" rx="2" class="{kind}"/>',
+                  text(x + NAME + length + 6, top + 11, short(values[name]), kind)]
+    return lines
+
+
+def heights(cases: dict[str, Any]) -> list[float]:
+    """Of each row of panels: that of the panel with the most bars."""
+    counts = [len(told["servers"]) for told in cases.values()]
+    rows = [counts[at:at + COLUMNS] for at in range(0, len(counts), COLUMNS)]
+    return [TITLE + max(row) * STEP + 20 for row in rows]
+
+
+def chart(told: dict[str, Any]) -> str:
+    """An SVG picture of what results.json holds."""
+    rows = heights(told["cases"])
+    height = HEAD + sum(rows) + FOOT
+    width = (WIDTH - 2 * MARGIN - (COLUMNS - 1) * GAP) / COLUMNS
+    about = told["machine"]
+    versions = ", ".join(f"{name} {server['version']}".strip() for name, server in told["servers"].items())
+    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" '
+             f'height="{height:.0f}" role="img">', "<title>What a request costs h2echod and its peers</title>",
+             f"<style>{STYLE}</style>", text(MARGIN, 22, "What a request costs, the shorter the better", "title"),
+             text(MARGIN, 42, "h2echod and node echo the request's fields; h2o, nghttpd and nginx send a file of "
+                              "130 bytes", "dim")]
+    for number, (case, found) in enumerate(told["cases"].items()):
+        row, column = divmod(number, COLUMNS)
+        lines += panel(MARGIN + column * (width + GAP), HEAD + sum(rows[:row]), width, case, found)
+    lines += [text(MARGIN, height - 26, f"{about['cpu']}, {about['cores']} cores, Linux {about['kernel']}; "
+                                        f"{told['date']}, medians of {told['rounds']} rounds: {told['command']}", "dim"),
+              text(MARGIN, height - 9, versions, "dim"), "</svg>"]
+    return "\n".join(lines) + "\n"

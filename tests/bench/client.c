@@ -1,0 +1,138 @@
+#include "bench/client.h"
+
+#include "clock.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+enum { SILENCE_MS = 10000 };
+
+void client_fail(const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+    exit(EXIT_FAILURE);
+}
+
+void *client_memory(size_t count, size_t size)
+{
+    void *memory = calloc(count, size);
+
+    if (memory == NULL)
+        client_fail("out of memory");
+    return memory;
+}
+
+size_t client_number(const char *text, size_t least, size_t most)
+{
+    char *end;
+    unsigned long long number;
+
+    errno = 0;
+    number = strtoull(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || number < least || number > most)
+        client_fail("%s: not a number from %zu to %zu", text, least, most);
+    return (size_t)number;
+}
+
+int client_connect(uint16_t port)
+{
+    const struct sockaddr_in server = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    const int on = 1;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0 ||
+        connect(fd, (const struct sockaddr *)&server, sizeof(server)) != 0)
+        client_fail("cannot connect to port %d: %s", port, strerror(errno));
+    return fd;
+}
+
+void client_send(int fd, const void *bytes, size_t length)
+{
+    const uint8_t *next = bytes;
+
+    while (length > 0) {
+        ssize_t sent = send(fd, next, length, MSG_NOSIGNAL);
+
+        if (sent < 0)
+            client_fail("send: %s", strerror(errno));
+        next += sent;
+        length -= (size_t)sent;
+    }
+}
+
+size_t client_receive(int fd, void *buffer, size_t size)
+{
+    ssize_t length = recv(fd, buffer, size, 0);
+
+    if (length <= 0)
+        client_fail("recv: %s", length < 0 ? strerror(errno) : "the server closed the connection");
+    return (size_t)length;
+}
+
+void client_watch(int poller, int fd, void *connection)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data = {.ptr = connection}};
+
+    if (epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event) != 0)
+        client_fail("epoll_ctl: %s", strerror(errno));
+}
+
+struct client_figures client_begin(size_t wanted)
+{
+    return (struct client_figures){.took_us = client_memory(wanted, sizeof(uint32_t)),
+                                   .wanted = wanted,
+                                   .began_us = clock_now().monotonic_us};
+}
+
+void client_answered(struct client_figures *figures, int64_t asked_us)
+{
+    figures->took_us[figures->count++] = (uint32_t)(clock_now().monotonic_us - asked_us);
+}
+
+void client_run(int poller, const struct client_figures *figures, void (*take)(void *connection))
+{
+    struct epoll_event events[256];
+
+    while (figures->count < figures->wanted) {
+        int count = epoll_wait(poller, events, sizeof(events) / sizeof(events[0]), SILENCE_MS);
+
+        if (count <= 0)
+            client_fail("%zu answers of %zu, then nothing for %d s", figures->count,
+                        figures->wanted, SILENCE_MS / 1000);
+        for (int i = 0; i < count; i++)
+            take(events[i].data.ptr);
+    }
+}
+
+static int compare(const void *a, const void *b)
+{
+    uint32_t left = *(const uint32_t *)a;
+    uint32_t right = *(const uint32_t *)b;
+
+    return left < right ? -1 : left > right;
+}
+
+void client_end(struct client_figures *figures)
+{
+    double seconds = (double)(clock_now().monotonic_us - figures->began_us) / 1e6;
+
+    qsort(figures->took_us, figures->count, sizeof(uint32_t), compare);
+    printf("{\"requests\": %zu, \"seconds\": %.6f, \"p50_us\": %u, \"p99_us\": %u}\n",
+           figures->count, seconds, figures->took_us[figures->count / 2],
+           figures->took_us[figures->count * 99 / 100]);
+    free(figures->took_us);
+}

@@ -1,0 +1,233 @@
+/*
+ * varied PORT CONNECTIONS STREAMS REQUESTS [echo]: a load in which no request is like another: each
+ * has a path and a value of its own, which is what h2load can't do. One thread keeps STREAMS
+ * requests in flight on each connection; every answer must have the status 200 and, with "echo",
+ * hold the path and the value of its request.
+ */
+#include "bench/client.h"
+
+#include "clock.h"
+
+#include <nghttp2/nghttp2.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+enum {
+    CONNECTIONS_MAX = 10000,
+    STREAMS_MAX = 1000,
+    REQUESTS_MAX = 100000000,
+    BUFFER_SIZE = 64 * 1024,
+    BODY_MAX = 1024, /* of which more is not looked at */
+    WINDOW = (1 << 30) - 1,
+};
+
+struct load {
+    size_t asked;
+    bool is_echo;
+    struct client_figures figures;
+};
+
+struct request {
+    char path[48];
+    char value[40];
+    int64_t asked_us;
+    bool has_200;
+    size_t body_length;
+    char body[BODY_MAX + 1];
+};
+
+struct connection {
+    struct load *load;
+    int fd;
+    nghttp2_session *session; /* owned */
+    struct request *requests; /* owned: one for each stream at once */
+};
+
+#define FIELD(name, value, length)                                                                 \
+    {                                                                                              \
+        (uint8_t *)(name), (uint8_t *)(value), sizeof(name) - 1, (length), NGHTTP2_NV_FLAG_NONE    \
+    }
+#define FIXED_FIELD(name, value) FIELD(name, value, sizeof(value) - 1)
+
+/* A number that looks like nothing before it: splitmix64's last step. */
+static uint64_t scatter(uint64_t number)
+{
+    number = (number ^ number >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    number = (number ^ number >> 27) * UINT64_C(0x94d049bb133111eb);
+    return number ^ number >> 31;
+}
+
+static void ask(struct connection *connection, struct request *request)
+{
+    struct load *load = connection->load;
+    unsigned long long number = scatter(++load->asked);
+    int path_length = snprintf(request->path, sizeof(request->path), "/file?item=%llu", number);
+    int value_length =
+        snprintf(request->value, sizeof(request->value), "%016llx-%zu", number, load->asked);
+    const nghttp2_nv fields[] = {
+        FIXED_FIELD(":method", "GET"),
+        FIELD(":path", request->path, (size_t)path_length),
+        FIXED_FIELD(":scheme", "http"),
+        FIXED_FIELD(":authority", "localhost"),
+        FIXED_FIELD("user-agent", "varied"),
+        FIELD("x-request-id", request->value, (size_t)value_length),
+    };
+
+    request->asked_us = clock_now().monotonic_us;
+    request->has_200 = false;
+    request->body_length = 0;
+    if (nghttp2_submit_request(connection->session, NULL, fields,
+                               sizeof(fields) / sizeof(fields[0]), NULL, request) < 0)
+        client_fail("a request could not be submitted");
+}
+
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+                     size_t name_length, const uint8_t *value, size_t value_length, uint8_t flags,
+                     void *argument)
+{
+    struct request *request = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+
+    (void)flags;
+    (void)argument;
+    if (request != NULL && name_length == 7 && memcmp(name, ":status", 7) == 0)
+        request->has_200 = value_length == 3 && memcmp(value, "200", 3) == 0;
+    return 0;
+}
+
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_t *data,
+                   size_t length, void *argument)
+{
+    struct request *request = nghttp2_session_get_stream_user_data(session, stream_id);
+    size_t room = BODY_MAX - request->body_length;
+
+    (void)flags;
+    (void)argument;
+    memcpy(request->body + request->body_length, data, length < room ? length : room);
+    request->body_length += length < room ? length : room;
+    return 0;
+}
+
+static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t error_code,
+                           void *argument)
+{
+    struct connection *connection = argument;
+    struct load *load = connection->load;
+    struct request *request = nghttp2_session_get_stream_user_data(session, stream_id);
+
+    request->body[request->body_length] = '\0';
+    if (error_code != NGHTTP2_NO_ERROR || !request->has_200 || request->body_length == 0)
+        client_fail("%s was not answered with 200", request->path);
+    if (load->is_echo && (strstr(request->body, request->path) == NULL ||
+                          strstr(request->body, request->value) == NULL))
+        client_fail("%s, %s: another answer: %s", request->path, request->value, request->body);
+    client_answered(&load->figures, request->asked_us);
+    if (load->asked < load->figures.wanted)
+        ask(connection, request);
+    return 0;
+}
+
+static nghttp2_session *new_session(struct connection *connection)
+{
+    const nghttp2_settings_entry window = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, WINDOW};
+    nghttp2_session_callbacks *callbacks;
+    nghttp2_session *session;
+
+    if (nghttp2_session_callbacks_new(&callbacks) != 0)
+        client_fail("out of memory");
+    nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
+    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+    if (nghttp2_session_client_new(&session, callbacks, connection) != 0 ||
+        nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, &window, 1) != 0 ||
+        nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0, WINDOW) != 0)
+        client_fail("no session");
+    nghttp2_session_callbacks_del(callbacks);
+    return session;
+}
+
+/* Send whatever there is to send, in as few pieces as fit. */
+static void flush(struct connection *connection)
+{
+    uint8_t buffer[BUFFER_SIZE];
+    size_t length = 0;
+    const uint8_t *piece;
+    ssize_t size;
+
+    while ((size = nghttp2_session_mem_send(connection->session, &piece)) > 0) {
+        if (length + (size_t)size > sizeof(buffer)) {
+            client_send(connection->fd, buffer, length);
+            length = 0;
+        }
+        memcpy(buffer + length, piece, (size_t)size);
+        length += (size_t)size;
+    }
+    if (size < 0)
+        client_fail("nghttp2: %s", nghttp2_strerror((int)size));
+    client_send(connection->fd, buffer, length);
+}
+
+static void take(void *argument)
+{
+    struct connection *connection = argument;
+    uint8_t buffer[BUFFER_SIZE];
+    size_t length = client_receive(connection->fd, buffer, sizeof(buffer));
+    ssize_t taken = nghttp2_session_mem_recv(connection->session, buffer, length);
+
+    if (taken < 0)
+        client_fail("nghttp2: %s", nghttp2_strerror((int)taken));
+    flush(connection);
+}
+
+static void open_connection(struct connection *connection, struct load *load, uint16_t port,
+                            size_t streams)
+{
+    *connection = (struct connection){
+        .load = load,
+        .fd = client_connect(port),
+        .requests = client_memory(streams, sizeof(struct request)),
+    };
+    connection->session = new_session(connection);
+    for (size_t i = 0; i < streams && load->asked < load->figures.wanted; i++)
+        ask(connection, &connection->requests[i]);
+    flush(connection);
+}
+
+static void close_connection(struct connection *connection)
+{
+    nghttp2_session_del(connection->session);
+    free(connection->requests);
+    close(connection->fd);
+}
+
+int main(int argc, char *argv[])
+{
+    struct load load = {.is_echo = argc == 6 && strcmp(argv[5], "echo") == 0};
+    struct connection *connections;
+    uint16_t port;
+    size_t count;
+    size_t streams;
+    int poller = epoll_create1(EPOLL_CLOEXEC);
+
+    if (argc != (load.is_echo ? 6 : 5) || poller < 0)
+        client_fail("Usage: varied PORT CONNECTIONS STREAMS REQUESTS [echo]");
+    port = (uint16_t)client_number(argv[1], 1, UINT16_MAX);
+    count = client_number(argv[2], 1, CONNECTIONS_MAX);
+    streams = client_number(argv[3], 1, STREAMS_MAX);
+    connections = client_memory(count, sizeof(*connections));
+    load.figures = client_begin(client_number(argv[4], 1, REQUESTS_MAX));
+    for (size_t i = 0; i < count; i++) {
+        open_connection(&connections[i], &load, port, streams);
+        client_watch(poller, connections[i].fd, &connections[i]);
+    }
+    client_run(poller, &load.figures, take);
+    client_end(&load.figures);
+    for (size_t i = 0; i < count; i++)
+        close_connection(&connections[i]);
+    free(connections);
+    close(poller);
+    return EXIT_SUCCESS;
+}
