@@ -71,10 +71,10 @@ FUZZ_SECONDS  ?= 60
 SOAK_SECONDS  ?= 300
 
 # The load generators that h2load is not, the floor, and the session alone.
-bench_varied       := tests/bench/client src/clock
+bench_varied       := tests/bench/client tests/bench/request src/clock
 bench_floor_client := tests/bench/client src/clock
 bench_floor        :=
-bench_instructions := $(session_modules:%=src/%)
+bench_instructions := tests/bench/client tests/bench/request $(session_modules:%=src/%)
 bench_loads        := $(patsubst %,$(B)/tests/bench/%,varied floor_client floor)
 bench_session      := $(B)/tests/bench/instructions
 bench_programs     := $(bench_loads) $(bench_session)
@@ -218,7 +218,7 @@ $(bench_programs): $(B)/tests/bench/%: $(B)/tests/bench/%.o \
 		$$(addprefix $(B)/,$$(addsuffix .o,$$(bench_$$*)))
 	$(call quiet,LINK,$@) $(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) -o $@ $(filter %.o,$^) $(libs)
 
--include $(objects:.o=.d) $(bench_programs:=.d) $(B)/tests/bench/client.d $(test_programs:=.d) $(fault_helpers:%=$(B)/%.d) $(fuzz_programs:=.d)
+-include $(objects:.o=.d) $(bench_programs:=.d) $(B)/tests/bench/client.d $(B)/tests/bench/request.d $(test_programs:=.d) $(fault_helpers:%=$(B)/%.d) $(fuzz_programs:=.d)
 
 # --- Tests -----------------------------------------------------------------------------------
 
@@ -260,8 +260,8 @@ fuzz-run: $(fuzz_programs)
 # --- Measurements ----------------------------------------------------------------------------
 
 # What was typed, for the chart to say.
-bench_words = make bench$(foreach name,CASES SERVERS ROUNDS SCALE,$(if \
-              $(filter command%,$(origin $(name))),$() $(name)='$($(name))'))
+bench_words = $(strip make bench $(foreach name,CASES SERVERS ROUNDS SCALE,$(if \
+              $(filter command%,$(origin $(name))),$(name)='$($(name))')))
 
 bench: $(B)/h2echod $(bench_loads) ## compare with h2o, nghttpd, nginx and node: ROUNDS=5 CASES='mux serial' SERVERS=...
 	@$(PYTHON) tests/bench/bench.py --binaries $(B) --out $(BENCH_OUT) --rounds $(ROUNDS) --scale $(SCALE) \
@@ -270,7 +270,7 @@ bench: $(B)/h2echod $(bench_loads) ## compare with h2o, nghttpd, nginx and node:
 bench-instructions: $(bench_session) ## count the instructions of a request in the session: the same in each run
 	@$(PYTHON) tests/bench/instructions.py --program $(bench_session) --out $(BENCH_OUT)
 
-profile: $(B)/h2echod ## show where h2echod's time goes (perf), for CASES='mux browser'
+profile: $(B)/h2echod $(bench_loads) ## show where h2echod's time goes (perf), for CASES='mux browser'
 	@$(PYTHON) tests/bench/perf.py --binaries $(B) --out $(BENCH_OUT) --cases '$(CASES)'
 
 c_files  = $(wildcard src/*.[ch] tests/*/*.[ch])

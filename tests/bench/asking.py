@@ -26,8 +26,9 @@ def literal(text: str) -> bytes:
 
 
 def get(path: str) -> bytes:
-    """GET as a block of the static table's names: method, scheme, path, authority."""
-    return b"\x82\x86\x04" + literal(path) + b"\x01" + literal("localhost")
+    """GET as a block: method, scheme, path, authority, user-agent. Both ends are to keep the last three in their
+    tables, as with most clients (RFC 7541 section 6.2.1)."""
+    return b"\x82\x86\x44" + literal(path) + b"\x41" + literal("localhost") + b"\x7a" + literal("bench")
 
 
 class Caller:

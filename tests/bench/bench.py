@@ -204,7 +204,8 @@ def main() -> int:
     for name, server in told["servers"].items():
         print(f"  {name} {server['version']}: {server['setup']}")
     print(table(results))
-    print(ratio_table(told["ratios"]))
+    if told["ratios"]:
+        print(ratio_table(told["ratios"]))
     for case, reason in failures.items():
         print(f"FAILED {case}: {reason}")
     print(f"\nwritten: {options.out}/results.json, {options.out}/results.svg")

@@ -5,6 +5,7 @@
  * hold the path and the value of its request.
  */
 #include "bench/client.h"
+#include "bench/request.h"
 
 #include "clock.h"
 
@@ -31,10 +32,10 @@ struct load {
     struct client_figures figures;
 };
 
-struct request {
-    char path[48];
-    char value[40];
-    int64_t asked_us;
+/* A request in flight, and what has come of its answer. */
+struct asked {
+    struct request request;
+    int64_t at_us;
     bool has_200;
     size_t body_length;
     char body[BODY_MAX + 1];
@@ -44,44 +45,17 @@ struct connection {
     struct load *load;
     int fd;
     nghttp2_session *session; /* owned */
-    struct request *requests; /* owned: one for each stream at once */
+    struct asked *asked;      /* owned: one for each stream at once */
 };
 
-#define FIELD(name, value, length)                                                                 \
-    {                                                                                              \
-        (uint8_t *)(name), (uint8_t *)(value), sizeof(name) - 1, (length), NGHTTP2_NV_FLAG_NONE    \
-    }
-#define FIXED_FIELD(name, value) FIELD(name, value, sizeof(value) - 1)
-
-/* A number that looks like nothing before it: splitmix64's last step. */
-static uint64_t scatter(uint64_t number)
+static void ask(struct connection *connection, struct asked *asked)
 {
-    number = (number ^ number >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    number = (number ^ number >> 27) * UINT64_C(0x94d049bb133111eb);
-    return number ^ number >> 31;
-}
-
-static void ask(struct connection *connection, struct request *request)
-{
-    struct load *load = connection->load;
-    unsigned long long number = scatter(++load->asked);
-    int path_length = snprintf(request->path, sizeof(request->path), "/file?item=%llu", number);
-    int value_length =
-        snprintf(request->value, sizeof(request->value), "%016llx-%zu", number, load->asked);
-    const nghttp2_nv fields[] = {
-        FIXED_FIELD(":method", "GET"),
-        FIELD(":path", request->path, (size_t)path_length),
-        FIXED_FIELD(":scheme", "http"),
-        FIXED_FIELD(":authority", "localhost"),
-        FIXED_FIELD("user-agent", "varied"),
-        FIELD("x-request-id", request->value, (size_t)value_length),
-    };
-
-    request->asked_us = clock_now().monotonic_us;
-    request->has_200 = false;
-    request->body_length = 0;
-    if (nghttp2_submit_request(connection->session, NULL, fields,
-                               sizeof(fields) / sizeof(fields[0]), NULL, request) < 0)
+    asked->at_us = clock_now().monotonic_us;
+    asked->has_200 = false;
+    asked->body_length = 0;
+    request_varied(&asked->request, ++connection->load->asked);
+    if (nghttp2_submit_request(connection->session, NULL, asked->request.fields,
+                               asked->request.field_count, NULL, asked) < 0)
         client_fail("a request could not be submitted");
 }
 
@@ -89,25 +63,25 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
                      size_t name_length, const uint8_t *value, size_t value_length, uint8_t flags,
                      void *argument)
 {
-    struct request *request = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+    struct asked *asked = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
 
     (void)flags;
     (void)argument;
-    if (request != NULL && name_length == 7 && memcmp(name, ":status", 7) == 0)
-        request->has_200 = value_length == 3 && memcmp(value, "200", 3) == 0;
+    if (asked != NULL && name_length == 7 && memcmp(name, ":status", 7) == 0)
+        asked->has_200 = value_length == 3 && memcmp(value, "200", 3) == 0;
     return 0;
 }
 
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_t *data,
                    size_t length, void *argument)
 {
-    struct request *request = nghttp2_session_get_stream_user_data(session, stream_id);
-    size_t room = BODY_MAX - request->body_length;
+    struct asked *asked = nghttp2_session_get_stream_user_data(session, stream_id);
+    size_t room = BODY_MAX - asked->body_length;
 
     (void)flags;
     (void)argument;
-    memcpy(request->body + request->body_length, data, length < room ? length : room);
-    request->body_length += length < room ? length : room;
+    memcpy(asked->body + asked->body_length, data, length < room ? length : room);
+    asked->body_length += length < room ? length : room;
     return 0;
 }
 
@@ -116,17 +90,18 @@ static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t
 {
     struct connection *connection = argument;
     struct load *load = connection->load;
-    struct request *request = nghttp2_session_get_stream_user_data(session, stream_id);
+    struct asked *asked = nghttp2_session_get_stream_user_data(session, stream_id);
 
-    request->body[request->body_length] = '\0';
-    if (error_code != NGHTTP2_NO_ERROR || !request->has_200 || request->body_length == 0)
-        client_fail("%s was not answered with 200", request->path);
-    if (load->is_echo && (strstr(request->body, request->path) == NULL ||
-                          strstr(request->body, request->value) == NULL))
-        client_fail("%s, %s: another answer: %s", request->path, request->value, request->body);
-    client_answered(&load->figures, request->asked_us);
+    asked->body[asked->body_length] = '\0';
+    if (error_code != NGHTTP2_NO_ERROR || !asked->has_200 || asked->body_length == 0)
+        client_fail("%s was not answered with 200", asked->request.path);
+    if (load->is_echo && (strstr(asked->body, asked->request.path) == NULL ||
+                          strstr(asked->body, asked->request.value) == NULL))
+        client_fail("%s, %s: another answer: %s", asked->request.path, asked->request.value,
+                    asked->body);
+    client_answered(&load->figures, asked->at_us);
     if (load->asked < load->figures.wanted)
-        ask(connection, request);
+        ask(connection, asked);
     return 0;
 }
 
@@ -188,18 +163,18 @@ static void open_connection(struct connection *connection, struct load *load, ui
     *connection = (struct connection){
         .load = load,
         .fd = client_connect(port),
-        .requests = client_memory(streams, sizeof(struct request)),
+        .asked = client_memory(streams, sizeof(struct asked)),
     };
     connection->session = new_session(connection);
     for (size_t i = 0; i < streams && load->asked < load->figures.wanted; i++)
-        ask(connection, &connection->requests[i]);
+        ask(connection, &connection->asked[i]);
     flush(connection);
 }
 
 static void close_connection(struct connection *connection)
 {
     nghttp2_session_del(connection->session);
-    free(connection->requests);
+    free(connection->asked);
     close(connection->fd);
 }
 

@@ -1,0 +1,100 @@
+"""Show where h2echod's time goes under a load: perf's samples, function by function, the kernel's included."""
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from asking import WrongAnswer
+from cases import CASES, Bench, Case, idle, prepare
+from servers import KINDS, Missing, Server, tool
+
+SHOWN = 40  # lines of the report
+INSTALL = "perf is not installed: `make deps profile` installs it (Debian: linux-perf, Ubuntu: linux-tools-generic)"
+REFUSED = """\
+perf can't take samples here. Who isn't root needs kernel.perf_event_paranoid <= 1 (it is {level}), the kernel's part
+<= 0; a container needs CAP_PERFMON and a seccomp profile that allows perf_event_open. perf said:
+{words}"""
+
+
+def perf() -> str:
+    try:
+        return tool("perf")
+    except Missing as missing:
+        raise Missing(INSTALL) from missing
+
+
+def refused(words: str) -> Missing:
+    level = Path("/proc/sys/kernel/perf_event_paranoid")
+    return Missing(REFUSED.format(level=level.read_text(encoding="ascii").strip() if level.exists() else "?",
+                                  words=words.strip()))
+
+
+def record(bench: Bench, case: Case, server: Server, data: Path) -> None:
+    """Write samples of the server, taken while it is under the case's load."""
+    count = case.count(bench, server)
+    case.load(bench, case, server, count, False)
+    recorder = subprocess.Popen([perf(), "record", "-q", "-F", "1999", "-p", str(server.process.pid), "-o", str(data)],
+                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        case.load(bench, case, server, count, False)
+    finally:
+        recorder.send_signal(signal.SIGINT)
+        words = recorder.communicate()[1]
+    if recorder.returncode not in (0, -signal.SIGINT) or not data.exists():
+        raise refused(words)
+
+
+def report(data: Path, sort: str) -> str:
+    """The samples by library or by function, without functions whose names a stripped library does not tell."""
+    done = subprocess.run([perf(), "report", "--stdio", "--no-children", "--sort", sort, "-i", str(data)],
+                          capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise refused(done.stderr)
+    rows = re.findall(r"^ +([\d.]+%) +(.*?)[ -]*$", done.stdout, re.MULTILINE)
+    named = [f"{share:>7}  {words}" for share, words in rows if not words.startswith("[.] 0x")]
+    return "\n".join(named[:SHOWN])
+
+
+def profile(binaries: Path, out: Path, case: Case) -> None:
+    with tempfile.TemporaryDirectory(prefix="h2echod-profile-") as name:
+        directory = Path(name)
+        prepare(directory)
+        data = out / f"perf.{case.name}"
+        data.unlink(missing_ok=True)
+        server = Server(KINDS["h2echod"], binaries, directory)
+        try:
+            record(Bench(binaries, directory, 1.0), case, server, data)
+        finally:
+            server.stop()
+    print(f"{case.name}: {case.words}\n{report(data, 'dso')}\n\n{report(data, 'symbol,dso')}\n\nmore: perf report -i {data}\n", flush=True)
+
+
+def main() -> int:
+    loads = [case.name for case in CASES.values() if case.load is not idle]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--binaries", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="directory of perf's files")
+    parser.add_argument("--cases", default="", help="some of: " + " ".join(loads))
+    options = parser.parse_args()
+    names = options.cases.split() or ["mux", "browser"]
+    if not set(names) <= set(loads):
+        parser.error("cases are: " + " ".join(loads))
+    options.out.mkdir(parents=True, exist_ok=True)
+    os.environ["PERF_CONFIG"] = os.devnull
+    try:
+        for name in names:
+            profile(options.binaries, options.out, CASES[name])
+    except (Missing, WrongAnswer) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
