@@ -32,15 +32,16 @@ def get(path: str) -> bytes:
 
 
 class Caller:
-    """One connection, which asks once: `send`, then `read`. So many of them can wait at once."""
+    """One connection, which asks: `send`, then `read` for each answer. So many of them can wait at once."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), SILENCE)
         self.buffer = b""
 
-    def send(self, path: str) -> None:
-        """Ask, behind the preface."""
-        self.socket.sendall(MAGIC + frame(SETTINGS, 0, 0) + frame(HEADERS, END_STREAM | END_HEADERS, 1, get(path)))
+    def send(self, path: str, count: int = 1) -> None:
+        """Ask so many times at once, behind the preface."""
+        requests = (frame(HEADERS, END_STREAM | END_HEADERS, 2 * number + 1, get(path)) for number in range(count))
+        self.socket.sendall(MAGIC + frame(SETTINGS, 0, 0) + b"".join(requests))
 
     def _take(self, size: int) -> bytes:
         while len(self.buffer) < size:
@@ -56,7 +57,7 @@ class Caller:
         return kind, flags, self._take(high << 8 | low)
 
     def read(self) -> bytes:
-        """The content of the answer, which has the status 200."""
+        """The content of the next answer, which has the status 200. Answers come one after the other."""
         body, ended = b"", False
         while not ended:
             kind, flags, payload = self._frame()

@@ -60,6 +60,13 @@ def arguments() -> argparse.Namespace:
 
 # --- What was measured on ------------------------------------------------------------------------------------
 
+def versions(options: argparse.Namespace) -> dict[str, str]:
+    """Of the servers and of h2load; whatever is not installed is missed here, before anything is measured."""
+    wanted = {name for case in options.cases for name in CASES[case].servers if name in options.servers}
+    found = {name: server_version(kind, options.binaries) for name, kind in KINDS.items() if name in wanted}
+    return {**found, "h2load": version(tool("h2load"), "--version")}
+
+
 def machine() -> dict[str, Any]:
     found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
     return {"cpu": found[1] if found else platform.machine(), "cores": os.cpu_count(),
@@ -175,8 +182,8 @@ def document(options: argparse.Namespace, results: Results, failures: dict[str, 
         "rounds": options.rounds,
         "scale": options.scale,
         "machine": options.machine,
-        "client": {"h2load": version(tool("h2load"), "--version")},
-        "servers": {name: {"version": server_version(kind, options.binaries), "setup": kind.words}
+        "h2load": options.versions["h2load"],
+        "servers": {name: {"version": options.versions[name], "setup": kind.words}
                     for name, kind in KINDS.items() if name in used},
         "cases": {case: {"what": CASES[case].words, "judged_by": CASES[case].unit,
                          "servers": {name: {"median": medians(rounds), "rounds": rounds}
@@ -192,10 +199,11 @@ def main() -> int:
     options.machine = machine()
     raise_descriptors()
     try:
-        results, failures = run_rounds(options)
+        options.versions = versions(options)
     except Missing as missing:
         print(missing, file=sys.stderr)
         return 1
+    results, failures = run_rounds(options)
     told = document(options, results, failures)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "results.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")

@@ -167,9 +167,10 @@ def measure_idle(case: Case, server: Server) -> Figures:
             fresh = [Caller(server.port) for _ in range(BATCH)]
             callers += fresh
             for caller in fresh:
-                caller.send("/file")
+                caller.send("/file", case.streams)
             for caller in fresh:
-                caller.read()
+                for _ in range(case.streams):
+                    caller.read()
         time.sleep(SETTLE)
         after = server.resident()
         for caller in callers:

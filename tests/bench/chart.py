@@ -5,9 +5,10 @@ from html import escape
 from typing import Any
 
 WIDTH, COLUMNS, GAP = 880, 2, 40
-MARGIN, HEAD, FOOT = 10, 64, 44   # beside the panels, above and below them
+MARGIN, HEAD, FOOT = 10, 64, 62   # beside the panels, above and below them
 TITLE, BAR, STEP = 46, 14, 22     # a panel's title; a bar and its line
 NAME, VALUE = 74, 62              # room for names left of the bars and values right of them
+CUT_AT, CUT_BEFORE, CUT = 5, 20, 4  # what is so many times h2echod's is cut, so far before its end, by such a gap
 
 STYLE = """
   text { font: 13px system-ui, sans-serif; fill: #1f2328; }
@@ -39,18 +40,36 @@ def short(value: float) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
+def scale_of(values: dict[str, float]) -> float:
+    """The largest value that a bar shows in full."""
+    most = CUT_AT * values.get("h2echod", max(values.values()))
+    return max(value for value in values.values() if value <= most or value == min(values.values()))
+
+
+def rectangle(x: float, y: float, width: float, kind: str) -> str:
+    return f'<rect x="{x:.1f}" y="{y:.0f}" width="{width:.1f}" height="{BAR}" rx="2" class="{kind}"/>'
+
+
+def bar(x: float, y: float, width: float, share: float, kind: str) -> list[str]:
+    """A bar that takes this share of the width, or all of it with a gap where it is too long."""
+    if share <= 1:
+        return [rectangle(x, y, max(1.0, width * share), kind)]
+    return [rectangle(x, y, width - CUT_BEFORE, kind),
+            rectangle(x + width - CUT_BEFORE + CUT, y, CUT_BEFORE - CUT, kind)]
+
+
 def panel(x: float, y: float, width: float, case: str, told: dict[str, Any]) -> list[str]:
     unit = told["judged_by"]
     values = {name: found["median"][unit] for name, found in told["servers"].items()}
-    longest = max(values.values())
+    room = width - NAME - VALUE
     lines = [text(x, y + 14, f"{case}: {UNITS[unit]}", "case"), text(x, y + 31, told["what"], "dim")]
     for row, name in enumerate(sorted(values, key=lambda name: values[name])):
         top = y + TITLE + row * STEP
-        length = max(1.0, values[name] / longest * (width - NAME - VALUE))
+        share = values[name] / scale_of(values)
         kind = {"h2echod": "ours", "floor": "floor"}.get(name, "")
         lines += [text(x + NAME - 8, top + 11, name, f"end {kind}".strip()),
-                  f'<rect x="{x + NAME:.0f}" y="{top:.0f}" width="{length:.1f}" height="{BAR}" rx="2" class="{kind}"/>',
-                  text(x + NAME + length + 6, top + 11, short(values[name]), kind)]
+                  *bar(x + NAME, top, room, share, kind),
+                  text(x + NAME + room * min(1.0, share) + 6, top + 11, short(values[name]), kind)]
     return lines
 
 
@@ -72,11 +91,13 @@ def chart(told: dict[str, Any]) -> str:
              f'height="{height:.0f}" role="img">', "<title>What a request costs h2echod and its peers</title>",
              f"<style>{STYLE}</style>", text(MARGIN, 22, "What a request costs, the shorter the better", "title"),
              text(MARGIN, 42, "h2echod and node echo the request's fields; h2o, nghttpd and nginx send a file of "
-                              "130 bytes", "dim")]
+                              "130 bytes; a bar with a gap is longer", "dim")]
     for number, (case, found) in enumerate(told["cases"].items()):
         row, column = divmod(number, COLUMNS)
         lines += panel(MARGIN + column * (width + GAP), HEAD + sum(rows[:row]), width, case, found)
-    lines += [text(MARGIN, height - 26, f"{about['cpu']}, {about['cores']} cores, Linux {about['kernel']}; "
-                                        f"{told['date']}, medians of {told['rounds']} rounds: {told['command']}", "dim"),
-              text(MARGIN, height - 9, versions, "dim"), "</svg>"]
+    cores = f"{about['cores_used']} of {about['cores']} cores, Linux {about['kernel']}"
+    rounds = f"median of {told['rounds']} rounds" if told["rounds"] > 1 else "one round"
+    lines += [text(MARGIN, height - 44, f"{told['date']}, {rounds}: {told['command']}", "dim"),
+              text(MARGIN, height - 27, f"{about['cpu']}, {cores}", "dim"),
+              text(MARGIN, height - 10, versions, "dim"), "</svg>"]
     return "\n".join(lines) + "\n"

@@ -72,7 +72,8 @@ def profile(binaries: Path, out: Path, case: Case) -> None:
             record(Bench(binaries, directory, 1.0), case, server, data)
         finally:
             server.stop()
-    print(f"{case.name}: {case.words}\n{report(data, 'dso')}\n\n{report(data, 'symbol,dso')}\n\nmore: perf report -i {data}\n", flush=True)
+    print(f"{case.name}: {case.words}", report(data, "dso"), report(data, "symbol,dso"),
+          f"more: perf report -i {data}", sep="\n\n", end="\n\n", flush=True)
 
 
 def main() -> int:

@@ -17,7 +17,7 @@ from asking import WrongAnswer, ask
 HERE = Path(__file__).resolve().parent
 CORES = len(os.sched_getaffinity(0))  # that we, and whom we start, may use
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-FILE = b"A static file of a hundred and thirty bytes: about what an echo of a small request takes".ljust(129, b".") + b"\n"
+FILE = b"A static file of 130 bytes: about what the echo of a small request takes".ljust(129, b".") + b"\n"
 CONNECTIONS = 11000
 START_SECONDS = 10
 
