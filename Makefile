@@ -81,6 +81,8 @@ bench_programs     := $(bench_loads) $(bench_session)
 BENCH_OUT          ?= build/bench
 ROUNDS             ?= 5
 SCALE              ?= 1
+CASES              ?=
+SERVERS            ?=
 
 test_programs := $(unit_tests) $(session_tests) $(fault_tests) $(replays)
 
@@ -139,8 +141,8 @@ quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
 all: $(B)/h2echod ## build the daemon: build/release/h2echod
 
-deps-bench: ## install the servers that `make bench` compares with; so does `make deps bench`
 deps: ## install what the goals beside it need: `make deps run`, `make deps check`
+deps-bench: ## install what `make bench` needs, the servers it compares with among it
 deps deps-bench:
 	@set -e; missing=; for package in $(packages_wanted); do \
 	    dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q '^install ok installed' || \
@@ -263,14 +265,14 @@ fuzz-run: $(fuzz_programs)
 bench_words = $(strip make bench $(foreach name,CASES SERVERS ROUNDS SCALE,$(if \
               $(filter command%,$(origin $(name))),$(name)='$($(name))')))
 
-bench: $(B)/h2echod $(bench_loads) ## compare with h2o, nghttpd, nginx and node: ROUNDS=5 CASES='mux serial' SERVERS=...
+bench: $(B)/h2echod $(bench_loads) | $(after_deps) ## compare with h2o, nghttpd, nginx, node: ROUNDS=5 CASES='mux idle' SERVERS=...
 	@$(PYTHON) tests/bench/bench.py --binaries $(B) --out $(BENCH_OUT) --rounds $(ROUNDS) --scale $(SCALE) \
 	    --cases '$(CASES)' --servers '$(SERVERS)' --command "$(bench_words)"
 
-bench-instructions: $(bench_session) ## count the instructions of a request in the session: the same in each run
+bench-instructions: $(bench_session) | $(after_deps) ## count a request's instructions in the session (valgrind): the same in each run
 	@$(PYTHON) tests/bench/instructions.py --program $(bench_session) --out $(BENCH_OUT)
 
-profile: $(B)/h2echod $(bench_loads) ## show where h2echod's time goes (perf), for CASES='mux browser'
+profile: $(B)/h2echod $(bench_loads) | $(after_deps) ## show where h2echod's time goes (perf), for CASES='mux browser'
 	@$(PYTHON) tests/bench/perf.py --binaries $(B) --out $(BENCH_OUT) --cases '$(CASES)'
 
 c_files  = $(wildcard src/*.[ch] tests/*/*.[ch])
@@ -316,4 +318,4 @@ clean: ## remove build/
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
-	    while IFS='|' read -r target text; do printf '  make %-15s %s\n' "$$target" "$$text"; done
+	    while IFS='|' read -r target text; do printf '  make %-18s %s\n' "$$target" "$$text"; done

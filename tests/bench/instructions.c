@@ -12,6 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#if !__has_include(<valgrind/callgrind.h>)
+#error "valgrind is not installed: make deps bench-instructions"
+#endif
 #include <valgrind/callgrind.h>
 
 enum {

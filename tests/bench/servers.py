@@ -164,7 +164,7 @@ KINDS = {kind.name: kind for kind in (
          f"a file of {len(FILE)} bytes; {CORES} workers, no log"),
     Kind("nginx", nginx, serves_file, ("nginx", "-v"),
          f"a file of {len(FILE)} bytes; {CORES} workers, no access log, open_file_cache, no limit on requests", 0.5),
-    Kind("node", node, echoes, ("node", "--version"), "echo of node:http2 (echo.js); one process", 0.1, True),
+    Kind("node", node, echoes, ("node", "--version"), "echo by node:http2 (echo.js); one process", 0.05, True),
     Kind("floor", floor, floor_answers, (),
          "40 raw bytes in, 180 out, no HTTP/2 (floor.c); a thread for each connection"),
 )}
