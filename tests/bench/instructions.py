@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -19,11 +20,12 @@ INPUTS = {
 }
 
 
-def count(program: Path, name: str, out: Path) -> float:
-    """Instructions a request of this input."""
-    words = ["valgrind", "--tool=callgrind", "--collect-atstart=no", f"--callgrind-out-file={out}",
-             str(program), name, str(HERE / "browser.txt")]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+def count(valgrind: str, program: Path, name: str, out: Path) -> float:
+    """Instructions a request of this input. Without our environment: its length moves the stack, and where the
+    stack lies decides how a string function goes about it."""
+    words = [valgrind, "--tool=callgrind", "--collect-atstart=no", f"--callgrind-out-file={out}",
+             str(program), name, os.path.relpath(HERE / "browser.txt")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env={})
     total = re.search(r"^(?:summary|totals): (\d+)", out.read_text(encoding="utf-8") if out.exists() else "",
                       re.MULTILINE)
     if done.returncode != 0 or not total:
@@ -36,14 +38,15 @@ def main() -> None:
     parser.add_argument("--program", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="directory of callgrind's files")
     options = parser.parse_args()
-    if not shutil.which("valgrind"):
+    valgrind = shutil.which("valgrind")
+    if not valgrind:
         sys.exit("valgrind is not installed: `make deps bench-instructions` installs it")
     options.out.mkdir(parents=True, exist_ok=True)
     print("instructions a request, in session and below it:")
     for name, words in INPUTS.items():
         out = options.out / f"callgrind.{name}"
         out.unlink(missing_ok=True)
-        print(f"{name:12}{count(options.program, name, out):>12,.1f}  {words}", flush=True)
+        print(f"{name:12}{count(valgrind, options.program, name, out):>12,.1f}  {words}", flush=True)
     print(f"function by function: callgrind_annotate {options.out}/callgrind.mux")
 
 
