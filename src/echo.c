@@ -136,6 +136,8 @@ static json_t *string_of(const uint8_t *bytes, size_t length)
     return latin1_string(bytes, length);
 }
 
+enum { QUOTES = 2 };
+
 /* FNV-1a: only to pass over most names at a glance. */
 static uint32_t hash_of(const char *text, size_t length)
 {
@@ -146,9 +148,33 @@ static uint32_t hash_of(const char *text, size_t length)
     return hash;
 }
 
-struct echo_string *echo_encode(struct arena *arena, const uint8_t *bytes, size_t length)
+/* Is every byte a character that JSON writes as it is? */
+static bool is_plain(const uint8_t *bytes, size_t length)
 {
-    enum { QUOTES = 2 };
+    bool plain = true;
+
+    for (size_t i = 0; i < length; i++)
+        plain &= bytes[i] >= ' ' && bytes[i] < 0x7f && bytes[i] != '"' && bytes[i] != '\\';
+    return plain;
+}
+
+/* Nearly every name and value is plain, and needs no more than its quotes. */
+static struct echo_string *quote_plain(struct arena *arena, const uint8_t *bytes, size_t length)
+{
+    struct echo_string *quoted = arena_allocate(arena, sizeof(*quoted) + length + QUOTES);
+
+    if (quoted == NULL)
+        return NULL;
+    quoted->text[0] = '"';
+    memcpy(quoted->text + 1, bytes, length);
+    quoted->text[length + 1] = '"';
+    quoted->length = (uint32_t)(length + QUOTES);
+    return quoted;
+}
+
+/* Any other is jansson's: UTF-8, Latin-1, what is escaped. */
+static struct echo_string *encode(struct arena *arena, const uint8_t *bytes, size_t length)
+{
     json_t *string = string_of(bytes, length);
     struct echo_string *encoded = NULL;
     struct echo_string *larger;
@@ -172,8 +198,17 @@ struct echo_string *echo_encode(struct arena *arena, const uint8_t *bytes, size_
         return NULL;
     }
     encoded->length = (uint32_t)need;
-    encoded->hash = hash_of(encoded->text, need);
     return encoded;
+}
+
+struct echo_string *echo_encode(struct arena *arena, const uint8_t *bytes, size_t length)
+{
+    struct echo_string *string =
+        is_plain(bytes, length) ? quote_plain(arena, bytes, length) : encode(arena, bytes, length);
+
+    if (string != NULL)
+        string->hash = hash_of(string->text, string->length);
+    return string;
 }
 
 static struct echo_member *new_member(struct echo *echo)
