@@ -661,16 +661,24 @@ static void forget_all(struct session *session)
     session->memo = NULL;
 }
 
+/* Make sure that there is a memo with room for ${more} bytes. */
+static bool has_memo(struct session *session, size_t more)
+{
+    if (more > MEMO_STRING_MAX)
+        return false;
+    if (session->memo_bytes + more > MEMO_BYTES_MAX)
+        forget_all(session);
+    if (session->memo == NULL)
+        session->memo = arena_allocate_zeroed(session->memory.passing, 1, sizeof(*session->memo));
+    return session->memo != NULL;
+}
+
 /* Keep ${string}, which is handed over, for as long as ${ref} may come again. */
 static void remember(struct session *session, nghttp2_rcbuf *ref, struct echo_string *string)
 {
     struct memo_pair pair = {ref, string};
 
-    if (session->memo_bytes + string->length > MEMO_BYTES_MAX)
-        forget_all(session);
-    if (session->memo == NULL)
-        session->memo = arena_allocate_zeroed(session->memory.passing, 1, sizeof(*session->memo));
-    if (session->memo == NULL || string->length > MEMO_STRING_MAX) {
+    if (!has_memo(session, string->length)) {
         arena_free(session->memory.passing, string);
         return;
     }
