@@ -1,7 +1,7 @@
 # h2echod: `make deps run` builds and starts it, `make deps check` tests it, `make help` lists the rest.
 #
 # Yours to set: CC CFLAGS CPPFLAGS LDFLAGS, DESTDIR and GNU's directory variables, PYTHON, RUN_ARGS.
-# VARIANT (release, asan, tsan) chooses the compiler's flags and the directory below build/.
+# VARIANT (release, asan, tsan, valgrind) chooses the compiler's flags and the directory below build/.
 
 VERSION := 0.1.0
 VARIANT := release
@@ -98,12 +98,13 @@ hardening = $(eval hardening := -fPIE $(foreach flag,-fstack-protector-strong -f
 
 variant_release  = -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 $(hardening)
 # With an arena of no memory every block is malloc's, and watched.
+variant_valgrind = $(variant_release) -DARENA_SIZE=0
 variant_asan    := -DARENA_SIZE=0 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # ThreadSanitizer keeps most of a megabyte of its own at the top of every stack.
 variant_tsan    := -fsanitize=thread,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DWORKER_STACK_SIZE=2097152
 variant_fuzz    := -DARENA_SIZE=0 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 variant          = $(variant_$(VARIANT))
-variant_link     = $(if $(filter release,$(VARIANT)),-pie -Wl$(,)-z$(,)relro$(,)-z$(,)now,$(variant))
+variant_link     = $(if $(filter release valgrind,$(VARIANT)),-pie -Wl$(,)-z$(,)relro$(,)-z$(,)now,$(variant))
 ,               := ,
 
 cppflags = -D_GNU_SOURCE -DH2ECHOD_VERSION='"$(VERSION)"' -I$(B) -Isrc
@@ -134,8 +135,8 @@ after_deps     := $(filter deps deps-bench,$(MAKECMDGOALS))
 # V=1 shows the commands whole.
 quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
-.PHONY: all deps deps-bench run check check-asan check-tsan check-valgrind soak soak-run fuzz fuzz-run \
-        bench bench-instructions profile lint format install uninstall clean help FORCE
+.PHONY: all deps deps-bench run check check-asan check-tsan check-valgrind check-wrapped soak soak-run \
+        fuzz fuzz-run bench bench-instructions profile lint format install uninstall clean help FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
@@ -240,9 +241,11 @@ check-asan: $(after_deps) ## the same with AddressSanitizer and UndefinedBehavio
 check-tsan: $(after_deps) ## the same with ThreadSanitizer
 	@$(tsan_options) $(MAKE) --no-print-directory VARIANT=tsan check
 
-check-valgrind: $(B)/h2echod $(test_programs) ## the same under valgrind, without the heavy tests
-	@H2ECHOD_SLOW=20 $(PYTHON) tests/run.py --wrapper '$(valgrind)' --light \
-	    --daemon $(B)/h2echod $(test_programs)
+check-valgrind: $(after_deps) ## the same under valgrind, without the heavy tests
+	@H2ECHOD_SLOW=20 $(MAKE) --no-print-directory VARIANT=valgrind check-wrapped
+
+check-wrapped: $(B)/h2echod $(test_programs)
+	@$(PYTHON) tests/run.py --wrapper '$(valgrind)' --light --daemon $(B)/h2echod $(test_programs)
 
 soak: $(after_deps) ## 200 clients do everything at once, SOAK_SECONDS=300 with each sanitizer
 	@$(tsan_options) $(MAKE) --no-print-directory VARIANT=tsan soak-run
