@@ -266,20 +266,21 @@ static void give_back_end(struct arena *arena, size_t from)
         arena->touched = round_up(into + from, page) - into;
 }
 
-/* The free blocks from ${at} on, up to the next one in use, become a span. Return where that ends.
- */
-static size_t merge(struct arena *arena, size_t at)
+/* The free blocks from ${at} on, up to the next one in use, become a span, the next after ${last}.
+ * Return where that ends. */
+static size_t merge(struct arena *arena, size_t at, size_t used, struct arena_block ***last)
 {
     struct arena_block *span = block_at(arena, at);
     size_t end = at + span->size;
 
-    while (end < arena->used && block_at(arena, end)->in_use == 0)
+    while (end < used && block_at(arena, end)->in_use == 0)
         end += block_at(arena, end)->size;
     span->size = (uint32_t)(end - at);
-    if (end == arena->used)
+    if (end == used)
         return end;
-    span->next = arena->spans;
-    arena->spans = span;
+    span->next = NULL;
+    **last = span;
+    *last = &span->next;
     (void)give_back(arena, at + sizeof(*span), end);
     return end;
 }
@@ -288,13 +289,13 @@ void arena_rest(struct arena *arena)
 {
     size_t used = arena->used;
     size_t end = 0;
+    struct arena_block **last = &arena->spans;
 
-    arena->spans = NULL;
-    memset(arena->free, 0, sizeof(arena->free));
+    forget(arena);
     for (size_t at = FIRST_AT; at < used;) {
         struct arena_block *block = block_at(arena, at);
 
-        at = block->in_use != 0 ? at + block->size : merge(arena, at);
+        at = block->in_use != 0 ? at + block->size : merge(arena, at, used, &last);
         if (block->in_use != 0)
             end = at;
     }
@@ -307,12 +308,4 @@ void arena_clear(struct arena *arena)
     forget(arena);
     if (arena->touched > KEPT)
         give_back_end(arena, KEPT);
-}
-
-size_t arena_take_spilled(struct arena *arena)
-{
-    size_t spilled = arena->spilled;
-
-    arena->spilled = 0;
-    return spilled;
 }

@@ -3,8 +3,8 @@
  *
  * What a connection allocates comes from one piece of mapped memory, so that it lies on few pages,
  * is had without a lock, and is gone at once with the connection; what does not fit comes from
- * malloc. An arena of no memory is malloc alone: the build with AddressSanitizer has such, to see
- * each block. Pure, but for pages that are given back.
+ * malloc. An arena of no memory is malloc alone: builds with AddressSanitizer or for valgrind have
+ * such, to see each block. Pure, but for pages that are given back.
  */
 #ifndef H2ECHOD_ARENA_H
 #define H2ECHOD_ARENA_H
@@ -24,9 +24,9 @@ enum { ARENA_LISTS = 17 };
 struct arena {
     uint8_t *base; /* not owned */
     size_t size;
-    size_t used;                           /* bytes from base on that blocks were made of */
-    size_t touched;                        /* beyond so many bytes all are zero */
-    size_t spilled;                        /* bytes that malloc was asked for */
+    size_t used;    /* bytes from base on that blocks were made of */
+    size_t touched; /* beyond so many bytes all are zero */
+    size_t spilled; /* bytes that malloc was asked for; the caller's to reset */
     struct arena_block *free[ARENA_LISTS]; /* blocks by size, the last list of any large size */
     struct arena_block *spans;             /* what free blocks have become that lay side by side */
 };
@@ -77,12 +77,5 @@ void arena_rest(struct arena *arena);
  * there were many, their pages go back to the system, as by arena_rest.
  */
 void arena_clear(struct arena *arena);
-
-/*
- * arena_take_spilled(arena):
- * Return for how many bytes malloc was asked, since the last call, because the arena had none. When
- * they are freed malloc may keep them.
- */
-size_t arena_take_spilled(struct arena *arena);
 
 #endif

@@ -247,12 +247,12 @@ static size_t read_some(struct life *life, uint8_t *buffer, size_t size, int64_t
  * in use: a hostile client would leave it megabytes. */
 static void note_spilled(struct connection_workspace *workspace)
 {
-    enum { WORTH_IT = 512 * 1024 };
-    size_t spilled =
-        arena_take_spilled(&workspace->lasting) + arena_take_spilled(&workspace->passing);
+    enum { WORTH_IT = 128 * 1024 };
 
-    if (spilled >= WORTH_IT)
-        atomic_store_explicit(&workspace->watch.spilled, true, memory_order_relaxed);
+    if (workspace->lasting.spilled + workspace->passing.spilled < WORTH_IT)
+        return;
+    workspace->lasting.spilled = workspace->passing.spilled = 0;
+    atomic_store_explicit(&workspace->watch.spilled, true, memory_order_relaxed);
 }
 
 /* Give back the pages that a connection needs only while it works: its buffers, and the stack below
@@ -459,8 +459,9 @@ static void linger(struct life *life)
         judge_progress(life, &progress, 0);
         read_off(life);
     }
-    if (life->ending != ENDING_STALLED && life->ending != ENDING_CUT)
-        life->ending = ENDING_DONE; /* whatever the peer did once it had all */
+    /* Whatever the peer did once it had all, the connection was done. */
+    if (life->ending == ENDING_OPEN || life->ending == ENDING_PEER || progress.untaken == 0)
+        life->ending = ENDING_DONE;
 }
 
 static void finish(struct life *life)

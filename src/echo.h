@@ -1,8 +1,9 @@
 /*
  * echo: a request's fields, in the order in which they arrive, become the body of its answer.
  *
- * The body is one JSON object, grown as text: jansson encodes the names and values, this puts them
- * in order. A name that comes again adds its value to the member that has it. Pure: no I/O.
+ * The body is one JSON object, grown as text: names and values are encoded, by jansson where they
+ * need more than quotes, and this puts them in order. A name that comes again adds its value to the
+ * member that has it. Pure: no I/O.
  */
 #ifndef H2ECHOD_ECHO_H
 #define H2ECHOD_ECHO_H

@@ -44,7 +44,6 @@ struct server {
 
     int64_t now_us;
     int64_t next_tick_us;
-    int64_t tidy_at_us;
     int64_t paused_until_us;
     int64_t cut_at_us; /* of the drain */
     int64_t give_up_us;
@@ -371,7 +370,7 @@ static int poll_timeout(struct server *server, bool accepting)
 
     if (workers_serving(server->workers, !accepting) > 0)
         until = server->next_tick_us;
-    until = clock_earlier(until, server->tidy_at_us);
+    until = clock_earlier(until, workers_tidy_at(server->workers));
     if (server->paused_until_us > server->now_us)
         until = clock_earlier(until, server->paused_until_us);
     if (server->stage == CONNECTION_DRAIN)
@@ -404,7 +403,6 @@ static nfds_t await_ready(struct server *server)
                      server->now_us >= server->paused_until_us && has_room(server);
     nfds_t count = 2 + (accepting ? server->listeners->count : 0);
 
-    server->tidy_at_us = workers_tidy(server->workers, server->now_us);
     if (poll(server->polled, count, poll_timeout(server, accepting)) >= 0)
         return count;
     if (errno == EINTR)
@@ -417,6 +415,7 @@ static void wait_for_work(struct server *server)
 {
     nfds_t count = await_ready(server);
 
+    workers_tidy(server->workers, clock_now().monotonic_us);
     server->now_us = clock_now().monotonic_us;
     look_after_time(server);
     if (count > 1 && server->polled[1].revents != 0)

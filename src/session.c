@@ -38,8 +38,8 @@ enum {
     DECIMAL_MAX = 20,             /* digits of a size */
     FIELD_OVERHEAD = 32,          /* RFC 9113 section 6.5.2 */
     MEMO_STRING_MAX = 2048,       /* bytes of a string that is worth to be remembered */
-    MEMO_BYTES_MAX = 16384,       /* of all, four times what HPACK's table holds */
-    ROOM_WORTH_USING = 4096,      /* bytes of output: enough for a part of a body */
+    MEMO_BYTES_MAX = 16384,  /* of all, four times what HPACK's table holds; the buffers besides */
+    ROOM_WORTH_USING = 4096, /* bytes of output: enough for a part of a body */
 };
 
 static const uint8_t drain_ping[8] = {'h', '2', 'e', 'c', 'h', 'o', 'd', 0};

@@ -65,7 +65,7 @@ struct session_observer {
  * arenas must outlive the session. */
 struct session_memory {
     struct arena *lasting; /* what it needs as long as it lives */
-    struct arena *passing; /* what it needs as long as streams are open */
+    struct arena *passing; /* what it needs as long as it is busy */
 };
 
 /* Error codes that the owner of a session may end it with (RFC 9113 section 7). */

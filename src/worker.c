@@ -23,7 +23,7 @@ enum {
     GUARD_SIZE = 64 * 1024, /* a whole page or more wherever pages are of up to 64 KiB */
     REGION_SIZE = GUARD_SIZE + STACK_SIZE + 2 * ARENA_SIZE + 2 * CONNECTION_BUFFER_SIZE,
     TIDY_AFTER = 100,         /* threads that ended */
-    TIDY_SHARE = 20,          /* of the time, one part may go into it */
+    TIDY_SHARE = 20,          /* one part of the time is for it, as a rule */
     TIDY_US = 1000000,        /* and not more often than that */
     TIDY_LATEST_US = 5000000, /* however long it took: it may be that others had the processor */
     IDLE_US = 10000000,       /* creating a thread costs more than ten requests: keep it a while */
@@ -58,7 +58,7 @@ struct workers {
     struct counters retired; /* of the threads that were joined */
     atomic_int stage;
     int event_fd;
-    size_t joined;      /* since memory was last given back */
+    size_t joined;      /* threads, since that last made it untidy */
     bool untidy;        /* malloc may keep much */
     int64_t tidy_at_us; /* not before */
 
@@ -332,6 +332,14 @@ size_t workers_serving_host(struct workers *workers, const struct address *peer)
     return count;
 }
 
+static void look_for_spilled(struct workers *workers, struct connection_watch *watch)
+{
+    if (!atomic_load_explicit(&watch->spilled, memory_order_relaxed))
+        return;
+    atomic_store_explicit(&watch->spilled, false, memory_order_relaxed);
+    workers->untidy = true;
+}
+
 void workers_watch(struct workers *workers, int64_t now_us)
 {
     int stage = atomic_load_explicit(&workers->stage, memory_order_relaxed);
@@ -342,10 +350,7 @@ void workers_watch(struct workers *workers, int64_t now_us)
         if (atomic_load_explicit(&watch->deadline_us, memory_order_relaxed) <= now_us ||
             atomic_load_explicit(&watch->stage, memory_order_relaxed) != stage)
             pthread_kill(worker->thread, WAKE_SIGNAL);
-        if (atomic_load_explicit(&watch->spilled, memory_order_relaxed)) {
-            atomic_store_explicit(&watch->spilled, false, memory_order_relaxed);
-            workers->untidy = true;
-        }
+        look_for_spilled(workers, watch);
     }
 }
 
@@ -374,8 +379,16 @@ static void join(struct workers *workers, struct worker *worker)
     if (worker->next != NULL)
         worker->next->previous = worker->previous;
     counters_sum(&workers->retired, &worker->workspace.counters);
+    look_for_spilled(workers, &worker->workspace.watch);
     pthread_cond_destroy(&worker->changed);
     munmap(worker->region, REGION_SIZE); /* and with it the worker */
+}
+
+/* Is nobody left but the one that stands ready? */
+static bool is_deserted(const struct workers *workers)
+{
+    return workers->all == NULL ||
+           (workers->all == workers->reserved && workers->all->next == NULL);
 }
 
 void workers_join(struct workers *workers)
@@ -386,27 +399,29 @@ void workers_join(struct workers *workers)
         join(workers, worker);
         workers->joined++;
     }
-    if (workers->joined >= TIDY_AFTER || workers->all == NULL) {
+    if (workers->joined >= TIDY_AFTER || (workers->joined > 0 && is_deserted(workers))) {
         workers->untidy = true;
         workers->joined = 0;
     }
 }
 
+int64_t workers_tidy_at(const struct workers *workers)
+{
+    return workers->untidy ? workers->tidy_at_us : INSTANT_NEVER;
+}
+
 /* malloc_trim walks all that malloc has, while nobody else can have any: a client must not be able
  * to make that happen more often than is worth it. */
-int64_t workers_tidy(struct workers *workers, int64_t now_us)
+void workers_tidy(struct workers *workers, int64_t now_us)
 {
     int64_t took_us;
 
-    if (!workers->untidy)
-        return INSTANT_NEVER;
-    if (now_us < workers->tidy_at_us)
-        return workers->tidy_at_us;
+    if (now_us < workers_tidy_at(workers))
+        return;
     malloc_trim(0);
     took_us = clock_now().monotonic_us - now_us;
     workers->tidy_at_us = now_us + clock_earlier(TIDY_US + TIDY_SHARE * took_us, TIDY_LATEST_US);
     workers->untidy = false;
-    return INSTANT_NEVER;
 }
 
 void workers_free(struct workers *workers)

@@ -80,9 +80,15 @@ void workers_join(struct workers *workers);
 /*
  * workers_tidy(workers, now_us):
  * Give back to the system what malloc keeps of connections that are gone or at rest, if that is
- * worth it, and not too often. Return when to call again: INSTANT_NEVER, if there is no need.
+ * worth it, and not too often.
  */
-int64_t workers_tidy(struct workers *workers, int64_t now_us);
+void workers_tidy(struct workers *workers, int64_t now_us);
+
+/*
+ * workers_tidy_at(workers):
+ * Return when workers_tidy has something to do: INSTANT_NEVER, if it has not.
+ */
+int64_t workers_tidy_at(const struct workers *workers);
 
 /*
  * workers_count(workers, total):
