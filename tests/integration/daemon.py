@@ -157,7 +157,9 @@ class Daemon:
 
     def dial(self, address: Address | None = None, **options: object) -> Client:
         """A client that has connected and not said anything."""
+        since = self.mark()
         client = Client(address or self.address, **options)
+        client.since = since
         self.clients.append(client)
         return client
 

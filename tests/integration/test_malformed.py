@@ -214,7 +214,7 @@ def test_rapid_reset_is_ended(daemon: Daemon, client: Client) -> None:
                   RstStreamFrame(stream, CANCEL)]
     flood(client, b"".join(frame.serialize() for frame in burst), 1)
     client.read_to_end(10)
-    daemon.wait_for_log(rf"debug connection \d+ from {re.escape(client.name)}: closed: ")
+    daemon.wait_for_log(rf"debug connection \d+ from {re.escape(client.name)}: closed: ", client.since)
     daemon.connect().assert_answered()
 
 

@@ -37,8 +37,8 @@ def reply(daemon: Daemon, first: bytes, piece: int | None = None) -> bytes:
 def one_line(daemon: Daemon, client: Client, words: str) -> str:
     """The one line above the level debug about this client, and it has these words."""
     about = rf"connection \d+ from {re.escape(client.name)}: "
-    daemon.wait_for_log(rf"debug {about}closed")
-    lines = daemon.log(rf"(error|warning|notice|info) {about}.*$")
+    daemon.wait_for_log(rf"debug {about}closed", client.since)
+    lines = daemon.log(rf"(error|warning|notice|info) {about}.*$", client.since)
     assert len(lines) == 1, lines
     assert lines[0][1] == "notice" and words in lines[0][0]
     return lines[0][0]
@@ -214,8 +214,8 @@ def test_client_that_connects_and_leaves_gets_no_line_above_debug(daemon: Daemon
     client = daemon.dial()
     about = rf"connection \d+ from {re.escape(client.name)}: "
     client.close()
-    daemon.wait_for_log(rf"debug {about}closed")
-    assert not daemon.log(rf"(error|warning|notice|info) {about}")
+    daemon.wait_for_log(rf"debug {about}closed", client.since)
+    assert not daemon.log(rf"(error|warning|notice|info) {about}", client.since)
 
 
 def test_neighbours_of_strangers_are_answered(daemon: Daemon) -> None:

@@ -106,6 +106,7 @@ class Client:
         self.socket = _connected(address, source, receive_buffer)
         self.refill = refill  # return credit for DATA
         self.polite = True    # acknowledge SETTINGS and PING
+        self.since = 0        # where the daemon's log was before: a port may be had twice
         self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder()
         self.next_stream = 1
         self.answers: dict[int, Answer] = {}
