@@ -35,8 +35,9 @@ def reply(daemon: Daemon, first: bytes, piece: int | None = None) -> bytes:
 
 
 def one_line(daemon: Daemon, client: Client, words: str) -> str:
-    """The one line above the level debug about this client, and it has these words."""
+    """The one line above the level debug about this client, which has gone, and it has these words."""
     about = rf"connection \d+ from {re.escape(client.name)}: "
+    client.close()
     daemon.wait_for_log(rf"debug {about}closed", client.since)
     lines = daemon.log(rf"(error|warning|notice|info) {about}.*$", client.since)
     assert len(lines) == 1, lines
