@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Callable, Sequence
 
 from daemon import PLAIN_MEMORY, Daemon
+from rules import integer
 from waiting import SLOW, Deadline, poll
 from wire import Client, fields
 
@@ -25,18 +26,6 @@ Record = Callable[[str, object], None]  # record_property: the figures, for whoe
 def frame(kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> bytes:
     """A frame's bytes: quicker than a hyperframe, of which a flood needs many."""
     return (len(payload) << 40 | kind << 32 | flags << 24).to_bytes(8, "big")[:5] + stream.to_bytes(4, "big") + payload
-
-
-def integer(number: int, bits: int, first: int = 0) -> bytes:
-    """An integer with a prefix of so many bits, the rest of its first byte given (RFC 7541 section 5.1)."""
-    most = (1 << bits) - 1
-    if number < most:
-        return bytes([first | number])
-    out, number = bytearray([first | most]), number - most
-    while number >= 128:
-        out.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*out, number])
 
 
 def literal(name: bytes, value: bytes, first: int = 0) -> bytes:
