@@ -9,19 +9,8 @@
 
 /*
  * The text grows in order of arrival: {"name": "value", "name": "value". Where no name comes twice
- * that is the body but for its end. Where one does, echo_finish puts the values together, copying
- * each byte once more.
+ * that is the body but for its end. Where one does, echo_compose puts the values together.
  */
-struct echo_member {
-    uint32_t name_at; /* places in the text of the strings with their quotes */
-    uint32_t name_length;
-    uint32_t value_at;
-    uint32_t value_length;
-    uint32_t next; /* the next member of that name; 0 = none, since the first one repeats nothing */
-    uint32_t name_hash;
-    bool repeats; /* of a name that came before */
-};
-
 struct words {
     const char *text;
     size_t length;
@@ -54,10 +43,18 @@ void echo_start(struct echo *echo, struct arena *arena, bool pretty)
     *echo = (struct echo){.arena = arena, .pretty = pretty};
 }
 
+void echo_clear(struct echo *echo)
+{
+    echo->length = 0;
+    echo->field_count = 0;
+    memset(echo->names_seen, 0, sizeof(echo->names_seen));
+    echo->may_repeat = false;
+}
+
 void echo_free(struct echo *echo)
 {
     arena_free(echo->arena, echo->text);
-    arena_free(echo->arena, echo->members);
+    arena_free(echo->arena, echo->fields);
     echo_start(echo, echo->arena, echo->pretty);
 }
 
@@ -80,25 +77,16 @@ static bool reserve(struct echo *echo, size_t more)
     return true;
 }
 
-static bool append(struct echo *echo, const char *text, size_t length)
-{
-    if (!reserve(echo, length))
-        return false;
-    memcpy(echo->text + echo->length, text, length);
-    echo->length += length;
-    return true;
-}
-
-static bool append_words(struct echo *echo, const struct words *words)
-{
-    return append(echo, words->text, words->length);
-}
-
 /* Put text behind the other, for which there is room. */
 static void put(struct echo *echo, const char *text, size_t length)
 {
     memcpy(echo->text + echo->length, text, length);
     echo->length += length;
+}
+
+static void put_words(struct echo *echo, const struct words *words)
+{
+    put(echo, words->text, words->length);
 }
 
 /* The bytes as Latin-1 characters: NULL only if memory ran out. */
@@ -138,16 +126,6 @@ static json_t *string_of(const uint8_t *bytes, size_t length)
 
 enum { QUOTES = 2 };
 
-/* FNV-1a: only to pass over most names at a glance. */
-static uint32_t hash_of(const char *text, size_t length)
-{
-    uint32_t hash = 2166136261U;
-
-    for (size_t i = 0; i < length; i++)
-        hash = (hash ^ (uint8_t)text[i]) * 16777619U;
-    return hash;
-}
-
 /* Is every byte a character that JSON writes as it is? */
 static bool is_plain(const uint8_t *bytes, size_t length)
 {
@@ -158,73 +136,66 @@ static bool is_plain(const uint8_t *bytes, size_t length)
     return plain;
 }
 
-/* Nearly every name and value is plain, and needs no more than its quotes. */
-static struct echo_string *quote_plain(struct arena *arena, const uint8_t *bytes, size_t length)
-{
-    struct echo_string *quoted = arena_allocate(arena, sizeof(*quoted) + length + QUOTES);
-
-    if (quoted == NULL)
-        return NULL;
-    quoted->text[0] = '"';
-    memcpy(quoted->text + 1, bytes, length);
-    quoted->text[length + 1] = '"';
-    quoted->length = (uint32_t)(length + QUOTES);
-    return quoted;
-}
-
-/* Any other is jansson's: UTF-8, Latin-1, what is escaped. */
-static struct echo_string *encode(struct arena *arena, const uint8_t *bytes, size_t length)
+/* What JSON escapes, or may not be UTF-8, is jansson's. It says how much it would have written:
+ * what needs no escape fits the first time. */
+static bool append_encoded(struct echo *echo, const uint8_t *bytes, size_t length)
 {
     json_t *string = string_of(bytes, length);
-    struct echo_string *encoded = NULL;
-    struct echo_string *larger;
-    size_t room = 0;
     size_t need = length + QUOTES;
+    size_t room = 0;
 
     if (string == NULL)
-        return NULL;
-    /* jansson says how much it would have written: what needs no escape fits the first time. */
-    while (need > room) {
-        larger = arena_resize(arena, encoded, sizeof(*encoded) + need);
-        if (larger == NULL)
-            break;
-        encoded = larger;
+        return false;
+    while (need > room && reserve(echo, need)) {
         room = need;
-        need = json_dumpb(string, encoded->text, room, JSON_ENCODE_ANY);
+        need = json_dumpb(string, echo->text + echo->length, room, JSON_ENCODE_ANY);
     }
     json_decref(string);
-    if (need == 0 || need > room) {
-        arena_free(arena, encoded);
-        return NULL;
-    }
-    encoded->length = (uint32_t)need;
-    return encoded;
+    if (need == 0 || need > room)
+        return false;
+    echo->length += need;
+    return true;
 }
 
-struct echo_string *echo_encode(struct arena *arena, const uint8_t *bytes, size_t length)
+/* Append ${bytes} as a JSON string. Nearly all are plain, and need no more than their quotes. */
+static bool append_string(struct echo *echo, const uint8_t *bytes, size_t length)
 {
-    struct echo_string *string =
-        is_plain(bytes, length) ? quote_plain(arena, bytes, length) : encode(arena, bytes, length);
-
-    if (string != NULL)
-        string->hash = hash_of(string->text, string->length);
-    return string;
+    if (!is_plain(bytes, length))
+        return append_encoded(echo, bytes, length);
+    if (!reserve(echo, length + QUOTES))
+        return false;
+    put_words(echo, &quote);
+    put(echo, (const char *)bytes, length);
+    put_words(echo, &quote);
+    return true;
 }
 
-static struct echo_member *new_member(struct echo *echo)
+/* --- Fields -------------------------------------------------------------------------------- */
+
+static bool reserve_field(struct echo *echo)
 {
     enum { FIRST = 16 };
-    size_t capacity = echo->member_capacity > 0 ? 2 * echo->member_capacity : FIRST;
-    struct echo_member *members;
+    size_t capacity = echo->field_capacity > 0 ? 2 * echo->field_capacity : FIRST;
+    struct echo_field *fields;
 
-    if (echo->member_count == echo->member_capacity) {
-        members = arena_resize(echo->arena, echo->members, capacity * sizeof(*members));
-        if (members == NULL)
-            return NULL;
-        echo->members = members;
-        echo->member_capacity = capacity;
-    }
-    return &echo->members[echo->member_count++];
+    if (echo->field_count < echo->field_capacity)
+        return true;
+    fields = arena_resize(echo->arena, echo->fields, capacity * sizeof(*fields));
+    if (fields == NULL)
+        return false;
+    echo->fields = fields;
+    echo->field_capacity = capacity;
+    return true;
+}
+
+/* FNV-1a: only to pass over most names at a glance. */
+static uint32_t hash_of(const uint8_t *name, size_t length)
+{
+    uint32_t hash = 2166136261U;
+
+    for (size_t i = 0; i < length; i++)
+        hash = (hash ^ name[i]) * 16777619U;
+    return hash;
 }
 
 /* Every name leaves a mark. Return true if one of this hash may have left it before. */
@@ -238,52 +209,93 @@ static bool mark_name(struct echo *echo, uint32_t hash)
     return seen;
 }
 
-bool echo_add_name(struct echo *echo, const struct echo_string *name)
+/* What stands before the next field: there is room for it and for the field's place in the list. */
+static bool begin_field(struct echo *echo)
 {
     const struct layout *layout = layout_of(echo);
-    const struct words *before = echo->member_count == 0 ? &layout->open : &layout->comma;
-    struct echo_member *member = new_member(echo);
+    const struct words *before = echo->field_count == 0 ? &layout->open : &layout->comma;
 
-    if (member == NULL || !reserve(echo, before->length + name->length + colon.length))
+    if (!reserve_field(echo) || !reserve(echo, before->length))
         return false;
-    put(echo, before->text, before->length);
-    *member = (struct echo_member){
-        .name_at = (uint32_t)echo->length, .name_length = name->length, .name_hash = name->hash};
-    echo->may_repeat = mark_name(echo, name->hash) || echo->may_repeat;
-    put(echo, name->text, name->length);
-    put(echo, colon.text, colon.length);
+    put_words(echo, before);
     return true;
 }
 
-bool echo_add_value(struct echo *echo, const struct echo_string *value)
+static void end_field(struct echo *echo, const struct echo_field *field)
 {
-    struct echo_member *member = &echo->members[echo->member_count - 1];
-
-    member->value_at = (uint32_t)echo->length;
-    member->value_length = value->length;
-    return append(echo, value->text, value->length);
+    echo->may_repeat = mark_name(echo, field->name_hash) || echo->may_repeat;
+    echo->fields[echo->field_count++] = *field;
 }
 
-bool echo_add(struct echo *echo, const uint8_t *name, size_t name_length, const uint8_t *value,
-              size_t value_length)
+bool echo_add(struct echo *echo, struct echo_key key, const uint8_t *name, size_t name_length,
+              const uint8_t *value, size_t value_length)
 {
-    struct echo_string *encoded_name = echo_encode(echo->arena, name, name_length);
-    struct echo_string *encoded_value = echo_encode(echo->arena, value, value_length);
-    bool added = encoded_name != NULL && encoded_value != NULL &&
-                 echo_add_name(echo, encoded_name) && echo_add_value(echo, encoded_value);
+    struct echo_field field = {.key = key, .name_hash = hash_of(name, name_length)};
+    size_t value_at;
 
-    arena_free(echo->arena, encoded_value);
-    arena_free(echo->arena, encoded_name);
-    return added;
+    if (!begin_field(echo))
+        return false;
+    field.name_at = (uint32_t)echo->length;
+    if (!append_string(echo, name, name_length) || !reserve(echo, colon.length))
+        return false;
+    field.name_length = (uint32_t)echo->length - field.name_at;
+    put_words(echo, &colon);
+    value_at = echo->length;
+    if (!append_string(echo, value, value_length))
+        return false;
+    field.value_length = (uint32_t)(echo->length - value_at);
+    end_field(echo, &field);
+    return true;
+}
+
+const struct echo_field *echo_find(const struct echo *echo, size_t place, struct echo_key key)
+{
+    size_t count = echo->field_count;
+
+    for (size_t tried = 0; tried < count; tried++, place++) {
+        const struct echo_field *field = &echo->fields[place < count ? place : place % count];
+
+        if (field->key.name == key.name && field->key.value == key.value)
+            return field;
+    }
+    return NULL;
+}
+
+/* How much of the text is the field's: name, colon, value. */
+static size_t extent_of(const struct echo_field *field)
+{
+    return field->name_length + colon.length + field->value_length;
+}
+
+bool echo_copy(struct echo *echo, const struct echo *other, const struct echo_field *field)
+{
+    struct echo_field copy = *field;
+
+    if (!begin_field(echo) || !reserve(echo, extent_of(field)))
+        return false;
+    copy.name_at = (uint32_t)echo->length;
+    put(echo, other->text + field->name_at, extent_of(field));
+    end_field(echo, &copy);
+    return true;
+}
+
+static const char *name_of(const struct echo *echo, const struct echo_field *field)
+{
+    return echo->text + field->name_at;
+}
+
+static const char *value_of(const struct echo *echo, const struct echo_field *field)
+{
+    return name_of(echo, field) + field->name_length + colon.length;
 }
 
 bool echo_has(const struct echo *echo, const uint8_t *name, size_t name_length)
 {
-    for (size_t i = 0; i < echo->member_count; i++) {
-        const struct echo_member *member = &echo->members[i];
+    for (size_t i = 0; i < echo->field_count; i++) {
+        const struct echo_field *field = &echo->fields[i];
 
-        if (member->name_length == name_length + 2 &&
-            memcmp(echo->text + member->name_at + 1, name, name_length) == 0)
+        if (field->name_length == name_length + QUOTES &&
+            memcmp(name_of(echo, field) + 1, name, name_length) == 0)
             return true;
     }
     return false;
@@ -291,191 +303,189 @@ bool echo_has(const struct echo *echo, const uint8_t *name, size_t name_length)
 
 bool echo_has_regular(const struct echo *echo)
 {
-    for (size_t i = 0; i < echo->member_count; i++) {
-        if (echo->text[echo->members[i].name_at + 1] != ':')
+    for (size_t i = 0; i < echo->field_count; i++) {
+        if (name_of(echo, &echo->fields[i])[1] != ':')
             return true;
     }
     return false;
 }
 
-/* Append to ${body} what stands between the quotes of every value that ${first}'s name has. */
-static bool append_values(struct echo *body, const struct echo *arrived,
-                          const struct echo_member *first)
-{
-    static const char cookie[] = "\"cookie\"";
-    static const struct words cookie_comma = WORDS("; ");
-    static const struct words comma = WORDS(", ");
-    bool is_cookie = first->name_length == sizeof(cookie) - 1 &&
-                     memcmp(arrived->text + first->name_at, cookie, sizeof(cookie) - 1) == 0;
-    const struct echo_member *member = first;
+/* --- Names that come more than once -------------------------------------------------------- */
 
-    for (;;) {
-        if (!append(body, arrived->text + member->value_at + 1, member->value_length - 2))
-            return false;
-        if (member->next == 0)
-            return true;
-        member = &arrived->members[member->next];
-        if (!append_words(body, is_cookie ? &cookie_comma : &comma))
-            return false;
-    }
-}
+/* Of a field, among those of its name. */
+struct link {
+    uint32_t next; /* its place in the list; 0 = none, since the first field repeats nothing */
+    bool repeats;  /* one that came before */
+};
 
-/* Write ${arrived}, in which names come more than once, into ${body} with a member for each. */
-static bool assemble(struct echo *body, const struct echo *arrived)
-{
-    const struct layout *layout = layout_of(arrived);
-
-    for (size_t i = 0; i < arrived->member_count; i++) {
-        const struct echo_member *member = &arrived->members[i];
-
-        if (member->repeats)
-            continue;
-        if (!append_words(body, i == 0 ? &layout->open : &layout->comma) ||
-            !append(body, arrived->text + member->name_at, member->name_length) ||
-            !append_words(body, &colon) || !append_words(body, &quote) ||
-            !append_values(body, arrived, member) || !append_words(body, &quote))
-            return false;
-    }
-    return true;
-}
-
-/* --- Names that come more than once --- */
-
-static bool same_name(const struct echo *echo, const struct echo_member *a,
-                      const struct echo_member *b)
+static bool same_name(const struct echo *echo, const struct echo_field *a,
+                      const struct echo_field *b)
 {
     return a->name_hash == b->name_hash && a->name_length == b->name_length &&
-           memcmp(echo->text + a->name_at, echo->text + b->name_at, a->name_length) == 0;
+           memcmp(name_of(echo, a), name_of(echo, b), a->name_length) == 0;
 }
 
-static void link_repeat(struct echo *echo, size_t earlier, size_t later)
+static void link_repeat(struct link *links, size_t earlier, size_t later)
 {
-    echo->members[earlier].next = (uint32_t)later;
-    echo->members[later].repeats = true;
+    links[earlier].next = (uint32_t)later;
+    links[later].repeats = true;
 }
 
 /* Compare each with all before it: for as many fields as requests have, nothing is quicker. */
-static bool link_few(struct echo *echo)
+static void link_few(const struct echo *echo, struct link *links)
 {
-    bool any = false;
-
-    for (size_t later = 1; later < echo->member_count; later++) {
+    for (size_t later = 1; later < echo->field_count; later++) {
         size_t earlier = later;
 
-        while (earlier > 0 && !same_name(echo, &echo->members[earlier - 1], &echo->members[later]))
+        while (earlier > 0 && !same_name(echo, &echo->fields[earlier - 1], &echo->fields[later]))
             earlier--;
-        if (earlier > 0) {
-            link_repeat(echo, earlier - 1, later);
-            any = true;
-        }
+        if (earlier > 0)
+            link_repeat(links, earlier - 1, later);
     }
-    return any;
 }
 
-/* Order places in the list of members by name, those of one name by their arrival. */
-static int compare_members(const void *a, const void *b, void *argument)
+/* Order places in the list of fields by name, those of one name by their arrival. */
+static int compare_fields(const void *a, const void *b, void *argument)
 {
     const struct echo *echo = argument;
     size_t first = *(const size_t *)a;
     size_t second = *(const size_t *)b;
-    const struct echo_member *one = &echo->members[first];
-    const struct echo_member *other = &echo->members[second];
+    const struct echo_field *one = &echo->fields[first];
+    const struct echo_field *other = &echo->fields[second];
     int order = 0;
 
     if (one->name_length != other->name_length)
         return one->name_length < other->name_length ? -1 : 1;
-    order = memcmp(echo->text + one->name_at, echo->text + other->name_at, one->name_length);
+    order = memcmp(name_of(echo, one), name_of(echo, other), one->name_length);
     if (order != 0)
         return order;
     return first < second ? -1 : first > second;
 }
 
 /* Sort, so that no choice of names by a client makes this slow. */
-static bool link_many(struct echo *echo, bool *any)
+static bool link_many(struct echo *echo, struct link *links)
 {
-    size_t count = echo->member_count;
+    size_t count = echo->field_count;
     size_t *order = malloc(count * sizeof(*order));
 
     if (order == NULL)
         return false;
     for (size_t i = 0; i < count; i++)
         order[i] = i;
-    qsort_r(order, count, sizeof(*order), compare_members, echo);
+    qsort_r(order, count, sizeof(*order), compare_fields, echo);
     for (size_t i = 1; i < count; i++) {
-        if (same_name(echo, &echo->members[order[i - 1]], &echo->members[order[i]])) {
-            link_repeat(echo, order[i - 1], order[i]);
-            *any = true;
-        }
+        if (same_name(echo, &echo->fields[order[i - 1]], &echo->fields[order[i]]))
+            link_repeat(links, order[i - 1], order[i]);
     }
     free(order);
     return true;
 }
 
-/* Link the members of each name, and tell if there are any. Return false if memory ran out. */
-static bool link_repeats(struct echo *echo, bool *any)
+/* Return a link for each field, to be freed by arena_free; NULL if memory ran out. */
+static struct link *link_fields(struct echo *echo)
 {
     enum { FEW = 64 };
+    struct link *links = arena_allocate_zeroed(echo->arena, echo->field_count, sizeof(*links));
 
-    *any = false;
-    if (!echo->may_repeat)
-        return true;
-    if (echo->member_count > FEW)
-        return link_many(echo, any);
-    *any = link_few(echo);
-    return true;
+    if (links == NULL)
+        return NULL;
+    if (echo->field_count <= FEW) {
+        link_few(echo, links);
+    } else if (!link_many(echo, links)) {
+        arena_free(echo->arena, links);
+        return NULL;
+    }
+    return links;
 }
 
-/* Replace the text by one with a member for each name. */
-static bool join_repeats(struct echo *echo)
-{
-    struct echo body;
+/* --- Bodies -------------------------------------------------------------------------------- */
 
-    echo_start(&body, echo->arena, echo->pretty);
-    if (!assemble(&body, echo)) {
-        echo_free(&body);
-        return false;
-    }
-    arena_free(echo->arena, echo->text);
-    echo->text = body.text;
-    echo->length = body.length;
-    echo->capacity = body.capacity;
-    return true;
+static void write_text(struct echo_body *body, const char *text, size_t length)
+{
+    memcpy(body->text + body->length, text, length);
+    body->length += length;
 }
 
-void echo_trim(struct echo *echo)
+static void write_words(struct echo_body *body, const struct words *words)
 {
-    enum { WORTH_IT = 1024 };
-    struct echo_member *members;
-    char *text;
+    write_text(body, words->text, words->length);
+}
 
-    if (echo->capacity - echo->length >= WORTH_IT &&
-        (text = arena_resize(echo->arena, echo->text, echo->length)) != NULL) {
-        echo->text = text;
-        echo->capacity = echo->length;
-    }
-    if ((echo->member_capacity - echo->member_count) * sizeof(*members) >= WORTH_IT &&
-        (members = arena_resize(echo->arena, echo->members,
-                                echo->member_count * sizeof(*members))) != NULL) {
-        echo->members = members;
-        echo->member_capacity = echo->member_count;
+/* Write what stands between the quotes of every value that ${first}'s name has. */
+static void write_values(struct echo_body *body, const struct echo *echo, const struct link *links,
+                         size_t first)
+{
+    static const char cookie[] = "\"cookie\"";
+    static const struct words semicolon = WORDS("; ");
+    static const struct words comma = WORDS(", ");
+    const struct echo_field *field = &echo->fields[first];
+    bool is_cookie = field->name_length == sizeof(cookie) - 1 &&
+                     memcmp(name_of(echo, field), cookie, sizeof(cookie) - 1) == 0;
+
+    for (size_t place = first;; place = links[place].next) {
+        field = &echo->fields[place];
+        write_text(body, value_of(echo, field) + 1, field->value_length - QUOTES);
+        if (links[place].next == 0)
+            return;
+        write_words(body, is_cookie ? &semicolon : &comma);
     }
 }
 
-bool echo_finish(struct echo *echo)
+/* Write one member for each name. That takes no more room than the text does: a separator is
+ * shorter than a name with what belongs to it. */
+static void write_joined(struct echo_body *body, const struct echo *echo, const struct link *links)
 {
-    bool any;
+    const struct layout *layout = layout_of(echo);
 
-    if (echo->member_count == 0 && !append_words(echo, &layout_of(echo)->open))
-        return false;
-    if (!link_repeats(echo, &any) || (any && !join_repeats(echo)))
-        return false;
-    arena_free(echo->arena, echo->members);
-    echo->members = NULL;
-    echo->member_count = echo->member_capacity = 0;
-    if (!append_words(echo, &layout_of(echo)->close))
-        return false;
-    echo_trim(echo);
-    return true;
+    for (size_t i = 0; i < echo->field_count; i++) {
+        if (links[i].repeats)
+            continue;
+        write_words(body, i == 0 ? &layout->open : &layout->comma);
+        write_text(body, name_of(echo, &echo->fields[i]), echo->fields[i].name_length);
+        write_words(body, &colon);
+        write_words(body, &quote);
+        write_values(body, echo, links, i);
+        write_words(body, &quote);
+    }
+}
+
+struct echo_body *echo_compose(struct echo *echo)
+{
+    const struct layout *layout = layout_of(echo);
+    struct link *links = NULL;
+    struct echo_body *body;
+
+    if (echo->may_repeat && (links = link_fields(echo)) == NULL)
+        return NULL;
+    body = arena_allocate(echo->arena, sizeof(*body) + layout->open.length + echo->length +
+                                           layout->close.length);
+    if (body == NULL)
+        goto free_links;
+    body->references = 1;
+    body->length = 0;
+    if (echo->field_count == 0)
+        write_words(body, &layout->open);
+    else if (links != NULL)
+        write_joined(body, echo, links);
+    else
+        write_text(body, echo->text, echo->length);
+    write_words(body, &layout->close);
+
+free_links:
+    arena_free(echo->arena, links);
+    return body;
+}
+
+struct echo_body *echo_body_share(struct echo_body *body)
+{
+    body->references++;
+    return body;
+}
+
+void echo_body_drop(struct arena *arena, struct echo_body *body)
+{
+    if (body != NULL && --body->references == 0)
+        arena_free(arena, body);
 }
 
 const char *echo_library(void)

@@ -3,18 +3,16 @@
 #include "allowance.h"
 #include "arena.h"
 #include "detected.h"
-#include "echo.h"
 #include "framing.h"
-#include "memo.h"
 #include "past.h"
 #include "refusal.h"
+#include "section.h"
 
 #include <nghttp2/nghttp2.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 /*
  * nghttp2 asks that a session is not sent to or received from inside a callback: the callbacks
@@ -36,10 +34,7 @@ enum {
     REPORTS_MAX = 32,             /* lines that one connection may put into the log */
     FINAL_GOAWAY_AFTER = 1000000, /* microseconds, where the drain's PING is not answered */
     DECIMAL_MAX = 20,             /* digits of a size */
-    FIELD_OVERHEAD = 32,          /* RFC 9113 section 6.5.2 */
-    MEMO_STRING_MAX = 2048,       /* bytes of a string that is worth to be remembered */
-    MEMO_BYTES_MAX = 16384,  /* of all, four times what HPACK's table holds; the buffers besides */
-    ROOM_WORTH_USING = 4096, /* bytes of output: enough for a part of a body */
+    ROOM_WORTH_USING = 4096,      /* bytes of output: enough for a part of a body */
 };
 
 static const uint8_t drain_ping[8] = {'h', '2', 'e', 'c', 'h', 'o', 'd', 0};
@@ -51,12 +46,9 @@ struct stream {
     int64_t opened_us;
     int64_t progress_us;
 
-    struct echo echo;
-    size_t list_size;
-    int64_t content_length; /* as the client announced it; -1 = it did not */
+    struct section_request request;
+    struct echo_body *echo; /* its share; NULL = nothing to be echoed, or not yet */
     uint64_t received;
-    nghttp2_rcbuf *method; /* kept for the observer's request() alone */
-    nghttp2_rcbuf *path;
 
     const char *body;
     size_t body_length;
@@ -68,9 +60,6 @@ struct stream {
 
     enum session_reset reset;
     uint32_t reset_code;
-    bool head;
-    bool connect;
-    bool expects_continue;
     bool in_trailers;
     bool too_large;
     bool continuing; /* :status 100 is submitted and not sent yet */
@@ -100,9 +89,8 @@ struct session {
 
     struct stream *oldest; /* every open stream, least recent progress first */
     struct stream *newest;
-    struct memo *memo; /* of buffers of nghttp2's, the echo_string that each makes; may be NULL */
-    size_t memo_bytes; /* of all these strings */
-    struct stream *block; /* whose fields nghttp2 is handing out; NULL = none */
+    struct stream *block;          /* whose fields nghttp2 is handing out; NULL = none */
+    struct section_reader *reader; /* of these; there where block is */
     struct framing framing;
     struct allowance cancels; /* resets by the client */
     struct allowance resets;  /* ours, for errors of its own */
@@ -155,42 +143,57 @@ report(struct session *session, enum log_level level, int32_t stream_id, const c
                                  session->observer.argument);
 }
 
-static void report_field(struct session *session, const struct stream *stream, const uint8_t *name,
-                         size_t name_length, const uint8_t *value, size_t value_length)
+static bool is(nghttp2_vec bytes, const char *text)
+{
+    return strlen(text) == bytes.len && memcmp(bytes.base, text, bytes.len) == 0;
+}
+
+/* Of the fields that nghttp2 refuses to see twice: was ${name} in the request already? */
+static bool is_repeated(const struct stream *stream, const struct section *section,
+                        nghttp2_vec name)
+{
+    if (stream->in_trailers)
+        return is(name, "host") ? stream->request.has_host : stream->request.content_length >= 0;
+    return echo_has(&section->echo, name.base, name.len);
+}
+
+static void report_field(struct session *session, const struct stream *stream,
+                         const struct section *section, nghttp2_vec name, nghttp2_vec value)
 {
     struct refusal_context context = {
         .trailers = stream->in_trailers,
-        .repeated = echo_has(&stream->echo, name, name_length),
-        .after_regular = echo_has_regular(&stream->echo),
+        .repeated = is_repeated(stream, section, name),
+        .after_regular = echo_has_regular(&section->echo),
     };
     char shown_name[LOG_ESCAPE_MAX / 2];
     char shown_value[LOG_ESCAPE_MAX];
 
     report(session, LOG_LEVEL_NOTICE, stream->id, "malformed request: field \"%s\": \"%s\": %s",
-           log_escape(shown_name, sizeof(shown_name), name, name_length),
-           log_escape(shown_value, sizeof(shown_value), value, value_length),
-           refusal_of_field(&context, name, name_length, value, value_length));
+           log_escape(shown_name, sizeof(shown_name), name.base, name.len),
+           log_escape(shown_value, sizeof(shown_value), value.base, value.len),
+           refusal_of_field(&context, name.base, name.len, value.base, value.len));
 }
 
-static bool has(const struct stream *stream, const char *name)
+static bool has(const struct section *section, const char *name)
 {
-    return echo_has(&stream->echo, (const uint8_t *)name, strlen(name));
+    return echo_has(&section->echo, (const uint8_t *)name, strlen(name));
 }
 
-static void report_section(struct session *session, const struct stream *stream, bool ends)
+static void report_section(struct session *session, const struct stream *stream,
+                           const struct section *section, bool ends)
 {
-    struct refusal_section section = {
+    struct refusal_section refused = {
         .trailers = stream->in_trailers,
         .ends = ends,
-        .connect = stream->connect,
-        .method = has(stream, ":method"),
-        .scheme = has(stream, ":scheme"),
-        .path = has(stream, ":path"),
-        .authority = has(stream, ":authority"),
-        .host = has(stream, "host"),
-        .content_length = stream->content_length > 0,
+        .connect = section->request.connect,
+        .method = has(section, ":method"),
+        .scheme = has(section, ":scheme"),
+        .path = has(section, ":path"),
+        .authority = has(section, ":authority"),
+        .host = has(section, "host"),
+        .content_length = section->request.content_length > 0,
     };
-    struct refusal refusal = refusal_of_section(&section);
+    struct refusal refusal = refusal_of_section(&refused);
 
     if (stream->too_large)
         refusal = (struct refusal){"fields", "over the size limit, and malformed besides"};
@@ -232,8 +235,7 @@ static struct stream *stream_new(struct session *session, int32_t id)
         return NULL;
     stream->id = id;
     stream->opened_us = stream->progress_us = session->now.monotonic_us;
-    stream->content_length = -1;
-    echo_start(&stream->echo, session->memory.passing, session->options.pretty);
+    stream->request.content_length = -1;
     link_newest(session, stream);
     return stream;
 }
@@ -252,13 +254,13 @@ static void tell_request(const struct session *session, const struct stream *str
     };
     nghttp2_vec vec;
 
-    if (stream->method != NULL) {
-        vec = nghttp2_rcbuf_get_buf(stream->method);
+    if (stream->request.method != NULL) {
+        vec = nghttp2_rcbuf_get_buf(stream->request.method);
         request.method = vec.base;
         request.method_length = vec.len;
     }
-    if (stream->path != NULL) {
-        vec = nghttp2_rcbuf_get_buf(stream->path);
+    if (stream->request.path != NULL) {
+        vec = nghttp2_rcbuf_get_buf(stream->request.path);
         request.path = vec.base;
         request.path_length = vec.len;
     }
@@ -273,9 +275,8 @@ static void stream_close(struct session *session, struct stream *stream, bool cu
     if (session->block == stream)
         session->block = NULL;
     unlink_stream(session, stream);
-    nghttp2_rcbuf_decref(stream->method);
-    nghttp2_rcbuf_decref(stream->path);
-    echo_free(&stream->echo);
+    section_request_free(&stream->request);
+    echo_body_drop(session->memory.passing, stream->echo);
     arena_free(session->memory.passing, stream);
 }
 
@@ -386,16 +387,14 @@ static int respond(struct session *session, struct stream *stream, int status,
     };
     return nghttp2_submit_response(session->nghttp2, stream->id, fields,
                                    sizeof(fields) / sizeof(fields[0]),
-                                   stream->head ? NULL : &provider);
+                                   stream->request.head ? NULL : &provider);
 }
 
 /* Answer with the request's own fields. */
 static int respond_echo(struct session *session, struct stream *stream)
 {
-    if (!echo_finish(&stream->echo))
-        return NGHTTP2_ERR_NOMEM;
-    return respond(session, stream, 200, "application/json", stream->echo.text,
-                   stream->echo.length);
+    return respond(session, stream, 200, "application/json", stream->echo->text,
+                   stream->echo->length);
 }
 
 static int respond_text(struct session *session, struct stream *stream, int status,
@@ -426,7 +425,7 @@ static int submit_continue(struct session *session, struct stream *stream)
 {
     nghttp2_nv fields[] = {FIELD(":status", "100", 3)};
 
-    stream->expects_continue = false;
+    stream->request.expects_continue = false;
     stream->continuing = true;
     return nghttp2_submit_headers(session->nghttp2, NGHTTP2_FLAG_NONE, stream->id, NULL, fields, 1,
                                   NULL);
@@ -440,12 +439,11 @@ static int answer(struct session *session, struct stream *stream, bool ended)
         return 0;
     if (stream->too_large)
         return respond_too_large(session, stream);
-    if (stream->connect)
+    if (stream->request.connect)
         return respond_connect(session, stream);
     if (ended)
         return respond_echo(session, stream);
-    echo_trim(&stream->echo); /* content may be long in coming */
-    return stream->expects_continue ? submit_continue(session, stream) : 0;
+    return stream->request.expects_continue ? submit_continue(session, stream) : 0;
 }
 
 /* --- Ending early -------------------------------------------------------------------------- */
@@ -561,6 +559,24 @@ static int on_begin_frame(nghttp2_session *nghttp2, const nghttp2_frame_hd *hd, 
     return 0;
 }
 
+/* The next fields are the stream's. Return false if memory ran out. */
+static bool begin_section(struct session *session, struct stream *stream)
+{
+    const struct section_options options = {
+        .max_list_size = session->options.max_header_list_size,
+        .pretty = session->options.pretty,
+        .wants_target = session->observer.request != NULL,
+    };
+
+    if (session->reader == NULL)
+        session->reader = section_reader_new(&options, session->memory.passing);
+    if (session->reader == NULL)
+        return false;
+    section_begin(session->reader, stream->in_trailers);
+    session->block = stream;
+    return true;
+}
+
 static int on_begin_headers(nghttp2_session *nghttp2, const nghttp2_frame *frame, void *user_data)
 {
     struct session *session = user_data;
@@ -578,172 +594,69 @@ static int on_begin_headers(nghttp2_session *nghttp2, const nghttp2_frame *frame
         if (stream == NULL)
             return 0;
         stream->in_trailers = true;
-        stream->list_size = 0;
     }
-    session->block = stream;
-    return 0;
+    return begin_section(session, stream) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
-static bool is(nghttp2_vec bytes, const char *text)
+/* Tell of a field that is refused. Return false if memory ran out. */
+static bool explain_field(struct session *session, struct stream *stream, nghttp2_vec name,
+                          nghttp2_vec value)
 {
-    return strlen(text) == bytes.len && memcmp(bytes.base, text, bytes.len) == 0;
-}
+    const struct section *section = section_look(session->reader);
 
-static bool is_ignoring_case(nghttp2_vec bytes, const char *text)
-{
-    return strlen(text) == bytes.len && strncasecmp((const char *)bytes.base, text, bytes.len) == 0;
-}
-
-/* The few fields that change what is done. nghttp2 has seen to it that they are well-formed. */
-static void heed(struct session *session, struct stream *stream, nghttp2_rcbuf *name_ref,
-                 nghttp2_rcbuf *value_ref)
-{
-    nghttp2_vec name = nghttp2_rcbuf_get_buf(name_ref);
-    nghttp2_vec value = nghttp2_rcbuf_get_buf(value_ref);
-    bool wanted = session->observer.request != NULL;
-
-    if (is(name, ":method")) {
-        stream->head = is(value, "HEAD");
-        stream->connect = is(value, "CONNECT");
-        if (wanted) {
-            nghttp2_rcbuf_incref(value_ref);
-            stream->method = value_ref;
-        }
-    } else if (is(name, ":path") && wanted) {
-        nghttp2_rcbuf_incref(value_ref);
-        stream->path = value_ref;
-    } else if (is(name, "expect")) {
-        stream->expects_continue = is_ignoring_case(value, "100-continue");
-    } else if (is(name, "content-length")) {
-        stream->content_length = strtoll((const char *)value.base, NULL, 10);
-    }
-}
-
-/* nghttp2 lets through what the scheme forbids: user@host (RFC 9113 section 8.3.1). */
-static bool has_userinfo(nghttp2_vec name, nghttp2_vec value)
-{
-    return is(name, ":authority") && memchr(value.base, '@', value.len) != NULL;
+    if (section == NULL)
+        return false;
+    report_field(session, stream, section, name, value);
+    stream->explained = true;
+    return true;
 }
 
 /* Treat a field as malformed that nghttp2 does not; it reads past the rest of the block then. */
-static int refuse_field(struct session *session, struct stream *stream, nghttp2_vec name,
-                        nghttp2_vec value)
+static int refuse_field(struct session *session, struct stream *stream, nghttp2_rcbuf *name,
+                        nghttp2_rcbuf *value)
 {
     session->block = NULL;
-    report_field(session, stream, name.base, name.len, value.base, value.len);
-    stream->explained = true;
-    return nghttp2_submit_rst_stream(session->nghttp2, NGHTTP2_FLAG_NONE, stream->id,
-                                     NGHTTP2_PROTOCOL_ERROR) == 0
+    return explain_field(session, stream, nghttp2_rcbuf_get_buf(name),
+                         nghttp2_rcbuf_get_buf(value)) &&
+                   nghttp2_submit_rst_stream(session->nghttp2, NGHTTP2_FLAG_NONE, stream->id,
+                                             NGHTTP2_PROTOCOL_ERROR) == 0
                ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
                : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
-/* --- Strings that come again --- */
-
-static void forget(struct session *session, struct memo_pair pair)
+/* The section is read on, or the next one could not be decoded; but not for ever. */
+static int note_too_large(struct session *session, struct stream *stream)
 {
-    if (pair.key == NULL)
-        return;
-    session->memo_bytes -= ((struct echo_string *)pair.value)->length;
-    arena_free(session->memory.passing, pair.value);
-    nghttp2_rcbuf_decref(pair.key);
+    size_t size = section_list_size(session->reader);
+
+    stream->too_large = true;
+    return size / LIST_SIZE_FACTOR > session->options.max_header_list_size
+               ? fail_in_callback(session, NGHTTP2_ENHANCE_YOUR_CALM, "field list too large")
+               : 0;
 }
 
-static void forget_all(struct session *session)
-{
-    if (session->memo == NULL)
-        return;
-    for (size_t set = 0; set < MEMO_SETS; set++) {
-        for (size_t way = 0; way < MEMO_WAYS; way++)
-            forget(session, session->memo->sets[set][way]);
-    }
-    arena_free(session->memory.passing, session->memo);
-    session->memo = NULL;
-}
-
-/* Make sure that there is a memo with room for ${more} bytes. */
-static bool has_memo(struct session *session, size_t more)
-{
-    if (more > MEMO_STRING_MAX)
-        return false;
-    if (session->memo_bytes + more > MEMO_BYTES_MAX)
-        forget_all(session);
-    if (session->memo == NULL)
-        session->memo = arena_allocate_zeroed(session->memory.passing, 1, sizeof(*session->memo));
-    return session->memo != NULL;
-}
-
-/* Keep ${string}, which is handed over, for as long as ${ref} may come again. */
-static void remember(struct session *session, nghttp2_rcbuf *ref, struct echo_string *string)
-{
-    struct memo_pair pair = {ref, string};
-
-    if (!has_memo(session, string->length)) {
-        arena_free(session->memory.passing, string);
-        return;
-    }
-    nghttp2_rcbuf_incref(ref);
-    session->memo_bytes += string->length;
-    forget(session, memo_insert(session->memo, pair));
-}
-
-/* Add what ${ref} holds, by ${add}, to the stream's echo. Only the first time is it encoded: HPACK
- * hands out the same buffer for as long as it remembers the field. */
-static bool add_string(struct session *session, struct stream *stream, nghttp2_rcbuf *ref,
-                       bool (*add)(struct echo *, const struct echo_string *))
-{
-    struct echo_string *string = session->memo != NULL ? memo_find(session->memo, ref) : NULL;
-    nghttp2_vec bytes;
-    bool added;
-
-    if (string != NULL)
-        return add(&stream->echo, string);
-    bytes = nghttp2_rcbuf_get_buf(ref);
-    string = echo_encode(session->memory.passing, bytes.base, bytes.len);
-    if (string == NULL)
-        return false;
-    added = add(&stream->echo, string);
-    remember(session, ref, string);
-    return added;
-}
-
-static int on_header(nghttp2_session *nghttp2, const nghttp2_frame *frame, nghttp2_rcbuf *name_ref,
-                     nghttp2_rcbuf *value_ref, uint8_t flags, void *user_data)
+static int on_header(nghttp2_session *nghttp2, const nghttp2_frame *frame, nghttp2_rcbuf *name,
+                     nghttp2_rcbuf *value, uint8_t flags, void *user_data)
 {
     struct session *session = user_data;
     struct stream *stream = session->block;
-    nghttp2_vec name = nghttp2_rcbuf_get_buf(name_ref);
-    nghttp2_vec value = nghttp2_rcbuf_get_buf(value_ref);
 
     (void)nghttp2;
     (void)frame;
     (void)flags;
     if (stream == NULL)
         return 0;
-    stream->list_size += name.len + value.len + FIELD_OVERHEAD;
-    if (stream->list_size > session->options.max_header_list_size) {
-        /* Read on, or the next block could not be decoded; but keep nothing, and not for ever. */
-        stream->too_large = true;
-        echo_free(&stream->echo);
-        if (stream->list_size / LIST_SIZE_FACTOR > session->options.max_header_list_size)
-            return fail_in_callback(session, NGHTTP2_ENHANCE_YOUR_CALM, "field list too large");
+    switch (section_add(session->reader, name, value)) {
+    case SECTION_ADDED:
         return 0;
-    }
-    if (stream->in_trailers || stream->too_large)
-        return 0;
-    if (has_userinfo(name, value))
+    case SECTION_TOO_LARGE:
+        return note_too_large(session, stream);
+    case SECTION_USERINFO:
         return refuse_field(session, stream, name, value);
-    heed(session, stream, name_ref, value_ref);
-    if (stream->head && is(name, ":method")) {
-        /* Its content-length is that of the answer to a GET (RFC 9110 section 8.6). */
-        return echo_add(&stream->echo, name.base, name.len, (const uint8_t *)"GET", 3)
-                   ? 0
-                   : NGHTTP2_ERR_CALLBACK_FAILURE;
+    case SECTION_NO_MEMORY:
+        break;
     }
-    return add_string(session, stream, name_ref, echo_add_name) &&
-                   add_string(session, stream, value_ref, echo_add_value)
-               ? 0
-               : NGHTTP2_ERR_CALLBACK_FAILURE;
+    return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 static int on_data_chunk(nghttp2_session *nghttp2, uint8_t flags, int32_t stream_id,
@@ -781,6 +694,21 @@ static void on_goaway(struct session *session, const nghttp2_goaway *goaway)
            log_escape(shown, sizeof(shown), goaway->opaque_data, goaway->opaque_data_len));
 }
 
+static int on_message_frame(struct session *session, const nghttp2_frame *frame)
+{
+    struct stream *stream = stream_of(session, frame->hd.stream_id);
+    bool ended = true;
+
+    if (session->block == stream)
+        session->block = NULL;
+    if (stream == NULL)
+        return 0;
+    if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
+        ended = section_end(session->reader, &stream->request, &stream->echo);
+    return ended ? answer(session, stream, (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0)
+                 : NGHTTP2_ERR_CALLBACK_FAILURE;
+}
+
 static int on_frame_recv(nghttp2_session *nghttp2, const nghttp2_frame *frame, void *user_data)
 {
     struct session *session = user_data;
@@ -790,12 +718,7 @@ static int on_frame_recv(nghttp2_session *nghttp2, const nghttp2_frame *frame, v
     switch (frame->hd.type) {
     case NGHTTP2_HEADERS:
     case NGHTTP2_DATA:
-        stream = stream_of(session, frame->hd.stream_id);
-        if (session->block == stream)
-            session->block = NULL;
-        if (stream == NULL)
-            return 0;
-        return answer(session, stream, (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0);
+        return on_message_frame(session, frame);
     case NGHTTP2_SETTINGS:
         session->preface_complete = true;
         return 0;
@@ -845,17 +768,16 @@ static int on_invalid_header(nghttp2_session *nghttp2, const nghttp2_frame *fram
 {
     struct session *session = user_data;
     struct stream *stream = session->block;
-    nghttp2_vec name = nghttp2_rcbuf_get_buf(name_ref);
-    nghttp2_vec value = nghttp2_rcbuf_get_buf(value_ref);
 
     (void)nghttp2;
     (void)frame;
     (void)flags;
-    if (stream != NULL) {
-        report_field(session, stream, name.base, name.len, value.base, value.len);
-        stream->explained = true;
-    }
-    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    if (stream == NULL)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    return explain_field(session, stream, nghttp2_rcbuf_get_buf(name_ref),
+                         nghttp2_rcbuf_get_buf(value_ref))
+               ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+               : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 /* nghttp2 hands out any other field that it refused only inside its words for people: "..., name:
@@ -899,10 +821,9 @@ static int on_error(nghttp2_session *nghttp2, int error, const char *message, si
     if (stream->explained)
         return 0;
     if (find_field(message, &name, &value))
-        report_field(session, stream, name.base, name.len, value.base, value.len);
-    else
-        report(session, LOG_LEVEL_NOTICE, stream->id, "malformed request: %s",
-               log_escape(shown, sizeof(shown), message, length));
+        return explain_field(session, stream, name, value) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
+    report(session, LOG_LEVEL_NOTICE, stream->id, "malformed request: %s",
+           log_escape(shown, sizeof(shown), message, length));
     stream->explained = true;
     return 0;
 }
@@ -912,15 +833,20 @@ static int on_invalid_frame(nghttp2_session *nghttp2, const nghttp2_frame *frame
 {
     struct session *session = user_data;
     struct stream *stream = stream_of(session, frame->hd.stream_id);
+    const struct section *section;
 
     (void)nghttp2;
     if (error == NGHTTP2_ERR_REFUSED_STREAM)
         past_refuse(&session->past, frame->hd.stream_id);
     if (error == NGHTTP2_ERR_FLOW_CONTROL && stream != NULL)
         stream->overflowed = true;
-    if (error != NGHTTP2_ERR_HTTP_MESSAGING || stream == NULL || stream->explained)
+    if (error != NGHTTP2_ERR_HTTP_MESSAGING || stream == NULL || session->block != stream ||
+        stream->explained)
         return 0;
-    report_section(session, stream, (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0);
+    section = section_look(session->reader);
+    if (section == NULL)
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    report_section(session, stream, section, (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0);
     stream->explained = true;
     return 0;
 }
@@ -950,12 +876,13 @@ static void on_reset_sent(struct session *session, const nghttp2_rst_stream *fra
     if (frame->error_code == NGHTTP2_NO_ERROR)
         return;
     if (stream != NULL && frame->error_code == NGHTTP2_PROTOCOL_ERROR &&
-        stream->content_length >= 0 && stream->received != (uint64_t)stream->content_length)
+        stream->request.content_length >= 0 &&
+        stream->received != (uint64_t)stream->request.content_length)
         report(
             session, LOG_LEVEL_NOTICE, frame->hd.stream_id,
             "malformed request: field \"content-length\": \"%lld\": the DATA frames came to %llu "
             "bytes (RFC 9113 section 8.1.1)",
-            (long long)stream->content_length, (unsigned long long)stream->received);
+            (long long)stream->request.content_length, (unsigned long long)stream->received);
     else
         report(session, LOG_LEVEL_NOTICE, frame->hd.stream_id, "RST_STREAM %s sent",
                nghttp2_http2_strerror(frame->error_code));
@@ -1182,7 +1109,7 @@ void session_free(struct session *session)
         newer = stream->newer;
         stream_close(session, stream, true);
     }
-    forget_all(session);
+    section_reader_free(session->reader);
     nghttp2_session_del(session->nghttp2);
     arena_free(session->memory.lasting, session);
 }
@@ -1339,7 +1266,10 @@ size_t session_send(struct session *session, struct instant now, uint8_t *buffer
 
 void session_rest(struct session *session)
 {
-    forget_all(session);
+    if (session->block != NULL)
+        return; /* its fields are half there */
+    section_reader_free(session->reader);
+    session->reader = NULL;
 }
 
 void session_shutdown(struct session *session, struct instant now)

@@ -5,13 +5,14 @@
 #include <jansson.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void check(const struct echo *echo)
+static void check(const struct echo_body *body)
 {
     json_t *object =
-        json_loadb(echo->text, echo->length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+        json_loadb(body->text, body->length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
     const char *name;
     json_t *value;
 
@@ -25,14 +26,24 @@ static void check(const struct echo *echo)
     json_decref(object);
 }
 
+/* Add the field whose bytes are there, or copy it from the request before. */
+static void add(struct echo *echo, const struct echo *before, const uint8_t *name,
+                size_t name_length, size_t value_length)
+{
+    struct echo_key key = {(void *)(uintptr_t)name, NULL};
+    const struct echo_field *same = echo_find(before, echo->field_count, key);
+    bool added = same != NULL
+                     ? echo_copy(echo, before, same)
+                     : echo_add(echo, key, name, name_length, name + name_length, value_length);
+
+    if (!added)
+        abort();
+}
+
 /* Names and values with their lengths before them. A name has no NUL: jansson's objects have none.
  */
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void add_all(struct echo *echo, const struct echo *before, const uint8_t *data, size_t size)
 {
-    struct arena arena = {0};
-    struct echo echo;
-
-    echo_start(&echo, &arena, size % 2 == 1);
     while (size >= 2) {
         size_t name = data[0] % 16;
         size_t value = data[1];
@@ -43,14 +54,33 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         value = value < size - name ? value : size - name;
         for (size_t i = 0; i < name; i++)
             name = data[i] == '\0' ? i : name;
-        if (!echo_add(&echo, data, name, data + name, value))
-            abort();
+        add(echo, before, data, name, value);
         data += name + value;
         size -= name + value;
     }
-    if (!echo_finish(&echo))
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct arena arena = {0};
+    struct echo_body *body[2];
+    struct echo echo[2];
+
+    echo_start(&echo[0], &arena, size % 2 == 1);
+    echo_start(&echo[1], &arena, size % 2 == 1);
+    for (int i = 0; i < 2; i++) {
+        add_all(&echo[i], &echo[1 - i], data, size);
+        body[i] = echo_compose(&echo[i]);
+        if (body[i] == NULL)
+            abort();
+        check(body[i]);
+    }
+    if (body[0]->length != body[1]->length ||
+        memcmp(body[0]->text, body[1]->text, body[0]->length) != 0)
         abort();
-    check(&echo);
-    echo_free(&echo);
+    for (int i = 0; i < 2; i++) {
+        echo_body_drop(&arena, body[i]);
+        echo_free(&echo[i]);
+    }
     return 0;
 }

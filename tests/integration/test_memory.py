@@ -88,9 +88,10 @@ def reset(client: Client, streams: int) -> None:
 
 
 def holds(start: Start, record: Record, limits: str, rounds: Sequence[tuple[Block, bool]],
-          *options: str, get: bytes = GET, factor: float = 2.5,
+          *options: str, get: bytes = GET, factor: float = 2.5, least: float = 0.5,
           then: Callable[[Client], None] | None = None) -> None:
-    """One round after the other, in which all streams are used; those of the one before are reset."""
+    """One round after the other, in which all streams are used; those of the one before are reset. What is held is
+    so many times what the lists come to: at least, or the test tests nothing, and at most."""
     streams, size, crowd = LIMITS[limits]
     daemon = start(f"--max-concurrent-streams={streams}", f"--max-header-list-size={size}", *options)
     with Watch(daemon, crowd) as watch:
@@ -104,7 +105,7 @@ def holds(start: Start, record: Record, limits: str, rounds: Sequence[tuple[Bloc
         if then:
             then(clients[0])
     if PLAIN_MEMORY:
-        assert held >= crowd * streams * size / KIB / 2, "it doesn't hold what it was to hold"
+        assert held >= crowd * streams * size / KIB * least, "it doesn't hold what it was to hold"
     watch.assert_harmless(clients, int(crowd * bound(streams, size, factor)), CPU)
     record("figures", watch.summary())
 
@@ -116,7 +117,7 @@ def test_answers_that_are_not_taken(start: Start, record_property: Record, shape
 
 @pytest.mark.parametrize("shape", [long_values, no_values, short_values], ids=name_of)
 def test_content_that_does_not_come(start: Start, record_property: Record, shape: Block) -> None:
-    holds(start, record_property, "default", [(shape, False)])
+    holds(start, record_property, "default", [(shape, False)], least=0.25 if shape is no_values else 0.5)
 
 
 @pytest.mark.parametrize("limits", LIMITS)

@@ -19,13 +19,14 @@ allowed() {
     connection) echo "access address arena clock counters log preface session settings transport" ;;
     access) echo "clock log session" ;;
     listener) echo "address log settings" ;;
-    session) echo "allowance arena clock counters detected echo framing log memo past refusal" ;;
+    session) echo "allowance arena clock counters detected framing log past refusal section" ;;
     settings) echo "log" ;;
     address) echo "log" ;;
     log) echo "allowance clock" ;;
     preface | refusal) echo "token" ;;
+    section) echo "arena echo" ;;
     echo) echo "arena" ;;
-    allowance | arena | clock | counters | framing | memo | past | token | transport) echo "" ;;
+    allowance | arena | clock | counters | framing | past | token | transport) echo "" ;;
     *) echo "?" ;;
     esac
 }
@@ -55,7 +56,7 @@ only() {
     done
 }
 
-only '<nghttp2/|nghttp2_[a-z]+\(' session.c
+only '<nghttp2/|nghttp2_[a-z]+\(' session.c section.c section.h
 only '<jansson\.h>|json_[a-z]+\(' echo.c access.c
 only '<getopt\.h>|getopt(_long)?\(' settings.c
 only '\b(recv|send|recvmsg|sendmsg|shutdown)\(' transport.c

@@ -480,7 +480,7 @@ static void run_large_answer(struct peer *peer)
 
     peer_pump(peer);
     peer_check_answer(peer, 1, body, length);
-    free(body);
+    echo_body_drop(&plain_arena, body);
 }
 
 /* The connection's window holds two large answers up, half a window each time. */
@@ -505,7 +505,7 @@ static void run_connection_window(struct peer *peer)
     }
     peer_check_answer(peer, 1, body, length);
     peer_check_answer(peer, 3, body, length);
-    free(body);
+    echo_body_drop(&plain_arena, body);
 }
 
 static void run_window_of_one_byte(struct peer *peer)
@@ -860,19 +860,31 @@ static void fill_pool(struct field pool[static POOL], char bytes[static POOL][30
     }
 }
 
-/* The plain way: each string encoded for this body alone. */
-static void check_as_plain(struct peer *peer, int32_t id, const struct field *fields, size_t count)
+static struct arena plain_arena; /* of no memory */
+
+/* The plain way: each field encoded for this body alone. To be dropped. */
+static struct echo_body *plain_body(const struct field *fields, size_t count)
 {
-    struct arena arena = {0};
+    static const struct echo_key none;
+    struct echo_body *body;
     struct echo echo;
 
-    echo_start(&echo, &arena, false);
+    echo_start(&echo, &plain_arena, false);
     for (size_t i = 0; i < count; i++)
-        assert_true(echo_add(&echo, (const uint8_t *)fields[i].name, fields[i].name_length,
+        assert_true(echo_add(&echo, none, (const uint8_t *)fields[i].name, fields[i].name_length,
                              (const uint8_t *)fields[i].value, fields[i].value_length));
-    assert_true(echo_finish(&echo));
-    peer_check_answer(peer, id, echo.text, echo.length);
+    body = echo_compose(&echo);
+    assert_non_null(body);
     echo_free(&echo);
+    return body;
+}
+
+static void check_as_plain(struct peer *peer, int32_t id, const struct field *fields, size_t count)
+{
+    struct echo_body *body = plain_body(fields, count);
+
+    peer_check_answer(peer, id, body->text, body->length);
+    echo_body_drop(&plain_arena, body);
 }
 
 /* What HPACK remembers, and the session with it, is the same as what comes for the first time;
@@ -898,6 +910,133 @@ static void test_fields_come_again(void **state)
         peer_pump(peer);
         check_as_plain(peer, id, fields, count);
         if (i % 50 == 0)
+            session_rest(peer->session);
+    }
+    peer_free(peer);
+}
+
+static struct field any_field(struct field pool[static POOL], uint64_t *seed)
+{
+    return pool[peer_random(seed) % POOL];
+}
+
+/* The same request again, or with a field changed, left out, put in, moved, or of another method.
+ */
+static size_t change(struct field fields[static REQUEST_FIELDS + FIELDS_MAX], size_t count,
+                     struct field pool[static POOL], uint64_t *seed)
+{
+    static const char *const methods[] = {"GET", "HEAD", "PUT"};
+    size_t place = REQUEST_FIELDS;
+    struct field kept;
+
+    if (count > REQUEST_FIELDS)
+        place += peer_random(seed) % (count - REQUEST_FIELDS);
+    switch (peer_random(seed) % 8) {
+    case 0:
+        fields[0] = field_of(":method", methods[peer_random(seed) % COUNT(methods)]);
+        return count;
+    case 1:
+        fields[place] = any_field(pool, seed);
+        return count > REQUEST_FIELDS ? count : count + 1;
+    case 2:
+        return count > REQUEST_FIELDS ? count - 1 : count;
+    case 3:
+        if (count == REQUEST_FIELDS + FIELDS_MAX)
+            return count;
+        memmove(&fields[place + 1], &fields[place], (count - place) * sizeof(*fields));
+        fields[place] = any_field(pool, seed);
+        return count + 1;
+    case 4:
+        if (count == REQUEST_FIELDS)
+            return count;
+        kept = fields[place];
+        memmove(&fields[place], &fields[place + 1], (count - place - 1) * sizeof(*fields));
+        fields[count - 1] = kept;
+        return count;
+    default:
+        return count;
+    }
+}
+
+static void check_alike(struct peer *peer, int32_t id, const struct field *fields, size_t count)
+{
+    const struct peer_response *response = peer_response(peer, id);
+    struct field as_get[REQUEST_FIELDS + FIELDS_MAX];
+    struct echo_body *body;
+
+    assert_string_equal(peer_closed(peer, id)->method, fields[0].value);
+    if (strcmp(fields[0].value, "HEAD") != 0) {
+        check_as_plain(peer, id, fields, count);
+        return;
+    }
+    assert_int_equal(response->status, 200);
+    assert_int_equal(response->data_frames, 0);
+    memcpy(as_get, fields, count * sizeof(*fields));
+    as_get[0] = field_of(":method", "GET");
+    body = plain_body(as_get, count);
+    assert_int_equal(atoi(peer_field(response, "content-length")), body->length);
+    echo_body_drop(&plain_arena, body);
+}
+
+/* Requests that are like the one before but for a little: what is done for the like of them is the
+ * same as what is done for the first of a kind. From a client that lets HPACK remember, and from
+ * one that never does. */
+static void test_requests_alike(void **state)
+{
+    static char bytes[POOL][3000];
+    struct field pool[POOL];
+    uint64_t seed = 11;
+
+    (void)state;
+    fill_pool(pool, bytes, &seed);
+    for (int remembers = 0; remembers < 2; remembers++) {
+        struct peer *peer = remembers ? peer_open_client(&peer_options, peer_plain, 1 << 20)
+                                      : peer_open(&peer_options, peer_plain);
+        struct field fields[REQUEST_FIELDS + FIELDS_MAX] = {REQUEST_OF("GET", "/alike")};
+        size_t count = REQUEST_FIELDS;
+        int32_t id = -1;
+
+        for (int i = 0; i < 2000; i++) {
+            if (remembers) {
+                id = peer_submit(peer, fields, count, NULL);
+            } else {
+                id += 2;
+                frame_add_request(&peer->out, id, END_STREAM, fields, count);
+                frame_add_window(&peer->out, 0, 1 << 16);
+            }
+            peer_pump(peer);
+            check_alike(peer, id, fields, count);
+            count = change(fields, count, pool, &seed);
+            if (peer_random(&seed) % 100 == 0)
+                session_rest(peer->session);
+        }
+        peer_free(peer);
+    }
+}
+
+/* A connection that rests amid a header section has it whole in the end. */
+static void test_rest_amid_fields(void **state)
+{
+    static const struct field fields[] = {REQUEST_OF("GET", "/rest"), FIELD("a", "b"),
+                                          FIELD("c", "d")};
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+
+    (void)state;
+    for (int32_t id = 1; id < 20; id += 2) {
+        struct bytes half[2] = {0};
+        size_t first = (size_t)id % COUNT(fields);
+
+        for (size_t i = 0; i < COUNT(fields); i++)
+            block_add(&half[i >= first], &fields[i]);
+        frame_add(&peer->out, NGHTTP2_HEADERS, END_STREAM, id, half[0].data, half[0].length);
+        peer_pump(peer);
+        session_rest(peer->session);
+        frame_add(&peer->out, NGHTTP2_CONTINUATION, END_HEADERS, id, half[1].data, half[1].length);
+        peer_pump(peer);
+        check_as_plain(peer, id, fields, COUNT(fields));
+        bytes_free(&half[0]);
+        bytes_free(&half[1]);
+        if (id % 3 == 0)
             session_rest(peer->session);
     }
     peer_free(peer);
@@ -942,6 +1081,8 @@ int main(void)
         RUN(upload),
         RUN(client),
         RUN(fields_come_again),
+        RUN(requests_alike),
+        RUN(rest_amid_fields),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -156,6 +156,29 @@ static void try_header_section(const struct row *row, uint8_t flags, struct peer
     peer_free(peer);
 }
 
+/* The request before was the same, but for what is wrong with this one. */
+static void test_header_section_like_another(void **state)
+{
+    static const struct field good[] = {GOOD, FIELD("a", "x")};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(header_sections); i++) {
+        const struct row *row = &header_sections[i];
+        struct peer *peer = peer_open(&peer_options, peer_plain);
+
+        frame_add_request(&peer->out, 1, END_STREAM, good, COUNT(good));
+        frame_add_request(&peer->out, 3, END_STREAM, row->fields, field_count(row));
+        frame_add_request(&peer->out, 5, END_STREAM, good, COUNT(good));
+        peer_pump(peer);
+        check_malformed(peer, 3);
+        check_reported(peer, 3, row->field, row->section);
+        assert_int_equal(peer_response(peer, 1)->status, 200);
+        peer_check_answer(peer, 5, peer_response(peer, 1)->body.data,
+                          peer_response(peer, 1)->body.length);
+        peer_free(peer);
+    }
+}
+
 static void test_header_section(void **state)
 {
     static const struct peer_way bytes = {FEED_BYTES, 1};
@@ -189,6 +212,35 @@ static const struct row trailer_sections[] = {
     {{FIELD(":path", "/")}, "\":path\": \"/\"", "RFC 9113 section 8.1"},
     {{FIELD("sum", "x"), FIELD(":foo", "x")}, "\":foo\": \"x\"", "RFC 9113 section 8.1"},
 };
+
+/* Trailers with what may come once and was in the header section; another request came between. */
+static void test_trailers_that_repeat(void **state)
+{
+    static const struct field once[] = {
+        FIELD(":method", "POST"),    PATH, SCHEME, AUTHORITY, FIELD("host", "h"),
+        FIELD("content-length", "4")};
+    static const struct row rows[] = {
+        {{FIELD("host", "h")}, "\"host\": \"h\": host repeated", "RFC 9110 section 7.2"},
+        {{FIELD("content-length", "4")},
+         "\"content-length\": \"4\": content-length repeated",
+         "RFC 9110 section 8.6"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct peer *peer = peer_open(&peer_options, peer_plain);
+
+        frame_add_request(&peer->out, 1, 0, once, COUNT(once));
+        frame_add_get(&peer->out, 3, "/between");
+        frame_add(&peer->out, NGHTTP2_DATA, 0, 1, "some", 4);
+        frame_add_request(&peer->out, 1, END_STREAM, rows[i].fields, field_count(&rows[i]));
+        peer_pump(peer);
+        check_malformed(peer, 1);
+        check_reported(peer, 1, rows[i].field, rows[i].section);
+        peer_check_get(peer, 3, "/between");
+        peer_free(peer);
+    }
+}
 
 static void test_trailer_section(void **state)
 {
@@ -350,6 +402,8 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_header_section),
+        cmocka_unit_test(test_header_section_like_another),
+        cmocka_unit_test(test_trailers_that_repeat),
         cmocka_unit_test(test_header_section_before_content),
         cmocka_unit_test(test_trailer_section),
         cmocka_unit_test(test_trailers_without_end),

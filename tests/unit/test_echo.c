@@ -142,9 +142,14 @@ static char *model_body(const struct field *fields, size_t count, bool pretty)
 
 /* --- echo against it --- */
 
+static struct echo_key key_of(const struct field *field)
+{
+    return (struct echo_key){(void *)field->name, (void *)field->value};
+}
+
 static bool add(struct echo *echo, const struct field *field)
 {
-    return echo_add(echo, (const uint8_t *)field->name, field->name_length,
+    return echo_add(echo, key_of(field), (const uint8_t *)field->name, field->name_length,
                     (const uint8_t *)field->value, field->value_length);
 }
 
@@ -155,30 +160,37 @@ static bool has(const struct echo *echo, const char *name)
 
 static struct arena arena; /* of no memory: what is allocated is counted */
 
-static bool build(struct echo *echo, const struct field *fields, size_t count, bool pretty)
+/* Return the body, NULL if memory ran out. */
+static struct echo_body *build(const struct field *fields, size_t count, bool pretty)
 {
-    echo_start(echo, &arena, pretty);
-    for (size_t i = 0; i < count; i++)
-        if (!add(echo, &fields[i]))
-            return false;
-    return echo_finish(echo);
+    struct echo_body *body = NULL;
+    bool built = true;
+    struct echo echo;
+
+    echo_start(&echo, &arena, pretty);
+    for (size_t i = 0; built && i < count; i++)
+        built = add(&echo, &fields[i]);
+    if (built)
+        body = echo_compose(&echo);
+    echo_free(&echo);
+    return body;
 }
 
-static void assert_body(const struct echo *echo, const char *expected)
+/* The body is as expected, and dropped. */
+static void check_body(struct echo_body *body, const char *expected)
 {
-    if (echo->length != strlen(expected) || memcmp(echo->text, expected, echo->length) != 0)
-        fail_msg("body:\n%.*s\nmodel:\n%s", (int)echo->length, echo->text, expected);
+    assert_non_null(body);
+    if (body->length != strlen(expected) || memcmp(body->text, expected, body->length) != 0)
+        fail_msg("body:\n%.*s\nmodel:\n%s", (int)body->length, body->text, expected);
+    echo_body_drop(&arena, body);
 }
 
 static void check(const struct field *fields, size_t count)
 {
     for (int pretty = 0; pretty < 2; pretty++) {
         char *expected = model_body(fields, count, pretty);
-        struct echo echo;
 
-        assert_true(build(&echo, fields, count, pretty));
-        assert_body(&echo, expected);
-        echo_free(&echo);
+        check_body(build(fields, count, pretty), expected);
         free(expected);
     }
     assert_int_equal(live_allocations, 0);
@@ -194,17 +206,13 @@ static void test_shape(void **state)
         FIELD("x", "\xc3\xa4\"\\"), FIELD("cookie", "b=2"),
         FIELD("x", "\xe4"),
     };
-    struct echo echo;
 
     (void)state;
-    assert_true(build(&echo, fields, COUNT(fields), false));
-    assert_body(&echo, "{\":method\": \"GET\", \":path\": \"/\", \":scheme\": \"http\", "
-                       "\":authority\": \"localhost:8080\", \"cookie\": \"a=1; b=2\", "
-                       "\"accept\": \"*/*\", \"x\": \"\xc3\xa4\\\"\\\\, \xc3\xa4\"}");
-    echo_free(&echo);
-    assert_true(build(&echo, fields, 2, true));
-    assert_body(&echo, "{\n  \":method\": \"GET\",\n  \":path\": \"/\"\n}\n");
-    echo_free(&echo);
+    check_body(build(fields, COUNT(fields), false),
+               "{\":method\": \"GET\", \":path\": \"/\", \":scheme\": \"http\", "
+               "\":authority\": \"localhost:8080\", \"cookie\": \"a=1; b=2\", "
+               "\"accept\": \"*/*\", \"x\": \"\xc3\xa4\\\"\\\\, \xc3\xa4\"}");
+    check_body(build(fields, 2, true), "{\n  \":method\": \"GET\",\n  \":path\": \"/\"\n}\n");
     check(fields, COUNT(fields));
 }
 
@@ -332,37 +340,124 @@ static char random_byte(uint64_t *seed)
     }
 }
 
-static void test_random(void **state)
+/* Fields of names that come again. */
+static void fill(struct field fields[static LIST_MAX], char values[static LIST_MAX][40],
+                 uint64_t *seed)
 {
     static const char *const names[] = {":method", ":path", "cookie", "a", "b", "x-y", "accept"};
+
+    for (size_t i = 0; i < LIST_MAX; i++) {
+        const char *name = names[random_next(seed) % COUNT(names)];
+        size_t length = random_next(seed) % sizeof(values[i]);
+
+        for (size_t at = 0; at < length; at++)
+            values[i][at] = random_byte(seed);
+        fields[i] = (struct field){name, values[i], strlen(name), length};
+    }
+}
+
+static void test_random(void **state)
+{
     uint64_t seed = UINT64_C(0x0123456789abcdef);
 
     (void)state;
     for (int round = 0; round < 4000; round++) {
         char values[LIST_MAX][40];
         struct field fields[LIST_MAX];
-        size_t count = 1 + random_next(&seed) % LIST_MAX;
 
-        for (size_t i = 0; i < count; i++) {
-            const char *name = names[random_next(&seed) % COUNT(names)];
-            size_t length = random_next(&seed) % sizeof(values[i]);
-
-            for (size_t at = 0; at < length; at++)
-                values[i][at] = random_byte(&seed);
-            fields[i] = (struct field){name, values[i], strlen(name), length};
-        }
-        check(fields, count);
+        fill(fields, values, &seed);
+        check(fields, 1 + random_next(&seed) % LIST_MAX);
     }
+}
+
+/* --- What was encoded before --- */
+
+/* The body of ${fields} is the same if each that ${before} has is copied from there. */
+static void check_copied(struct echo *echo, const struct echo *before, const struct field *fields,
+                         size_t count, uint64_t *seed)
+{
+    char *expected = model_body(fields, count, before->pretty);
+
+    for (size_t i = 0; i < count; i++) {
+        size_t place = random_next(seed) % (2 * LIST_MAX);
+        const struct echo_field *same = echo_find(before, place, key_of(&fields[i]));
+
+        assert_true(same ? echo_copy(echo, before, same) : add(echo, &fields[i]));
+    }
+    assert_int_equal(echo->field_count, count);
+    check_body(echo_compose(echo), expected);
+    free(expected);
+}
+
+static void test_copied(void **state)
+{
+    uint64_t seed = 42;
+    size_t found = 0;
+
+    (void)state;
+    for (int round = 0; round < 1000; round++) {
+        char values[LIST_MAX][40];
+        struct field pool[LIST_MAX];
+        struct echo echoes[2];
+
+        fill(pool, values, &seed);
+        echo_start(&echoes[0], &arena, round % 2);
+        echo_start(&echoes[1], &arena, round % 2);
+        for (int request = 0; request < 6; request++) {
+            struct field fields[LIST_MAX];
+            size_t count = 1 + random_next(&seed) % LIST_MAX;
+
+            for (size_t i = 0; i < count; i++)
+                fields[i] = pool[random_next(&seed) % LIST_MAX];
+            echo_clear(&echoes[request % 2]);
+            check_copied(&echoes[request % 2], &echoes[(request + 1) % 2], fields, count, &seed);
+            found += NULL != echo_find(&echoes[request % 2], 0, key_of(&fields[count - 1]));
+        }
+        echo_free(&echoes[0]);
+        echo_free(&echoes[1]);
+    }
+    assert_int_equal(live_allocations, 0);
+    assert_true(found > 5000);
+}
+
+/* Only the key says what is the same, and both parts of it. */
+static void test_find(void **state)
+{
+    static const struct field fields[] = {FIELD("a", "1"), FIELD("b", "2"), FIELD("c", "3")};
+    const struct echo_key mixed = {(void *)fields[0].name, (void *)fields[1].value};
+    struct echo echo;
+
+    (void)state;
+    echo_start(&echo, &arena, false);
+    assert_null(echo_find(&echo, 0, mixed));
+    for (size_t i = 0; i < COUNT(fields); i++)
+        assert_true(add(&echo, &fields[i]));
+    for (size_t i = 0; i < COUNT(fields); i++)
+        for (size_t place = 0; place < 2 * COUNT(fields); place++)
+            assert_ptr_equal(echo_find(&echo, place, key_of(&fields[i])), &echo.fields[i]);
+    assert_null(echo_find(&echo, 0, mixed));
+    echo_clear(&echo);
+    assert_null(echo_find(&echo, 0, key_of(&fields[0])));
+    echo_free(&echo);
+}
+
+/* Who shares a body has it until he drops it. */
+static void test_shared(void **state)
+{
+    static const struct field field = FIELD("a", "b");
+    struct echo_body *body = build(&field, 1, false);
+
+    (void)state;
+    assert_ptr_equal(echo_body_share(body), body);
+    check_body(body, "{\"a\": \"b\"}");
+    check_body(body, "{\"a\": \"b\"}");
+    echo_body_drop(&arena, NULL);
 }
 
 static void test_empty(void **state)
 {
-    struct echo echo;
-
     (void)state;
-    assert_true(build(&echo, NULL, 0, false));
-    assert_body(&echo, "{}");
-    echo_free(&echo);
+    check_body(build(NULL, 0, false), "{}");
 }
 
 static void test_has(void **state)
@@ -386,47 +481,23 @@ static void test_has(void **state)
     assert_false(has(&echo, "expect"));
 }
 
-/* One that waits for content holds what its fields take, and can still grow. */
-static void test_trim(void **state)
-{
-    enum { FIELDS = 1025, WASTE = 1024 };
-    static const uint8_t value[32];
-    struct echo echo;
-    size_t length;
-
-    (void)state;
-    echo_start(&echo, &arena, false);
-    echo_trim(&echo);
-    for (size_t i = 0; i < FIELDS; i++)
-        assert_true(echo_add(&echo, (const uint8_t *)"a", 1, value, sizeof(value)));
-    assert_true(echo.capacity - echo.length >= WASTE);
-    length = echo.length;
-    echo_trim(&echo);
-    assert_int_equal(echo.length, length);
-    assert_true(echo.capacity - echo.length < WASTE);
-    assert_int_equal(echo.member_capacity, FIELDS);
-    assert_true(echo_add(&echo, (const uint8_t *)"b", 1, value, sizeof(value)));
-    assert_true(echo_has(&echo, (const uint8_t *)"a", 1));
-    assert_true(echo_finish(&echo));
-    assert_memory_equal(echo.text + echo.length - 2, "\"}", 2);
-    echo_free(&echo);
-}
-
-static void test_free_twice(void **state)
+static void test_clear(void **state)
 {
     static const struct field field = FIELD("a", "b");
     struct echo echo;
 
     (void)state;
-    echo_start(&echo, &arena, true);
-    echo_free(&echo);
-    assert_true(build(&echo, &field, 1, false));
+    echo_start(&echo, &arena, false);
+    for (int i = 0; i < 3; i++) {
+        assert_true(add(&echo, &field));
+        assert_true(has(&echo, "a"));
+        check_body(echo_compose(&echo), "{\"a\": \"b\"}");
+        echo_clear(&echo);
+        assert_false(has(&echo, "a"));
+    }
     echo_free(&echo);
     assert_null(echo.text);
-    assert_int_equal(echo.length, 0);
-    echo_free(&echo);
-    assert_true(build(&echo, &field, 1, false)); /* fit for another body */
-    assert_body(&echo, "{\"a\": \"b\"}");
+    assert_null(echo.fields);
     echo_free(&echo);
 }
 
@@ -436,22 +507,18 @@ static void test_no_memory_in_jansson(void **state)
     static const struct field fields[] = {FIELD("a", "1"), FIELD("cookie", "\xff"),
                                           FIELD("a", "\xc3\xa4"), FIELD("cookie", "\"\x01\"")};
     char *expected = model_body(fields, COUNT(fields), false);
-    bool built = false;
+    struct echo_body *body = NULL;
     size_t n;
 
     (void)state;
-    for (n = 0; !built; n++) {
-        struct echo echo;
-
+    for (n = 0; !body; n++) {
         allocations_left = n;
-        built = build(&echo, fields, COUNT(fields), false);
+        body = build(fields, COUNT(fields), false);
         allocations_left = SIZE_MAX;
-        if (built)
-            assert_body(&echo, expected);
-        echo_free(&echo);
         assert_int_equal(live_allocations, 0);
         assert_true(n < 1000);
     }
+    check_body(body, expected);
     assert_true(n > COUNT(fields));
     free(expected);
 }
@@ -465,12 +532,20 @@ static void test_library(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shape),      cmocka_unit_test(test_fixed),
-        cmocka_unit_test(test_every_byte), cmocka_unit_test(test_long),
-        cmocka_unit_test(test_many),       cmocka_unit_test(test_random),
-        cmocka_unit_test(test_empty),      cmocka_unit_test(test_has),
-        cmocka_unit_test(test_free_twice), cmocka_unit_test(test_no_memory_in_jansson),
-        cmocka_unit_test(test_trim),       cmocka_unit_test(test_library),
+        cmocka_unit_test(test_shape),
+        cmocka_unit_test(test_fixed),
+        cmocka_unit_test(test_every_byte),
+        cmocka_unit_test(test_long),
+        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_has),
+        cmocka_unit_test(test_copied),
+        cmocka_unit_test(test_find),
+        cmocka_unit_test(test_shared),
+        cmocka_unit_test(test_clear),
+        cmocka_unit_test(test_no_memory_in_jansson),
+        cmocka_unit_test(test_library),
     };
 
     json_set_alloc_funcs(counted_malloc, counted_free);

@@ -1,0 +1,110 @@
+/*
+ * section: the fields of a request's header section become what is to be answered.
+ *
+ * A client's requests are much alike, and HPACK hands out the same buffer for as long as it
+ * remembers a field. So the reader remembers the last section, by nghttp2's buffers: as long as the
+ * fields come as they did there nothing is done, and if all do, the answer is the same one, shared.
+ * From the first field on that differs, each is taken up by itself: copied from there where it was,
+ * else encoded. Pure.
+ */
+#ifndef H2ECHOD_SECTION_H
+#define H2ECHOD_SECTION_H
+
+#include "echo.h"
+
+#include <nghttp2/nghttp2.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct arena;
+
+/* The few fields that change what is done. */
+struct section_request {
+    nghttp2_rcbuf *method; /* references, for whom they are wanted; else NULL */
+    nghttp2_rcbuf *path;
+    int64_t content_length; /* as the client announced it; -1 = it did not */
+    bool head;
+    bool connect;
+    bool expects_continue;
+    bool has_host;
+};
+
+/* A section's fields: to the buffers that are its echo's keys it holds references. */
+struct section {
+    struct echo echo;
+    struct section_request request;
+};
+
+struct section_options {
+    size_t max_list_size; /* bytes, as RFC 9113 section 6.5.2 counts */
+    bool pretty;
+    bool wants_target; /* method and path */
+};
+
+enum section_result {
+    SECTION_ADDED,
+    SECTION_TOO_LARGE, /* this field, or one before it: no more of them is kept */
+    SECTION_USERINFO,  /* :authority has what its scheme forbids (RFC 9113 section 8.3.1) */
+    SECTION_NO_MEMORY,
+};
+
+struct section_reader;
+
+/*
+ * section_reader_new(options, arena):
+ * Return a reader with memory from ${arena}, to be freed by section_reader_free; NULL if memory ran
+ * out.
+ */
+struct section_reader *section_reader_new(const struct section_options *options,
+                                          struct arena *arena);
+
+/*
+ * section_reader_free(reader):
+ * Free ${reader}; bodies stay. NULL is fine.
+ */
+void section_reader_free(struct section_reader *reader);
+
+/*
+ * section_begin(reader, is_trailers):
+ * Begin a header section, or a trailer section, whose fields are only counted.
+ */
+void section_begin(struct section_reader *reader, bool is_trailers);
+
+/*
+ * section_add(reader, name, value):
+ * Take the next field, which nghttp2 has found to be well-formed.
+ */
+enum section_result section_add(struct section_reader *reader, nghttp2_rcbuf *name,
+                                nghttp2_rcbuf *value);
+
+/*
+ * section_list_size(reader):
+ * Return how large the section is so far (RFC 9113 section 6.5.2): it is right once
+ * SECTION_TOO_LARGE was returned.
+ */
+size_t section_list_size(const struct section_reader *reader);
+
+/*
+ * section_look(reader):
+ * Return the header section's fields so far, since something is to be told of them. They are
+ * ${reader}'s; NULL if memory ran out.
+ */
+const struct section *section_look(struct section_reader *reader);
+
+/*
+ * section_end(reader, request, body):
+ * The header section is whole: let ${request} be what it comes to, to be freed by
+ * section_request_free, and ${body} its echo, to be dropped by the caller; NULL if it was too
+ * large. Return false if memory ran out.
+ */
+bool section_end(struct section_reader *reader, struct section_request *request,
+                 struct echo_body **body);
+
+/*
+ * section_request_free(request):
+ * Let go of what ${request} refers to.
+ */
+void section_request_free(struct section_request *request);
+
+#endif
