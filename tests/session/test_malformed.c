@@ -213,7 +213,7 @@ static const struct row trailer_sections[] = {
     {{FIELD("sum", "x"), FIELD(":foo", "x")}, "\":foo\": \"x\"", "RFC 9113 section 8.1"},
 };
 
-/* Trailers with what may come once and was in the header section; another request came between. */
+/* Trailers with what may come once and was in the header section; others came between. */
 static void test_trailers_that_repeat(void **state)
 {
     static const struct field once[] = {
@@ -232,6 +232,7 @@ static void test_trailers_that_repeat(void **state)
 
         frame_add_request(&peer->out, 1, 0, once, COUNT(once));
         frame_add_get(&peer->out, 3, "/between");
+        frame_add_get(&peer->out, 5, "/and/another");
         frame_add(&peer->out, NGHTTP2_DATA, 0, 1, "some", 4);
         frame_add_request(&peer->out, 1, END_STREAM, rows[i].fields, field_count(&rows[i]));
         peer_pump(peer);
