@@ -193,11 +193,13 @@ static bool have_same_bytes(nghttp2_rcbuf *a, nghttp2_rcbuf *b)
 /* Is this the field that came next before? Then all that it changes is known. */
 static bool follow(struct section_reader *reader, struct echo_key key)
 {
-    const struct echo *echo = &reader->before.echo;
-    const struct echo_key *next = &echo->fields[reader->followed].key;
+    const struct echo *before = &reader->before.echo;
+    const struct echo_key *next;
 
-    if (reader->followed == echo->field_count || !have_same_bytes(next->name, key.name) ||
-        !have_same_bytes(next->value, key.value))
+    if (reader->followed == before->field_count)
+        return false;
+    next = &before->fields[reader->followed].key;
+    if (!have_same_bytes(next->name, key.name) || !have_same_bytes(next->value, key.value))
         return false;
     reader->followed++;
     return true;
