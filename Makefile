@@ -83,6 +83,7 @@ SCALE              ?= 1
 CASES              ?=
 SERVERS            ?=
 
+test_load     := $(B)/tests/bench/varied
 test_programs := $(unit_tests) $(session_tests) $(fault_tests) $(replays)
 
 # --- How it is built -------------------------------------------------------------------------
@@ -231,7 +232,7 @@ tsan_options := TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 H2ECHOD_SLO
 valgrind     := valgrind -q --leak-check=full --errors-for-leak-kinds=definite,indirect \
                 --error-exitcode=99 --fair-sched=yes
 
-check: $(B)/h2echod $(test_programs) ## every test, in three minutes at most, with the counts at its end
+check: $(B)/h2echod $(test_programs) $(test_load) ## every test, in three minutes at most, with the counts at its end
 	@$(PYTHON) tests/run.py --daemon $(B)/h2echod $(test_programs)
 
 check-asan: $(after_deps) ## the same with AddressSanitizer and UndefinedBehaviorSanitizer
@@ -243,7 +244,7 @@ check-tsan: $(after_deps) ## the same with ThreadSanitizer
 check-valgrind: $(after_deps) ## the same under valgrind, without the heavy tests
 	@H2ECHOD_SLOW=20 $(MAKE) --no-print-directory VARIANT=valgrind check-wrapped
 
-check-wrapped: $(B)/h2echod $(test_programs)
+check-wrapped: $(B)/h2echod $(test_programs) $(test_load)
 	@$(PYTHON) tests/run.py --wrapper '$(valgrind)' --light --daemon $(B)/h2echod $(test_programs)
 
 soak: $(after_deps) ## 200 clients do everything at once, SOAK_SECONDS=300 with each sanitizer

@@ -111,7 +111,7 @@ def own_load(words: list[str]) -> Run:
 
 def varied(bench: Bench, case: Case, server: Server, count: int, _: bool) -> Run:
     return own_load([str(bench.binaries / "tests/bench/varied"), str(server.port), str(case.connections),
-                     str(case.streams), str(count), *(["echo"] if server.kind.echo else [])])
+                     str(case.streams), str(count), *server.kind.echo.split()])
 
 
 def h2load_or_floor(bench: Bench, case: Case, server: Server, count: int, timed: bool) -> Run:

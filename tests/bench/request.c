@@ -56,6 +56,23 @@ void request_varied(struct request *request, size_t number)
     add_field(request, "x-request-id", request->value);
 }
 
+void request_echo(char *body, size_t size, const struct request *request)
+{
+    size_t length = 0;
+
+    for (size_t i = 0; i < request->field_count; i++) {
+        const nghttp2_nv *field = &request->fields[i];
+        int more =
+            snprintf(body + length, size - length, "%s\"%.*s\": \"%.*s\"%s", i == 0 ? "{" : ", ",
+                     (int)field->namelen, (const char *)field->name, (int)field->valuelen,
+                     (const char *)field->value, i + 1 == request->field_count ? "}" : "");
+
+        if (more < 0 || (size_t)more >= size - length)
+            client_fail("an answer of more than %zu bytes", size);
+        length += (size_t)more;
+    }
+}
+
 static void add_line(struct request *request, const char *line, size_t length)
 {
     const char *colon = memchr(line, ':', length);

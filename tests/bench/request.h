@@ -32,6 +32,13 @@ void request_plain(struct request *request, const char *method);
 void request_varied(struct request *request, size_t number);
 
 /*
+ * request_echo(body, size, request):
+ * Write what h2echod answers to ${request}, whose fields JSON need not escape, terminated, into
+ * ${body}, which has ${size} bytes. End the process if that is too little.
+ */
+void request_echo(char *body, size_t size, const struct request *request);
+
+/*
  * request_browser(request, file):
  * Make ${request} one of a browser, whose fields ${file} lists: a name, ": " and a value a line.
  * End the process if it can't be read.

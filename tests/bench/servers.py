@@ -145,7 +145,7 @@ class Kind:
     version: tuple[str, ...]  # what to ask, nothing if it has no version
     words: str                # how it is set up
     work: float = 1.0         # of a case's requests: so that a slow one takes no more time than the others
-    echo: bool = False
+    echo: str = ""            # how well an echo is known: see varied.c
 
 
 def echoes(port: int) -> None:
@@ -157,14 +157,14 @@ def serves_file(port: int) -> None:
 
 
 KINDS = {kind.name: kind for kind in (
-    Kind("h2echod", h2echod, echoes, ("h2echod", "--version"), "echo; a thread for each connection", echo=True),
+    Kind("h2echod", h2echod, echoes, ("h2echod", "--version"), "echo; a thread for each connection", echo="same"),
     Kind("h2o", h2o, serves_file, ("h2o", "--version"),
          f"a file of {len(FILE)} bytes; {CORES} threads, no access log"),
     Kind("nghttpd", nghttpd, serves_file, ("nghttpd", "--version"),
          f"a file of {len(FILE)} bytes; {CORES} workers, no log"),
     Kind("nginx", nginx, serves_file, ("nginx", "-v"),
          f"a file of {len(FILE)} bytes; {CORES} workers, no access log, open_file_cache, no limit on requests", 0.5),
-    Kind("node", node, echoes, ("node", "--version"), "echo by node:http2 (echo.js); one process", 0.05, True),
+    Kind("node", node, echoes, ("node", "--version"), "echo by node:http2 (echo.js); one process", 0.05, "echo"),
     Kind("floor", floor, floor_answers, (),
          "40 raw bytes in, 180 out, no HTTP/2 (floor.c); a thread for each connection"),
 )}

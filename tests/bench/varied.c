@@ -1,8 +1,9 @@
 /*
- * varied PORT CONNECTIONS STREAMS REQUESTS [echo]: a load in which no request is like another: each
- * has a path and a value of its own, which is what h2load can't do. One thread keeps STREAMS
- * requests in flight on each connection; every answer must have the status 200 and, with "echo",
- * hold the path and the value of its request.
+ * varied PORT CONNECTIONS STREAMS REQUESTS [echo | same [ALIKE]]: a load in which no request is
+ * like another: each has a path and a value of its own, which is what h2load can't do; or so many
+ * in a row are alike. One thread keeps STREAMS requests in flight on each connection; every answer
+ * must have the status 200 and, with "echo", hold the path and the value of its request, with
+ * "same" be h2echod's to the byte.
  */
 #include "bench/client.h"
 #include "bench/request.h"
@@ -23,12 +24,15 @@ enum {
     REQUESTS_MAX = 100000000,
     BUFFER_SIZE = 64 * 1024,
     BODY_MAX = 1024, /* of which more is not looked at */
+    ALIKE_MAX = 1000000,
     WINDOW = (1 << 30) - 1,
 };
 
 struct load {
     size_t asked;
+    size_t alike;
     bool is_echo;
+    bool is_same;
     struct client_figures figures;
 };
 
@@ -53,7 +57,7 @@ static void ask(struct connection *connection, struct asked *asked)
     asked->at_us = clock_now().monotonic_us;
     asked->has_200 = false;
     asked->body_length = 0;
-    request_varied(&asked->request, ++connection->load->asked);
+    request_varied(&asked->request, connection->load->asked++ / connection->load->alike);
     if (nghttp2_submit_request(connection->session, NULL, asked->request.fields,
                                asked->request.field_count, NULL, asked) < 0)
         client_fail("a request could not be submitted");
@@ -85,6 +89,21 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, c
     return 0;
 }
 
+/* Is the answer what it is to be, as far as that is known? */
+static bool is_right(const struct load *load, const struct asked *asked)
+{
+    char expected[BODY_MAX];
+
+    if (load->is_echo)
+        return strstr(asked->body, asked->request.path) != NULL &&
+               strstr(asked->body, asked->request.value) != NULL;
+    if (load->is_same) {
+        request_echo(expected, sizeof(expected), &asked->request);
+        return strcmp(asked->body, expected) == 0;
+    }
+    return true;
+}
+
 static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t error_code,
                            void *argument)
 {
@@ -95,8 +114,7 @@ static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t
     asked->body[asked->body_length] = '\0';
     if (error_code != NGHTTP2_NO_ERROR || !asked->has_200 || asked->body_length == 0)
         client_fail("%s was not answered with 200", asked->request.path);
-    if (load->is_echo && (strstr(asked->body, asked->request.path) == NULL ||
-                          strstr(asked->body, asked->request.value) == NULL))
+    if (!is_right(load, asked))
         client_fail("%s, %s: another answer: %s", asked->request.path, asked->request.value,
                     asked->body);
     client_answered(&load->figures, asked->at_us);
@@ -180,15 +198,19 @@ static void close_connection(struct connection *connection)
 
 int main(int argc, char *argv[])
 {
-    struct load load = {.is_echo = argc == 6 && strcmp(argv[5], "echo") == 0};
+    struct load load = {
+        .alike = argc == 7 ? client_number(argv[6], 1, ALIKE_MAX) : 1,
+        .is_echo = argc == 6 && strcmp(argv[5], "echo") == 0,
+        .is_same = argc >= 6 && strcmp(argv[5], "same") == 0,
+    };
     struct connection *connections;
     uint16_t port;
     size_t count;
     size_t streams;
     int poller = epoll_create1(EPOLL_CLOEXEC);
 
-    if (argc != (load.is_echo ? 6 : 5) || poller < 0)
-        client_fail("Usage: varied PORT CONNECTIONS STREAMS REQUESTS [echo]");
+    if (argc < 5 || argc > 7 || (argc > 5 && !load.is_echo && !load.is_same) || poller < 0)
+        client_fail("Usage: varied PORT CONNECTIONS STREAMS REQUESTS [echo | same [ALIKE]]");
     port = (uint16_t)client_number(argv[1], 1, UINT16_MAX);
     count = client_number(argv[2], 1, CONNECTIONS_MAX);
     streams = client_number(argv[3], 1, STREAMS_MAX);

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -14,12 +15,25 @@ from hyperframe.frame import (DataFrame, HeadersFrame, PriorityFrame, RstStreamF
 
 from clients import curl_h2, curl_version, node
 from conftest import Start
-from daemon import Daemon
+from daemon import BINARY, Daemon
 from waiting import SLOW, Stopwatch, poll
 from wire import CANCEL, ENHANCE_YOUR_CALM, MAGIC, NO_ERROR, Client, Fields, echo, fields
 
 MIB = 1024 * 1024
 WINDOW = SettingsFrame.INITIAL_WINDOW_SIZE
+VARIED = BINARY.parent / "tests/bench/varied"
+
+
+# --- under load ---
+
+@pytest.mark.parametrize("alike", [1, 3, 1000])
+def test_every_answer_under_load_is_right_to_the_byte(daemon: Daemon, alike: int) -> None:
+    """What a connection remembers of the requests before gives each one its own answer."""
+    count = int(60_000 / SLOW)
+    done = subprocess.run([VARIED, str(daemon.port), "16", "100", str(count), "same", str(alike)],
+                          capture_output=True, text=True, check=False, timeout=60 * SLOW)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["requests"] == count
 
 
 # --- the body's shape ---
