@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Callable
 
 from asking import Caller, WrongAnswer
-from servers import CONNECTIONS, HERE, Server, tool
+from servers import CONNECTIONS, H2LOAD_US, HERE, PACED, Server, tool
 
 LOAD_SECONDS = 600
 WARM_UP = 0.25  # of the requests of a case, before the first that counts
@@ -21,6 +21,7 @@ BATCH = 100     # connections that are opened at once for the case idle
 SETTLE = 3.0    # seconds that a server has to give memory back in before it is looked at
 UPLOAD = 2**20  # bytes of content
 FIXED = ("h2echod", "h2o", "nghttpd", "nginx", "node")
+FLOORS = ("floor", PACED)
 
 Figures = dict[str, float]
 
@@ -115,10 +116,10 @@ def varied(bench: Bench, case: Case, server: Server, count: int, _: bool) -> Run
 
 
 def h2load_or_floor(bench: Bench, case: Case, server: Server, count: int, timed: bool) -> Run:
-    if server.kind.name != "floor":
+    if server.kind.name not in FLOORS:
         return h2load(bench, case, server, count, timed)
     return own_load([str(bench.binaries / "tests/bench/floor_client"), str(server.port), str(case.connections),
-                     str(count)])
+                     str(count), *([str(H2LOAD_US)] if server.kind.name == PACED else [])])
 
 
 def idle(*_: object) -> Run:
@@ -132,8 +133,8 @@ def browser_options() -> tuple[str, ...]:
 
 CASES = {case.name: case for case in (
     Case("mux", "8 connections, 100 streams each", 8, 100, 400000, h2load),
-    Case("serial", "8 connections, 1 stream each", 8, 1, 100000, h2load_or_floor, (*FIXED, "floor")),
-    Case("many", "1,000 connections, 1 stream each", 1000, 1, 100000, h2load_or_floor, (*FIXED, "floor")),
+    Case("serial", "8 connections, 1 stream each", 8, 1, 100000, h2load_or_floor, (*FIXED, *FLOORS)),
+    Case("many", "1,000 connections, 1 stream each", 1000, 1, 100000, h2load_or_floor, (*FIXED, *FLOORS)),
     Case("browser", "8 connections, 32 streams each; a browser's 20 fields, 1 KB", 8, 32, 150000, h2load,
          options=browser_options()),
     Case("varied", "8 connections, 100 streams each; every path and value is new", 8, 100, 150000, varied),

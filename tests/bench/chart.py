@@ -4,6 +4,8 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from servers import PACED
+
 WIDTH, COLUMNS, GAP = 880, 2, 40
 MARGIN, HEAD, FOOT = 10, 64, 62   # beside the panels, above and below them
 TITLE, BAR, STEP = 46, 14, 22     # a panel's title; a bar and its line
@@ -66,7 +68,7 @@ def panel(x: float, y: float, width: float, case: str, told: dict[str, Any]) -> 
     for row, name in enumerate(sorted(values, key=lambda name: values[name])):
         top = y + TITLE + row * STEP
         share = values[name] / scale_of(values)
-        kind = {"h2echod": "ours", "floor": "floor"}.get(name, "")
+        kind = {"h2echod": "ours", "floor": "floor", PACED: "floor"}.get(name, "")
         lines += [text(x + NAME - 8, top + 11, name, f"end {kind}".strip()),
                   *bar(x + NAME, top, room, share, kind),
                   text(x + NAME + room * min(1.0, share) + 6, top + 11, short(values[name]), kind)]

@@ -19,6 +19,8 @@ CORES = len(os.sched_getaffinity(0))  # that we, and whom we start, may use
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 FILE = b"A static file of 130 bytes: about what the echo of a small request takes".ljust(129, b".") + b"\n"
 CONNECTIONS = 11000
+H2LOAD_US = 9  # of processor time that h2load takes for a request more than the floor's client does
+PACED = f"floor+{H2LOAD_US}us"
 START_SECONDS = 10
 
 
@@ -167,6 +169,8 @@ KINDS = {kind.name: kind for kind in (
     Kind("node", node, echoes, ("node", "--version"), "echo by node:http2 (echo.js); one process", 0.05, "echo"),
     Kind("floor", floor, floor_answers, (),
          "40 raw bytes in, 180 out, no HTTP/2 (floor.c); a thread for each connection"),
+    Kind(PACED, floor, floor_answers, (),
+         f"the same; its client is busy for {H2LOAD_US} us before each message, about as long as h2load is"),
 )}
 
 
