@@ -51,7 +51,7 @@ fault_calls   := malloc calloc realloc reallocarray free arena_start nghttp2_opt
                  recv send shutdown setsockopt getsockname ioctl close madvise malloc_trim \
                  accept4 poll read write signalfd eventfd nanosleep clock_gettime mmap munmap mprotect \
                  pthread_attr_init pthread_attr_setsigmask_np pthread_attr_setstack \
-                 pthread_condattr_init pthread_cond_init pthread_create connection_serve _exit
+                 pthread_create sem_clockwait sem_wait connection_serve _exit
 
 unit_tests    := $(units:%=$(B)/tests/unit/test_%)
 session_tests := $(patsubst tests/session/%.c,$(B)/tests/session/%,$(wildcard tests/session/test_*.c))

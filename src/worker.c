@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -33,7 +34,7 @@ enum state {
     WAITING,  /* on the stack of those that wait; ends itself after a while */
     RESERVED, /* off it, for the next connection */
     SERVING,
-    ENDED, /* to be joined */
+    ENDED, /* or about to: to be joined */
 };
 
 struct worker {
@@ -43,8 +44,8 @@ struct worker {
     struct worker *below; /* on the stack of those that wait, or have ended */
     struct worker *above; /* on the stack of those that wait */
     pthread_t thread;
-    pthread_cond_t changed;
-    enum state state;
+    sem_t roused;     /* once for a connection, or for the end */
+    atomic_int state; /* enum state: SERVING says that the connection is there */
     struct connection connection;
     struct connection_workspace workspace;
     uint8_t *region; /* where this is part of */
@@ -58,16 +59,16 @@ struct workers {
     struct counters retired; /* of the threads that were joined */
     atomic_int stage;
     int event_fd;
+    size_t begun;       /* connections */
     size_t joined;      /* threads, since that last made it untidy */
     bool untidy;        /* malloc may keep much */
     int64_t tidy_at_us; /* not before */
 
-    pthread_mutex_t lock; /* for what follows, and every worker's state */
+    pthread_mutex_t lock; /* for what follows, and for who waits to be so no more */
     struct worker *waiting;
     struct worker *ended; /* and not joined yet */
-    size_t serving;
+    size_t over;          /* connections */
     bool tell;
-    bool stopping;
 };
 
 /* Its only use is to end a blocking call with EINTR. */
@@ -86,11 +87,22 @@ static void raise_event(const struct workers *workers)
     (void)written; /* fails only if so many events are unread that one more says nothing new */
 }
 
+static void set_state(struct worker *worker, enum state state)
+{
+    atomic_store_explicit(&worker->state, state, memory_order_release);
+}
+
+static enum state state_of(const struct worker *worker)
+{
+    return (enum state)atomic_load_explicit(&worker->state, memory_order_acquire);
+}
+
+/* This and the next: called with the lock. */
 static void push_waiting(struct worker *worker)
 {
     struct workers *workers = worker->workers;
 
-    worker->state = WAITING;
+    set_state(worker, WAITING);
     worker->above = NULL;
     worker->below = workers->waiting;
     if (worker->below != NULL)
@@ -105,52 +117,70 @@ static void remove_waiting(struct worker *worker)
         worker->below->above = worker->above;
 }
 
-static void push_ended(struct worker *worker)
+/* Wait for long to be roused. Return whether it was. */
+static bool sleep_long(struct worker *worker)
 {
-    worker->state = ENDED;
-    worker->below = worker->workers->ended;
-    worker->workers->ended = worker;
-}
-
-/* Wait for a connection. Return false if the thread is to end. Called with the lock. */
-static bool await_connection(struct worker *worker)
-{
-    struct workers *workers = worker->workers;
-    int result = 0;
     int64_t end_us = clock_now().monotonic_us + IDLE_US;
     struct timespec until = {end_us / 1000000, end_us % 1000000 * 1000};
+    int result;
 
-    while (worker->state != SERVING && !workers->stopping) {
-        if (worker->state == RESERVED)
-            result = pthread_cond_wait(&worker->changed, &workers->lock);
-        else
-            result = pthread_cond_timedwait(&worker->changed, &workers->lock, &until);
-        if (result == ETIMEDOUT && worker->state == WAITING)
-            break;
-    }
-    if (worker->state == WAITING)
+    do
+        result = sem_clockwait(&worker->roused, CLOCK_MONOTONIC, &until);
+    while (result != 0 && errno == EINTR);
+    return result == 0;
+}
+
+/* End, unless the owner has other plans by now. */
+static bool retire(struct worker *worker)
+{
+    struct workers *workers = worker->workers;
+    bool waits;
+
+    pthread_mutex_lock(&workers->lock);
+    waits = state_of(worker) == WAITING;
+    if (waits) {
         remove_waiting(worker);
-    return worker->state == SERVING;
+        set_state(worker, ENDED);
+        worker->below = workers->ended;
+        workers->ended = worker;
+    }
+    pthread_mutex_unlock(&workers->lock);
+    return waits;
+}
+
+/* Wait for a connection. Return false if the thread is to end. */
+static bool await_connection(struct worker *worker)
+{
+    if (!sleep_long(worker)) {
+        if (retire(worker))
+            return false;
+        while (sem_wait(&worker->roused) != 0)
+            continue; /* a signal; who is reserved will be roused */
+    }
+    return state_of(worker) == SERVING;
+}
+
+static void go_waiting(struct worker *worker)
+{
+    struct workers *workers = worker->workers;
+
+    pthread_mutex_lock(&workers->lock);
+    workers->over++;
+    if (workers->tell)
+        raise_event(workers);
+    push_waiting(worker);
+    pthread_mutex_unlock(&workers->lock);
 }
 
 static void *run(void *argument)
 {
     struct worker *worker = argument;
-    struct workers *workers = worker->workers;
 
-    pthread_mutex_lock(&workers->lock);
     while (await_connection(worker)) {
-        pthread_mutex_unlock(&workers->lock);
         connection_serve(&worker->connection, &worker->workspace);
-        pthread_mutex_lock(&workers->lock);
-        workers->serving--;
-        if (workers->tell)
-            raise_event(workers);
-        push_waiting(worker);
+        go_waiting(worker);
     }
-    push_ended(worker);
-    pthread_mutex_unlock(&workers->lock);
-    raise_event(workers);
+    raise_event(worker->workers);
     return NULL;
 }
 
@@ -175,19 +205,6 @@ struct workers *workers_new(int event_fd)
     sigaddset(&wake, WAKE_SIGNAL);
     pthread_sigmask(SIG_BLOCK, &wake, NULL); /* workers alone are woken */
     return workers;
-}
-
-static int init_condition(pthread_cond_t *condition)
-{
-    pthread_condattr_t attributes;
-    int error = pthread_condattr_init(&attributes);
-
-    if (error != 0)
-        return error;
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    error = pthread_cond_init(condition, &attributes);
-    pthread_condattr_destroy(&attributes);
-    return error;
 }
 
 /* A thread's memory is mapped in one piece: what is given back is back with the system, page by
@@ -254,27 +271,21 @@ static int create(struct workers *workers)
     if (worker == NULL)
         return errno;
     worker->workers = workers;
-    worker->state = RESERVED;
+    atomic_init(&worker->state, RESERVED);
+    sem_init(&worker->roused, 0, 0);
     worker->workspace.stage = &workers->stage;
     atomic_init(&worker->workspace.watch.deadline_us, INSTANT_NEVER);
-    error = init_condition(&worker->changed);
-    if (error != 0)
-        goto unmap_region;
     error = start_thread(worker);
-    if (error != 0)
-        goto destroy_condition;
+    if (error != 0) {
+        munmap(worker->region, REGION_SIZE);
+        return error;
+    }
     worker->next = workers->all;
     if (worker->next != NULL)
         worker->next->previous = worker;
     workers->all = worker;
     workers->reserved = worker;
     return 0;
-
-destroy_condition:
-    pthread_cond_destroy(&worker->changed);
-unmap_region:
-    munmap(worker->region, REGION_SIZE);
-    return error;
 }
 
 int workers_reserve(struct workers *workers)
@@ -287,7 +298,7 @@ int workers_reserve(struct workers *workers)
     worker = workers->waiting;
     if (worker != NULL) {
         remove_waiting(worker);
-        worker->state = RESERVED;
+        set_state(worker, RESERVED);
     }
     pthread_mutex_unlock(&workers->lock);
     workers->reserved = worker;
@@ -299,13 +310,10 @@ void workers_serve(struct workers *workers, const struct connection *connection)
     struct worker *worker = workers->reserved;
 
     workers->reserved = NULL;
-    pthread_mutex_lock(&workers->lock);
+    workers->begun++;
     worker->connection = *connection;
-    worker->state = SERVING;
-    workers->serving++;
-    pthread_mutex_unlock(&workers->lock);
-    /* Behind the lock, or it would wake only to wait for that. */
-    pthread_cond_signal(&worker->changed);
+    set_state(worker, SERVING);
+    sem_post(&worker->roused);
 }
 
 size_t workers_serving(struct workers *workers, bool tell)
@@ -314,7 +322,7 @@ size_t workers_serving(struct workers *workers, bool tell)
 
     pthread_mutex_lock(&workers->lock);
     workers->tell = tell;
-    serving = workers->serving;
+    serving = workers->begun - workers->over;
     pthread_mutex_unlock(&workers->lock);
     return serving;
 }
@@ -323,12 +331,10 @@ size_t workers_serving_host(struct workers *workers, const struct address *peer)
 {
     size_t count = 0;
 
-    pthread_mutex_lock(&workers->lock);
     for (struct worker *worker = workers->all; worker != NULL; worker = worker->next) {
-        if (worker->state == SERVING && address_same_host(&worker->connection.peer, peer))
+        if (state_of(worker) == SERVING && address_same_host(&worker->connection.peer, peer))
             count++;
     }
-    pthread_mutex_unlock(&workers->lock);
     return count;
 }
 
@@ -380,7 +386,7 @@ static void join(struct workers *workers, struct worker *worker)
         worker->next->previous = worker->previous;
     counters_sum(&workers->retired, &worker->workspace.counters);
     look_for_spilled(workers, &worker->workspace.watch);
-    pthread_cond_destroy(&worker->changed);
+    sem_destroy(&worker->roused);
     munmap(worker->region, REGION_SIZE); /* and with it the worker */
 }
 
@@ -429,9 +435,10 @@ void workers_free(struct workers *workers)
     if (workers == NULL)
         return;
     pthread_mutex_lock(&workers->lock);
-    workers->stopping = true;
-    for (struct worker *worker = workers->all; worker != NULL; worker = worker->next)
-        pthread_cond_signal(&worker->changed);
+    for (struct worker *worker = workers->all; worker != NULL; worker = worker->next) {
+        set_state(worker, ENDED);
+        sem_post(&worker->roused);
+    }
     pthread_mutex_unlock(&workers->lock);
     while (workers->all != NULL)
         join(workers, workers->all);

@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -366,10 +367,10 @@ int __real_mprotect(void *start, size_t length, int protection);
 int __real_pthread_attr_init(pthread_attr_t *attributes);
 int __real_pthread_attr_setsigmask_np(pthread_attr_t *attributes, const sigset_t *mask);
 int __real_pthread_attr_setstack(pthread_attr_t *attributes, void *stack, size_t size);
-int __real_pthread_condattr_init(pthread_condattr_t *attributes);
-int __real_pthread_cond_init(pthread_cond_t *condition, const pthread_condattr_t *attributes);
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
                           void *(*start)(void *), void *argument);
+int __real_sem_clockwait(sem_t *semaphore, clockid_t clock, const struct timespec *until);
+int __real_sem_wait(sem_t *semaphore);
 void __real_connection_serve(struct connection *connection, struct connection_workspace *workspace);
 
 int __wrap_munmap(void *start, size_t length);
@@ -378,10 +379,10 @@ int __wrap_mprotect(void *start, size_t length, int protection);
 int __wrap_pthread_attr_init(pthread_attr_t *attributes);
 int __wrap_pthread_attr_setsigmask_np(pthread_attr_t *attributes, const sigset_t *mask);
 int __wrap_pthread_attr_setstack(pthread_attr_t *attributes, void *stack, size_t size);
-int __wrap_pthread_condattr_init(pthread_condattr_t *attributes);
-int __wrap_pthread_cond_init(pthread_cond_t *condition, const pthread_condattr_t *attributes);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
                           void *(*start)(void *), void *argument);
+int __wrap_sem_clockwait(sem_t *semaphore, clockid_t clock, const struct timespec *until);
+int __wrap_sem_wait(sem_t *semaphore);
 void __wrap_connection_serve(struct connection *connection, struct connection_workspace *workspace);
 
 /* A mapping counts as a block. */
@@ -428,26 +429,32 @@ int __wrap_pthread_attr_setstack(pthread_attr_t *attributes, void *stack, size_t
     return error != 0 ? error : __real_pthread_attr_setstack(attributes, stack, size);
 }
 
-int __wrap_pthread_condattr_init(pthread_condattr_t *attributes)
-{
-    int error = error_of(FAULTS_THREAD_ATTRIBUTES);
-
-    return error != 0 ? error : __real_pthread_condattr_init(attributes);
-}
-
-int __wrap_pthread_cond_init(pthread_cond_t *condition, const pthread_condattr_t *attributes)
-{
-    int error = error_of(FAULTS_THREAD_ATTRIBUTES);
-
-    return error != 0 ? error : __real_pthread_cond_init(condition, attributes);
-}
-
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
                           void *(*start)(void *), void *argument)
 {
     int error = error_of(FAULTS_THREAD);
 
     return error != 0 ? error : __real_pthread_create(thread, attributes, start, argument);
+}
+
+static bool sleep_fails(void)
+{
+    bool failed;
+
+    scope = FAULTS_WORKER;
+    failed = fails(FAULTS_SLEEP);
+    scope = FAULTS_NOBODY;
+    return failed;
+}
+
+int __wrap_sem_clockwait(sem_t *semaphore, clockid_t clock, const struct timespec *until)
+{
+    return sleep_fails() ? -1 : __real_sem_clockwait(semaphore, clock, until);
+}
+
+int __wrap_sem_wait(sem_t *semaphore)
+{
+    return sleep_fails() ? -1 : __real_sem_wait(semaphore);
 }
 
 static bool choose(int fd)

@@ -4,8 +4,8 @@
  *
  * Our own objects reach what is listed here through the linker's --wrap, nghttp2 its memory through
  * session.c, and jansson through its hooks. A fault strikes in one scope alone, so that whoever
- * else is served in the same process is not touched by it: the one connection that was chosen, or
- * the accept loop. Besides, time is the test's to move, and the log is kept.
+ * else is served in the same process is not touched by it: the one connection that was chosen, the
+ * accept loop, or the workers that wait. Besides, time is the test's to move, and the log is kept.
  */
 #ifndef H2ECHOD_TESTS_FAULTS_H
 #define H2ECHOD_TESTS_FAULTS_H
@@ -20,6 +20,7 @@ enum faults_scope {
     FAULTS_TEST,       /* the test itself: never struck, and what it allocates is not counted */
     FAULTS_CONNECTION, /* the connection that was chosen by faults_arm, in connection_serve */
     FAULTS_SERVER,     /* the accept loop, in server_run */
+    FAULTS_WORKER,     /* every worker that waits for a connection */
     FAULTS_SCOPES,
 };
 
@@ -43,8 +44,9 @@ enum faults_call {
     FAULTS_EVENTFD,
     FAULTS_MMAP,
     FAULTS_MPROTECT,
-    FAULTS_THREAD_ATTRIBUTES, /* pthread_attr_*, pthread_cond*_init */
+    FAULTS_THREAD_ATTRIBUTES, /* pthread_attr_* */
     FAULTS_THREAD,
+    FAULTS_SLEEP, /* a worker's, until it gets a connection */
     FAULTS_CALLS,
 };
 

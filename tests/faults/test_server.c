@@ -124,12 +124,13 @@ static const struct fault interruptions[] = {
 };
 
 /* A whole life, in which two are served. Return whether the fault struck. */
-static bool try_life(const struct fault *fault, size_t n)
+static bool try_life(enum faults_scope scope, const struct fault *fault, size_t n)
 {
     struct client *first;
     struct client *second;
 
-    faults_arm(FAULTS_SERVER, fault, n);
+    faults_arm(FAULTS_SERVER, &no_fault, 0); /* its log begins anew */
+    faults_arm(scope, fault, n);
     start();
     first = served_client();
     second = served_client();
@@ -143,19 +144,42 @@ static bool try_life(const struct fault *fault, size_t n)
     return faults_disarm();
 }
 
-static void test_interruptions(void **state)
+static void try_lives(enum faults_scope scope, const struct fault *faults, size_t count)
 {
     enum { MANY = 30 }; /* since the loop has turns for as long as it lives */
 
-    (void)state;
-    for (size_t i = 0; i < COUNT(interruptions); i++) {
+    for (size_t i = 0; i < count; i++) {
         size_t n = 0;
 
-        while (n < MANY && try_life(&interruptions[i], n))
+        while (n < MANY && try_life(scope, &faults[i], n))
             n++;
-        print_message("%s: at %zu calls\n", interruptions[i].name, n);
+        print_message("%s: at %zu calls\n", faults[i].name, n);
         assert_true(n > 0);
     }
+}
+
+static void test_interruptions(void **state)
+{
+    (void)state;
+    try_lives(FAULTS_SERVER, interruptions, COUNT(interruptions));
+}
+
+/* What may end a worker's sleep before there is a connection for it. */
+static const struct fault awakenings[] = {
+    {"sleep EINTR", FAULTS_SLEEP, EINTR, 1, 0},
+    {"sleep EINTR thrice", FAULTS_SLEEP, EINTR, 3, 0},
+    {"sleep ETIMEDOUT", FAULTS_SLEEP, ETIMEDOUT, 1, 0},
+};
+
+/* Nobody is lost by it, least of all by the one that is reserved, which it is in the first place:
+ * its time may be up, and a signal come besides. */
+static void test_awakenings(void **state)
+{
+    static const struct fault both = {"sleep ETIMEDOUT, and on", FAULTS_SLEEP, ETIMEDOUT, 3, 0};
+
+    (void)state;
+    try_lives(FAULTS_WORKER, awakenings, COUNT(awakenings));
+    assert_true(try_life(FAULTS_WORKER, &both, 0));
 }
 
 /* --- Accepting that fails for long --- */
@@ -384,6 +408,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_start_that_fails, daemon_teardown),
         cmocka_unit_test_teardown(test_interruptions, daemon_teardown),
+        cmocka_unit_test_teardown(test_awakenings, daemon_teardown),
         cmocka_unit_test_teardown(test_scarcity, daemon_teardown),
         cmocka_unit_test_teardown(test_thread_that_comes_free, daemon_teardown),
         cmocka_unit_test_teardown(test_refused_connection, daemon_teardown),
