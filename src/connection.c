@@ -443,13 +443,15 @@ static void read_off(struct life *life)
 
 /* Closing a socket whose bytes were not all read makes the kernel send a reset, which may overtake
  * our last words; so does a byte that comes after that, and a client that reads sends some. So say
- * that there is no more, and read on for a moment, and for as long as the peer takes something.
+ * that there is no more, and read on for a moment, and for as long as the peer takes something. A
+ * peer that has ended already, as most have, sends nothing that could be in the way.
  */
 static void linger(struct life *life)
 {
     struct progress progress;
 
-    if (!transport_end_writing(&life->transport))
+    if (transport_has_ended(&life->transport, life->workspace->input, CONNECTION_BUFFER_SIZE) ||
+        !transport_end_writing(&life->transport))
         return;
     life->now = clock_now();
     begin_progress(life, &progress, transport_untaken(&life->transport));

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,13 +67,15 @@ static int add(struct listeners *listeners, int fd)
 /* --- TCP ----------------------------------------------------------------------------------- */
 
 /* An IPv6 socket serves IPv4 too where ${both}: for every address, but not for "::" by its name,
- * beside which somebody may want 0.0.0.0. */
+ * beside which somebody may want 0.0.0.0. What is accepted inherits TCP_NODELAY: no call for each.
+ */
 static bool set_options(int fd, const struct address *address, bool both)
 {
     int on = 1;
     int only = !both;
 
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0)
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0)
         return false;
     return address->storage.ss_family != AF_INET6 ||
            setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only)) == 0;

@@ -10,7 +10,7 @@
 #include <stddef.h>
 
 struct listener {
-    int fd; /* non-blocking */
+    int fd; /* non-blocking; small answers to what is accepted leave at once (TCP_NODELAY) */
     struct address address;
 };
 

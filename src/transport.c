@@ -2,24 +2,23 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 void transport_open(struct transport *transport, int fd)
 {
-    int on = 1;
-
     transport->fd = fd;
-    /* Fails on a Unix socket, which has no delay to be turned off. */
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
 ssize_t transport_read(struct transport *transport, uint8_t *buffer, size_t size)
 {
     return recv(transport->fd, buffer, size, 0);
+}
+
+bool transport_has_ended(struct transport *transport, uint8_t *buffer, size_t size)
+{
+    return recv(transport->fd, buffer, size, MSG_DONTWAIT) == 0;
 }
 
 ssize_t transport_write_now(struct transport *transport, const uint8_t *bytes, size_t length)

@@ -18,7 +18,7 @@ struct transport {
 
 /*
  * transport_open(transport, fd):
- * Take over the connected socket ${fd}. Small answers leave at once (TCP_NODELAY) where it is TCP.
+ * Take over the connected socket ${fd}.
  */
 void transport_open(struct transport *transport, int fd);
 
@@ -28,6 +28,13 @@ void transport_open(struct transport *transport, int fd);
  * EINTR if a signal came first.
  */
 ssize_t transport_read(struct transport *transport, uint8_t *buffer, size_t size);
+
+/*
+ * transport_has_ended(transport, buffer, size):
+ * Return whether the peer has sent all that it will and all of it was read, without waiting. If
+ * not, some that came may have been read and forgotten.
+ */
+bool transport_has_ended(struct transport *transport, uint8_t *buffer, size_t size);
 
 /*
  * transport_write_now(transport, bytes, length):

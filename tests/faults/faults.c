@@ -6,6 +6,8 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -470,8 +472,17 @@ static bool choose(int fd)
     return chosen;
 }
 
+static bool is_undelayed(int fd)
+{
+    int on = 0;
+    socklen_t length = sizeof(on);
+
+    return getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &length) == 0 && on != 0;
+}
+
 void __wrap_connection_serve(struct connection *connection, struct connection_workspace *workspace)
 {
+    bool undelayed = is_undelayed(connection->fd);
     bool chosen = choose(connection->fd);
 
     if (chosen)
@@ -481,6 +492,7 @@ void __wrap_connection_serve(struct connection *connection, struct connection_wo
         return;
     scope = FAULTS_NOBODY;
     pthread_mutex_lock(&all.lock);
+    all.report.undelayed = undelayed;
     all.over = true;
     pthread_cond_broadcast(&all.changed);
     pthread_mutex_unlock(&all.lock);

@@ -62,9 +62,10 @@ struct fault {
 
 /* What became of a fault. */
 struct faults_report {
-    bool hit;   /* the n-th call came */
-    long live;  /* blocks that the connection did not free */
-    int closes; /* of the connection's socket */
+    bool hit;       /* the n-th call came */
+    long live;      /* blocks that the connection did not free */
+    int closes;     /* of the connection's socket */
+    bool undelayed; /* its small answers leave at once: TCP_NODELAY */
 };
 
 /*

@@ -403,7 +403,6 @@ static const struct row failures[] = {
     {{"send ETIMEDOUT", FAULTS_SEND, ETIMEDOUT, 1, 0}, LOST},
     {{"slow send ECONNRESET", FAULTS_SEND, ECONNRESET, 1, SLOWLY}, LOST},
     {{"shutdown ENOTCONN", FAULTS_SHUTDOWN, ENOTCONN, 1, 0}, UNNOTICED},
-    {{"setsockopt EOPNOTSUPP", FAULTS_SETSOCKOPT, EOPNOTSUPP, 1, 0}, UNNOTICED},
     {{"getsockname ENOBUFS", FAULTS_GETSOCKNAME, ENOBUFS, 1, 0}, UNNOTICED},
     {{"ioctl ENOTTY", FAULTS_IOCTL, ENOTTY, 1, SLOWLY}, UNNOTICED},
     {{"madvise ENOMEM", FAULTS_MADVISE, ENOMEM, 1, 0}, UNNOTICED},
@@ -641,6 +640,66 @@ static void test_drain(void **state)
     try_drain(shortages, COUNT(shortages));
 }
 
+/* --- What is not called --- */
+
+/* The whole of a conversation, which the client ends in the same segment. */
+static void say_farewell(struct client *client)
+{
+    static const uint8_t no_more[8] = {0};
+    struct bytes *out = &client->peer->out;
+
+    say_one(client);
+    frame_add(out, NGHTTP2_GOAWAY, 0, 0, no_more, sizeof(no_more));
+    assert_int_equal(send(client->fd, out->data, out->length, MSG_MORE | MSG_NOSIGNAL),
+                     out->length);
+    out->length = 0;
+    client_end(client);
+}
+
+/* A connection that the peer has ended costs no call but the close: none to tell it of the end,
+ * none to ask what it has taken. */
+static void test_end_of_a_peer_that_has_ended(void **state)
+{
+    static const struct step whole[] = {{say_farewell, is_gone, 0}, {NULL, NULL, 0}};
+    static struct scene scene;
+    struct faults_report report;
+    struct client *client;
+
+    (void)state;
+    daemon_start(&scene.daemon, usual_settings());
+    faults_arm(FAULTS_CONNECTION, &no_fault, 0);
+    client = client_connect(&scene.daemon);
+    client->is_http2 = true;
+    speak(client, whole);
+    assert_true(faults_await_connection(&report));
+    peer_check_get(client->peer, ONE, "/one");
+    assert_int_equal(report.closes, 1);
+    assert_int_equal(faults_count(FAULTS_CONNECTION, FAULTS_SHUTDOWN), 0);
+    assert_int_equal(faults_count(FAULTS_CONNECTION, FAULTS_IOCTL), 0);
+    assert_int_equal(faults_logged(FAULTS_CONNECTION, "closed: done"), 1);
+    client_free(client);
+    daemon_stop(&scene.daemon);
+}
+
+/* Where an answer takes more than one send, the last part would wait for an ACK that is delayed. */
+static void test_nothing_is_delayed(void **state)
+{
+    static struct scene scene;
+    struct faults_report report;
+    struct client *client;
+
+    (void)state;
+    daemon_start(&scene.daemon, usual_settings());
+    faults_arm(FAULTS_CONNECTION, &no_fault, 0);
+    client = converse(&scene.daemon, &tls);
+    client_end(client);
+    assert_true(faults_await_connection(&report));
+    assert_true(report.undelayed);
+    assert_int_equal(faults_count(FAULTS_CONNECTION, FAULTS_SETSOCKOPT), 0);
+    client_free(client);
+    daemon_stop(&scene.daemon);
+}
+
 /* --- The tests --- */
 
 static void test_interruptions(void **state)
@@ -675,6 +734,8 @@ int main(void)
         cmocka_unit_test_teardown(test_failing_calls, daemon_teardown),
         cmocka_unit_test_teardown(test_failing_allocations, daemon_teardown),
         cmocka_unit_test_teardown(test_drain, daemon_teardown),
+        cmocka_unit_test_teardown(test_end_of_a_peer_that_has_ended, daemon_teardown),
+        cmocka_unit_test_teardown(test_nothing_is_delayed, daemon_teardown),
     };
 
     daemon_prepare();

@@ -108,6 +108,32 @@ static void test_start_that_fails(void **state)
     }
 }
 
+/* A listener that cannot be set up as it must be is refused, and leaves nothing behind. */
+static void test_listener_that_fails(void **state)
+{
+    static const struct fault fault = {"setsockopt", FAULTS_SETSOCKOPT, ENOBUFS, 1, 0};
+    struct settings *settings = usual_settings();
+    struct listeners listeners;
+    long live = faults_live();
+    size_t n = 0;
+
+    (void)state;
+    faults_enter(FAULTS_SERVER);
+    for (faults_arm(FAULTS_SERVER, &fault, 0); listeners_open(settings, &listeners) != 0; n++) {
+        assert_true(faults_disarm());
+        assert_int_equal(listeners.count, 0);
+        assert_int_equal(faults_count(FAULTS_SERVER, FAULTS_CLOSE), 1);
+        assert_int_equal(faults_logged(FAULTS_SERVER, "cannot listen on 127.0.0.1"), 1);
+        faults_arm(FAULTS_SERVER, &fault, n + 1);
+    }
+    assert_false(faults_disarm());
+    listeners_close(&listeners);
+    faults_enter(FAULTS_TEST);
+    assert_int_equal(n, 2); /* each option that an IPv4 listener has is needed */
+    assert_int_equal(faults_live(), live);
+    settings_unref(settings);
+}
+
 /* --- Interruptions --- */
 
 static const struct fault interruptions[] = {
@@ -407,6 +433,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_start_that_fails, daemon_teardown),
+        cmocka_unit_test_teardown(test_listener_that_fails, daemon_teardown),
         cmocka_unit_test_teardown(test_interruptions, daemon_teardown),
         cmocka_unit_test_teardown(test_awakenings, daemon_teardown),
         cmocka_unit_test_teardown(test_scarcity, daemon_teardown),
