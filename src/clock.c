@@ -1,6 +1,5 @@
 #include "clock.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -19,32 +18,89 @@ struct instant clock_now(void)
     };
 }
 
+/* A point of time by the calendar, in UTC. */
+struct date {
+    int year;
+    int month;   /* 0 to 11 */
+    int day;     /* 1 to 31 */
+    int weekday; /* 0 = Sunday */
+    int second;  /* of the day */
+};
+
+/* What gmtime_r does, but that takes a lock which all threads share. The year begins in March here,
+ * so that the leap day is its last; an era is the 400 years after which all comes again. */
+static struct date date_of(int64_t unix_s)
+{
+    enum { DAY = 86400, ERA = 146097, FROM_MARCH_OF_0 = 719468, WEDNESDAY = 3 };
+    /* From the year -400 on, so that nothing is negative: a Wednesday, as each era's first day. */
+    int64_t from_start = unix_s + (int64_t)(FROM_MARCH_OF_0 + ERA) * DAY;
+    int days = (int)(from_start / DAY);
+    int of_era = days % ERA;
+    int year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    int of_year = of_era - (365 * year + year / 4 - year / 100);
+    int month = (5 * of_year + 2) / 153;
+
+    return (struct date){
+        .year = (days / ERA - 1) * 400 + year + (month >= 10),
+        .month = (month + 2) % 12,
+        .day = of_year - (153 * month + 2) / 5 + 1,
+        .weekday = (days + WEDNESDAY) % 7,
+        .second = (int)(from_start % DAY),
+    };
+}
+
+/* Write ${value} with ${count} digits. Return where they end. */
+static char *put_number(char *at, int value, int count)
+{
+    for (int i = count; i-- > 0; value /= 10)
+        at[i] = (char)('0' + value % 10);
+    return at + count;
+}
+
+static char *put_text(char *at, const char *text, size_t length)
+{
+    memcpy(at, text, length);
+    return at + length;
+}
+
+static char *put_time(char *at, int second)
+{
+    at = put_number(at, second / 3600, 2);
+    *at++ = ':';
+    at = put_number(at, second / 60 % 60, 2);
+    *at++ = ':';
+    return put_number(at, second % 60, 2);
+}
+
 void clock_http_date(int64_t unix_s, char date[static CLOCK_HTTP_DATE_SIZE])
 {
-    static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-    time_t seconds = (time_t)unix_s;
-    struct tm tm = {0};
-    char text[64];
+    static const char days[7][5] = {"Sun,", "Mon,", "Tue,", "Wed,", "Thu,", "Fri,", "Sat,"};
+    static const char months[12][6] = {" Jan ", " Feb ", " Mar ", " Apr ", " May ", " Jun ",
+                                       " Jul ", " Aug ", " Sep ", " Oct ", " Nov ", " Dec "};
+    struct date parts = date_of(unix_s);
+    char *at = put_text(date, days[parts.weekday], 4);
 
-    gmtime_r(&seconds, &tm);
-    /* The remainders tell the compiler, and a reader, that every field has its fixed width. */
-    snprintf(text, sizeof(text), "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday % 7],
-             tm.tm_mday % 100, months[tm.tm_mon % 12], (tm.tm_year + 1900) % 10000,
-             tm.tm_hour % 100, tm.tm_min % 100, tm.tm_sec % 100);
-    memcpy(date, text, CLOCK_HTTP_DATE_SIZE - 1);
-    date[CLOCK_HTTP_DATE_SIZE - 1] = '\0';
+    *at++ = ' ';
+    at = put_number(at, parts.day, 2);
+    at = put_text(at, months[parts.month], 5);
+    at = put_number(at, parts.year, 4);
+    *at++ = ' ';
+    at = put_time(at, parts.second);
+    memcpy(at, " GMT", 5);
 }
 
 void clock_timestamp(struct instant instant, char text[static CLOCK_TIMESTAMP_SIZE])
 {
-    time_t seconds = (time_t)instant.unix_s;
-    struct tm tm = {0};
-    size_t length;
+    struct date parts = date_of(instant.unix_s);
+    char *at = put_number(text, parts.year, 4);
 
-    gmtime_r(&seconds, &tm);
-    length = strftime(text, CLOCK_TIMESTAMP_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(text + length, CLOCK_TIMESTAMP_SIZE - length, ".%03dZ",
-             (int)instant.milliseconds % 1000);
+    *at++ = '-';
+    at = put_number(at, parts.month + 1, 2);
+    *at++ = '-';
+    at = put_number(at, parts.day, 2);
+    *at++ = 'T';
+    at = put_time(at, parts.second);
+    *at++ = '.';
+    at = put_number(at, instant.milliseconds, 3);
+    memcpy(at, "Z", 2);
 }

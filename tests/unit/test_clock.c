@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -53,6 +54,29 @@ static void test_http_date_every_month(void **state)
     }
 }
 
+/* Every day of an era of 400 years, in which the Gregorian calendar has all that it has. */
+static void test_timestamp_every_day(void **state)
+{
+    (void)state;
+    for (int64_t unix_s = INT64_C(946684799); unix_s < INT64_C(13570000000); unix_s += 86400) {
+        struct instant instant = {.unix_s = unix_s,
+                                  .milliseconds = (int32_t)(unix_s / 86400 % 1000)};
+        time_t seconds = (time_t)unix_s;
+        char text[CLOCK_TIMESTAMP_SIZE];
+        char expected[64];
+        struct tm tm;
+        size_t length;
+
+        assert_non_null(gmtime_r(&seconds, &tm));
+        length = strftime(expected, sizeof(expected), "%Y-%m-%dT%H:%M:%S", &tm);
+        assert_int_equal(length, CLOCK_TIMESTAMP_SIZE - 6);
+        snprintf(expected + length, sizeof(expected) - length, ".%03dZ",
+                 (int)instant.milliseconds % 1000);
+        clock_timestamp(instant, text);
+        assert_string_equal(text, expected);
+    }
+}
+
 static void test_now_goes_forward(void **state)
 {
     struct instant before = clock_now();
@@ -71,6 +95,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_http_date),
         cmocka_unit_test(test_http_date_every_month),
+        cmocka_unit_test(test_timestamp_every_day),
         cmocka_unit_test(test_now_goes_forward),
     };
 
