@@ -441,6 +441,16 @@ static void read_off(struct life *life)
         read_some(life, life->workspace->input, CONNECTION_BUFFER_SIZE, deadline);
 }
 
+static bool peer_has_ended(struct life *life)
+{
+    struct connection_workspace *workspace = life->workspace;
+    ssize_t length = transport_read_now(&life->transport, workspace->input, CONNECTION_BUFFER_SIZE);
+
+    if (length > 0)
+        counter_add(&workspace->counters.received, (uint64_t)length);
+    return length == 0;
+}
+
 /* Closing a socket whose bytes were not all read makes the kernel send a reset, which may overtake
  * our last words; so does a byte that comes after that, and a client that reads sends some. So say
  * that there is no more, and read on for a moment, and for as long as the peer takes something. A
@@ -450,8 +460,7 @@ static void linger(struct life *life)
 {
     struct progress progress;
 
-    if (transport_has_ended(&life->transport, life->workspace->input, CONNECTION_BUFFER_SIZE) ||
-        !transport_end_writing(&life->transport))
+    if (peer_has_ended(life) || !transport_end_writing(&life->transport))
         return;
     life->now = clock_now();
     begin_progress(life, &progress, transport_untaken(&life->transport));

@@ -16,9 +16,9 @@ ssize_t transport_read(struct transport *transport, uint8_t *buffer, size_t size
     return recv(transport->fd, buffer, size, 0);
 }
 
-bool transport_has_ended(struct transport *transport, uint8_t *buffer, size_t size)
+ssize_t transport_read_now(struct transport *transport, uint8_t *buffer, size_t size)
 {
-    return recv(transport->fd, buffer, size, MSG_DONTWAIT) == 0;
+    return recv(transport->fd, buffer, size, MSG_DONTWAIT);
 }
 
 ssize_t transport_write_now(struct transport *transport, const uint8_t *bytes, size_t length)

@@ -30,11 +30,10 @@ void transport_open(struct transport *transport, int fd);
 ssize_t transport_read(struct transport *transport, uint8_t *buffer, size_t size);
 
 /*
- * transport_has_ended(transport, buffer, size):
- * Return whether the peer has sent all that it will and all of it was read, without waiting. If
- * not, some that came may have been read and forgotten.
+ * transport_read_now(transport, buffer, size):
+ * Take what is there, without waiting. Return as transport_read, but -1 with EAGAIN if nothing is.
  */
-bool transport_has_ended(struct transport *transport, uint8_t *buffer, size_t size);
+ssize_t transport_read_now(struct transport *transport, uint8_t *buffer, size_t size);
 
 /*
  * transport_write_now(transport, bytes, length):
