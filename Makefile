@@ -179,8 +179,7 @@ $(B)/detected.h: Makefile | $(after_deps)
 	done >$@; rm -f $(@D)/feature
 
 # Another compiler or other flags than last time build everything anew.
-$(B)/flags: FORCE | $(after_deps)
-	@mkdir -p $(@D)
+$(B)/flags: FORCE | $(B)/detected.h
 	$(file >$@.new,$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(LDLIBS))
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 

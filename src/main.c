@@ -101,7 +101,7 @@ int main(int argc, char *argv[])
         log_write_errno(LOG_LEVEL_ERROR, errno, "cannot start: signals cannot be set up");
         return EX_OSERR;
     }
-    result = settings_read(argc, argv, log_error, NULL, &settings);
+    result = (int)settings_read(argc, argv, log_error, NULL, &settings);
     if (result != SETTINGS_OK)
         return result;
     if (settings->help)

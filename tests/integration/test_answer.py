@@ -16,7 +16,7 @@ from hyperframe.frame import (DataFrame, HeadersFrame, PriorityFrame, RstStreamF
 from clients import curl_h2, curl_version, node
 from conftest import Start
 from daemon import BINARY, Daemon
-from waiting import SLOW, Stopwatch, poll
+from waiting import SLOW, poll
 from wire import CANCEL, ENHANCE_YOUR_CALM, MAGIC, NO_ERROR, Client, Fields, echo, fields
 
 MIB = 1024 * 1024
@@ -549,11 +549,3 @@ def test_client_that_leaves_after_its_answer_is_forgotten(start: Start) -> None:
     client.close()
     daemon.wait_for_log(r"debug connection 1 from 127\.0\.0\.1:\d+: closed: .+")
     daemon.wait_for_figures(connections=0)
-
-
-def test_daemon_is_not_slowed_by_nagle(client: Client) -> None:
-    """40 ms would be added to every answer where a delayed ACK is waited for."""
-    watch = Stopwatch()
-    for number in range(50):
-        client.assert_answered(f"/{number}")
-    assert watch.seconds() < 1 * SLOW
