@@ -19,13 +19,20 @@ enum {
     LARGE_MAX = 32 * 1024, /* bytes asked for; what is larger is malloc's */
     PAGE = 4096,           /* or a part of one */
     BUFFER_MIN = 2 * PAGE,
-    KEPT = 64 * 1024, /* bytes that the next connection finds warm */
+    BUFFER_FRONT = 520, /* bytes of a buffer, its header among them, of which most use no more */
+    KEPT = 64 * 1024,   /* bytes that the next connection finds warm */
+};
+
+enum use {
+    FREE,
+    IN_USE,
+    TABLE, /* in use, and zero but for some places */
 };
 
 /* The size stands before what the owner has, which is aligned; free blocks are linked. */
 struct arena_block {
     uint32_t size; /* of the whole block */
-    uint32_t in_use;
+    uint32_t use;
     struct arena_block *next; /* only while it is free: the owner's bytes begin here */
 };
 
@@ -77,21 +84,52 @@ static struct arena_block *block_at(const struct arena *arena, size_t at)
     return (struct arena_block *)(void *)(arena->base + at);
 }
 
-static struct arena_block *cut_off(struct arena *arena, size_t block_size)
+/* The first place from ${at} on with so many bytes before a page's end. */
+static size_t before_page_end(const struct arena *arena, size_t at, size_t bytes)
+{
+    uintptr_t base = (uintptr_t)arena->base;
+
+    return round_up(base + at + bytes, PAGE) - bytes - base;
+}
+
+/* Where a block is to begin, from ${at} on. A table has its pages for itself, since they are given
+ * back while they are zero. Of a buffer often only the beginning is used: it shares the page of
+ * those before it, and those behind it begin on another. */
+static size_t place(const struct arena *arena, size_t at, size_t block_size, enum use use)
+{
+    if (use == TABLE)
+        return before_page_end(arena, at, HEADER);
+    if (block_size > BUFFER_MIN)
+        return before_page_end(arena, at, BUFFER_FRONT);
+    return at;
+}
+
+/* What lies between two places is free. */
+static void leave(struct arena *arena, size_t from, size_t to)
+{
+    struct arena_block *span = block_at(arena, from);
+
+    if (from == to)
+        return;
+    *span = (struct arena_block){.size = (uint32_t)(to - from), .next = arena->spans};
+    arena->spans = span;
+}
+
+static struct arena_block *cut_off(struct arena *arena, size_t block_size, enum use use)
 {
     size_t at = arena->used > 0 ? arena->used : FIRST_AT;
-    size_t end = at + block_size;
+    size_t begin = place(arena, at, block_size, use);
+    size_t end = begin + block_size;
     struct arena_block *block;
 
-    /* Of a buffer of pages often only the beginning is used: what comes next begins on a page, so
-     * as not to share one with its end. */
     if (block_size > BUFFER_MIN)
-        end = round_up((uintptr_t)arena->base + end, PAGE) - (uintptr_t)arena->base + FIRST_AT;
+        end = before_page_end(arena, end, 0) + FIRST_AT;
     if (end > arena->size)
         return NULL;
     arena->used = end;
-    block = block_at(arena, at);
-    block->size = (uint32_t)(end - at);
+    leave(arena, at, begin);
+    block = block_at(arena, begin);
+    block->size = (uint32_t)(end - begin);
     return block;
 }
 
@@ -127,14 +165,14 @@ static struct arena_block *take_from_span(struct arena *arena, size_t block_size
     }
     left = (struct arena_block *)(void *)((uint8_t *)block + block_size);
     left->size = block->size - (uint32_t)block_size;
-    left->in_use = 0;
+    left->use = FREE;
     left->next = block->next;
     *link = left;
     block->size = (uint32_t)block_size;
     return block;
 }
 
-static struct arena_block *take(struct arena *arena, size_t size)
+static struct arena_block *take(struct arena *arena, size_t size, enum use use)
 {
     size_t block_size = block_size_for(size);
     struct arena_block *block;
@@ -145,9 +183,9 @@ static struct arena_block *take(struct arena *arena, size_t size)
     if (block == NULL)
         block = take_from_span(arena, block_size);
     if (block == NULL)
-        block = cut_off(arena, block_size);
+        block = cut_off(arena, block_size, use);
     if (block != NULL)
-        block->in_use = 1;
+        block->use = use;
     return block;
 }
 
@@ -160,7 +198,7 @@ static void note_touched(struct arena *arena)
 
 void *arena_allocate(struct arena *arena, size_t size)
 {
-    struct arena_block *block = take(arena, size);
+    struct arena_block *block = take(arena, size, IN_USE);
 
     if (block == NULL) {
         arena->spilled += size;
@@ -172,13 +210,14 @@ void *arena_allocate(struct arena *arena, size_t size)
 
 void *arena_allocate_zeroed(struct arena *arena, size_t count, size_t size)
 {
-    struct arena_block *block;
+    struct arena_block *block = NULL;
     uint8_t *bytes;
     size_t at;
 
     if (size == 0)
         size = 1;
-    block = count <= LARGE_MAX / size ? take(arena, count * size) : NULL;
+    if (count <= LARGE_MAX / size)
+        block = take(arena, count * size, count * size >= PAGE ? TABLE : IN_USE);
     if (block == NULL) {
         arena->spilled += count * size;
         return calloc(count, size);
@@ -196,7 +235,7 @@ static void list(struct arena *arena, struct arena_block *block)
 {
     struct arena_block **head = &arena->free[list_of(block->size)];
 
-    block->in_use = 0;
+    block->use = FREE;
     block->next = *head;
     *head = block;
 }
@@ -273,7 +312,7 @@ static size_t merge(struct arena *arena, size_t at, size_t used, struct arena_bl
     struct arena_block *span = block_at(arena, at);
     size_t end = at + span->size;
 
-    while (end < used && block_at(arena, end)->in_use == 0)
+    while (end < used && block_at(arena, end)->use == FREE)
         end += block_at(arena, end)->size;
     span->size = (uint32_t)(end - at);
     if (end == used)
@@ -283,6 +322,23 @@ static size_t merge(struct arena *arena, size_t at, size_t used, struct arena_bl
     *last = &span->next;
     (void)give_back(arena, at + sizeof(*span), end);
     return end;
+}
+
+static bool is_zero(const uint8_t *bytes, size_t size)
+{
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
+}
+
+/* Give back the whole pages between two places that are zero: so they will be found again. */
+static void give_back_zeros(const struct arena *arena, size_t from, size_t to)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t into = into_page(arena, page);
+
+    for (size_t at = round_up(into + from, page) - into; at + page <= to; at += page) {
+        if (is_zero(arena->base + at, page))
+            (void)give_back(arena, at, at + page);
+    }
 }
 
 void arena_rest(struct arena *arena)
@@ -295,9 +351,13 @@ void arena_rest(struct arena *arena)
     for (size_t at = FIRST_AT; at < used;) {
         struct arena_block *block = block_at(arena, at);
 
-        at = block->in_use != 0 ? at + block->size : merge(arena, at, used, &last);
-        if (block->in_use != 0)
-            end = at;
+        if (block->use == FREE) {
+            at = merge(arena, at, used, &last);
+            continue;
+        }
+        if (block->use == TABLE)
+            give_back_zeros(arena, at + HEADER, at + block->size);
+        end = at += block->size;
     }
     arena->used = end;
     give_back_end(arena, end);

@@ -66,8 +66,9 @@ void arena_free(struct arena *arena, void *bytes);
 
 /*
  * arena_rest(arena):
- * Give the pages in which no block is in use back to the system. The arena's memory must be mapped,
- * private and anonymous.
+ * Give the pages in which no block is in use back to the system, and those of large blocks that
+ * were asked for zeroed and are zero still, or again. The arena's memory must be mapped, private
+ * and anonymous.
  */
 void arena_rest(struct arena *arena);
 

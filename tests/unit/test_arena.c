@@ -243,6 +243,43 @@ static void test_rest_gives_back_what_is_free(void **state)
     assert_true(is_all(arena_allocate_zeroed(&arena, 1, 30000), 0, 30000));
 }
 
+/* A connection's blocks as nghttp2 has them: a table that is empty again, a buffer of which little
+ * was used, and small ones before, between and behind them. */
+static void test_rest_leaves_few_pages(void **state)
+{
+    enum { SMALL = 5700, TABLE = 4096, BUFFER = 16394, LITTLE = 500, MORE = 30, EACH = 70 };
+    struct arena arena;
+    uint8_t *small;
+    uint8_t *table;
+    uint8_t *buffer;
+    uint8_t *more[MORE];
+
+    arena_start(&arena, *state, SIZE);
+    for (int round = 0; round < 3; round++) {
+        small = arena_allocate(&arena, SMALL);
+        memset(small, 1, SMALL);
+        table = arena_allocate_zeroed(&arena, TABLE, 1);
+        assert_true(is_all(table, 0, TABLE));
+        buffer = arena_allocate(&arena, BUFFER);
+        memset(buffer, 3, LITTLE);
+        table[1000] = 2;
+        for (int i = 0; i < MORE; i++) {
+            more[i] = arena_allocate(&arena, EACH);
+            memset(more[i], 4, EACH);
+        }
+        arena_rest(&arena);
+        assert_int_equal(table[1000], 2);
+        table[1000] = 0;
+        arena_rest(&arena);
+        assert_true(resident_pages(*state) <= 3);
+        assert_true(is_all(small, 1, SMALL) && is_all(table, 0, TABLE));
+        assert_true(is_all(buffer, 3, LITTLE));
+        for (int i = 0; i < MORE; i++)
+            assert_true(is_all(more[i], 4, EACH));
+        arena_clear(&arena);
+    }
+}
+
 /* One block that stays behind many that do not keeps its own page alone, and what was given back is
  * used before more is. */
 static void test_rest_gives_back_holes(void **state)
@@ -310,6 +347,7 @@ int main(void)
                                         unmap_memory),
         cmocka_unit_test_setup_teardown(test_rest_gives_back_what_is_free, map_memory,
                                         unmap_memory),
+        cmocka_unit_test_setup_teardown(test_rest_leaves_few_pages, map_memory, unmap_memory),
         cmocka_unit_test_setup_teardown(test_rest_gives_back_holes, map_memory, unmap_memory),
         cmocka_unit_test_setup_teardown(test_rest_keeps_to_its_own_memory, map_memory,
                                         unmap_memory),
