@@ -58,15 +58,12 @@ void echo_free(struct echo *echo)
     echo_start(echo, echo->arena, echo->pretty);
 }
 
-/* Make room for ${more} bytes behind the text. */
-static bool reserve(struct echo *echo, size_t more)
+static bool grow(struct echo *echo, size_t more)
 {
     enum { FIRST = 500 }; /* most requests; an arena's small block */
     size_t capacity = echo->capacity > 0 ? echo->capacity : FIRST;
     char *text;
 
-    if (more <= echo->capacity - echo->length)
-        return true;
     while (capacity - echo->length < more)
         capacity *= 2;
     text = arena_resize(echo->arena, echo->text, capacity);
@@ -75,6 +72,12 @@ static bool reserve(struct echo *echo, size_t more)
     echo->text = text;
     echo->capacity = capacity;
     return true;
+}
+
+/* Make room for ${more} bytes behind the text. */
+static inline bool reserve(struct echo *echo, size_t more)
+{
+    return more <= echo->capacity - echo->length || grow(echo, more);
 }
 
 /* Put text behind the other, for which there is room. */
@@ -126,14 +129,33 @@ static json_t *string_of(const uint8_t *bytes, size_t length)
 
 enum { QUOTES = 2 };
 
-/* Is every byte a character that JSON writes as it is? */
+/* Is every one of eight bytes a character that JSON writes as it is, and ASCII? All at once: what
+ * is taken from a byte that is smaller reaches its highest bit. */
+static bool is_plain_word(uint64_t word)
+{
+    const uint64_t each = UINT64_C(0x0101010101010101);
+    const uint64_t quotes = word ^ each * '"';
+    const uint64_t backslashes = word ^ each * '\\';
+    const uint64_t deletes = word ^ each * 0x7f;
+    const uint64_t below_space = (word - each * ' ') & ~word;
+    const uint64_t zero = ((quotes - each) & ~quotes) | ((backslashes - each) & ~backslashes) |
+                          ((deletes - each) & ~deletes);
+
+    return ((word | below_space | zero) & each * 0x80) == 0;
+}
+
 static bool is_plain(const uint8_t *bytes, size_t length)
 {
-    bool plain = true;
+    uint64_t word;
 
-    for (size_t i = 0; i < length; i++)
-        plain &= bytes[i] >= ' ' && bytes[i] < 0x7f && bytes[i] != '"' && bytes[i] != '\\';
-    return plain;
+    for (; length >= sizeof(word); bytes += sizeof(word), length -= sizeof(word)) {
+        memcpy(&word, bytes, sizeof(word));
+        if (!is_plain_word(word))
+            return false;
+    }
+    memset(&word, ' ', sizeof(word));
+    memcpy(&word, bytes, length);
+    return is_plain_word(word);
 }
 
 /* What JSON escapes, or may not be UTF-8, is jansson's. It says how much it would have written:

@@ -280,6 +280,24 @@ static void test_every_byte(void **state)
     }
 }
 
+/* Whatever is looked at at once: each byte in each place of it, and of what is left over. */
+static void test_every_byte_everywhere(void **state)
+{
+    enum { LENGTH = 19 };
+
+    (void)state;
+    for (int byte = 1; byte < 256; byte++) {
+        for (size_t place = 0; place < LENGTH; place++) {
+            char value[LENGTH];
+            const struct field fields[] = {{"x", value, 1, LENGTH}, {value, "v", LENGTH, 1}};
+
+            memset(value, '~', LENGTH);
+            value[place] = (char)byte;
+            check(fields, COUNT(fields));
+        }
+    }
+}
+
 static void test_long(void **state)
 {
     enum { LENGTH = 100000 };
@@ -532,19 +550,13 @@ static void test_library(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shape),
-        cmocka_unit_test(test_fixed),
-        cmocka_unit_test(test_every_byte),
-        cmocka_unit_test(test_long),
-        cmocka_unit_test(test_many),
-        cmocka_unit_test(test_random),
-        cmocka_unit_test(test_empty),
-        cmocka_unit_test(test_has),
-        cmocka_unit_test(test_copied),
-        cmocka_unit_test(test_find),
-        cmocka_unit_test(test_shared),
-        cmocka_unit_test(test_clear),
-        cmocka_unit_test(test_no_memory_in_jansson),
+        cmocka_unit_test(test_shape),      cmocka_unit_test(test_fixed),
+        cmocka_unit_test(test_every_byte), cmocka_unit_test(test_every_byte_everywhere),
+        cmocka_unit_test(test_long),       cmocka_unit_test(test_many),
+        cmocka_unit_test(test_random),     cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_has),        cmocka_unit_test(test_copied),
+        cmocka_unit_test(test_find),       cmocka_unit_test(test_shared),
+        cmocka_unit_test(test_clear),      cmocka_unit_test(test_no_memory_in_jansson),
         cmocka_unit_test(test_library),
     };
 
