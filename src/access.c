@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Bytes of fields in JSON, where each may become two: together they leave room in a record. */
-enum { METHOD_MAX = 256, PATH_MAX_SHOWN = 1400 };
+/* In JSON a byte of these may become two: together they leave room in a record. */
+_Static_assert(2 * (SESSION_METHOD_MAX + SESSION_PATH_MAX) < LOG_RECORD_MAX, "no room in a record");
 
 static const char *reset_by(const struct session_request *request)
 {
@@ -50,7 +50,7 @@ void access_log_text(const struct access_origin *origin, const struct session_re
  * the log, else as the log escapes and cuts them. */
 static json_t *field_string(const uint8_t *bytes, size_t length, size_t max)
 {
-    char shown[PATH_MAX_SHOWN];
+    char shown[SESSION_PATH_MAX];
     json_t *string = NULL;
 
     if (bytes == NULL)
@@ -70,9 +70,9 @@ static json_t *record_of(const struct access_origin *origin, const struct sessio
     return json_pack("{ss sI ss si so* so* si sI sI sf ss* ss*}", "time", time, "connection",
                      (json_int_t)origin->connection, "peer", origin->peer, "stream",
                      (int)request->stream_id, "method",
-                     field_string(request->method, request->method_length, METHOD_MAX), "path",
-                     field_string(request->path, request->path_length, PATH_MAX_SHOWN), "status",
-                     request->status, "received", (json_int_t)request->received, "sent",
+                     field_string(request->method, request->method_length, SESSION_METHOD_MAX),
+                     "path", field_string(request->path, request->path_length, SESSION_PATH_MAX),
+                     "status", request->status, "received", (json_int_t)request->received, "sent",
                      (json_int_t)request->sent, "ms", milliseconds(request), "reset",
                      request->reset == SESSION_NOT_RESET ? NULL : request->reset_code, "by",
                      request->reset == SESSION_NOT_RESET ? NULL : reset_by(request));

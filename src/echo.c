@@ -270,12 +270,14 @@ bool echo_add(struct echo *echo, struct echo_key key, const uint8_t *name, size_
     return true;
 }
 
-const struct echo_field *echo_find(const struct echo *echo, size_t place, struct echo_key key)
+const struct echo_field *echo_find(const struct echo *echo, size_t place, size_t most,
+                                   struct echo_key key)
 {
-    size_t count = echo->field_count;
+    size_t end = place < echo->field_count && most < echo->field_count - place ? place + most
+                                                                               : echo->field_count;
 
-    for (size_t tried = 0; tried < count; tried++, place++) {
-        const struct echo_field *field = &echo->fields[place < count ? place : place % count];
+    for (; place < end; place++) {
+        const struct echo_field *field = &echo->fields[place];
 
         if (field->key.name == key.name && field->key.value == key.value)
             return field;

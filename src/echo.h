@@ -69,11 +69,12 @@ bool echo_add(struct echo *echo, struct echo_key key, const uint8_t *name, size_
               const uint8_t *value, size_t value_length);
 
 /*
- * echo_find(echo, place, key):
- * Return the field of ${echo} that has ${key}, or NULL. It is looked for from ${place} in the list
- * on.
+ * echo_find(echo, place, most, key):
+ * Return the field of ${echo} that has ${key}, or NULL if it is not one of the ${most} that begin
+ * at ${place} in the list.
  */
-const struct echo_field *echo_find(const struct echo *echo, size_t place, struct echo_key key);
+const struct echo_field *echo_find(const struct echo *echo, size_t place, size_t most,
+                                   struct echo_key key);
 
 /*
  * echo_copy(echo, other, field):

@@ -8,6 +8,8 @@
 
 enum {
     FIELD_OVERHEAD = 32,       /* RFC 9113 section 6.5.2 */
+    ENDLESS = 16,              /* times as large as it may be: it is not read past any more */
+    NEAR = 8,                  /* places in which a field that has moved is looked for */
     REMEMBERED_FIELDS = 64,    /* at most */
     REMEMBERED_LENGTH = 16384, /* bytes of their text */
 };
@@ -15,17 +17,18 @@ enum {
 enum state {
     FOLLOWING, /* every field came as in the section before */
     ADDING,
-    COUNTING, /* none is kept */
+    COUNTING, /* none is kept: too large, or trailers */
 };
 
 struct section_reader {
     struct section_options options;
     struct arena *arena;
-    struct section current; /* without what is followed */
+    struct section current; /* without what is followed; empty between sections */
     struct section before;  /* the one that was remembered last */
     struct echo_body *body; /* its answer, shared; NULL = there was none yet */
     enum state state;
     size_t followed; /* fields, from the first one on */
+    size_t place;    /* in the section before, behind the field that was found there last */
     size_t list_size;
 };
 
@@ -52,58 +55,74 @@ static bool is_ignoring_case(nghttp2_vec bytes, const char *text)
 
 /* --- What a request comes to ---------------------------------------------------------------- */
 
-static const struct section_request no_request = {.content_length = -1};
-
-static nghttp2_rcbuf *share(nghttp2_rcbuf *buffer)
+static void drop_target(struct arena *arena, struct section_target *target)
 {
-    if (buffer != NULL)
-        nghttp2_rcbuf_incref(buffer);
-    return buffer;
+    if (target != NULL && --target->references == 0)
+        arena_free(arena, target);
 }
 
-void section_request_free(struct section_request *request)
+void section_request_free(struct arena *arena, struct section_request *request)
 {
-    nghttp2_rcbuf_decref(request->method);
-    nghttp2_rcbuf_decref(request->path);
-    *request = no_request;
+    drop_target(arena, request->target);
+    request->target = NULL;
 }
 
-/* nghttp2 has seen to it that these come once. */
-static void heed(struct section_request *request, const struct field *field, bool wants_target)
+static void keep(nghttp2_rcbuf **kept, nghttp2_rcbuf *buffer)
 {
+    nghttp2_rcbuf_incref(buffer);
+    *kept = buffer;
+}
+
+/* nghttp2 has seen to it that these come once, but for expect, which is a list. */
+static void heed(struct section *section, const struct field *field, bool wants_target)
+{
+    struct section_request *request = &section->request;
+
     if (is(field->name, ":method")) {
         request->head = is(field->value, "HEAD");
         request->connect = is(field->value, "CONNECT");
         if (wants_target)
-            request->method = share(field->key.value);
+            keep(&section->method, field->key.value);
     } else if (is(field->name, ":path")) {
         if (wants_target)
-            request->path = share(field->key.value);
+            keep(&section->path, field->key.value);
     } else if (is(field->name, "host")) {
         request->has_host = true;
     } else if (is(field->name, "expect")) {
-        request->expects_continue = is_ignoring_case(field->value, "100-continue");
+        request->expects_continue |= is_ignoring_case(field->value, "100-continue");
     } else if (is(field->name, "content-length")) {
         request->content_length = strtoll((const char *)field->value.base, NULL, 10);
     }
 }
 
+bool section_repeats(const struct section_request *request, nghttp2_vec name)
+{
+    return (is(name, "host") && request->has_host) ||
+           (is(name, "content-length") && request->content_length >= 0);
+}
+
 /* --- Sections ------------------------------------------------------------------------------- */
+
+/* One of no fields, with what memory it has for them. */
+static void reset(struct section *section)
+{
+    section->request = (struct section_request){.content_length = -1};
+    section->method = section->path = NULL;
+}
 
 static void section_start(struct section *section, const struct section_options *options,
                           struct arena *arena)
 {
     echo_start(&section->echo, arena, options->pretty);
-    section->request = no_request;
+    reset(section);
 }
 
-static bool is_worth_remembering(const struct section *section)
+static bool is_small(const struct section *section)
 {
     return section->echo.field_count <= REMEMBERED_FIELDS &&
            section->echo.length <= REMEMBERED_LENGTH;
 }
 
-/* Let go of the fields, but not of what they came to. */
 static void drop_fields(struct section *section)
 {
     for (size_t i = 0; i < section->echo.field_count; i++) {
@@ -113,33 +132,49 @@ static void drop_fields(struct section *section)
     echo_clear(&section->echo);
 }
 
-/* Make it one of no fields, but keep the memory for others like them. */
+/* Forget it, but keep memory for others that are small. */
 static void clear(struct section *section)
 {
-    bool is_small = is_worth_remembering(section);
+    bool keeps_memory = is_small(section);
 
     drop_fields(section);
-    section_request_free(&section->request);
-    if (!is_small)
+    if (!keeps_memory)
         echo_free(&section->echo);
+    nghttp2_rcbuf_decref(section->method);
+    nghttp2_rcbuf_decref(section->path);
+    section_request_free(section->echo.arena, &section->request);
+    reset(section);
 }
 
-static bool add(struct section *section, const struct section *before, struct field field)
+static nghttp2_vec beginning_of(nghttp2_rcbuf *buffer, size_t most)
 {
-    struct echo *echo = &section->echo;
-    const struct echo_field *same = echo_find(&before->echo, echo->field_count, field.key);
-    bool added;
+    nghttp2_vec bytes = {NULL, 0};
 
-    /* HEAD's content-length is that of the answer to a GET (RFC 9110 section 8.6). */
-    if (section->request.head && is(field.name, ":method"))
-        field.value = (nghttp2_vec){(uint8_t *)"GET", strlen("GET")};
-    added = same != NULL ? echo_copy(echo, &before->echo, same)
-                         : echo_add(echo, field.key, field.name.base, field.name.len,
-                                    field.value.base, field.value.len);
-    if (!added)
+    if (buffer != NULL)
+        bytes = nghttp2_rcbuf_get_buf(buffer);
+    if (bytes.len > most)
+        bytes.len = most;
+    return bytes;
+}
+
+/* The section is over: its target is known, if anybody wants it. */
+static bool aim(struct section *section, const struct section_options *options)
+{
+    nghttp2_vec method = beginning_of(section->method, options->method_max);
+    nghttp2_vec path = beginning_of(section->path, options->path_max);
+    struct section_target *target;
+
+    if (options->path_max == 0)
+        return true;
+    target = arena_allocate(section->echo.arena, sizeof(*target) + method.len + path.len);
+    if (target == NULL)
         return false;
-    nghttp2_rcbuf_incref(field.key.name);
-    nghttp2_rcbuf_incref(field.key.value);
+    *target = (struct section_target){1, method.len, path.len};
+    if (method.len > 0)
+        memcpy(target->bytes, method.base, method.len);
+    if (path.len > 0)
+        memcpy(target->bytes + method.len, path.base, path.len);
+    section->request.target = target;
     return true;
 }
 
@@ -173,6 +208,7 @@ void section_reader_free(struct section_reader *reader)
 void section_begin(struct section_reader *reader, bool is_trailers)
 {
     reader->followed = 0;
+    reader->place = 0;
     reader->list_size = 0;
     reader->state = is_trailers ? COUNTING : FOLLOWING;
 }
@@ -205,26 +241,60 @@ static bool follow(struct section_reader *reader, struct echo_key key)
     return true;
 }
 
-static enum section_result take(struct section_reader *reader, struct echo_key key)
+/* The field as it was encoded for the section before, or NULL. */
+static const struct echo_field *find_before(struct section_reader *reader, struct echo_key key)
+{
+    const struct echo *before = &reader->before.echo;
+    const struct echo_field *same = echo_find(before, reader->place, NEAR, key);
+
+    if (same != NULL)
+        reader->place = (size_t)(same - before->fields) + 1;
+    return same;
+}
+
+static bool add(struct section_reader *reader, struct field field)
 {
     struct section *section = &reader->current;
+    const struct echo_field *same = find_before(reader, field.key);
+    bool added;
+
+    /* HEAD's content-length is that of the answer to a GET (RFC 9110 section 8.6). */
+    if (section->request.head && is(field.name, ":method"))
+        field.value = (nghttp2_vec){(uint8_t *)"GET", strlen("GET")};
+    added = same != NULL ? echo_copy(&section->echo, &reader->before.echo, same)
+                         : echo_add(&section->echo, field.key, field.name.base, field.name.len,
+                                    field.value.base, field.value.len);
+    if (!added)
+        return false;
+    nghttp2_rcbuf_incref(field.key.name);
+    nghttp2_rcbuf_incref(field.key.value);
+    return true;
+}
+
+/* The section is read on, or the next one could not be decoded; but not for ever. */
+static enum section_result pass_over(struct section_reader *reader)
+{
+    drop_fields(&reader->current);
+    echo_free(&reader->current.echo);
+    reader->state = COUNTING;
+    return reader->list_size / ENDLESS > reader->options.max_list_size ? SECTION_ENDLESS
+                                                                       : SECTION_TOO_LARGE;
+}
+
+static enum section_result take(struct section_reader *reader, struct echo_key key)
+{
     struct field field = field_of(key);
 
     reader->list_size += field.name.len + field.value.len + FIELD_OVERHEAD;
-    if (reader->list_size > reader->options.max_list_size) {
-        /* It is read on, or the next block could not be decoded. */
-        drop_fields(section);
-        echo_free(&section->echo);
-        reader->state = COUNTING;
-        return SECTION_TOO_LARGE;
-    }
+    heed(&reader->current, &field, reader->options.path_max > 0);
+    if (reader->list_size > reader->options.max_list_size)
+        return pass_over(reader);
     if (reader->state == COUNTING)
         return SECTION_ADDED;
     /* nghttp2 lets this through. */
     if (is(field.name, ":authority") && memchr(field.value.base, '@', field.value.len) != NULL)
         return SECTION_USERINFO;
-    heed(&section->request, &field, reader->options.wants_target);
-    return add(section, &reader->before, field) ? SECTION_ADDED : SECTION_NO_MEMORY;
+    return add(reader, field) ? SECTION_ADDED : SECTION_NO_MEMORY;
 }
 
 /* What was followed has to be gone through after all: the next field is another one, or none is. */
@@ -234,7 +304,6 @@ static bool catch_up(struct section_reader *reader)
 
     if (reader->state != FOLLOWING)
         return true;
-    clear(&reader->current); /* of what the last one that was not followed has left */
     reader->state = ADDING;
     for (size_t i = 0; i < reader->followed && result == SECTION_ADDED; i++)
         result = take(reader, reader->before.echo.fields[i].key);
@@ -249,11 +318,6 @@ enum section_result section_add(struct section_reader *reader, nghttp2_rcbuf *na
     if (reader->state == FOLLOWING && follow(reader, key))
         return SECTION_ADDED;
     return catch_up(reader) ? take(reader, key) : SECTION_NO_MEMORY;
-}
-
-size_t section_list_size(const struct section_reader *reader)
-{
-    return reader->list_size;
 }
 
 const struct section *section_look(struct section_reader *reader)
@@ -274,16 +338,29 @@ static void remember(struct section_reader *reader, struct echo_body *body)
 
 static struct section_request request_of(const struct section *section)
 {
-    struct section_request request = section->request;
+    if (section->request.target != NULL)
+        section->request.target->references++;
+    return section->request;
+}
 
-    share(request.method);
-    share(request.path);
-    return request;
+/* Compose the answer, if there is to be one, and remember how. */
+static bool compose(struct section_reader *reader, struct echo_body **body)
+{
+    if (reader->state == COUNTING)
+        return true;
+    *body = echo_compose(&reader->current.echo);
+    if (*body == NULL)
+        return false;
+    if (is_small(&reader->current))
+        remember(reader, *body);
+    return true;
 }
 
 bool section_end(struct section_reader *reader, struct section_request *request,
                  struct echo_body **body)
 {
+    bool ended;
+
     *body = NULL;
     if (reader->state == FOLLOWING && reader->body != NULL &&
         reader->followed == reader->before.echo.field_count) {
@@ -291,15 +368,19 @@ bool section_end(struct section_reader *reader, struct section_request *request,
         *body = echo_body_share(reader->body);
         return true;
     }
-    if (!catch_up(reader))
-        return false;
-    *request = request_of(&reader->current);
-    if (reader->state == COUNTING)
-        return true;
-    *body = echo_compose(&reader->current.echo);
-    if (*body == NULL)
-        return false;
-    if (is_worth_remembering(&reader->current))
-        remember(reader, *body);
-    return true;
+    ended = catch_up(reader) && aim(&reader->current, &reader->options);
+    if (ended) {
+        *request = request_of(&reader->current);
+        ended = compose(reader, body);
+    }
+    clear(&reader->current);
+    return ended;
+}
+
+void section_break(struct section_reader *reader, struct section_request *request)
+{
+    if (request != NULL && catch_up(reader) && aim(&reader->current, &reader->options))
+        *request = request_of(&reader->current);
+    clear(&reader->current);
+    reader->state = COUNTING;
 }

@@ -19,11 +19,19 @@
 
 struct arena;
 
+/* A request's method and path, for who writes of it: as many bytes of them as he wants. A copy,
+ * since nghttp2's buffers may be much larger than what is in them. */
+struct section_target {
+    size_t references;
+    size_t method_length;
+    size_t path_length;
+    uint8_t bytes[]; /* the method, then the path */
+};
+
 /* The few fields that change what is done. */
 struct section_request {
-    nghttp2_rcbuf *method; /* references, for whom they are wanted; else NULL */
-    nghttp2_rcbuf *path;
-    int64_t content_length; /* as the client announced it; -1 = it did not */
+    struct section_target *target; /* shared; NULL = nobody wants it */
+    int64_t content_length;        /* as the client announced it; -1 = it did not */
     bool head;
     bool connect;
     bool expects_continue;
@@ -33,18 +41,22 @@ struct section_request {
 /* A section's fields: to the buffers that are its echo's keys it holds references. */
 struct section {
     struct echo echo;
-    struct section_request request;
+    struct section_request request; /* its target only when the section is over */
+    nghttp2_rcbuf *method;          /* references, until the section is forgotten */
+    nghttp2_rcbuf *path;
 };
 
 struct section_options {
     size_t max_list_size; /* bytes, as RFC 9113 section 6.5.2 counts */
+    size_t method_max;    /* bytes of a target's; 0 = nobody wants it */
+    size_t path_max;
     bool pretty;
-    bool wants_target; /* method and path */
 };
 
 enum section_result {
     SECTION_ADDED,
-    SECTION_TOO_LARGE, /* this field, or one before it: no more of them is kept */
+    SECTION_TOO_LARGE, /* with this field, or one before it: no more of them is kept */
+    SECTION_ENDLESS,   /* sixteen times as large as it may be */
     SECTION_USERINFO,  /* :authority has what its scheme forbids (RFC 9113 section 8.3.1) */
     SECTION_NO_MEMORY,
 };
@@ -79,16 +91,9 @@ enum section_result section_add(struct section_reader *reader, nghttp2_rcbuf *na
                                 nghttp2_rcbuf *value);
 
 /*
- * section_list_size(reader):
- * Return how large the section is so far (RFC 9113 section 6.5.2): it is right once
- * SECTION_TOO_LARGE was returned.
- */
-size_t section_list_size(const struct section_reader *reader);
-
-/*
  * section_look(reader):
- * Return the header section's fields so far, since something is to be told of them. They are
- * ${reader}'s; NULL if memory ran out.
+ * Return the section's fields so far, since something is to be told of them; of trailers, what they
+ * come to. They are ${reader}'s; NULL if memory ran out.
  */
 const struct section *section_look(struct section_reader *reader);
 
@@ -102,9 +107,23 @@ bool section_end(struct section_reader *reader, struct section_request *request,
                  struct echo_body **body);
 
 /*
- * section_request_free(request):
- * Let go of what ${request} refers to.
+ * section_break(reader, request):
+ * The section ends before it is whole, or is one of trailers. If ${request} is not NULL, let it be
+ * what has come so far, to be freed by section_request_free; nothing if memory ran out.
  */
-void section_request_free(struct section_request *request);
+void section_break(struct section_reader *reader, struct section_request *request);
+
+/*
+ * section_repeats(request, name):
+ * Return true if ${name} is a field that may come once, besides the pseudo-header fields, and
+ * ${request} has it.
+ */
+bool section_repeats(const struct section_request *request, nghttp2_vec name);
+
+/*
+ * section_request_free(arena, request):
+ * Let go of what ${request}, from a reader with memory from ${arena}, shares.
+ */
+void section_request_free(struct arena *arena, struct section_request *request);
 
 #endif

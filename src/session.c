@@ -24,7 +24,6 @@ enum {
     FRAME_SIZE_MAX = 1 << 14, /* SETTINGS_MAX_FRAME_SIZE; nghttp2 forgets it at CONTINUATION */
     CONTINUATIONS_MAX = 1024, /* frames of one header block; a legal one may come in crumbs */
     BLOCK_SIZE_FACTOR = 4,    /* wire bytes of a block, in times max_header_list_size */
-    LIST_SIZE_FACTOR = 16,    /* decoded bytes that are read past, in the same measure */
     RESETS_BURST = 1000,      /* resets that a client may send, and as many that it may provoke */
     RESETS_PER_SECOND = 33,
     FRAMES_BURST = 10000, /* frames that bring nothing: neither a request nor content */
@@ -90,7 +89,7 @@ struct session {
     struct stream *oldest; /* every open stream, least recent progress first */
     struct stream *newest;
     struct stream *block;          /* whose fields nghttp2 is handing out; NULL = none */
-    struct section_reader *reader; /* of these; there where block is */
+    struct section_reader *reader; /* takes them; NULL while nothing comes, and there is no block */
     struct framing framing;
     struct allowance cancels; /* resets by the client */
     struct allowance resets;  /* ours, for errors of its own */
@@ -143,17 +142,12 @@ report(struct session *session, enum log_level level, int32_t stream_id, const c
                                  session->observer.argument);
 }
 
-static bool is(nghttp2_vec bytes, const char *text)
-{
-    return strlen(text) == bytes.len && memcmp(bytes.base, text, bytes.len) == 0;
-}
-
-/* Of the fields that nghttp2 refuses to see twice: was ${name} in the request already? */
+/* Of the fields that nghttp2 refuses to see twice: was ${name} there already? */
 static bool is_repeated(const struct stream *stream, const struct section *section,
                         nghttp2_vec name)
 {
     if (stream->in_trailers)
-        return is(name, "host") ? stream->request.has_host : stream->request.content_length >= 0;
+        return section_repeats(&stream->request, name) || section_repeats(&section->request, name);
     return echo_has(&section->echo, name.base, name.len);
 }
 
@@ -252,30 +246,38 @@ static void tell_request(const struct session *session, const struct stream *str
         .reset = stream->reset,
         .reset_code = nghttp2_http2_strerror(stream->reset_code),
     };
-    nghttp2_vec vec;
+    const struct section_target *target = stream->request.target;
 
-    if (stream->request.method != NULL) {
-        vec = nghttp2_rcbuf_get_buf(stream->request.method);
-        request.method = vec.base;
-        request.method_length = vec.len;
+    if (target != NULL && target->method_length > 0) {
+        request.method = target->bytes;
+        request.method_length = target->method_length;
     }
-    if (stream->request.path != NULL) {
-        vec = nghttp2_rcbuf_get_buf(stream->request.path);
-        request.path = vec.base;
-        request.path_length = vec.len;
+    if (target != NULL && target->path_length > 0) {
+        request.path = target->bytes + target->method_length;
+        request.path_length = target->path_length;
     }
     session->observer.request(&request, session->observer.argument);
+}
+
+/* No more fields are taken of a block that will not be whole: what came of a request is to be told.
+ */
+static void leave_block(struct session *session)
+{
+    struct stream *stream = session->block;
+
+    session->block = NULL;
+    section_break(session->reader, stream->in_trailers ? NULL : &stream->request);
 }
 
 /* Unlink and free a stream: it is closed, or cut off by the connection's end. */
 static void stream_close(struct session *session, struct stream *stream, bool cut)
 {
+    if (session->block == stream)
+        leave_block(session);
     if (session->observer.request != NULL)
         tell_request(session, stream, cut);
-    if (session->block == stream)
-        session->block = NULL;
     unlink_stream(session, stream);
-    section_request_free(&stream->request);
+    section_request_free(session->memory.passing, &stream->request);
     echo_body_drop(session->memory.passing, stream->echo);
     arena_free(session->memory.passing, stream);
 }
@@ -559,22 +561,31 @@ static int on_begin_frame(nghttp2_session *nghttp2, const nghttp2_frame_hd *hd, 
     return 0;
 }
 
-/* The next fields are the stream's. Return false if memory ran out. */
-static bool begin_section(struct session *session, struct stream *stream)
+static struct section_reader *reader_new(const struct session *session)
 {
+    bool is_told = session->observer.request != NULL;
     const struct section_options options = {
         .max_list_size = session->options.max_header_list_size,
+        .method_max = is_told ? SESSION_METHOD_MAX : 0,
+        .path_max = is_told ? SESSION_PATH_MAX : 0,
         .pretty = session->options.pretty,
-        .wants_target = session->observer.request != NULL,
     };
 
+    return section_reader_new(&options, session->memory.passing);
+}
+
+/* The next fields are the stream's. */
+static int begin_block(struct session *session, struct stream *stream)
+{
     if (session->reader == NULL)
-        session->reader = section_reader_new(&options, session->memory.passing);
+        session->reader = reader_new(session);
     if (session->reader == NULL)
-        return false;
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    if (session->block != NULL)
+        leave_block(session); /* as nghttp2 did when it found the request malformed */
     section_begin(session->reader, stream->in_trailers);
     session->block = stream;
-    return true;
+    return 0;
 }
 
 static int on_begin_headers(nghttp2_session *nghttp2, const nghttp2_frame *frame, void *user_data)
@@ -595,7 +606,7 @@ static int on_begin_headers(nghttp2_session *nghttp2, const nghttp2_frame *frame
             return 0;
         stream->in_trailers = true;
     }
-    return begin_section(session, stream) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
+    return begin_block(session, stream);
 }
 
 /* Tell of a field that is refused. Return false if memory ran out. */
@@ -615,24 +626,14 @@ static bool explain_field(struct session *session, struct stream *stream, nghttp
 static int refuse_field(struct session *session, struct stream *stream, nghttp2_rcbuf *name,
                         nghttp2_rcbuf *value)
 {
-    session->block = NULL;
-    return explain_field(session, stream, nghttp2_rcbuf_get_buf(name),
-                         nghttp2_rcbuf_get_buf(value)) &&
-                   nghttp2_submit_rst_stream(session->nghttp2, NGHTTP2_FLAG_NONE, stream->id,
-                                             NGHTTP2_PROTOCOL_ERROR) == 0
+    bool explained =
+        explain_field(session, stream, nghttp2_rcbuf_get_buf(name), nghttp2_rcbuf_get_buf(value));
+
+    leave_block(session);
+    return explained && nghttp2_submit_rst_stream(session->nghttp2, NGHTTP2_FLAG_NONE, stream->id,
+                                                  NGHTTP2_PROTOCOL_ERROR) == 0
                ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
                : NGHTTP2_ERR_CALLBACK_FAILURE;
-}
-
-/* The section is read on, or the next one could not be decoded; but not for ever. */
-static int note_too_large(struct session *session, struct stream *stream)
-{
-    size_t size = section_list_size(session->reader);
-
-    stream->too_large = true;
-    return size / LIST_SIZE_FACTOR > session->options.max_header_list_size
-               ? fail_in_callback(session, NGHTTP2_ENHANCE_YOUR_CALM, "field list too large")
-               : 0;
 }
 
 static int on_header(nghttp2_session *nghttp2, const nghttp2_frame *frame, nghttp2_rcbuf *name,
@@ -650,7 +651,10 @@ static int on_header(nghttp2_session *nghttp2, const nghttp2_frame *frame, nghtt
     case SECTION_ADDED:
         return 0;
     case SECTION_TOO_LARGE:
-        return note_too_large(session, stream);
+        stream->too_large = true;
+        return 0;
+    case SECTION_ENDLESS:
+        return fail_in_callback(session, NGHTTP2_ENHANCE_YOUR_CALM, "field list too large");
     case SECTION_USERINFO:
         return refuse_field(session, stream, name, value);
     case SECTION_NO_MEMORY:
@@ -694,19 +698,27 @@ static void on_goaway(struct session *session, const nghttp2_goaway *goaway)
            log_escape(shown, sizeof(shown), goaway->opaque_data, goaway->opaque_data_len));
 }
 
+/* The block is whole. Of trailers nothing is kept. Return false if memory ran out. */
+static bool end_block(struct session *session)
+{
+    struct stream *stream = session->block;
+
+    session->block = NULL;
+    if (!stream->in_trailers)
+        return section_end(session->reader, &stream->request, &stream->echo);
+    section_break(session->reader, NULL);
+    return true;
+}
+
 static int on_message_frame(struct session *session, const nghttp2_frame *frame)
 {
     struct stream *stream = stream_of(session, frame->hd.stream_id);
-    bool ended = true;
 
-    if (session->block == stream)
-        session->block = NULL;
     if (stream == NULL)
         return 0;
-    if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
-        ended = section_end(session->reader, &stream->request, &stream->echo);
-    return ended ? answer(session, stream, (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0)
-                 : NGHTTP2_ERR_CALLBACK_FAILURE;
+    if (session->block == stream && !end_block(session))
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    return answer(session, stream, (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0);
 }
 
 static int on_frame_recv(nghttp2_session *nghttp2, const nghttp2_frame *frame, void *user_data)
@@ -808,6 +820,7 @@ static int on_error(nghttp2_session *nghttp2, int error, const char *message, si
     struct session *session = user_data;
     struct stream *stream = session->block;
     char shown[2 * LOG_ESCAPE_MAX];
+    bool explained = true;
     nghttp2_vec name;
     nghttp2_vec value;
 
@@ -817,15 +830,14 @@ static int on_error(nghttp2_session *nghttp2, int error, const char *message, si
                log_escape(shown, sizeof(shown), message, length));
         return 0;
     }
-    session->block = NULL; /* nghttp2 reads past the rest of it */
-    if (stream->explained)
-        return 0;
-    if (find_field(message, &name, &value))
-        return explain_field(session, stream, name, value) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
-    report(session, LOG_LEVEL_NOTICE, stream->id, "malformed request: %s",
-           log_escape(shown, sizeof(shown), message, length));
+    if (!stream->explained && find_field(message, &name, &value))
+        explained = explain_field(session, stream, name, value);
+    else if (!stream->explained)
+        report(session, LOG_LEVEL_NOTICE, stream->id, "malformed request: %s",
+               log_escape(shown, sizeof(shown), message, length));
     stream->explained = true;
-    return 0;
+    leave_block(session); /* nghttp2 reads past the rest of it */
+    return explained ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 static int on_invalid_frame(nghttp2_session *nghttp2, const nghttp2_frame *frame, int error,
@@ -876,13 +888,11 @@ static void on_reset_sent(struct session *session, const nghttp2_rst_stream *fra
     if (frame->error_code == NGHTTP2_NO_ERROR)
         return;
     if (stream != NULL && frame->error_code == NGHTTP2_PROTOCOL_ERROR &&
-        stream->request.content_length >= 0 &&
-        stream->received != (uint64_t)stream->request.content_length)
-        report(
-            session, LOG_LEVEL_NOTICE, frame->hd.stream_id,
-            "malformed request: field \"content-length\": \"%lld\": the DATA frames came to %llu "
-            "bytes (RFC 9113 section 8.1.1)",
-            (long long)stream->request.content_length, (unsigned long long)stream->received);
+        stream->request.content_length >= 0)
+        report(session, LOG_LEVEL_NOTICE, frame->hd.stream_id,
+               "malformed request: field \"content-length\": \"%lld\": the DATA frames come to "
+               "another sum (RFC 9113 section 8.1.1)",
+               (long long)stream->request.content_length);
     else
         report(session, LOG_LEVEL_NOTICE, frame->hd.stream_id, "RST_STREAM %s sent",
                nghttp2_http2_strerror(frame->error_code));

@@ -35,12 +35,16 @@ struct session_options {
 
 enum session_reset { SESSION_NOT_RESET, SESSION_RESET_BY_PEER, SESSION_RESET_BY_SERVER };
 
+/* What is kept of a field for who is told of a request: the rest would be memory of a client's
+ * choice. */
+enum { SESSION_METHOD_MAX = 256, SESSION_PATH_MAX = 1400 };
+
 /* A request whose stream is closed. The bytes are valid only during the call. */
 struct session_request {
     int32_t stream_id;
-    const uint8_t *method; /* NULL if none came */
+    const uint8_t *method; /* up to SESSION_METHOD_MAX bytes; NULL if none came */
     size_t method_length;
-    const uint8_t *path; /* NULL if none came */
+    const uint8_t *path; /* up to SESSION_PATH_MAX bytes; NULL if none came */
     size_t path_length;
     int status;        /* 0 if no response was sent */
     uint64_t received; /* bytes of the request's content */

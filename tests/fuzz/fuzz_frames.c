@@ -137,6 +137,13 @@ static void ignore_report(enum log_level level, int32_t stream_id, const char *t
     (void)argument;
 }
 
+static void ignore_request(const struct session_request *request, void *argument)
+{
+    (void)argument;
+    if (request->method_length > SESSION_METHOD_MAX || request->path_length > SESSION_PATH_MAX)
+        abort();
+}
+
 static void pump(struct session *session, struct instant now, struct script *script)
 {
     uint8_t buffer[4096];
@@ -160,7 +167,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     };
     static struct arena arena; /* of no memory: each block is malloc's, and watched */
     static const struct session_memory memory = {&arena, &arena};
-    static const struct session_observer observer = {.report = ignore_report};
+    static const struct session_observer observer = {.report = ignore_report,
+                                                     .request = ignore_request};
     static struct script script;
     struct counters counters = {0};
     struct instant now = {.monotonic_us = 1000000};
@@ -180,6 +188,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         pump(session, now, &script);
         now.monotonic_us += (int64_t)(pause / 4) * 1000000;
         session_expire(session, now);
+        if (pause / 4 % 2 == 1)
+            session_rest(session);
+        if (pause == 0)
+            session_shutdown(session, now);
     }
     nghttp2_hd_deflate_del(script.deflater);
     session_free(session);

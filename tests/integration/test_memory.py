@@ -3,12 +3,15 @@ from __future__ import annotations
 
 from typing import Callable, Sequence
 
+import hpack.huffman
+import hpack.huffman_constants
 import pytest
 
 from conftest import Start
 from daemon import PLAIN_MEMORY
 from hostile import (CONTINUATION, GET, HEADERS, POST, REQUEST_SIZE, RST_STREAM, Record, Watch, assert_goaway, frame,
                      ids, literal, pour, request)
+from rules import integer
 from wire import ENHANCE_YOUR_CALM, Client
 
 pytestmark = pytest.mark.heavy
@@ -17,6 +20,9 @@ KIB = 1024
 WINDOW = 4  # SETTINGS_INITIAL_WINDOW_SIZE
 CANCEL = (8).to_bytes(4, "big")
 VALUE_MAX = 60_000  # nghttp2 takes no value of more than 64 KiB
+CODED_MAX = 65_536  # nor one of which Huffman's code takes more
+CODER = hpack.huffman.HuffmanEncoder(hpack.huffman_constants.REQUEST_CODES,
+                                     hpack.huffman_constants.REQUEST_CODES_LENGTH)
 CPU = 5.0  # seconds; JSON of 128 requests takes 0.1
 Block = Callable[[int], bytes]
 
@@ -133,7 +139,23 @@ def test_paths_that_the_access_log_keeps(start: Start, record_property: Record) 
     """A line of the log is written at the end: until then it keeps the path beside the answer."""
     get = b"\x82\x86\x01\x01a\x04" + literal(b"", b"/" + b"\xff" * VALUE_MAX)[2:]
     holds(start, record_property, "default", [(lambda size: long_values(size - VALUE_MAX), True)], "--access-log=json",
-          get=get, factor=3.5)
+          get=get)
+
+
+def coded(byte: bytes, bits: int, before: bytes = b"") -> bytes:
+    """A string of as many bytes as HPACK lets through: nghttp2's buffer for it is several times as large."""
+    text = CODER.encode(before + byte * ((CODED_MAX - 8) * 8 // bits))
+    length = integer(len(text), 7)
+    return bytes([length[0] | 0x80]) + length[1:] + text
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_methods_and_paths_in_large_buffers(start: Start, record_property: Record, rounds: int) -> None:
+    """What the access log keeps is a copy: a buffer of Huffman's code has 128 KiB for 19 KB of path."""
+    get = b"\x02" + coded(b"`", 15) + b"\x86\x01\x01a\x04" + coded(b"\xf9", 28, b"/")
+    used = CODED_MAX * 8 // 15 + CODED_MAX * 8 // 28 + 600
+    holds(start, record_property, "default", [(lambda size: long_values(size - used), True)] * rounds,
+          "--access-log=json", get=get, least=0.05)
 
 
 def test_header_block_that_does_not_end_besides(start: Start, record_property: Record) -> None:

@@ -1042,6 +1042,41 @@ static void test_rest_amid_fields(void **state)
     peer_free(peer);
 }
 
+/* No content answers HEAD, even where its fields are too large before the method comes. */
+static void test_head_behind_too_much(void **state)
+{
+    static char large[2000];
+    struct session_options options = peer_options;
+    struct field fields[] = {FIELD(":path", "/"), FIELD(":authority", ""), FIELD(":scheme", "http"),
+                             FIELD(":method", "HEAD")};
+    struct peer *peer;
+
+    (void)state;
+    options.max_header_list_size = 1024;
+    memset(large, 'x', sizeof(large) - 1);
+    fields[1] = field_of(":authority", large);
+    peer = peer_open(&options, peer_plain);
+    frame_add_request(&peer->out, 1, END_STREAM, fields, COUNT(fields));
+    peer_pump(peer);
+    assert_int_equal(peer_response(peer, 1)->status, 431);
+    assert_int_equal(peer_response(peer, 1)->data_frames, 0);
+    peer_free(peer);
+}
+
+/* Expect is a list (RFC 9110 section 10.1.1): another member, after it, takes nothing back. */
+static void test_expect_comes_twice(void **state)
+{
+    static const struct field fields[] = {REQUEST_OF("POST", "/"), FIELD("expect", "100-continue"),
+                                          FIELD("expect", "x")};
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+
+    (void)state;
+    frame_add_request(&peer->out, 1, 0, fields, COUNT(fields));
+    peer_pump(peer);
+    assert_int_equal(peer_response(peer, 1)->interim, 1);
+    peer_free(peer);
+}
+
 #define RUN(name) cmocka_unit_test_teardown(test_##name, tell_way)
 
 int main(void)
@@ -1082,6 +1117,8 @@ int main(void)
         RUN(client),
         RUN(fields_come_again),
         RUN(requests_alike),
+        RUN(head_behind_too_much),
+        RUN(expect_comes_twice),
         RUN(rest_amid_fields),
     };
 

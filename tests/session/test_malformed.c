@@ -399,12 +399,119 @@ static void test_reports_are_limited(void **state)
     peer_free(peer);
 }
 
+/* The access log's line of a request that is refused names it. */
+static void test_refused_request_is_named(void **state)
+{
+    static const struct field fields[] = {REQUEST_OF("PUT", "/named"), FIELD("Bad", "x")};
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+
+    (void)state;
+    frame_add_request(&peer->out, 1, END_STREAM, fields, COUNT(fields));
+    peer_pump(peer);
+    peer_check_reset(peer, 1, NGHTTP2_PROTOCOL_ERROR);
+    assert_string_equal(peer_closed(peer, 1)->method, "PUT");
+    assert_string_equal(peer_closed(peer, 1)->path, "/named");
+    peer_free(peer);
+}
+
+/* So does that of one refused as a whole. */
+static void test_section_refused_is_named(void **state)
+{
+    static const struct field fields[] = {FIELD(":method", "PUT"), FIELD(":path", "/named"),
+                                          FIELD(":authority", "h")};
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+
+    (void)state;
+    frame_add_request(&peer->out, 1, END_STREAM, fields, COUNT(fields));
+    peer_pump(peer);
+    assert_string_equal(peer_closed(peer, 1)->path, "/named");
+    peer_free(peer);
+}
+
+/* And of one whose block did not end in time. */
+static void test_block_without_end_is_named(void **state)
+{
+    static const struct field fields[] = {REQUEST_OF("PUT", "/named")};
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+    struct bytes block = {0};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(fields); i++)
+        block_add(&block, &fields[i]);
+    frame_add(&peer->out, NGHTTP2_HEADERS, END_STREAM, 1, block.data, block.length);
+    frame_add(&peer->out, NGHTTP2_CONTINUATION, 0, 1, "", 0);
+    peer_pump(peer);
+    peer_wait(peer, 31 * SECOND);
+    peer_check_ended(peer, NGHTTP2_ENHANCE_YOUR_CALM);
+    bytes_free(&block);
+    session_free(peer->session); /* tells of the streams that are cut */
+    peer->session = NULL;
+    assert_non_null(peer_closed(peer, 1));
+    assert_string_equal(peer_closed(peer, 1)->path, "/named");
+    peer_free(peer);
+}
+
+/* The rule that is named is the one that is broken. */
+static void test_trailers_repeat_content_length(void **state)
+{
+    static const struct field fields[] = {REQUEST_OF("POST", "/")};
+    static const struct field trailers[] = {FIELD("content-length", "4"),
+                                            FIELD("content-length", "4")};
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+
+    (void)state;
+    frame_add_request(&peer->out, 1, 0, fields, COUNT(fields));
+    frame_add(&peer->out, NGHTTP2_DATA, 0, 1, "body", 4);
+    frame_add_request(&peer->out, 1, END_STREAM, trailers, COUNT(trailers));
+    peer_pump(peer);
+    assert_non_null(peer_reported(peer, 1, "content-length repeated"));
+    peer_free(peer);
+}
+
+static void test_trailers_repeat_host(void **state)
+{
+    static const struct field fields[] = {REQUEST_OF("POST", "/")};
+    static const struct field trailers[] = {FIELD("host", "h"), FIELD("host", "h")};
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+
+    (void)state;
+    frame_add_request(&peer->out, 1, 0, fields, COUNT(fields));
+    frame_add_request(&peer->out, 1, END_STREAM, trailers, COUNT(trailers));
+    peer_pump(peer);
+    assert_non_null(peer_reported(peer, 1, "host repeated"));
+    peer_free(peer);
+}
+
+/* More content than was announced is told as that, however its bytes are cut. */
+static void test_too_much_content_is_told(void **state)
+{
+    static const struct field fields[] = {REQUEST_OF("POST", "/"), FIELD("content-length", "5")};
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+
+    (void)state;
+    frame_add_request(&peer->out, 1, 0, fields, COUNT(fields));
+    frame_add(&peer->out, NGHTTP2_DATA, END_STREAM, 1, "1234567", 7);
+    peer->out.length -= 2;
+    peer_pump(peer);
+    bytes_add(&peer->out, "67", 2);
+    peer_pump(peer);
+    peer_check_reset(peer, 1, NGHTTP2_PROTOCOL_ERROR);
+    assert_non_null(peer_reported(peer, 1, "content-length"));
+    peer_free(peer);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_header_section),
         cmocka_unit_test(test_header_section_like_another),
         cmocka_unit_test(test_trailers_that_repeat),
+        cmocka_unit_test(test_refused_request_is_named),
+        cmocka_unit_test(test_section_refused_is_named),
+        cmocka_unit_test(test_block_without_end_is_named),
+        cmocka_unit_test(test_trailers_repeat_content_length),
+        cmocka_unit_test(test_trailers_repeat_host),
+        cmocka_unit_test(test_too_much_content_is_told),
         cmocka_unit_test(test_header_section_before_content),
         cmocka_unit_test(test_trailer_section),
         cmocka_unit_test(test_trailers_without_end),
