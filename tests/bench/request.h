@@ -5,6 +5,7 @@
 #define H2ECHOD_TESTS_BENCH_REQUEST_H
 
 #include <nghttp2/nghttp2.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,11 +33,10 @@ void request_plain(struct request *request, const char *method);
 void request_varied(struct request *request, size_t number);
 
 /*
- * request_echo(body, size, request):
- * Write what h2echod answers to ${request}, whose fields JSON need not escape, terminated, into
- * ${body}, which has ${size} bytes. End the process if that is too little.
+ * request_is_echoed(request, body, length):
+ * Return true if ${body} is what h2echod answers to ${request}, whose fields JSON need not escape.
  */
-void request_echo(char *body, size_t size, const struct request *request);
+bool request_is_echoed(const struct request *request, const char *body, size_t length);
 
 /*
  * request_browser(request, file):
