@@ -46,7 +46,7 @@ struct stream {
     int64_t progress_us;
 
     struct section_request request;
-    struct echo_body *echo; /* its share; NULL = nothing to be echoed, or not yet */
+    struct echo_body *echo; /* its share; NULL = too large, or refused: it is reset then */
     uint64_t received;
 
     const char *body;
