@@ -196,10 +196,26 @@ static void note_touched(struct arena *arena)
         arena->touched = arena->used;
 }
 
+/* Nearly always the list of a small size has a block. */
+static struct arena_block *take_small(struct arena *arena, size_t size)
+{
+    struct arena_block **list = &arena->free[list_of(block_size_for(size))];
+    struct arena_block *block = *list;
+
+    if (block == NULL)
+        return NULL;
+    *list = block->next;
+    block->use = IN_USE;
+    return block;
+}
+
 void *arena_allocate(struct arena *arena, size_t size)
 {
-    struct arena_block *block = take(arena, size, IN_USE);
+    struct arena_block *block = size <= SMALL_MAX - HEADER ? take_small(arena, size) : NULL;
 
+    if (block != NULL)
+        return bytes_of(block);
+    block = take(arena, size, IN_USE);
     if (block == NULL) {
         arena->spilled += size;
         return malloc(size);

@@ -11,14 +11,17 @@
  * The text grows in order of arrival: {"name": "value", "name": "value". Where no name comes twice
  * that is the body but for its end. Where one does, echo_compose puts the values together.
  */
+enum { WORDS_MAX = 8 };
+
+/* A few bytes, copied all at once with those behind them, which are not of the text. */
 struct words {
-    const char *text;
+    char text[WORDS_MAX];
     size_t length;
 };
 
 #define WORDS(text)                                                                                \
     {                                                                                              \
-        (text), sizeof(text) - 1                                                                   \
+        text, sizeof(text) - 1                                                                     \
     }
 
 /* Where a JSON object's parts stand apart. */
@@ -129,33 +132,31 @@ static json_t *string_of(const uint8_t *bytes, size_t length)
 
 enum { QUOTES = 2 };
 
-/* Is every one of eight bytes a character that JSON writes as it is, and ASCII? All at once: what
- * is taken from a byte that is smaller reaches its highest bit. */
-static bool is_plain_word(uint64_t word)
-{
-    const uint64_t each = UINT64_C(0x0101010101010101);
-    const uint64_t quotes = word ^ each * '"';
-    const uint64_t backslashes = word ^ each * '\\';
-    const uint64_t deletes = word ^ each * 0x7f;
-    const uint64_t below_space = (word - each * ' ') & ~word;
-    const uint64_t zero = ((quotes - each) & ~quotes) | ((backslashes - each) & ~backslashes) |
-                          ((deletes - each) & ~deletes);
+typedef uint8_t block __attribute__((vector_size(16)));
 
-    return ((word | below_space | zero) & each * 0x80) == 0;
+/* Is every one of the bytes a character that JSON writes as it is, and ASCII? All at once. */
+static bool is_plain_block(const uint8_t bytes[static sizeof(block)])
+{
+    block each;
+    uint64_t others[sizeof(block) / sizeof(uint64_t)];
+
+    memcpy(&each, bytes, sizeof(each));
+    each = (block)(each < ' ') | (block)(each > '~') | (block)(each == '"') | (block)(each == '\\');
+    memcpy(others, &each, sizeof(others));
+    return (others[0] | others[1]) == 0;
 }
 
 static bool is_plain(const uint8_t *bytes, size_t length)
 {
-    uint64_t word;
+    uint8_t last[sizeof(block)];
 
-    for (; length >= sizeof(word); bytes += sizeof(word), length -= sizeof(word)) {
-        memcpy(&word, bytes, sizeof(word));
-        if (!is_plain_word(word))
+    for (; length >= sizeof(block); bytes += sizeof(block), length -= sizeof(block)) {
+        if (!is_plain_block(bytes))
             return false;
     }
-    memset(&word, ' ', sizeof(word));
-    memcpy(&word, bytes, length);
-    return is_plain_word(word);
+    memset(last, ' ', sizeof(last));
+    memcpy(last, bytes, length);
+    return is_plain_block(last);
 }
 
 /* What JSON escapes, or may not be UTF-8, is jansson's. It says how much it would have written:
@@ -237,9 +238,10 @@ static bool begin_field(struct echo *echo)
     const struct layout *layout = layout_of(echo);
     const struct words *before = echo->field_count == 0 ? &layout->open : &layout->comma;
 
-    if (!reserve_field(echo) || !reserve(echo, before->length))
+    if (!reserve_field(echo) || !reserve(echo, WORDS_MAX))
         return false;
-    put_words(echo, before);
+    memcpy(echo->text + echo->length, before->text, WORDS_MAX);
+    echo->length += before->length;
     return true;
 }
 
@@ -249,25 +251,35 @@ static void end_field(struct echo *echo, const struct echo_field *field)
     echo->fields[echo->field_count++] = *field;
 }
 
+/* The name is there: what it belongs to comes behind it. */
+static bool add_value(struct echo *echo, struct echo_field *field, const uint8_t *value,
+                      size_t length)
+{
+    size_t value_at;
+
+    if (!reserve(echo, colon.length))
+        return false;
+    put_words(echo, &colon);
+    value_at = echo->length;
+    if (!append_string(echo, value, length))
+        return false;
+    field->value_length = (uint32_t)(echo->length - value_at);
+    end_field(echo, field);
+    return true;
+}
+
 bool echo_add(struct echo *echo, struct echo_key key, const uint8_t *name, size_t name_length,
               const uint8_t *value, size_t value_length)
 {
     struct echo_field field = {.key = key, .name_hash = hash_of(name, name_length)};
-    size_t value_at;
 
     if (!begin_field(echo))
         return false;
     field.name_at = (uint32_t)echo->length;
-    if (!append_string(echo, name, name_length) || !reserve(echo, colon.length))
+    if (!append_string(echo, name, name_length))
         return false;
     field.name_length = (uint32_t)echo->length - field.name_at;
-    put_words(echo, &colon);
-    value_at = echo->length;
-    if (!append_string(echo, value, value_length))
-        return false;
-    field.value_length = (uint32_t)(echo->length - value_at);
-    end_field(echo, &field);
-    return true;
+    return add_value(echo, &field, value, value_length);
 }
 
 const struct echo_field *echo_find(const struct echo *echo, size_t place, size_t most,
@@ -301,6 +313,19 @@ bool echo_copy(struct echo *echo, const struct echo *other, const struct echo_fi
     put(echo, other->text + field->name_at, extent_of(field));
     end_field(echo, &copy);
     return true;
+}
+
+bool echo_add_value(struct echo *echo, const struct echo *other, const struct echo_field *like,
+                    void *value_key, const uint8_t *value, size_t length)
+{
+    struct echo_field field = *like;
+
+    if (!begin_field(echo) || !reserve(echo, like->name_length))
+        return false;
+    field.key.value = value_key;
+    field.name_at = (uint32_t)echo->length;
+    put(echo, other->text + like->name_at, like->name_length);
+    return add_value(echo, &field, value, length);
 }
 
 static const char *name_of(const struct echo *echo, const struct echo_field *field)

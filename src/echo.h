@@ -83,6 +83,14 @@ const struct echo_field *echo_find(const struct echo *echo, size_t place, size_t
 bool echo_copy(struct echo *echo, const struct echo *other, const struct echo_field *field);
 
 /*
+ * echo_add_value(echo, other, like, value_key, value, length):
+ * Add a field of another value, whose name, and the key's, are as ${like} has them, one of
+ * ${other}'s. Return as echo_add.
+ */
+bool echo_add_value(struct echo *echo, const struct echo *other, const struct echo_field *like,
+                    void *value_key, const uint8_t *value, size_t length);
+
+/*
  * echo_has(echo, name, name_length):
  * Return true if there is a field of that name, one that JSON does not escape.
  */

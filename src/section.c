@@ -252,22 +252,43 @@ static const struct echo_field *find_before(struct section_reader *reader, struc
     return same;
 }
 
-static bool add(struct section_reader *reader, struct field field)
+/* The field that is next there, if it has the same name. */
+static const struct echo_field *find_namesake(struct section_reader *reader, struct echo_key key)
+{
+    const struct echo *before = &reader->before.echo;
+
+    if (reader->place == before->field_count || before->fields[reader->place].key.name != key.name)
+        return NULL;
+    return &before->fields[reader->place++];
+}
+
+static bool encode(struct section_reader *reader, const struct field *field)
 {
     struct section *section = &reader->current;
-    const struct echo_field *same = find_before(reader, field.key);
-    bool added;
+    const struct echo_field *like;
+    nghttp2_vec value = field->value;
 
     /* HEAD's content-length is that of the answer to a GET (RFC 9110 section 8.6). */
-    if (section->request.head && is(field.name, ":method"))
-        field.value = (nghttp2_vec){(uint8_t *)"GET", strlen("GET")};
-    added = same != NULL ? echo_copy(&section->echo, &reader->before.echo, same)
-                         : echo_add(&section->echo, field.key, field.name.base, field.name.len,
-                                    field.value.base, field.value.len);
-    if (!added)
+    if (section->request.head && is(field->name, ":method"))
+        value = (nghttp2_vec){(uint8_t *)"GET", strlen("GET")};
+    like = find_namesake(reader, field->key);
+    if (like != NULL)
+        return echo_add_value(&section->echo, &reader->before.echo, like, field->key.value,
+                              value.base, value.len);
+    return echo_add(&section->echo, field->key, field->name.base, field->name.len, value.base,
+                    value.len);
+}
+
+/* Its key keeps references to it. */
+static bool add(struct section_reader *reader, const struct field *field)
+{
+    struct echo *echo = &reader->current.echo;
+    const struct echo_field *same = find_before(reader, field->key);
+
+    if (same != NULL ? !echo_copy(echo, &reader->before.echo, same) : !encode(reader, field))
         return false;
-    nghttp2_rcbuf_incref(field.key.name);
-    nghttp2_rcbuf_incref(field.key.value);
+    nghttp2_rcbuf_incref(field->key.name);
+    nghttp2_rcbuf_incref(field->key.value);
     return true;
 }
 
@@ -294,7 +315,7 @@ static enum section_result take(struct section_reader *reader, struct echo_key k
     /* nghttp2 lets this through. */
     if (is(field.name, ":authority") && memchr(field.value.base, '@', field.value.len) != NULL)
         return SECTION_USERINFO;
-    return add(reader, field) ? SECTION_ADDED : SECTION_NO_MEMORY;
+    return add(reader, &field) ? SECTION_ADDED : SECTION_NO_MEMORY;
 }
 
 /* What was followed has to be gone through after all: the next field is another one, or none is. */

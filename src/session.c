@@ -88,6 +88,7 @@ struct session {
 
     struct stream *oldest; /* every open stream, least recent progress first */
     struct stream *newest;
+    struct stream *recent;         /* that was asked for last; NULL = none */
     struct stream *block;          /* whose fields nghttp2 is handing out; NULL = none */
     struct section_reader *reader; /* takes them; NULL while nothing comes, and there is no block */
     struct framing framing;
@@ -274,6 +275,8 @@ static void stream_close(struct session *session, struct stream *stream, bool cu
 {
     if (session->block == stream)
         leave_block(session);
+    if (session->recent == stream)
+        session->recent = NULL;
     if (session->observer.request != NULL)
         tell_request(session, stream, cut);
     unlink_stream(session, stream);
@@ -282,9 +285,12 @@ static void stream_close(struct session *session, struct stream *stream, bool cu
     arena_free(session->memory.passing, stream);
 }
 
-static struct stream *stream_of(const struct session *session, int32_t id)
+/* What concerns a stream mostly comes in a row. */
+static struct stream *stream_of(struct session *session, int32_t id)
 {
-    return nghttp2_session_get_stream_user_data(session->nghttp2, id);
+    if (session->recent == NULL || session->recent->id != id)
+        session->recent = nghttp2_session_get_stream_user_data(session->nghttp2, id);
+    return session->recent;
 }
 
 /* --- Responses ----------------------------------------------------------------------------- */
@@ -598,6 +604,7 @@ static int on_begin_headers(nghttp2_session *nghttp2, const nghttp2_frame *frame
         if (stream == NULL)
             return NGHTTP2_ERR_CALLBACK_FAILURE;
         nghttp2_session_set_stream_user_data(nghttp2, frame->hd.stream_id, stream);
+        session->recent = stream;
         counter_add(&session->counters->requests, 1);
         earn(session, 2);
     } else {
