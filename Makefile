@@ -35,11 +35,12 @@ unit_arena      := arena
 unit_echo       := echo arena
 unit_framing    := framing
 unit_log        := log allowance clock
+unit_notify     := notify allowance clock log
 unit_past       := past
 unit_preface    := preface
 unit_refusal    := refusal
 unit_settings   := settings allowance clock log
-units           := address allowance arena clock echo framing log past preface refusal settings
+units           := address allowance arena clock echo framing log notify past preface refusal settings
 session_modules := session allowance arena clock echo framing log past refusal section
 link_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free \
                     -Wl,--wrap=nghttp2_option_new,--wrap=nghttp2_session_callbacks_new

@@ -3,6 +3,7 @@
 #include "log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -66,23 +67,32 @@ static int add(struct listeners *listeners, int fd)
 
 /* --- TCP ----------------------------------------------------------------------------------- */
 
+/* What the settings say of every TCP socket. */
+struct tcp {
+    uint64_t port; /* of all of them; 0 = any free one */
+    bool both;     /* IPv6 and IPv4 */
+    bool shared;
+};
+
 /* An IPv6 socket serves IPv4 too where ${both}: for every address, but not for "::" by its name,
  * beside which somebody may want 0.0.0.0. What is accepted inherits TCP_NODELAY: no call for each.
  */
-static bool set_options(int fd, const struct address *address, bool both)
+static bool set_options(int fd, const struct address *address, const struct tcp *tcp)
 {
     int on = 1;
-    int only = !both;
+    int only = !tcp->both;
 
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0)
+        return false;
+    if (tcp->shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0)
         return false;
     return address->storage.ss_family != AF_INET6 ||
            setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only)) == 0;
 }
 
 /* Return a listening socket, or -1 with errno. */
-static int listen_tcp(const struct address *address, bool both)
+static int listen_tcp(const struct address *address, const struct tcp *tcp)
 {
     int fd =
         socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
@@ -90,7 +100,7 @@ static int listen_tcp(const struct address *address, bool both)
 
     if (fd < 0)
         return -1;
-    if (set_options(fd, address, both) &&
+    if (set_options(fd, address, tcp) &&
         bind(fd, (const struct sockaddr *)&address->storage, address->length) == 0 &&
         listen(fd, SOMAXCONN) == 0)
         return fd;
@@ -111,24 +121,24 @@ static void set_port(struct address *address, unsigned port)
         v6->sin6_port = htons((uint16_t)port);
 }
 
-static int open_tcp(struct listeners *listeners, struct address *address, bool both, uint64_t *port)
+static int open_tcp(struct listeners *listeners, struct address *address, struct tcp *tcp)
 {
     int result;
     int fd;
 
-    set_port(address, (unsigned)*port);
-    fd = listen_tcp(address, both);
+    set_port(address, (unsigned)tcp->port);
+    fd = listen_tcp(address, tcp);
     if (fd < 0)
         return refuse(address, errno);
     result = add(listeners, fd);
     /* Port 0 takes any free one: once, and the same for every further address. */
     if (result == 0)
-        *port = address_port(&listeners->list[listeners->count - 1].address);
+        tcp->port = address_port(&listeners->list[listeners->count - 1].address);
     return result;
 }
 
 /* Every address of the machine: one IPv6 socket that serves both, or IPv4 where IPv6 is off. */
-static int open_every(struct listeners *listeners, uint64_t *port)
+static int open_every(struct listeners *listeners, struct tcp *tcp)
 {
     struct address any = {.length = sizeof(struct sockaddr_in6)};
     int probe = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
@@ -140,11 +150,11 @@ static int open_every(struct listeners *listeners, uint64_t *port)
         any.storage.ss_family = AF_INET;
         any.length = sizeof(struct sockaddr_in);
     }
-    return open_tcp(listeners, &any, true, port);
+    return open_tcp(listeners, &any, tcp);
 }
 
 /* Open what one --address names: an address, or a name with several of them. */
-static int open_named(struct listeners *listeners, const char *name, uint64_t *port)
+static int open_named(struct listeners *listeners, const char *name, struct tcp *tcp)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *found = NULL;
@@ -163,7 +173,7 @@ static int open_named(struct listeners *listeners, const char *name, uint64_t *p
         struct address address = {.length = each->ai_addrlen};
 
         memcpy(&address.storage, each->ai_addr, each->ai_addrlen);
-        result = open_tcp(listeners, &address, false, port);
+        result = open_tcp(listeners, &address, tcp);
     }
     freeaddrinfo(found);
     return result;
@@ -237,34 +247,103 @@ static int open_unix(struct listeners *listeners, const struct settings *setting
     return refuse(&address, error);
 }
 
+/* --- Inherited ----------------------------------------------------------------------------- */
+
+static int option_of(int fd, int option)
+{
+    int value = -1;
+    socklen_t length = sizeof(value);
+
+    return getsockopt(fd, SOL_SOCKET, option, &value, &length) == 0 ? value : -1;
+}
+
+/* Can connections be accepted from it whose peers have an address that we can tell? */
+static bool is_listener(int fd)
+{
+    int family = option_of(fd, SO_DOMAIN);
+
+    return option_of(fd, SO_TYPE) == SOCK_STREAM && option_of(fd, SO_ACCEPTCONN) == 1 &&
+           (family == AF_INET || family == AF_INET6 || family == AF_UNIX);
+}
+
+/* Make it as those that are opened here. */
+static bool adapt(int fd)
+{
+    int on = 1;
+    int flags = fcntl(fd, F_GETFL);
+
+    return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 &&
+           (option_of(fd, SO_DOMAIN) == AF_UNIX ||
+            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0);
+}
+
+static int refuse_inherited(int fd)
+{
+    log_write(LOG_LEVEL_ERROR,
+              "descriptor %d, handed over by LISTEN_FDS, is no listening stream socket: its "
+              "socket unit is to have ListenStream= and Accept=no",
+              fd);
+    return EX_CONFIG;
+}
+
+static int inherit(struct listeners *listeners, int fd)
+{
+    if (!is_listener(fd))
+        return refuse_inherited(fd);
+    if (adapt(fd))
+        return add(listeners, fd);
+    log_write_errno(LOG_LEVEL_ERROR, errno, "descriptor %d, handed over by LISTEN_FDS", fd);
+    return EX_OSERR;
+}
+
 /* --- All of them --------------------------------------------------------------------------- */
 
 static int open_all(const struct settings *settings, struct listeners *listeners)
 {
-    uint64_t port = settings->port;
+    struct tcp tcp = {settings->port, settings->address == NULL, settings->reuse_port};
     int result = 0;
 
-    if (settings->address == NULL)
-        result = open_every(listeners, &port);
+    if (tcp.both)
+        result = open_every(listeners, &tcp);
     for (char **name = settings->address; name != NULL && *name != NULL && result == 0; name++)
-        result = open_named(listeners, *name, &port);
+        result = open_named(listeners, *name, &tcp);
     if (settings->unix_path != NULL && result == 0)
         result = open_unix(listeners, settings);
     return result;
 }
 
-int listeners_open(const struct settings *settings, struct listeners *listeners)
+static void log_listeners(const struct listeners *listeners, const char *origin)
 {
     char text[ADDRESS_TEXT_MAX];
+
+    for (size_t i = 0; i < listeners->count; i++)
+        log_write(LOG_LEVEL_INFO, "listening on %s%s",
+                  address_text(text, &listeners->list[i].address), origin);
+}
+
+int listeners_open(const struct settings *settings, struct listeners *listeners)
+{
     int result;
 
     *listeners = (struct listeners){0};
     result = open_all(settings, listeners);
     if (result != 0)
         listeners_close(listeners);
-    for (size_t i = 0; i < listeners->count; i++)
-        log_write(LOG_LEVEL_INFO, "listening on %s",
-                  address_text(text, &listeners->list[i].address));
+    log_listeners(listeners, "");
+    return result;
+}
+
+int listeners_inherit(int first, size_t count, struct listeners *listeners)
+{
+    int end = first + (int)count;
+    int result = 0;
+
+    *listeners = (struct listeners){0};
+    for (int fd = first; fd < end && result == 0; fd++)
+        result = inherit(listeners, fd);
+    if (result != 0)
+        listeners_close(listeners);
+    log_listeners(listeners, ", handed over");
     return result;
 }
 

@@ -6,6 +6,7 @@
 #include "echo.h"
 #include "listener.h"
 #include "log.h"
+#include "notify.h"
 #include "server.h"
 #include "session.h"
 #include "settings.h"
@@ -73,20 +74,39 @@ static int print_check(const struct settings *settings)
     return finish_output();
 }
 
+/* The sockets that a service manager hands over take the place of the settings' own. */
+static int open_listeners(const struct settings *settings, struct listeners *listeners)
+{
+    size_t count;
+    int first;
+    int result = notify_take_sockets(&first, &count);
+
+    if (result != 0)
+        return result;
+    return count > 0 ? listeners_inherit(first, count, listeners)
+                     : listeners_open(settings, listeners);
+}
+
 static int serve(struct settings *settings, struct arguments *arguments)
 {
     struct listeners listeners;
+    struct notify notify;
     struct server_options options = {
         .listeners = &listeners,
         .settings = settings_ref(settings),
+        .notify = &notify,
         .reload = reload,
         .reload_argument = arguments,
     };
-    int result = listeners_open(settings, &listeners);
+    int result;
 
+    notify_open(&notify);
+    result = open_listeners(settings, &listeners);
     if (result == 0)
-        return server_run(&options);
-    settings_unref(options.settings);
+        result = server_run(&options);
+    else
+        settings_unref(options.settings);
+    notify_close(&notify);
     return result;
 }
 

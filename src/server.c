@@ -24,6 +24,7 @@ enum {
     COMPLAINT_US = 60000000, /* how often the same complaint is logged */
     CUT_EARLY_US = 100000,   /* before the drain timeout, at most: for closing what is cut */
     MISHAPS_MAX = 64,        /* accepts in a row that fail before accepting rests */
+    STATUS_US = 10000000,    /* how often the service manager is told the figures, at least */
 };
 
 /* One complaint, logged at most once a minute. */
@@ -34,6 +35,7 @@ struct complaint {
 struct server {
     struct listeners *listeners;
     struct settings *settings;
+    const struct notify *notify;
     server_reload_fn *reload;
     void *reload_argument;
 
@@ -44,6 +46,7 @@ struct server {
 
     int64_t now_us;
     int64_t next_tick_us;
+    int64_t next_status_us;
     int64_t paused_until_us;
     int64_t cut_at_us; /* of the drain */
     int64_t give_up_us;
@@ -52,11 +55,13 @@ struct server {
     uint64_t accepted;
     uint64_t refused;
     size_t cut;
-    int mishaps; /* of accept, since the last connection */
+    int mishaps;      /* of accept, since the last connection */
+    const char *news; /* for the status line: what became of the last reload */
     struct complaint scarcity;
     struct complaint blind;
     struct complaint full;
     struct complaint crowd;
+    struct complaint deaf;
 };
 
 static const int taken_signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1};
@@ -118,6 +123,65 @@ static void raise_descriptor_limit(const struct server *server)
                   "max-connections is %" PRIu64 ", but the limit on descriptors is %" PRIu64
                   ": raise it, or accepting will rest when it is reached",
                   server->settings->max_connections, (uint64_t)limit.rlim_cur);
+}
+
+/* --- The service manager -------------------------------------------------------------------- */
+
+static void notify(struct server *server, const char *message)
+{
+    if (!notify_send(server->notify, message) && may_complain(&server->deaf, server->now_us))
+        log_write_errno(LOG_LEVEL_WARNING, errno, "the service manager could not be told");
+}
+
+/* Send ${lines}, each with its newline, and how it stands. */
+static void notify_status(struct server *server, const char *lines)
+{
+    size_t serving = workers_serving(server->workers, false);
+    struct counters total = {0};
+    char message[512];
+
+    workers_count(server->workers, &total);
+    snprintf(message, sizeof(message),
+             "%sSTATUS=%s: %zu connection%s, %" PRIu64 " accepted, %" PRIu64 " requests%s", lines,
+             server->stage == CONNECTION_SERVE ? "serving" : "draining", serving, plural(serving),
+             server->accepted, total.requests, server->news);
+    notify(server, message);
+}
+
+/* When it is to hear of us again: twice as often as the watchdog asks. */
+static void schedule_status(struct server *server)
+{
+    int64_t watchdog_us = server->notify->watchdog_us;
+
+    server->next_status_us = INSTANT_NEVER;
+    if (server->notify->fd >= 0)
+        server->next_status_us =
+            server->now_us +
+            (watchdog_us > 0 ? clock_earlier(STATUS_US, watchdog_us / 2) : STATUS_US);
+}
+
+static void notify_ready(struct server *server)
+{
+    notify_status(server, "READY=1\n");
+    schedule_status(server);
+}
+
+/* That this comes from the accept loop is what the watchdog is for. */
+static void notify_alive(struct server *server)
+{
+    notify_status(server, server->notify->watchdog_us > 0 ? "WATCHDOG=1\n" : "");
+    schedule_status(server);
+}
+
+/* The manager is not to lose patience before the drain timeout is over. */
+static void notify_stopping(struct server *server, int64_t timeout_us)
+{
+    enum { MARGIN_US = 5000000 };
+    char lines[128];
+
+    snprintf(lines, sizeof(lines), "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRId64 "\n",
+             timeout_us + MARGIN_US);
+    notify_status(server, lines);
 }
 
 /* --- Accepting ----------------------------------------------------------------------------- */
@@ -254,7 +318,8 @@ static void log_figures(const struct server *server)
               total.resets, total.received, total.sent, server->refused, total.timed_out);
 }
 
-static void reload(struct server *server)
+/* Read the settings anew, and put them in force. Return false if those before them stay. */
+static bool reload_settings(struct server *server)
 {
     struct settings *settings = server->reload(server->reload_argument);
     char changed[256];
@@ -267,7 +332,7 @@ static void reload(struct server *server)
     }
     if (settings == NULL) {
         log_write(LOG_LEVEL_ERROR, "reload failed: the settings in force stay");
-        return;
+        return false;
     }
     if (changed[0] != '\0')
         log_write(LOG_LEVEL_WARNING, "only a restart can change: %s", changed);
@@ -277,6 +342,20 @@ static void reload(struct server *server)
     log_set_level((enum log_level)settings->log_level);
     log_write(LOG_LEVEL_NOTICE, "reloaded%s%s", settings->config != NULL ? " " : "",
               settings->config != NULL ? settings->config : "");
+    return true;
+}
+
+static void reload(struct server *server)
+{
+    char message[128];
+
+    snprintf(message, sizeof(message), "RELOADING=1\nMONOTONIC_USEC=%" PRId64 "\nSTATUS=reloading",
+             clock_now().monotonic_us);
+    notify(server, message);
+    server->news = reload_settings(server)
+                       ? "; the last reload succeeded"
+                       : "; the last reload failed, the settings before it are in force";
+    notify_status(server, "READY=1\n");
 }
 
 static void begin_drain(struct server *server, int signal_number)
@@ -295,6 +374,7 @@ static void begin_drain(struct server *server, int signal_number)
     server->next_tick_us = server->now_us;
     server->stage = CONNECTION_DRAIN;
     workers_set_stage(server->workers, CONNECTION_DRAIN);
+    notify_stopping(server, timeout_us);
 }
 
 static void stop_at_once(const struct server *server, int signal_number)
@@ -354,6 +434,8 @@ static void look_after_time(struct server *server)
         server->next_tick_us = server->now_us + TICK_US;
         workers_watch(server->workers, server->now_us);
     }
+    if (server->now_us >= server->next_status_us)
+        notify_alive(server);
 }
 
 static int milliseconds_until(const struct server *server, int64_t us)
@@ -371,6 +453,7 @@ static int poll_timeout(struct server *server, bool accepting)
     if (workers_serving(server->workers, !accepting) > 0)
         until = server->next_tick_us;
     until = clock_earlier(until, workers_tidy_at(server->workers));
+    until = clock_earlier(until, server->next_status_us);
     if (server->paused_until_us > server->now_us)
         until = clock_earlier(until, server->paused_until_us);
     if (server->stage == CONNECTION_DRAIN)
@@ -535,8 +618,10 @@ int server_run(const struct server_options *options)
     struct server server = {
         .listeners = options->listeners,
         .settings = options->settings,
+        .notify = options->notify,
         .reload = options->reload,
         .reload_argument = options->reload_argument,
+        .news = "",
         .signal_fd = -1,
         .event_fd = -1,
         .now_us = clock_now().monotonic_us,
@@ -546,6 +631,7 @@ int server_run(const struct server_options *options)
     if (result == 0) {
         raise_descriptor_limit(&server);
         log_ready(&server);
+        notify_ready(&server);
         while (!is_over(&server))
             wait_for_work(&server);
     }

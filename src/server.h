@@ -5,6 +5,7 @@
 #define H2ECHOD_SERVER_H
 
 #include "listener.h"
+#include "notify.h"
 #include "settings.h"
 
 /* Reads the settings anew for SIGHUP. Returns NULL, with the errors logged, if they are bad. */
@@ -13,6 +14,7 @@ typedef struct settings *server_reload_fn(void *argument);
 struct server_options {
     struct listeners *listeners;
     struct settings *settings; /* a reference, given back before server_run returns */
+    const struct notify *notify;
     server_reload_fn *reload;
     void *reload_argument;
 };

@@ -29,6 +29,7 @@ struct settings {
     char **address;  /* NULL-terminated; NULL = every address */
     char *unix_path; /* NULL = none */
     uint64_t unix_mode;
+    bool reuse_port;
 
     /* What a reload can change. Times are milliseconds, sizes bytes. */
     uint64_t max_connections;

@@ -77,9 +77,11 @@ static struct daemon *running;
 static void *run(void *argument)
 {
     struct daemon *daemon = argument;
+    const struct notify notify = {.fd = -1};
     struct server_options options = {
         .listeners = &daemon->listeners,
         .settings = daemon->settings,
+        .notify = &notify,
         .reload = no_reload,
     };
 

@@ -18,7 +18,7 @@ from wire import fields
 
 NOBODY = 65534
 USAGE, UNAVAILABLE, NO_PERMISSION, CONFIGURATION = 64, 69, 77, 78
-KEYS = ("port", "address", "unix", "unix-mode", "max-connections", "max-connections-per-address",
+KEYS = ("port", "address", "unix", "unix-mode", "reuse-port", "max-connections", "max-connections-per-address",
         "max-concurrent-streams", "max-header-list-size", "header-timeout", "idle-timeout", "stream-timeout",
         "write-timeout", "drain-timeout", "log-level", "access-log", "pretty")
 OPTIONS = (*KEYS, "config", "check-config", "dump-config", "version", "help")
@@ -40,8 +40,8 @@ def config(tmp_path: Path) -> Path:
 
 def test_defaults_are_what_users_are_told() -> None:
     assert dumped() == {
-        "port": ["8080"], "address": [], "unix": [], "unix-mode": ["0660"], "max-connections": ["10000"],
-        "max-connections-per-address": ["0"], "max-concurrent-streams": ["128"],
+        "port": ["8080"], "address": [], "unix": [], "unix-mode": ["0660"], "reuse-port": ["off"],
+        "max-connections": ["10000"], "max-connections-per-address": ["0"], "max-concurrent-streams": ["128"],
         "max-header-list-size": ["64KiB"], "header-timeout": ["10s"], "idle-timeout": ["5m"],
         "stream-timeout": ["30s"], "write-timeout": ["30s"], "drain-timeout": ["10s"], "log-level": ["info"],
         "access-log": ["off"], "pretty": ["off"]}

@@ -13,15 +13,15 @@ complain() {
 # What each module may include of the project, its own header aside. Every arrow points down.
 allowed() {
     case $1 in
-    main) echo "echo listener log server session settings" ;;
-    server) echo "clock listener log settings worker" ;;
+    main) echo "echo listener log notify server session settings" ;;
+    server) echo "clock listener log notify settings worker" ;;
     worker) echo "address arena clock connection counters log" ;;
     connection) echo "access address arena clock counters log preface session settings transport" ;;
     access) echo "clock log session" ;;
     listener) echo "address log settings" ;;
     session) echo "allowance arena clock counters detected framing log past refusal section" ;;
     settings) echo "log" ;;
-    address) echo "log" ;;
+    address | notify) echo "log" ;;
     log) echo "allowance clock" ;;
     preface | refusal) echo "token" ;;
     section) echo "arena echo" ;;
@@ -66,6 +66,7 @@ only '\bpthread_(create|join|kill)\(' worker.c
 only '<signal\.h>' server.c worker.c
 only '\bclock_gettime\(' clock.c
 only '\bstderr\b|STDERR_FILENO' log.c log.h
-only '\b(getenv|setenv|unsetenv)\(' log.c
+only '\b(getenv|setenv|unsetenv)\(' log.c notify.c
+only '\bsendto\(' notify.c
 
 exit $status

@@ -533,6 +533,7 @@ static const struct both {
     {"address", "127.0.0.1", "::1"},
     {"unix", "/tmp/file.sock", "line.sock"},
     {"unix-mode", "0600", "0666"},
+    {"reuse-port", "on", "on"},
     {"max-connections", "11", "12"},
     {"max-connections-per-address", "21", "22"},
     {"max-concurrent-streams", "31", "32"},
@@ -1027,6 +1028,7 @@ static void test_help_names_every_option(void **state)
         "\n  -a, --address ADDRESS ",
         "\n      --unix PATH ",
         "\n      --unix-mode MODE ",
+        "\n      --reuse-port[=on|off] ",
         "\n  -c, --config FILE ",
         "\n  -t, --check-config ",
         "\n      --dump-config ",
@@ -1199,6 +1201,7 @@ static void test_reload_keeps_what_is_listened_on(void **state)
     assert_string_equal(KEEP(bare, "-p80", "--unix=a"), "unix");
     assert_null(outcome.settings->unix_path);
     assert_string_equal(KEEP(bare, "-p80", "--unix-mode=1"), "unix-mode");
+    assert_string_equal(KEEP(bare, "-p80", "--reuse-port"), "reuse-port");
     assert_string_equal(KEEP(bare, "-p81"), "port");
 }
 
