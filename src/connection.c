@@ -13,10 +13,11 @@
 #include <unistd.h>
 
 enum {
-    LINGER_US = 1000000, /* how long to wait, after our last byte, for the peer to take it */
-    LOOK_UP_US = 500000, /* how often to see if a peer that is slow takes anything */
-    REST_US = 1000000,   /* how long nothing has to come for a connection to give memory back */
-    REST_FRAMES = 512,   /* bytes of stack that giving it back takes itself */
+    LINGER_US = 1000000,  /* how long to wait, after our last byte, for the peer to take it */
+    LOOK_UP_US = 500000,  /* how often to see if a peer that is slow takes anything */
+    REST_US = 1000000,    /* how long nothing has to come for a connection to give memory back */
+    NEWCOMER_US = 500000, /* how long after accept, in a drain, the first bytes are waited for */
+    REST_FRAMES = 512,    /* bytes of stack that giving it back takes itself */
 };
 
 /* How a connection came to its end. */
@@ -277,31 +278,45 @@ __attribute__((noinline)) static void rest(struct life *life)
 
 /* --- Protocols ----------------------------------------------------------------------------- */
 
+/* Until when a preface may be whole. In a drain who has just connected may still ask, since that is
+ * under way; but nothing was begun that would have to be answered. */
+static int64_t preface_deadline(const struct life *life)
+{
+    int64_t header_us = life->accepted_us + timeout_us(life->connection->settings->header_timeout);
+
+    if (stage_of_daemon(life) == CONNECTION_SERVE)
+        return header_us;
+    return clock_earlier(header_us, life->accepted_us + NEWCOMER_US);
+}
+
+/* No whole preface came in time. */
+static void give_up_preface(struct life *life)
+{
+    life->ending = ENDING_DONE;
+    if (stage_of_daemon(life) != CONNECTION_SERVE)
+        return;
+    counter_add(&life->workspace->counters.timed_out, 1);
+    tell(life, LOG_LEVEL_NOTICE, "header timeout: no whole preface came");
+}
+
 /* Read until the first bytes tell the protocol; ${length} is how many there are then. */
 static enum preface await_preface(struct life *life, size_t *length)
 {
-    struct connection_workspace *workspace = life->workspace;
-    int64_t deadline = life->accepted_us + timeout_us(life->connection->settings->header_timeout);
-    enum preface preface = PREFACE_MORE;
+    uint8_t *input = life->workspace->input;
+    enum preface preface;
 
     *length = 0;
     for (;;) {
-        *length +=
-            read_some(life, workspace->input + *length, CONNECTION_BUFFER_SIZE - *length, deadline);
-        preface = preface_detect(workspace->input, *length);
+        *length += read_some(life, input + *length, CONNECTION_BUFFER_SIZE - *length,
+                             preface_deadline(life));
+        preface = preface_detect(input, *length);
         if (preface != PREFACE_MORE || life->ending != ENDING_OPEN)
             return preface;
         look_up(life);
-        if (life->ending == ENDING_OPEN && stage_of_daemon(life) != CONNECTION_SERVE)
-            life->ending = ENDING_DONE; /* nothing was begun that could be answered */
+        if (life->ending == ENDING_OPEN && life->now.monotonic_us >= preface_deadline(life))
+            give_up_preface(life);
         if (life->ending != ENDING_OPEN)
             return preface;
-        if (life->now.monotonic_us >= deadline) {
-            counter_add(&workspace->counters.timed_out, 1);
-            tell(life, LOG_LEVEL_NOTICE, "header timeout: no whole preface came");
-            life->ending = ENDING_DONE;
-            return preface;
-        }
     }
 }
 

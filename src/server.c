@@ -142,9 +142,9 @@ static void notify_status(struct server *server, const char *lines)
 
     workers_count(server->workers, &total);
     snprintf(message, sizeof(message),
-             "%sSTATUS=%s: %zu connection%s, %" PRIu64 " accepted, %" PRIu64 " requests%s", lines,
+             "%sSTATUS=%s: %zu connection%s, %" PRIu64 " accepted, %" PRIu64 " request%s%s", lines,
              server->stage == CONNECTION_SERVE ? "serving" : "draining", serving, plural(serving),
-             server->accepted, total.requests, server->news);
+             server->accepted, total.requests, plural(total.requests), server->news);
     notify(server, message);
 }
 

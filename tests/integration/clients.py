@@ -10,7 +10,7 @@ from typing import Sequence
 
 from waiting import SLOW
 
-TOOLS = ("curl", "nghttp", "h2load", "node", "prlimit", "setpriv")
+TOOLS = ("curl", "nghttp", "h2load", "node", "prlimit", "setpriv", "systemd-socket-activate")
 NODE_SCRIPT = Path(__file__).with_name("node_client.js")
 
 

@@ -10,7 +10,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Sequence
+from typing import Callable, Mapping, Sequence
 
 from waiting import SLOW, Deadline, poll
 from wire import Address, Client
@@ -29,7 +29,8 @@ CLOCK_TICK = os.sysconf("SC_CLK_TCK")
 
 def environment() -> dict[str, str]:
     """Ours, without what systemd may have told the one who runs the tests."""
-    foreign = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "JOURNAL_STREAM")
+    foreign = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
+               "JOURNAL_STREAM")
     return {name: value for name, value in os.environ.items() if name not in foreign}
 
 
@@ -62,10 +63,11 @@ class Finished:
         return match[3] if match else self.errors[0]
 
 
-def run(*arguments: object, prefix: Sequence[str] = (), binary: Path = BINARY) -> Finished:
+def run(*arguments: object, prefix: Sequence[str] = (), binary: Path = BINARY,
+        pass_fds: Sequence[int] = ()) -> Finished:
     """Run the daemon with arguments that make it end by itself."""
     done = subprocess.run(command(arguments, prefix, binary), env=environment(), stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=10 * SLOW, check=False)
+                          capture_output=True, text=True, timeout=10 * SLOW, check=False, pass_fds=pass_fds)
     assert not SANITIZER.search(done.stderr), done.stderr
     return Finished(done.returncode, done.stdout, without_valgrind(done.stderr.splitlines()))
 
@@ -83,18 +85,22 @@ class Daemon:
     """One running daemon: on 127.0.0.1 and a free port, if the arguments don't say otherwise."""
 
     def __init__(self, *arguments: object, listen: Sequence[str] = ("--port=0", "--address=127.0.0.1"),
-                 prefix: Sequence[str] = (), binary: Path = BINARY) -> None:
+                 prefix: Sequence[str] = (), binary: Path = BINARY, extra: Mapping[str, str] | None = None,
+                 pass_fds: Sequence[int] = (), once_begun: Callable[[Daemon], None] | None = None) -> None:
+        """`extra` goes into its environment; `once_begun` is called when the process is there, before it is ready."""
         self.lines: list[str] = []
         self.changed = threading.Condition()
         self.clients: list[Client] = []
         self.stopping = self.ended = False
-        self.process = subprocess.Popen(command([*listen, *arguments], prefix, binary), env=environment(),
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.PIPE)
+        self.process = subprocess.Popen(command([*listen, *arguments], prefix, binary),
+                                        env=environment() | dict(extra or {}), stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=pass_fds)
         self.pid = self.process.pid
         self.reader = threading.Thread(target=self._read_log, daemon=True)
         self.reader.start()
         try:
+            if once_begun:
+                once_begun(self)
             self.ready = self.wait_for_log(r"notice h2echod \S+ is ready: (.*)$", seconds=10)[1]
         except AssertionError:
             self.kill()
@@ -141,7 +147,7 @@ class Daemon:
 
     def addresses(self) -> list[tuple[str, int]]:
         """Where it listens with TCP, as it says."""
-        return [(match[1].strip("[]"), int(match[2])) for match in self.log(r"info listening on (.*):(\d+)$")]
+        return [(match[1].strip("[]"), int(match[2])) for match in self.log(r"info listening on (.*):(\d+)(?:, handed over)?$")]
 
     @property
     def address(self) -> tuple[str, int]:

@@ -17,7 +17,7 @@ from clients import environment, h2load_counts
 from conftest import Start
 from daemon import Daemon
 from waiting import SLOW, Deadline, Stopwatch, poll
-from wire import LAST_STREAM, NO_ERROR, Client, fields
+from wire import LAST_STREAM, MAGIC, NO_ERROR, Client, fields
 
 STOPPING = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 LARGE = fields("/large", "GET", ("x", "v" * 40000))
@@ -160,6 +160,21 @@ def test_clients_in_the_backlog_are_answered(start: Start) -> None:
     for number, client in enumerate(clients):
         client.wait(streams[number]).assert_echo(fields(f"/{number}"))
         client.close()
+    daemon.wait(0)
+
+
+@pytest.mark.parametrize("first", [b"", b"PRI * HT"], ids=["silent", "preface"])
+def test_newcomer_may_still_ask(start: Start, first: bytes) -> None:
+    """Who had just connected when the drain began has something to ask: it is under way."""
+    daemon = start("--log-level=debug")
+    client = daemon.dial()
+    client.send(first)
+    daemon.wait_for_log("connection 1 from .*: open")
+    daemon.signal(signal.SIGTERM)
+    daemon.wait_for_log("draining 1 connection ")
+    client.send(MAGIC[len(first):], SettingsFrame(0))
+    client.request(fields("/asked-late")).assert_echo(fields("/asked-late"))
+    client.close()
     daemon.wait(0)
 
 

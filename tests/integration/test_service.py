@@ -1,0 +1,352 @@
+"""A service manager's side: what it is told, the sockets that it hands over, a port that daemons share."""
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import signal
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Callable, Iterator, Sequence
+
+import pytest
+
+from conftest import Start
+from daemon import Daemon, run
+from waiting import SLOW, Deadline
+from wire import Address, Client
+
+CONFIGURATION, UNAVAILABLE = 78, 69
+MARGIN_US = 5_000_000  # beyond the drain timeout, for which the manager is asked to wait
+# The sockets become 3, 4, ..., and LISTEN_PID names the process that the shell becomes.
+HAND_OVER = 'n=$1; shift; i=3; for fd in $n; do eval "exec $i<&$fd"; i=$((i + 1)); done; ' \
+            'export LISTEN_PID=$$ LISTEN_FDS=$((i - 3)) LISTEN_FDNAMES=test; exec "$@"'
+
+
+# --- what the manager is told ---
+
+class Manager:
+    """The datagram socket of a service manager."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind("\0" + name[1:] if name.startswith("@") else name)
+
+    def message(self, seconds: float = 5) -> dict[str, str]:
+        """The next one: its lines by their names."""
+        self.socket.settimeout(seconds * SLOW)
+        lines = self.socket.recv(4096).decode().split("\n")
+        return dict(line.split("=", 1) for line in lines)
+
+    def expect(self, *names: str) -> dict[str, str]:
+        """The next message but for the watchdog's has these names and a status, in order."""
+        while "WATCHDOG" in (message := self.message()):
+            assert list(message) == ["WATCHDOG", "STATUS"]
+        assert list(message) == [*names, "STATUS"]
+        return message
+
+
+@pytest.fixture(params=["path", "abstract"])
+def manager(request: pytest.FixtureRequest, open_directory: Path) -> Iterator[Manager]:
+    name = str(open_directory / "notify")
+    manager = Manager(name if request.param == "path" else f"@{name}")
+    yield manager
+    manager.socket.close()
+
+
+def test_life_is_told_in_order(start: Start, manager: Manager, tmp_path: Path) -> None:
+    config, path = tmp_path / "h2echod.conf", tmp_path / "socket"
+    config.write_text("drain-timeout = 7s\n")
+    early: list[Client] = []
+
+    def connect_once_ready(_: Daemon) -> None:
+        """READY=1 says that connections are taken, whatever has been logged."""
+        message = manager.message()
+        assert list(message) == ["READY", "STATUS"] and message["READY"] == "1"
+        assert message["STATUS"] == "serving: 0 connections, 0 accepted, 0 requests"
+        early.append(Client(path).send_preface())
+
+    daemon = start("-c", config, f"--unix={path}", extra={"NOTIFY_SOCKET": manager.name}, once_begun=connect_once_ready)
+    early[0].assert_answered()
+    for good in (True, False, True):
+        config.write_text("drain-timeout = 8s\n" if good else "drain-timeout = often\n")
+        before = time.monotonic()
+        daemon.signal(signal.SIGHUP)
+        message = manager.expect("RELOADING", "MONOTONIC_USEC")
+        assert (message["RELOADING"], message["STATUS"]) == ("1", "reloading")
+        assert before <= int(message["MONOTONIC_USEC"]) / 1e6 <= time.monotonic()
+        message = manager.expect("READY")
+        assert message["STATUS"] == "serving: 1 connection, 1 accepted, 1 request; the last reload " + (
+            "succeeded" if good else "failed, the settings before it are in force")
+    daemon.signal(signal.SIGTERM)
+    message = manager.expect("STOPPING", "EXTEND_TIMEOUT_USEC")
+    assert message["STOPPING"] == "1" and int(message["EXTEND_TIMEOUT_USEC"]) == 8_000_000 + MARGIN_US
+    assert message["STATUS"].startswith("draining: 1 connection, 1 accepted, 1 request; ")
+    early[0].close()
+    daemon.wait()
+
+
+def test_watchdog_is_fed_twice_as_often_as_it_asks(start: Start, manager: Manager) -> None:
+    daemon = start(extra={"NOTIFY_SOCKET": manager.name, "WATCHDOG_USEC": str(int(1_000_000 * SLOW))})
+    assert list(manager.message()) == ["READY", "STATUS"]
+    with daemon.connect() as client:
+        client.assert_answered()
+        begin = time.monotonic()
+        for _ in range(3):
+            message = manager.message(seconds=1)
+            assert message["WATCHDOG"] == "1" and "STATUS" in message
+        assert message["STATUS"] == "serving: 1 connection, 1 accepted, 1 request"
+        assert time.monotonic() - begin > 1 * SLOW  # not all the time
+    daemon.signal(signal.SIGTERM)
+    manager.expect("STOPPING", "EXTEND_TIMEOUT_USEC")
+    daemon.wait()
+
+
+def test_watchdog_of_another_process_is_not_fed(start: Start, manager: Manager) -> None:
+    daemon = start(extra={"NOTIFY_SOCKET": manager.name, "WATCHDOG_USEC": "20000", "WATCHDOG_PID": "1"})
+    assert list(manager.message()) == ["READY", "STATUS"]
+    daemon.connect().assert_answered()
+    daemon.signal(signal.SIGTERM)
+    assert list(manager.message()) == ["STOPPING", "EXTEND_TIMEOUT_USEC", "STATUS"]
+    daemon.wait()
+
+
+def test_manager_that_does_not_listen_stops_nobody(start: Start, manager: Manager) -> None:
+    """Its queue is full at once, and each message waits a second for room."""
+    daemon = start(extra={"NOTIFY_SOCKET": manager.name, "WATCHDOG_USEC": "2000"})
+    client = daemon.connect()
+    daemon.wait_for_log("warning the service manager could not be told: Resource temporarily unavailable", seconds=20)
+    client.assert_answered()
+    daemon.connect().assert_answered()
+
+
+def test_manager_that_is_gone_stops_nobody(start: Start, tmp_path: Path) -> None:
+    daemon = start(extra={"NOTIFY_SOCKET": str(tmp_path / "gone")})
+    daemon.wait_for_log("warning the service manager could not be told: No such file or directory")
+    daemon.connect().assert_answered()
+
+
+def test_wrong_name_is_told(start: Start) -> None:
+    daemon = start(extra={"NOTIFY_SOCKET": "vsock:2:\x1b"})
+    daemon.wait_for_log(re.escape(r'warning NOTIFY_SOCKET="vsock:2:\x1b" is neither a path nor an abstract name'))
+    daemon.connect().assert_answered()
+
+
+# --- sockets that are handed over ---
+
+def listening(kind: str, directory: Path) -> socket.socket:
+    """A socket as a service manager opens it."""
+    if kind == "unix":
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(directory / "handed-over"))
+    else:
+        listener = socket.socket(socket.AF_INET if kind == "ipv4" else socket.AF_INET6)
+        listener.bind(("127.0.0.1" if kind == "ipv4" else "::1", 0))
+    listener.listen(128)
+    return listener
+
+
+def address_of(listener: socket.socket) -> Address:
+    name = listener.getsockname()
+    return Path(name) if isinstance(name, str) else name[:2]
+
+
+@contextmanager
+def handed_over(*sockets: socket.socket) -> Iterator[dict[str, Any]]:
+    """Options for `start` and `run`: these sockets are handed over as LISTEN_FDS."""
+    copies = [fcntl.fcntl(each.fileno(), fcntl.F_DUPFD_CLOEXEC, 100) for each in sockets]  # none of them is 3, 4, ...
+    yield {"prefix": ["bash", "-c", HAND_OVER, "bash", " ".join(map(str, copies))], "pass_fds": copies}
+    for copy in copies:
+        os.close(copy)
+
+
+def start_with(start: Start, sockets: Sequence[socket.socket], *arguments: object) -> Daemon:
+    with handed_over(*sockets) as options:
+        return start(*arguments, **options)
+
+
+@pytest.mark.parametrize("kinds", [["ipv4"], ["ipv6"], ["unix"], ["ipv4", "ipv6", "unix"]], ids="+".join)
+def test_sockets_handed_over_are_served(start: Start, open_directory: Path, kinds: list[str]) -> None:
+    sockets = [listening(kind, open_directory) for kind in kinds]
+    daemon = start_with(start, sockets, f"--unix={open_directory / 'of-its-own'}")
+    for each in sockets:
+        daemon.connect(address=address_of(each)).assert_answered()
+    # They take the place of those that the settings name.
+    assert len(daemon.log("info listening on .*, handed over$")) == len(daemon.log("info listening on")) == len(kinds)
+    assert not (open_directory / "of-its-own").exists()
+    daemon.stop()
+    # They are somebody else's: neither shut down nor removed.
+    for each in sockets:
+        with Client(address_of(each)) as client:
+            each.settimeout(5)
+            each.accept()[0].close()
+            client.close()
+        each.close()
+
+
+def test_answers_leave_at_once_on_sockets_handed_over(start: Start, open_directory: Path) -> None:
+    """TCP_NODELAY is on what is accepted: else the second of two small writes waits for an ACK, up to 40 ms."""
+    listener = listening("ipv4", open_directory)
+    assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 0
+    start_with(start, [listener])
+    assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+    listener.close()
+
+
+def test_sockets_for_another_process_are_left(start: Start, open_directory: Path) -> None:
+    listener = listening("ipv4", open_directory)
+    daemon = start(extra={"LISTEN_PID": "1", "LISTEN_FDS": "1"}, pass_fds=[listener.fileno()])
+    assert daemon.address != address_of(listener)
+    daemon.connect().assert_answered()
+    listener.close()
+
+
+def stream(directory: Path) -> socket.socket:
+    return socket.socket()
+
+
+def datagram(directory: Path) -> socket.socket:
+    each = socket.socket(type=socket.SOCK_DGRAM)
+    each.bind(("127.0.0.1", 0))
+    return each
+
+
+def seqpacket(directory: Path) -> socket.socket:
+    each = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    each.bind(str(directory / "seqpacket"))
+    each.listen()
+    return each
+
+
+def connected(directory: Path) -> socket.socket:
+    """As Accept=yes would have it."""
+    one, other = socket.socketpair()
+    other.close()
+    return one
+
+
+@pytest.mark.parametrize("make", [stream, datagram, seqpacket, connected])
+def test_what_is_no_listener_is_refused(open_directory: Path, make: Callable[[Path], socket.socket]) -> None:
+    good, bad = listening("ipv4", open_directory), make(open_directory)
+    with handed_over(good, bad) as options:
+        done = run(**options)
+    assert done.status == CONFIGURATION
+    assert done.error().startswith("descriptor 4, handed over by LISTEN_FDS, is no listening stream socket: ")
+    good.close()
+    bad.close()
+
+
+def test_descriptor_that_is_not_there_is_refused() -> None:
+    done = run(prefix=["sh", "-c", 'export LISTEN_PID=$$ LISTEN_FDS=700; exec "$@"', "sh"])
+    assert done.status == CONFIGURATION and done.error().startswith("LISTEN_FDS: there is no descriptor ")
+
+
+def test_restart_behind_a_socket_loses_no_request(start: Start, open_directory: Path) -> None:
+    """While there is no daemon the socket holds the connections; what was begun with the old one it answers."""
+    listener = listening("ipv4", open_directory)
+    answered, stop, failures = [0], threading.Event(), []
+
+    def ask() -> None:
+        try:
+            while not stop.is_set():
+                with Client(address_of(listener)) as client:
+                    client.send_preface().request(fields_of(answered[0]), seconds=20)
+                    answered[0] += 1
+        except (AssertionError, OSError) as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    daemon = start_with(start, [listener])
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        wait_for(lambda mark=answered[0]: answered[0] > mark + 50 or failures)
+        daemon.stop()
+        daemon = start_with(start, [listener])
+    wait_for(lambda mark=answered[0]: answered[0] > mark + 50 or failures)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not failures, failures[0]
+    listener.close()
+
+
+def fields_of(number: int) -> list[tuple[str, str]]:
+    return [(":method", "GET"), (":scheme", "http"), (":authority", "localhost"), (":path", f"/{number}")]
+
+
+def wait_for(happened: Callable[[], object]) -> None:
+    deadline = Deadline(20)
+    while not happened():
+        assert time.monotonic() < deadline.end, "the clients get no answers"
+        time.sleep(0.01)
+
+
+# --- systemd's own tool ---
+
+def free_port(host: str) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def activate(start: Start, hosts: Sequence[str], path: Path | None) -> tuple[Daemon, list[Client]]:
+    """A daemon that systemd-socket-activate begins once somebody has connected, and a client for each socket. The tool
+    takes no port 0: where a port that was free is no more, others are tried."""
+    clients: list[Client] = []
+    for _ in range(20):
+        addresses: list[Address] = [(host, free_port(host)) for host in hosts] + ([path] if path else [])
+        words = [f"--listen={each}" if isinstance(each, Path) else
+                 f"--listen={f'[{each[0]}]' if ':' in each[0] else each[0]}:{each[1]}" for each in addresses]
+
+        def connect(daemon: Daemon) -> None:
+            """All ask before there is anybody to answer."""
+            daemon.wait_for_log(rf"Listening on .* as {2 + len(addresses)}\.$")
+            for address in addresses:
+                clients.append(Client(address).send_preface())
+                clients[-1].begin(fields_of(1))
+        try:
+            return start(listen=[], prefix=["systemd-socket-activate", *words], once_begun=connect), clients
+        except AssertionError as error:
+            if "Address already in use" not in str(error):
+                raise
+    raise AssertionError("no free port")
+
+
+@pytest.mark.parametrize("hosts,has_path", [(["127.0.0.1"], False), (["::1"], False), ([], True),
+                                            (["127.0.0.1", "::1"], False), (["127.0.0.1"], True)],
+                         ids=["ipv4", "ipv6", "unix", "ipv4+ipv6", "ipv4+unix"])
+def test_systemd_socket_activate(start: Start, open_directory: Path, hosts: list[str], has_path: bool) -> None:
+    daemon, clients = activate(start, hosts, open_directory / "socket" if has_path else None)
+    for client in clients:
+        assert client.wait(1).status == 200
+        client.assert_answered()
+        client.close()
+    assert len(daemon.log("info listening on .*, handed over$")) == len(clients)
+
+
+# --- a port that daemons share ---
+
+def test_daemons_share_a_port_if_both_say_so(start: Start) -> None:
+    first = start("--reuse-port")
+    second = start("--reuse-port", listen=[f"--port={first.port}", "--address=127.0.0.1"])
+    deadline = Deadline(20)
+    while not all(daemon.figures()["requests"] for daemon in (first, second)):
+        assert deadline.left()
+        with Client(first.address) as client:
+            client.send_preface().assert_answered()
+    first.stop()
+    for _ in range(20):
+        with Client(second.address) as client:
+            client.send_preface().assert_answered()
+
+
+def test_port_is_not_shared_unless_both_say_so(start: Start) -> None:
+    closed, open_ = start(), start("--reuse-port")
+    assert run(f"--port={closed.port}", "--address=127.0.0.1", "--reuse-port").status == UNAVAILABLE
+    assert run(f"--port={open_.port}", "--address=127.0.0.1").status == UNAVAILABLE
