@@ -120,7 +120,7 @@ cmocka   = $(shell $(PKG_CONFIG) --libs cmocka)
 packages       := gcc libc6-dev pkg-config libnghttp2-dev libjansson-dev
 packages_check := libcmocka-dev python3 python3-pytest python3-h2 python3-hpack python3-hyperframe \
                   curl nghttp2-client nodejs
-packages_lint  := clang-format clang-tidy cppcheck mandoc shellcheck
+packages_lint  := binutils clang-format clang-tidy cppcheck mandoc shellcheck
 packages_fuzz  := clang libclang-rt-14-dev
 packages_bench := python3 nghttp2-client nghttp2-server h2o nginx nodejs
 packages_wanted = $(packages) $(if $(filter check% soak,$(MAKECMDGOALS)),$(packages_check)) \
@@ -282,9 +282,10 @@ c_files  = $(wildcard src/*.[ch] tests/*/*.[ch])
 scripts  = .ci/run $(wildcard tests/lint/*.sh)
 tidy     = $(cppflags) -Itests -std=c11 $(shell $(PKG_CONFIG) --cflags libnghttp2 jansson)
 
-lint: $(B)/detected.h | $(after_deps) ## layering, format, cppcheck, clang-tidy, mandoc, shellcheck
+lint: $(B)/h2echod | $(after_deps) ## layering, format, hardening, cppcheck, clang-tidy, mandoc, shellcheck
 	clang-format --dry-run -Werror $(c_files)
 	tests/lint/layers.sh
+	tests/lint/hardening.sh $(B)/h2echod $(hardening)
 	cppcheck -q --std=c11 --enable=warning,performance,portability --inline-suppr \
 	    --suppress=missingIncludeSystem --error-exitcode=1 -D_GNU_SOURCE \
 	    -DH2ECHOD_VERSION='"$(VERSION)"' -Isrc src
