@@ -24,7 +24,7 @@ INSTALL     ?= install
 
 # --- What is built ---------------------------------------------------------------------------
 
-sources := $(wildcard src/*.c)
+sources := $(sort $(wildcard src/*.c))
 objects := $(sources:src/%.c=$(B)/src/%.o)
 
 # A unit test links its module and that module's real dependencies, nothing else.
@@ -109,7 +109,9 @@ variant_link     = $(if $(filter release valgrind,$(VARIANT)),-pie -Wl$(,)-z$(,)
 ,               := ,
 
 cppflags = -D_GNU_SOURCE -DH2ECHOD_VERSION='"$(VERSION)"' -I$(B) -Isrc
-cflags   = -std=c11 -pthread -MMD -MP $(warnings) $(variant) \
+# Where it was built is not in what was built: what the compiler takes for its directory is one name, and mapped.
+export PWD := $(CURDIR)
+cflags   = -std=c11 -pthread -MMD -MP -ffile-prefix-map='$(CURDIR)'=. $(warnings) $(variant) \
            $(shell $(PKG_CONFIG) --cflags libnghttp2 jansson)
 libs     = $(shell $(PKG_CONFIG) --libs libnghttp2 jansson)
 cmocka   = $(shell $(PKG_CONFIG) --libs cmocka)
@@ -137,7 +139,7 @@ after_deps     := $(filter deps deps-bench,$(MAKECMDGOALS))
 quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
 .PHONY: all deps deps-bench run check check-asan check-tsan check-valgrind check-wrapped soak soak-run \
-        fuzz fuzz-run bench bench-instructions profile lint format install uninstall clean help FORCE
+        fuzz fuzz-run bench bench-instructions profile lint format install uninstall dist clean help FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
@@ -316,6 +318,20 @@ uninstall: ## remove what install put there; a configuration that was edited sta
 	if cmp -s conf/h2echod.conf $(DESTDIR)$(sysconfdir)/h2echod/h2echod.conf; then \
 	    rm -f $(DESTDIR)$(sysconfdir)/h2echod/h2echod.conf; fi
 	rmdir $(DESTDIR)$(sysconfdir)/h2echod 2>/dev/null || :
+
+# The same bytes from the same files, whoever packs them, wherever and whenever.
+archive    := build/h2echod-$(VERSION).tar.gz
+dist_names := .ci .clang-format .clang-tidy .gitignore LICENSE Makefile README.md conf man src systemd tests
+
+dist: ## pack the sources as build/h2echod-VERSION.tar.gz: what git knows, else what is there
+	@mkdir -p build
+	@{ { test -e .git && git ls-files 2>/dev/null; } || \
+	    find $(dist_names) -type f ! -path '*/__pycache__/*'; } >build/dist.files
+	@time=$${SOURCE_DATE_EPOCH:-$$({ test -e .git && git log -1 --format=%ct 2>/dev/null; } || \
+	        xargs stat -c %Y <build/dist.files | sort -n | tail -n 1)}; \
+	    LC_ALL=C sort build/dist.files | tar -cf - --format=ustar --mtime=@$$time --owner=root:0 --group=root:0 \
+	        --mode=u=rwX,go=rX --transform='s|^|h2echod-$(VERSION)/|' -T - >build/dist.tar
+	@gzip -9n <build/dist.tar >$(archive); rm build/dist.tar build/dist.files; echo $(archive)
 
 clean: ## remove build/
 	rm -rf build
