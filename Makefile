@@ -16,10 +16,14 @@ RUN_ARGS   ?= -p 8080
 prefix      ?= /usr/local
 exec_prefix ?= $(prefix)
 bindir      ?= $(exec_prefix)/bin
-sysconfdir  ?= /etc
+# Of what belongs to the system, the configuration is in /etc; any other prefix keeps its own.
+sysconfdir  ?= $(if $(filter /usr /usr/local,$(prefix)),,$(prefix))/etc
 datarootdir ?= $(prefix)/share
 docdir      ?= $(datarootdir)/doc/h2echod
 mandir      ?= $(datarootdir)/man
+bashcompletiondir    ?= $(datarootdir)/bash-completion/completions
+systemdsystemunitdir ?= $(or $(if $(filter /usr,$(prefix)),$(shell $(PKG_CONFIG) \
+                        --variable=systemdsystemunitdir systemd 2>/dev/null)),$(prefix)/lib/systemd/system)
 INSTALL     ?= install
 
 # --- What is built ---------------------------------------------------------------------------
@@ -281,7 +285,7 @@ profile: $(B)/h2echod $(bench_loads) | $(after_deps) ## show where h2echod's tim
 	@$(PYTHON) tests/bench/perf.py --binaries $(B) --out $(BENCH_OUT) --cases '$(CASES)'
 
 c_files  = $(wildcard src/*.[ch] tests/*/*.[ch])
-scripts  = .ci/run $(wildcard tests/lint/*.sh)
+scripts  = .ci/run conf/h2echod.bash $(wildcard tests/lint/*.sh)
 tidy     = $(cppflags) -Itests -std=c11 $(shell $(PKG_CONFIG) --cflags libnghttp2 jansson)
 
 lint: $(B)/h2echod | $(after_deps) ## layering, format, hardening, cppcheck, clang-tidy, mandoc, shellcheck
@@ -300,24 +304,39 @@ format: | $(after_deps) ## let clang-format lay out every C file
 
 # --- Installation ----------------------------------------------------------------------------
 
+units     := h2echod.service h2echod@.service h2echod.socket
+examples  := README.md LICENSE conf/h2echod.conf systemd/socket-only.conf
+installed  = $(bindir)/h2echod $(mandir)/man8/h2echod.8 $(mandir)/man5/h2echod.conf.5 $(bashcompletiondir)/h2echod \
+             $(addprefix $(systemdsystemunitdir)/,$(units)) $(addprefix $(docdir)/,$(notdir $(examples)))
+config     = $(sysconfdir)/h2echod/h2echod.conf
+# Where systemd doesn't look by itself, it is told.
+link       = $(if $(filter-out /usr /usr/local,$(prefix)),systemctl link \
+             $(addprefix $(systemdsystemunitdir)/,$(units)) && )
+
+# $(call fill,FROM,TO,INSTANCE,OPTIONS): a man page, or a unit, that names what is installed.
+fill = $(call quiet,FILL,'$(2)') sed -e '/@placeholders@/d; s|/etc/h2echod/|@sysconfdir@/h2echod/|g' \
+       -e 's|@bindir@|$(bindir)|g; s|@sysconfdir@|$(sysconfdir)|g; s|@instance@|$(3)|g; s|@options@|$(4)|g' \
+       $(1) >'$(DESTDIR)$(2)' && chmod 644 '$(DESTDIR)$(2)'
+
 install: $(B)/h2echod ## install below $(DESTDIR)$(prefix); a configuration that is there stays
-	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(mandir)/man8 $(DESTDIR)$(mandir)/man5 \
-	    $(DESTDIR)$(sysconfdir)/h2echod $(DESTDIR)$(docdir)
-	$(INSTALL) -m 755 $(B)/h2echod $(DESTDIR)$(bindir)/h2echod
-	$(INSTALL) -m 644 man/h2echod.8 $(DESTDIR)$(mandir)/man8/h2echod.8
-	$(INSTALL) -m 644 man/h2echod.conf.5 $(DESTDIR)$(mandir)/man5/h2echod.conf.5
-	$(INSTALL) -m 644 README.md LICENSE conf/h2echod.conf $(DESTDIR)$(docdir)
-	test -e $(DESTDIR)$(sysconfdir)/h2echod/h2echod.conf || \
-	    $(INSTALL) -m 644 conf/h2echod.conf $(DESTDIR)$(sysconfdir)/h2echod/h2echod.conf
+	for directory in $(sort $(dir $(installed) $(config))); do $(INSTALL) -d "$(DESTDIR)$$directory" || exit 1; done
+	$(INSTALL) -m 755 $(B)/h2echod '$(DESTDIR)$(bindir)/h2echod'
+	$(call fill,man/h2echod.8,$(mandir)/man8/h2echod.8)
+	$(call fill,man/h2echod.conf.5,$(mandir)/man5/h2echod.conf.5)
+	$(call fill,systemd/h2echod.service.in,$(systemdsystemunitdir)/h2echod.service)
+	$(call fill,systemd/h2echod.service.in,$(systemdsystemunitdir)/h2echod@.service, %i, --reuse-port)
+	$(INSTALL) -m 644 systemd/h2echod.socket '$(DESTDIR)$(systemdsystemunitdir)'
+	$(INSTALL) -m 644 conf/h2echod.bash '$(DESTDIR)$(bashcompletiondir)/h2echod'
+	$(INSTALL) -m 644 $(examples) '$(DESTDIR)$(docdir)'
+	test -e '$(DESTDIR)$(config)' || test -L '$(DESTDIR)$(config)' || \
+	    $(INSTALL) -m 644 conf/h2echod.conf '$(DESTDIR)$(config)'
+	$(if $(DESTDIR),,@echo 'next: $(link)systemctl daemon-reload && systemctl enable --now h2echod.service (or .socket)')
 
 uninstall: ## remove what install put there; a configuration that was edited stays
-	rm -f $(DESTDIR)$(bindir)/h2echod $(DESTDIR)$(mandir)/man8/h2echod.8 \
-	    $(DESTDIR)$(mandir)/man5/h2echod.conf.5
-	rm -f $(addprefix $(DESTDIR)$(docdir)/,README.md LICENSE h2echod.conf)
-	rmdir $(DESTDIR)$(docdir) 2>/dev/null || :
-	if cmp -s conf/h2echod.conf $(DESTDIR)$(sysconfdir)/h2echod/h2echod.conf; then \
-	    rm -f $(DESTDIR)$(sysconfdir)/h2echod/h2echod.conf; fi
-	rmdir $(DESTDIR)$(sysconfdir)/h2echod 2>/dev/null || :
+	if cmp -s '$(DESTDIR)$(docdir)/h2echod.conf' '$(DESTDIR)$(config)'; then rm '$(DESTDIR)$(config)'; fi
+	for file in $(installed); do rm -f "$(DESTDIR)$$file" || exit 1; done
+	for directory in $(dir $(config)) $(docdir); do rmdir "$(DESTDIR)$$directory" 2>/dev/null || :; done
+	$(if $(DESTDIR),,@echo 'next: systemctl disable --now h2echod.service h2echod.socket && systemctl daemon-reload')
 
 # The same bytes from the same files, whoever packs them, wherever and whenever.
 archive    := build/h2echod-$(VERSION).tar.gz
