@@ -125,7 +125,7 @@ cmocka   = $(shell $(PKG_CONFIG) --libs cmocka)
 
 packages       := gcc libc6-dev pkg-config libnghttp2-dev libjansson-dev
 packages_check := libcmocka-dev python3 python3-pytest python3-h2 python3-hpack python3-hyperframe \
-                  curl nghttp2-client nodejs
+                  curl nghttp2-client nodejs git systemd
 packages_lint  := binutils clang-format clang-tidy cppcheck mandoc shellcheck
 packages_fuzz  := clang libclang-rt-14-dev
 packages_bench := python3 nghttp2-client nghttp2-server h2o nginx nodejs
@@ -238,8 +238,11 @@ tsan_options := TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 H2ECHOD_SLO
 valgrind     := valgrind -q --leak-check=full --errors-for-leak-kinds=definite,indirect \
                 --error-exitcode=99 --fair-sched=yes
 
+# What is installed is a release, whatever is checked: once is enough.
+suites := tests/integration $(if $(filter release,$(VARIANT)),tests/install)
+
 check: $(B)/h2echod $(test_programs) $(test_load) ## every test, in three minutes at most, with the counts at its end
-	@$(PYTHON) tests/run.py --daemon $(B)/h2echod $(test_programs)
+	@$(PYTHON) tests/run.py --daemon $(B)/h2echod $(suites:%=--suite %) $(test_programs)
 
 check-asan: $(after_deps) ## the same with AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(asan_options) $(MAKE) --no-print-directory VARIANT=asan check
@@ -251,7 +254,7 @@ check-valgrind: $(after_deps) ## the same under valgrind, without the heavy test
 	@H2ECHOD_SLOW=20 $(MAKE) --no-print-directory VARIANT=valgrind check-wrapped
 
 check-wrapped: $(B)/h2echod $(test_programs) $(test_load)
-	@$(PYTHON) tests/run.py --wrapper '$(valgrind)' --light --daemon $(B)/h2echod $(test_programs)
+	@$(PYTHON) tests/run.py --wrapper '$(valgrind)' --light --daemon $(B)/h2echod $(suites:%=--suite %) $(test_programs)
 
 soak: $(after_deps) ## 200 clients do everything at once, SOAK_SECONDS=300 with each sanitizer
 	@$(tsan_options) $(MAKE) --no-print-directory VARIANT=tsan soak-run

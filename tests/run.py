@@ -1,4 +1,4 @@
-"""Run every test and count: the cmocka programs that are named, then the integration suite.
+"""Run every test and count: the cmocka programs that are named, then the suites of pytest.
 
 Ends with one line, "check: N passed, N failed", and with status 1 unless all passed. A program that
 crashes or runs no test counts as one that failed; a skipped test counts as failed too, since what
@@ -42,10 +42,10 @@ def run_program(program, wrapper):
     return counts
 
 
-def run_pytest(daemon, wrapper, light):
-    """Run the integration suite; return how many of its tests passed and failed."""
+def run_pytest(suite, daemon, wrapper, light):
+    """Run the tests of one directory; return how many of them passed and failed."""
     environment = dict(os.environ, H2ECHOD=os.path.abspath(daemon), H2ECHOD_WRAPPER=shlex.join(wrapper))
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/integration"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", suite]
     if light:
         command += ["-m", "not heavy"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
@@ -64,12 +64,13 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--daemon", required=True)
     parser.add_argument("--wrapper", default="", help="words before every program: valgrind and friends")
+    parser.add_argument("--suite", action="append", default=[], help="a directory of tests for pytest")
     parser.add_argument("--light", action="store_true", help="leave out the tests marked heavy")
     parser.add_argument("programs", nargs="+")
     arguments = parser.parse_args()
     wrapper = shlex.split(arguments.wrapper)
     results = [run_program(program, wrapper) for program in arguments.programs]
-    results.append(run_pytest(arguments.daemon, wrapper, arguments.light))
+    results += [run_pytest(suite, arguments.daemon, wrapper, arguments.light) for suite in arguments.suite]
     passed, failed = (sum(column) for column in zip(*results))
     print(f"check: {passed} passed, {failed} failed")
     sys.exit(1 if failed else 0)

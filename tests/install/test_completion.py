@@ -1,0 +1,130 @@
+"""bash's completion, as it is installed: the program is asked for what can be typed."""
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import subprocess
+import time
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from package import Installed, environment, run
+
+# Calls what was registered for h2echod as bash would, with the words typed; the last is the one at the cursor.
+SCRIPT = """
+source "$1" && shift
+COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+read -ra registered <<<"$(complete -p h2echod)"
+"${registered[2]}" "$1" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+for word in "${COMPREPLY[@]}"; do echo "$word"; done
+"""
+BARE_BASH = ("bash", "--norc", "--noprofile")
+Complete = Callable[..., "list[str]"]
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """Where the user is: with a file and a directory."""
+    (tmp_path / "file one.conf").touch()
+    (tmp_path / "files").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def complete(installed: Installed, directory: Path) -> Complete:
+    """complete(word, ...): what is offered for the last of the words."""
+    def ask(*words: str, program: Path = installed.below(installed.binary)) -> list[str]:
+        script = installed.below(installed.completion)
+        return run([*BARE_BASH, "-c", SCRIPT, "bash", script, program, *words], directory).stdout.splitlines()
+    return ask
+
+
+def test_every_option_is_offered(installed: Installed, complete: Complete) -> None:
+    text = run([installed.below(installed.binary), "--help"]).stdout
+    listed = [option for line in text.splitlines() if line.startswith("  ")
+              for option in re.findall(r"(?<!\S)(-\w\b|--[a-z-]+)", line[:38])]
+    assert len(listed) > 25 and {"-p", "--port", "--pretty", "--config", "-h", "--help"} <= set(listed)
+    assert complete("") == listed
+    assert complete("--max-con") == ["--max-connections", "--max-connections-per-address", "--max-concurrent-streams"]
+    assert complete("--verb") == ["--verbose"]
+    assert complete("--pretty", "--unix-") == ["--unix-mode"]
+    assert complete("--nothing-like-it") == []
+
+
+@pytest.mark.parametrize("words, offered", [
+    (["--access-log", ""], ["off", "text", "json"]),
+    (["--access-log", "="], ["off", "text", "json"]),
+    (["--access-log", "=", "j"], ["json"]),
+    (["--log-level", ""], ["error", "warning", "notice", "info", "debug"]),
+    (["--log-level", "x"], []),
+    (["--pretty", "="], ["on", "off"]),
+    (["--pretty", "=", "of"], ["off"]),
+    (["--port", ""], []),
+    (["-p", ""], []),
+    (["--idle-timeout", "="], []),
+    (["--max-header-list-size", "6"], []),
+], ids=" ".join)
+def test_values(complete: Complete, words: list[str], offered: list[str]) -> None:
+    assert complete(*words) == offered
+
+
+@pytest.mark.parametrize("words", [["-c", "fil"], ["--config", "fil"], ["--config", "=", "fil"], ["--unix", "fil"]],
+                         ids=" ".join)
+def test_files(complete: Complete, words: list[str]) -> None:
+    assert sorted(complete(*words)) == ["file one.conf", "files"]
+
+
+def test_nothing_is_offered_for_a_program_that_does_not_answer(complete: Complete, directory: Path) -> None:
+    assert complete("--", program=directory / "h2echod") == []
+    assert complete("--access-log", "", program=directory / "h2echod") == []
+
+
+class Terminal:
+    """A bash with a person before it."""
+
+    def __init__(self, directory: Path, programs: Path) -> None:
+        self.ours, theirs = pty.openpty()
+        self.seen = ""
+        self.process = subprocess.Popen(
+            [*BARE_BASH, "-i"], cwd=directory, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+            env=environment(PATH=f"{programs}:{os.environ['PATH']}", PS1="prompt> ", TERM="dumb", INPUTRC="/dev/null",
+                            HISTFILE=""))
+        os.close(theirs)
+        self.wait_for("prompt> ")
+
+    def type(self, text: str) -> None:
+        self.seen = ""
+        os.write(self.ours, text.encode())
+
+    def wait_for(self, pattern: str, seconds: float = 10) -> None:
+        end = time.monotonic() + seconds
+        while not re.search(pattern, self.seen):
+            ready, _, _ = select.select([self.ours], [], [], max(end - time.monotonic(), 0))
+            assert ready, f"no {pattern!r} in {self.seen!r}"
+            self.seen += os.read(self.ours, 4096).decode()
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.ours)
+
+
+@pytest.mark.parametrize("typed, completed", [
+    ("--acc\tj\t", "--access-log json"),
+    ("--log-level=w\t", "--log-level=warning"),
+    ("-c file\\ o\t", "-c file one.conf"),
+])
+def test_at_a_terminal(own: Installed, directory: Path, typed: str, completed: str) -> None:
+    terminal = Terminal(directory, own.below(own.binary).parent)
+    try:
+        terminal.type(f"source '{own.below(own.completion)}'\n")
+        terminal.wait_for("\nprompt> ")
+        to_the_start = "\x01"
+        terminal.type(f"h2echod {typed}{to_the_start}echo got: \n")
+        terminal.wait_for(rf"\ngot: h2echod {re.escape(completed)} *\r\n")
+    finally:
+        terminal.close()

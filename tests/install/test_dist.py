@@ -1,0 +1,87 @@
+"""make dist, and builds that are the same wherever they were made."""
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from package import TOP, dist, extract, make, run
+
+BINARY = "build/release/h2echod"
+
+
+def members(archive: Path) -> list[tarfile.TarInfo]:
+    with tarfile.open(archive) as packed:
+        return packed.getmembers()
+
+
+@pytest.fixture
+def copy(archive: Path, tmp_path: Path) -> Path:
+    """The archive's tree in another place, as it came out."""
+    return extract(archive, tmp_path / "a copy")
+
+
+def test_holds_the_sources_and_nothing_else(archive: Path) -> None:
+    names = [member.name for member in members(archive)]
+    top = archive.name.removesuffix(".tar.gz")
+    assert {name.split("/")[0] for name in names} == {top}
+    assert {name.split("/")[1] for name in names} == {
+        ".ci", ".clang-format", ".clang-tidy", ".gitignore", "LICENSE", "Makefile", "README.md", "conf", "man", "src",
+        "systemd", "tests"}
+    assert [name for name in names if "cache" in name] == []
+    assert all((TOP / name.partition("/")[2]).is_file() for name in names)
+
+
+def test_tells_nothing_of_who_packed_it(archive: Path) -> None:
+    packed = members(archive)
+    names = [member.name for member in packed]
+    assert names == sorted(names)
+    assert {(member.uid, member.gid, member.uname, member.gname) for member in packed} == {(0, 0, "root", "root")}
+    assert {member.mode for member in packed} == {0o644, 0o755}
+    assert len({member.mtime for member in packed}) == 1
+    flags_and_time = archive.read_bytes()[3:8]
+    assert flags_and_time == bytes(5), "gzip's header has a name or a time"
+
+
+def test_is_named_after_the_version(archive: Path, tree: Path) -> None:
+    version = run([tree / BINARY, "--version"]).stdout.split()[1]
+    assert archive.name == f"h2echod-{version}.tar.gz"
+    assert tree.name == f"h2echod-{version}"
+
+
+def test_is_the_same_from_another_directory(archive: Path, tree: Path, copy: Path) -> None:
+    for path in (copy / "tests/__pycache__/test.pyc", copy / "stray"):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert dist(copy).read_bytes() == archive.read_bytes()
+    assert dist(tree).read_bytes() == archive.read_bytes()
+
+
+def test_is_of_what_git_knows_and_of_the_last_commit(archive: Path, copy: Path) -> None:
+    def git(*words: str) -> None:
+        run(["git", "-c", "user.name=name", "-c", "user.email=address", *words], copy, HOME=str(copy.parent),
+            GIT_COMMITTER_DATE="1000000000 +0000", GIT_CONFIG_NOSYSTEM="1")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "all")
+    (copy / "src/stray.c").touch()
+    packed = members(dist(copy))
+    assert [member.name for member in packed] == [member.name for member in members(archive)]
+    assert {member.mtime for member in packed} == {1000000000}
+
+
+def test_takes_its_time_from_source_date_epoch(copy: Path) -> None:
+    assert {member.mtime for member in members(dist(copy, SOURCE_DATE_EPOCH="1234567890"))} == {1234567890}
+
+
+def test_build_is_the_same_in_another_directory(tree: Path, copy: Path, tmp_path: Path) -> None:
+    """That is reached by another name, which a shell hands on."""
+    link = tmp_path / "link"
+    link.symlink_to(copy)
+    make(link, PWD=str(link))
+    binary = (copy / BINARY).read_bytes()
+    assert binary == (tree / BINARY).read_bytes()
+    assert b".debug_info" in binary
+    for directory in (copy, tree, link):
+        assert str(directory).encode() not in binary

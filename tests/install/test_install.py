@@ -1,0 +1,118 @@
+"""make install and make uninstall: what is put where, and what is left."""
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from package import Installed, make, run
+
+UNITS = ("h2echod.service", "h2echod@.service", "h2echod.socket")
+
+
+def share(installed: Installed, path: str) -> str:
+    return f"{installed.prefix}/share/{path}"
+
+
+def test_exactly_these_files_for_everybody_to_read(installed: Installed) -> None:
+    examples = ("README.md", "LICENSE", "h2echod.conf", "socket-only.conf")
+    readable = [installed.config, installed.completion, *(f"{installed.units}/{name}" for name in UNITS),
+                *(share(installed, f"man/{page}") for page in ("man8/h2echod.8", "man5/h2echod.conf.5")),
+                *(share(installed, f"doc/h2echod/{name}") for name in examples)]
+    assert installed.paths() == {installed.binary: 0o755, **{path: 0o644 for path in readable}}
+    assert set(installed.paths(directories=True).values()) == {0o755}
+
+
+def test_what_is_installed_runs(installed: Installed, tree: Path) -> None:
+    binary = installed.below(installed.binary)
+    assert binary.read_bytes() == (tree / "build/release/h2echod").read_bytes()
+    config = installed.below(installed.config)
+    assert run([binary, "-c", config, "-t"]).stdout == f"{config}: OK\n"
+
+
+@pytest.mark.parametrize("unit, instance, option", [("h2echod.service", "", ""),
+                                                    ("h2echod@.service", " %i", " --reuse-port")])
+def test_unit_names_what_is_installed(installed: Installed, unit: str, instance: str, option: str) -> None:
+    text = installed.text(f"{installed.units}/{unit}")
+    command = f"{installed.binary} --config {installed.config}{option}"
+    assert re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE) == [command]
+    assert re.findall(r"^ExecReload=(.*)$", text, re.MULTILINE)[0] == f"{command} --check-config"
+    assert re.findall(r"^Description=.*server(.*)$", text, re.MULTILINE) == [instance]
+    assert re.findall(r"@\w+@", text) == []
+
+
+def test_units_name_pages_that_are_installed(installed: Installed) -> None:
+    texts = [installed.text(f"{installed.units}/{name}") for name in UNITS]
+    named = set(re.findall(r"man:([\w.]+)\((\d)\)", "".join(texts)))
+    assert named == {("h2echod", "8"), ("h2echod.conf", "5")}
+    assert all(installed.below(share(installed, f"man/man{section}/{name}.{section}")).exists()
+               for name, section in named)
+
+
+@pytest.mark.parametrize("page", ["man8/h2echod.8", "man5/h2echod.conf.5"])
+def test_pages_name_the_configuration_that_is_installed(installed: Installed, page: str) -> None:
+    text = installed.text(share(installed, f"man/{page}"))
+    assert set(re.findall(r"[\w/.-]+/h2echod/h2echod\.conf", text)) == {installed.config}
+
+
+# --- what is there already, and what is left ---
+
+def test_edited_configuration_survives_install_and_uninstall(own: Installed) -> None:
+    own.below(own.config).write_text("port = 1\n")
+    own.install()
+    assert own.text(own.config) == "port = 1\n"
+    own.uninstall()
+    assert own.paths() == {own.config: 0o644} and own.text(own.config) == "port = 1\n"
+
+
+def test_configuration_that_leads_nowhere_yet_stays(own: Installed) -> None:
+    config = own.below(own.config)
+    config.unlink()
+    config.symlink_to("elsewhere")
+    own.install()
+    assert os.readlink(config) == "elsewhere"
+
+
+def test_uninstall_leaves_nothing(own: Installed) -> None:
+    own.uninstall()
+    assert own.paths() == {}
+    assert [path for path in own.paths(directories=True) if "h2echod" in path] == []
+
+
+def test_uninstall_leaves_what_others_put_beside_it(own: Installed) -> None:
+    beside = [own.below(path).parent / "neighbour" for path in [*own.paths()]]
+    for path in beside:
+        path.touch()
+    own.uninstall()
+    assert {own.below(path) for path in own.paths()} == set(beside)
+
+
+def test_uninstall_after_an_update_takes_the_configuration_that_was_not_edited(own: Installed) -> None:
+    """The one that came with it is what an untouched one is compared with, not that of newer sources."""
+    for path in (own.config, "/usr/share/doc/h2echod/h2echod.conf"):
+        own.below(path).write_text("# as it was\n")
+    own.uninstall()
+    assert own.paths() == {}
+
+
+def test_says_what_to_do_next_and_does_not_do_it(tree: Path, tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "systemctl").write_text(f"#!/bin/sh\necho called >>{tmp_path}/called\n")
+    (tools / "systemctl").chmod(0o755)
+    words = [f"prefix={tmp_path}/prefix"]
+    path = f"{tools}:{os.environ['PATH']}"
+    units = f"{tmp_path}/prefix/lib/systemd/system"
+    last = make(tree, "install", *words, PATH=path).splitlines()[-1]
+    assert last.startswith(f"next: systemctl link {units}/h2echod.service ")
+    assert last.endswith(" && systemctl daemon-reload && systemctl enable --now h2echod.service (or .socket)")
+    last = make(tree, "uninstall", *words, PATH=path).splitlines()[-1]
+    assert last.startswith("next: systemctl disable --now h2echod.service")
+    assert not (tmp_path / "called").exists()
+    assert [path for path in (tmp_path / "prefix").rglob("*") if not path.is_dir()] == []
+
+
+def test_says_nothing_where_it_only_packs(installed: Installed) -> None:
+    assert "systemctl" not in installed.said

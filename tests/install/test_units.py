@@ -1,0 +1,78 @@
+"""The units as systemd reads them: nothing in them that it ignores, and little that they may do."""
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from package import Installed, run
+
+UNITS = ("h2echod.service", "h2echod@one.service", "h2echod.socket")
+
+
+def analyze(installed: Installed, *words: str) -> subprocess.CompletedProcess[str]:
+    """systemd-analyze, for which the installation's root is the system's."""
+    verb, *rest = words
+    return run(["systemd-analyze", verb, f"--root={installed.root}", *rest], check=False,
+               SYSTEMD_UNIT_PATH=f"/etc/systemd/system:{installed.units}")
+
+
+def verify(installed: Installed, unit: str) -> subprocess.CompletedProcess[str]:
+    """Without --recursive-errors a value that is ignored passes. It would look for man pages outside the root."""
+    return analyze(installed, "verify", "--recursive-errors=no", "--man=no", unit)
+
+
+def add_drop_in(installed: Installed, unit: str, text: str) -> None:
+    directory = installed.below(f"/etc/systemd/system/{unit}.d")
+    directory.mkdir(parents=True)
+    (directory / "test.conf").write_text(text)
+
+
+@pytest.fixture
+def socket_only(own: Installed) -> Installed:
+    """With the example drop-in at work."""
+    add_drop_in(own, "h2echod.service", own.text("/usr/share/doc/h2echod/socket-only.conf"))
+    return own
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_systemd_finds_nothing_wrong(installed: Installed, unit: str) -> None:
+    done = verify(installed, unit)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_systemd_finds_nothing_wrong_with_the_drop_in(socket_only: Installed) -> None:
+    done = verify(socket_only, "h2echod.service")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("line", ["TimeoutStopSec=soon", "SystemCallFilter=@no-such-set", "Nonsense=yes"])
+def test_systemd_would_tell_what_is_wrong(own: Installed, line: str) -> None:
+    add_drop_in(own, "h2echod.service", f"[Service]\n{line}\n")
+    assert verify(own, "h2echod.service").returncode != 0
+
+
+def test_systemd_would_tell_that_there_is_no_program(own: Installed) -> None:
+    own.below(own.binary).unlink()
+    assert verify(own, "h2echod.service").returncode != 0
+
+
+def exposure(installed: Installed, unit: str, threshold: int) -> subprocess.CompletedProcess[str]:
+    """Fails where the exposure, 0.0 to 10.0, is above a tenth of the threshold."""
+    return analyze(installed, "security", "--offline=yes", "--no-pager", f"--threshold={threshold}", unit)
+
+
+@pytest.mark.parametrize("unit", ["h2echod.service", "h2echod@one.service"])
+def test_exposure_of_the_services(installed: Installed, unit: str) -> None:
+    done = exposure(installed, unit, 11)
+    assert done.returncode == 0, done.stdout
+
+
+def test_exposure_with_the_drop_in(socket_only: Installed) -> None:
+    done = exposure(socket_only, "h2echod.service", 2)
+    assert done.returncode == 0, done.stdout
+
+
+def test_exposure_that_is_higher_would_be_told(own: Installed) -> None:
+    add_drop_in(own, "h2echod.service", "[Service]\nPrivateDevices=no\n")
+    assert exposure(own, "h2echod.service", 11).returncode != 0
