@@ -16,7 +16,7 @@ RUN_ARGS   ?= -p 8080
 prefix      ?= /usr/local
 exec_prefix ?= $(prefix)
 bindir      ?= $(exec_prefix)/bin
-# Of what belongs to the system, the configuration is in /etc; any other prefix keeps its own.
+# Where /usr and /usr/local have theirs; any other prefix keeps its own.
 sysconfdir  ?= $(if $(filter /usr /usr/local,$(prefix)),,$(prefix))/etc
 datarootdir ?= $(prefix)/share
 docdir      ?= $(datarootdir)/doc/h2echod
