@@ -114,17 +114,17 @@ class Terminal:
 
 
 @pytest.mark.parametrize("typed, completed", [
-    ("--acc\tj\t", "--access-log json"),
-    ("--log-level=w\t", "--log-level=warning"),
-    ("-c file\\ o\t", "-c file one.conf"),
+    ("--acc\tj\t", ["--access-log", "json"]),
+    ("--log-level=w\t", ["--log-level=warning"]),
+    ("-c file\\ o\t", ["-c", "file one.conf"]),
 ])
-def test_at_a_terminal(own: Installed, directory: Path, typed: str, completed: str) -> None:
+def test_at_a_terminal(own: Installed, directory: Path, typed: str, completed: list[str]) -> None:
     terminal = Terminal(directory, own.below(own.binary).parent)
     try:
         terminal.type(f"source '{own.below(own.completion)}'\n")
         terminal.wait_for("\nprompt> ")
         to_the_start = "\x01"
-        terminal.type(f"h2echod {typed}{to_the_start}echo got: \n")
-        terminal.wait_for(rf"\ngot: h2echod {re.escape(completed)} *\r\n")
+        terminal.type(f"h2echod {typed}{to_the_start}printf '<%s>' \n")
+        terminal.wait_for(re.escape("".join(f"<{word}>" for word in ["h2echod", *completed])))
     finally:
         terminal.close()
