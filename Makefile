@@ -333,7 +333,7 @@ install: $(B)/h2echod ## install below $(DESTDIR)$(prefix); a configuration that
 	$(INSTALL) -m 644 $(examples) '$(DESTDIR)$(docdir)'
 	test -e '$(DESTDIR)$(config)' || test -L '$(DESTDIR)$(config)' || \
 	    $(INSTALL) -m 644 conf/h2echod.conf '$(DESTDIR)$(config)'
-	$(if $(DESTDIR),,@echo 'next: $(link)systemctl daemon-reload && systemctl enable --now h2echod.service (or .socket)')
+	$(if $(DESTDIR),,@echo 'next: $(link)systemctl daemon-reload && systemctl enable --now h2echod.socket h2echod.service')
 
 uninstall: ## remove what install put there; a configuration that was edited stays
 	if cmp -s '$(DESTDIR)$(docdir)/h2echod.conf' '$(DESTDIR)$(config)'; then rm '$(DESTDIR)$(config)'; fi

@@ -107,7 +107,7 @@ def test_says_what_to_do_next_and_does_not_do_it(tree: Path, tmp_path: Path) -> 
     units = f"{tmp_path}/prefix/lib/systemd/system"
     last = make(tree, "install", *words, PATH=path).splitlines()[-1]
     assert last.startswith(f"next: systemctl link {units}/h2echod.service ")
-    assert last.endswith(" && systemctl daemon-reload && systemctl enable --now h2echod.service (or .socket)")
+    assert last.endswith(" && systemctl daemon-reload && systemctl enable --now h2echod.socket h2echod.service")
     last = make(tree, "uninstall", *words, PATH=path).splitlines()[-1]
     assert last.startswith("next: systemctl disable --now h2echod.service")
     assert not (tmp_path / "called").exists()
