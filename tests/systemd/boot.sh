@@ -1,0 +1,130 @@
+#!/bin/bash
+# Boot a systemd in namespaces of its own, on a copy-on-write view of this machine's files.
+#
+# Prints the process id of the new systemd. All of it ends when our standard input does, so also when the
+# one who holds it is killed; nothing of it stays.
+set -euo pipefail
+
+# Where the machine has its cgroup hierarchies, of either version.
+hierarchies() {
+    findmnt --raw --noheadings --types cgroup,cgroup2 --output TARGET | sort --unique
+}
+
+make_cgroups() {
+    local hierarchy
+    for hierarchy in $(hierarchies); do
+        mkdir "$hierarchy/$cgroup"
+    done
+}
+
+# The kernel takes a moment to see that a cgroup's last process has ended.
+remove_cgroups() {
+    local hierarchy
+    for hierarchy in $(hierarchies); do
+        for _ in {1..200}; do
+            find "$hierarchy/$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null && break
+            sleep 0.05
+        done
+        if [ -d "$hierarchy/$cgroup" ]; then
+            echo "$hierarchy/$cgroup is left over" >&2
+            return 1
+        fi
+    done
+}
+
+# --- What follows is for process 1 of the new namespaces ---
+
+# A hierarchy that doesn't take us in before it is set up (cpuset of version 1) is none that systemd needs.
+enter_cgroups() {
+    local hierarchy
+    for hierarchy in $(hierarchies); do
+        { echo 0 >"$hierarchy/$cgroup/cgroup.procs"; } 2>/dev/null || :
+    done
+}
+
+mount_files() {
+    mount -t tmpfs -o mode=755 tmpfs "$directory"
+    mkdir "$directory"/{written,work,root}
+    mount -t overlay -o "lowerdir=/,upperdir=$directory/written,workdir=$directory/work" overlay "$root"
+    mount -t tmpfs -o mode=755 tmpfs "$root/run"
+    mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
+    mount -t tmpfs -o mode=1777 tmpfs "$root/var/tmp"
+}
+
+# What /sys and /proc/sys would change is the machine's: they can be read alone.
+mount_kernel() {
+    mount -t proc proc "$root/proc"
+    mount --bind "$root/proc/sys" "$root/proc/sys"
+    mount -o remount,bind,ro "$root/proc/sys"
+    mount -t sysfs -o ro sysfs "$root/sys"
+}
+
+mount_cgroups() {
+    local hierarchy
+    mount -t tmpfs -o mode=755 tmpfs "$root/sys/fs/cgroup"
+    for hierarchy in $(hierarchies); do
+        mkdir -p "$root$hierarchy"
+        mount --bind "$hierarchy/$cgroup" "$root$hierarchy"
+    done
+}
+
+mount_devices() {
+    mount -t tmpfs -o mode=755 tmpfs "$root/dev"
+    mkdir "$root"/dev/{pts,shm}
+    cp --archive /dev/{null,zero,full,random,urandom,tty} "$root/dev"
+}
+
+# Of all that is installed here, the journal alone is started.
+quieten() {
+    local system=$root/lib/systemd
+    for hidden in "$root/etc/systemd/system" "$system"/system-generators \
+        "$system"/system/{sysinit,sockets,timers}.target.wants; do
+        mount -t tmpfs -o mode=755 tmpfs "$hidden"
+    done
+    ln -s "../systemd-journald.service" "$system/system/sysinit.target.wants/systemd-journald.service"
+    mkdir -p "$root/run/systemd/journald.conf.d"
+    printf '[Journal]\nStorage=volatile\n' >"$root/run/systemd/journald.conf.d/test.conf"
+    echo 6863686f646563686f64686563686f64 >"$root/etc/machine-id"
+}
+
+be_systemd() {
+    local pid
+    read -r pid _ </proc/self/stat  # the machine's /proc still, where we have another number than 1
+    enter_cgroups
+    mount_files
+    mount_kernel
+    mount_cgroups
+    mount_devices
+    quieten
+    cd "$root"
+    pivot_root . .
+    umount --lazy .
+    echo "$pid"
+    # Nor can it load modules into the machine's kernel, or set its clock.
+    exec unshare --cgroup setpriv --bounding-set=-sys_module,-sys_time \
+        env -i container=custom PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+        /lib/systemd/systemd --system --unit=basic.target </dev/null >/dev/null 2>&1
+}
+
+hold() {
+    local launcher
+    directory=$(mktemp --directory --tmpdir h2echod-machine-XXXXXX)
+    cgroup=${directory##*/}
+    make_cgroups
+    unshare --fork --kill-child --pid --mount --uts --ipc --net "$0" "$directory" "$cgroup" </dev/null &
+    launcher=$!
+    exec >/dev/null
+    cat
+    { kill -KILL "$launcher"; wait "$launcher"; } 2>/dev/null || :
+    rmdir "$directory"
+    remove_cgroups
+}
+
+if [ $# = 0 ]; then
+    hold
+else
+    directory=$1
+    cgroup=$2
+    root=$directory/root
+    be_systemd
+fi

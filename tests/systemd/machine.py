@@ -1,0 +1,74 @@
+"""A machine of its own: systemd, booted in namespaces on this machine's files, with the daemon installed in it."""
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from waiting import SLOW, poll
+
+TOP = Path(__file__).resolve().parents[2]
+BOOT = Path(__file__).with_name("boot.sh")
+TOOLS = ("curl", "findmnt", "journalctl", "make", "nsenter", "setpriv", "strace", "systemctl", "systemd-analyze", "unshare")
+NAMESPACES = ("--mount", "--pid", "--uts", "--ipc", "--cgroup", "--net")
+CLONE_NEWNET = 0x40000000
+
+
+def why_not() -> str | None:
+    """What keeps this machine from booting another one in namespaces; nothing where it can."""
+    if os.geteuid() != 0:
+        return "only root may boot a systemd"
+    done = subprocess.run(["unshare", "--fork", *NAMESPACES, "true"], capture_output=True, text=True, check=False)
+    return done.stderr.strip() if done.returncode else None
+
+
+class Machine:
+    """One booted systemd. `path` leads to its files, `run` runs a command in it."""
+
+    def __init__(self) -> None:
+        # A session of its own, so that ^C ends the tests, and their end ends it.
+        self.holder = subprocess.Popen([BOOT], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                       stderr=subprocess.PIPE, text=True, start_new_session=True)
+        assert self.holder.stdout
+        try:
+            self.pid = int(self.holder.stdout.readline() or "0")
+            assert self.pid, "it doesn't boot"
+            poll(lambda: self.systemctl("is-active", "basic.target", check=False) == "active", "the boot", seconds=30)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self._end()}") from None
+
+    def close(self) -> None:
+        """End it with everything in it."""
+        errors = self._end()
+        assert self.holder.returncode == 0, errors
+
+    def _end(self) -> str:
+        return self.holder.communicate(timeout=30 * SLOW)[1]
+
+    def path(self, path: str) -> Path:
+        """A path of the machine's, as we can open it."""
+        return Path(f"/proc/{self.pid}/root{path}")
+
+    def run(self, *command: object, check: bool = True, seconds: float = 30) -> subprocess.CompletedProcess[str]:
+        words = ["nsenter", f"--target={self.pid}", *NAMESPACES, "--wd=/", *map(str, command)]
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+                              timeout=seconds * SLOW)
+        assert not check or done.returncode == 0, f"{command}: {done.returncode}: {done.stdout}{done.stderr}"
+        return done
+
+    def systemctl(self, *words: str, check: bool = True) -> str:
+        return self.run("systemctl", *words, check=check).stdout.strip()
+
+    def journal(self, *matches: str) -> list[dict[str, str]]:
+        """What the journal has of messages with such fields, oldest first."""
+        self.run("journalctl", "--sync")
+        lines = self.run("journalctl", "--output=json", "--all", *matches).stdout.splitlines()
+        return [json.loads(line) for line in lines]
+
+    def join_network(self) -> None:
+        """From now on its network is also that of this thread, and of the threads and processes that it starts."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        with open(f"/proc/{self.pid}/ns/net", "rb") as network:
+            assert libc.setns(network.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
