@@ -72,6 +72,7 @@ mount_devices() {
     mount -t tmpfs -o mode=755 tmpfs "$root/dev"
     mkdir "$root"/dev/{pts,shm}
     cp --archive /dev/{null,zero,full,random,urandom,tty} "$root/dev"
+    ln -s pts/ptmx "$root/dev/ptmx"
 }
 
 # Of all that is installed here, the journal alone is started.

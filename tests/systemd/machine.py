@@ -52,7 +52,7 @@ class Machine:
         return Path(f"/proc/{self.pid}/root{path}")
 
     def run(self, *command: object, check: bool = True, seconds: float = 30) -> subprocess.CompletedProcess[str]:
-        words = ["nsenter", f"--target={self.pid}", *NAMESPACES, "--wd=/", *map(str, command)]
+        words = ["nsenter", f"--target={self.pid}", *NAMESPACES, "--root", "--wd", *map(str, command)]
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
                               timeout=seconds * SLOW)
         assert not check or done.returncode == 0, f"{command}: {done.returncode}: {done.stdout}{done.stderr}"
@@ -61,11 +61,14 @@ class Machine:
     def systemctl(self, *words: str, check: bool = True) -> str:
         return self.run("systemctl", *words, check=check).stdout.strip()
 
-    def journal(self, *matches: str) -> list[dict[str, str]]:
-        """What the journal has of messages with such fields, oldest first."""
+    def journal(self, *options: str) -> list[dict[str, str]]:
+        """The journal's entries since it was last emptied, oldest first."""
         self.run("journalctl", "--sync")
-        lines = self.run("journalctl", "--output=json", "--all", *matches).stdout.splitlines()
+        lines = self.run("journalctl", "--output=json", "--all", *options).stdout.splitlines()
         return [json.loads(line) for line in lines]
+
+    def empty_journal(self) -> None:
+        self.run("journalctl", "--rotate", "--vacuum-size=1")
 
     def join_network(self) -> None:
         """From now on its network is also that of this thread, and of the threads and processes that it starts."""

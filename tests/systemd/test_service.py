@@ -1,0 +1,191 @@
+"""The service, from its start to its end: what systemd shows of it, reload, watchdog, failures."""
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket as sockets
+import time
+
+import pytest
+
+from unit import ADDRESS, CONFIG, Unit, ask, assert_answers, assert_ended_well
+from waiting import Stopwatch, poll
+from wire import Client, fields
+
+DYNAMIC_USERS = range(61184, 65520)  # systemd.exec(5), DynamicUser=
+
+
+# --- start ---
+
+def test_start(service: Unit) -> None:
+    service.control("start")
+    assert_answers("/hello")
+    assert service.show("ActiveState", "SubState", "Result", "NRestarts") == \
+        {"ActiveState": "active", "SubState": "running", "Result": "success", "NRestarts": "0"}
+    assert service.process("comm").read_text() == "h2echod\n"
+
+
+def test_status_says_how_it_stands(service: Unit) -> None:
+    service.drop_in("[Service]", "WatchdogSec=200ms")
+    service.control("start")
+    assert 'Status: "serving: 0 connections, 0 accepted, 0 requests"' in \
+        service.machine.systemctl("status", service.name)
+    with Client(ADDRESS) as client:
+        client.send_preface().assert_answered()
+        service.wait_for_status("^serving: 1 connection, 1 accepted, 1 requests$")
+
+
+def test_process_has_a_user_and_no_rights(service: Unit) -> None:
+    service.control("start")
+    assert service.show("User", "DynamicUser") == {"User": "h2echod", "DynamicUser": "yes"}
+    words = dict(re.findall(r"^(\w+):\t(.*)$", service.process("status").read_text(), re.M))
+    for name in ("Uid", "Gid"):
+        [number] = set(words[name].split())
+        assert int(number) in DYNAMIC_USERS
+    for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(words[name], 16) == 0, name
+    assert (words["NoNewPrivs"], words["Seccomp"]) == ("1", "2")
+
+
+def test_limits_are_enough_for_what_the_settings_allow(service: Unit) -> None:
+    service.control("start")
+    assert not service.entries("--priority=warning")
+
+
+def test_journal_has_the_levels(service: Unit) -> None:
+    service.control("start")
+    service.configure("port = 1")
+    service.signal("HUP")
+    service.configure("nonsense")
+    service.wait_for_message("reloaded")
+    service.signal("HUP")
+    service.wait_for_message("reload failed")
+    levels = {"3": "^reload failed: ", "4": r"\bport\b", "5": "^h2echod .* is ready: ", "6": "^listening on "}
+    for priority, pattern in levels.items():
+        found = [entry for entry in service.entries() if re.search(pattern, entry["MESSAGE"])]
+        assert found and {entry["PRIORITY"] for entry in found} == {priority}, pattern
+    assert {entry["PRIORITY"] for entry in service.entries("--priority=warning")} == {"3", "4"}
+
+
+# --- reload ---
+
+def test_reload(service: Unit) -> None:
+    service.control("start")
+    pid = service.main_pid()
+    assert "\n" not in ask()
+    service.configure("pretty = on")
+    service.control("reload")
+    poll(lambda: ask().startswith("{\n"), "the new setting")
+    service.wait_for_status("^serving: ")
+    assert service.main_pid() == pid
+
+
+def test_reload_of_a_bad_file_fails(service: Unit) -> None:
+    service.control("start")
+    service.configure("pretty = on", "pretty = perhaps")
+    assert service.control("reload", check=False) != 0
+    service.wait(ActiveState="active", SubState="running")
+    assert "\n" not in ask()
+    service.wait_for_message(f"^{CONFIG}:2: ")
+    assert not [text for text in service.messages() if "reload failed" in text]  # it was not even asked
+
+
+def test_file_that_gets_bad_behind_the_check(service: Unit) -> None:
+    service.control("start")
+    service.configure("pretty = perhaps")
+    service.signal("HUP")
+    service.wait_for_status("reload failed")
+    service.wait(ActiveState="active", SubState="running")
+    assert "\n" not in ask()
+    service.configure("pretty = on")
+    service.control("reload")
+    poll(lambda: ask().startswith("{\n"), "the new setting")
+    poll(lambda: "failed" not in service.show("StatusText")["StatusText"], "a status without the failure")
+
+
+# --- what brings it back, and what doesn't ---
+
+def assert_restarted(service: Unit, before: int) -> None:
+    service.wait(NRestarts="1", ActiveState="active", SubState="running")
+    assert service.main_pid() != before
+    assert_answers("/again")
+
+
+def test_watchdog_restarts_what_hangs(service: Unit) -> None:
+    service.drop_in("[Service]", "WatchdogSec=500ms")
+    service.control("start")
+    pid = service.main_pid()
+    service.signal("STOP")
+    assert_restarted(service, pid)
+    assert [entry for entry in service.machine.journal() if "Watchdog timeout" in entry["MESSAGE"]]
+
+
+def test_watchdog_is_fed(service: Unit) -> None:
+    service.drop_in("[Service]", "WatchdogSec=200ms")
+    service.control("start")
+    since = service.show("WatchdogTimestampMonotonic")
+    poll(lambda: service.show("WatchdogTimestampMonotonic") != since, "the watchdog's next meal")
+    assert service.show("ActiveState", "NRestarts") == {"ActiveState": "active", "NRestarts": "0"}
+
+
+def test_crash_is_restarted(service: Unit) -> None:
+    service.control("start")
+    pid = service.main_pid()
+    service.signal("KILL")
+    assert_restarted(service, pid)
+
+
+def test_port_in_use_is_tried_again(service: Unit) -> None:
+    with sockets.create_server(ADDRESS):
+        assert service.control("start", check=False) != 0
+        assert service.show("ExecMainStatus")["ExecMainStatus"] == str(os.EX_UNAVAILABLE)
+    service.wait(ActiveState="active", SubState="running")
+    assert_answers("/at-last")
+
+
+def assert_fails_for_good(service: Unit, status: int) -> None:
+    assert service.control("start", check=False) != 0
+    assert service.show("ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts") == \
+        {"ActiveState": "failed", "SubState": "failed", "Result": "exit-code", "ExecMainStatus": str(status),
+         "NRestarts": "0"}
+
+
+def test_bad_file_fails_once(service: Unit) -> None:
+    service.configure("pretty = perhaps")
+    assert_fails_for_good(service, os.EX_CONFIG)
+    service.wait_for_message(f"^{CONFIG}:1: ")
+
+
+def test_bad_option_fails_once(service: Unit) -> None:
+    service.drop_in("[Service]", "ExecStart=", "ExecStart=/usr/bin/h2echod --nonsense")
+    assert_fails_for_good(service, os.EX_USAGE)
+
+
+# --- stop ---
+
+def test_stop(service: Unit) -> None:
+    service.control("start")
+    service.control("stop")
+    assert_ended_well(service)
+
+
+def test_drain_that_takes_longer_than_systemd_would_wait(service: Unit) -> None:
+    """The daemon asks for the time that its drain timeout allows."""
+    service.drop_in("[Service]", "TimeoutStopSec=1s")
+    service.configure("drain-timeout = 10s")
+    service.control("start")
+    request = fields("/upload", "POST", ("content-length", "5"))
+    with Client(ADDRESS) as client:
+        stream = client.send_preface().begin(request, end=False)
+        client.ping()
+        watch = Stopwatch()
+        service.control("stop", "--no-block")
+        service.wait_for_status("^draining: 1 connection, ")
+        while watch.seconds() < 3:
+            time.sleep(0.1)
+        client.send_body(stream, b"hello")
+        client.wait(stream).assert_echo(request)
+        assert client.read_to_end() == "end"
+    assert_ended_well(service)
