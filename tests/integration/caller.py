@@ -1,0 +1,93 @@
+"""A client that costs little: for those tests that need very many of them."""
+from __future__ import annotations
+
+import resource
+import socket
+import time
+from contextlib import contextmanager
+from typing import Iterator
+
+import hpack
+from hyperframe.frame import DataFrame, HeadersFrame, SettingsFrame
+
+from waiting import Deadline
+from wire import MAGIC, echo, fields
+
+NUMBER = "/00000"
+GET = hpack.Encoder().encode(fields(NUMBER), huffman=False)
+ECHO = echo(fields(NUMBER))
+SOURCES = 20  # addresses that they come from
+
+
+def numbered(data: bytes, number: int) -> bytes:
+    return data.replace(NUMBER.encode(), b"/%05d" % number)
+
+
+class Caller:
+    """It sends bytes that were made before, and knows those that end the answer."""
+
+    def __init__(self, address: tuple[str, int], source: int = 0) -> None:
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.bind((f"127.0.0.{2 + source}", 0))
+        self.socket.settimeout(Deadline(10).left())
+        self.socket.connect(address)
+        self.stream = -1
+        self.number = 0
+
+    def send(self, number: int) -> None:
+        """Ask for a path with this number; the first time, behind the preface."""
+        preface = MAGIC + SettingsFrame(0).serialize() if self.stream < 0 else b""
+        self.stream += 2
+        self.number = number
+        request = HeadersFrame(self.stream, numbered(GET, number), flags=["END_STREAM", "END_HEADERS"])
+        self.socket.sendall(preface + request.serialize())
+
+    def read(self) -> None:
+        """Read to the answer's end, which is the echo of what was asked."""
+        end = DataFrame(self.stream, numbered(ECHO, self.number), flags=["END_STREAM"]).serialize()
+        data = b""
+        while not data.endswith(end):
+            piece = self.socket.recv(65536)
+            assert piece and len(data) < 1000, data
+            data += piece
+        if self.stream == 1:
+            self.socket.sendall(SettingsFrame(0, flags=["ACK"]).serialize())
+
+    def ask(self, number: int) -> float:
+        """Seconds until the answer is here."""
+        began = time.perf_counter()
+        self.send(number)
+        self.read()
+        return time.perf_counter() - began
+
+
+def call(address: tuple[str, int], count: int) -> list[Caller]:
+    """So many connections, of which each has got its answer."""
+    callers: list[Caller] = []
+    try:
+        while len(callers) < count:
+            fresh = [Caller(address, number % SOURCES) for number in range(min(100, count - len(callers)))]
+            for number, caller in enumerate(fresh, len(callers)):
+                caller.send(number)
+            for caller in fresh:
+                caller.read()
+            callers += fresh
+    except OSError as error:
+        raise AssertionError(f"connection number {len(callers)} and those after it: {error}") from None
+    return callers
+
+
+@contextmanager
+def descriptors(wanted: int) -> Iterator[None]:
+    """Descriptors enough for us, and for the daemons that we start."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), max(hard, wanted)))
+    except ValueError:
+        raise AssertionError(f"this test needs {wanted} descriptors, and the hard limit on them is {hard}: "
+                             "raise it") from None
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
