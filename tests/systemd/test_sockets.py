@@ -1,0 +1,117 @@
+"""The socket unit and the instances: who listens, and who serves."""
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+
+import pytest
+
+from load import NewConnections, OldConnection, load, wait_for_more
+from machine import Machine
+from unit import ADDRESS, Unit, ask, assert_answers
+from waiting import poll
+from wire import Client, fields
+
+
+# --- h2echod.socket ---
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_first_connection_starts_the_service(socket: Unit, service: Unit, host: str) -> None:
+    socket.control("start")
+    assert service.show("ActiveState") == {"ActiveState": "inactive"}
+    assert_answers("/first", host=host)
+    assert service.show("ActiveState") == {"ActiveState": "active"}
+    service.wait_for_message(r"^listening on \[::\]:8080\b")
+
+
+def test_port_below_1024(socket: Unit, service: Unit) -> None:
+    socket.drop_in("[Socket]", "ListenStream=", "ListenStream=80")
+    socket.control("start")
+    assert_answers("/low", port=80)
+    assert not service.entries("--priority=warning")
+
+
+def test_service_goes_and_its_socket_stays(socket: Unit, service: Unit) -> None:
+    socket.control("start")
+    for path in ("/one", "/two"):
+        assert_answers(path)
+        service.control("stop")
+        assert socket.show("ActiveState", "Result") == {"ActiveState": "active", "Result": "success"}
+
+
+def test_socket_only(machine: Machine, socket: Unit, service: Unit) -> None:
+    directory = machine.path(f"/etc/systemd/system/{service.name}.d")
+    directory.mkdir()
+    shutil.copy(machine.path("/usr/share/doc/h2echod/socket-only.conf"), directory)
+    machine.systemctl("daemon-reload")
+    service.control("start")  # which starts the socket
+    assert_answers("/alone")
+    assert service.show("PrivateNetwork", "RestrictAddressFamilies") == \
+        {"PrivateNetwork": "yes", "RestrictAddressFamilies": "AF_UNIX"}
+    assert os.readlink(service.process("ns/net")) != os.readlink(f"/proc/{machine.pid}/ns/net")
+    assert not service.entries("--priority=warning")
+    service.configure("pretty = on")
+    service.control("reload")
+    poll(lambda: ask().startswith("{\n"), "the new setting")
+
+
+# --- under load ---
+
+def test_restart_under_load_fails_no_request(socket: Unit, service: Unit) -> None:
+    socket.control("start")
+    with load(*[NewConnections] * 3, *[OldConnection] * 3) as loads:
+        pids = {service.main_pid()}
+        for _ in range(3):
+            service.control("restart")
+            pids.add(service.main_pid())
+            wait_for_more(loads)
+    assert len(pids) == 4
+    assert not service.entries("--priority=warning")
+
+
+def test_reload_under_load_fails_no_request(service: Unit) -> None:
+    service.control("start")
+    with load(*[NewConnections] * 2, *[OldConnection] * 2) as loads:
+        for _ in range(3):
+            service.control("reload")
+            wait_for_more(loads)
+    assert not service.entries("--priority=warning")
+
+
+# --- h2echod@ ---
+
+def accepted(instance: Unit) -> int:
+    """How many connections an instance has had, as it says when it is asked."""
+    before = len(instance.messages())
+    instance.signal("USR1")
+    figures = r"^figures: .*\baccepted=(\d+)"
+
+    def find() -> re.Match[str] | None:
+        return next((match for text in instance.messages()[before:] if (match := re.search(figures, text))), None)
+    return int(poll(find, "the figures")[1])
+
+
+def assert_all_answered(count: int = 100) -> None:
+    for _ in range(count):
+        with Client(ADDRESS) as client:
+            client.send_preface().assert_answered()
+
+
+def test_instances_share_a_port(instances: list[Unit]) -> None:
+    for instance in instances:
+        instance.control("start")
+    assert_all_answered()
+    one, two = (accepted(instance) for instance in instances)
+    assert one > 0 and two > 0 and one + two == 100
+    assert len({instance.process("status").read_text().split("Uid:")[1].split()[0] for instance in instances}) == 1
+
+
+def test_other_instance_takes_over(instances: list[Unit]) -> None:
+    for instance in instances:
+        instance.control("start")
+    assert_all_answered()
+    instances[0].control("stop")
+    assert_all_answered()
+    assert accepted(instances[1]) >= 100
