@@ -85,6 +85,14 @@ class OldConnection(Load):
         return last + 2
 
 
+class LastConnection(OldConnection):
+    """It doesn't look for another server when its own goes."""
+
+    def ask(self) -> None:
+        super().ask()
+        self.told_to_stop.set()
+
+
 @contextmanager
 def load(*kinds: type[Load]) -> Iterator[list[Load]]:
     """So many of them are at work; at the end none must have failed."""

@@ -8,11 +8,10 @@ import shutil
 
 import pytest
 
-from load import NewConnections, OldConnection, load, wait_for_more
 from machine import Machine
 from unit import ADDRESS, Unit, ask, assert_answers
 from waiting import poll
-from wire import Client, fields
+from wire import Client
 
 
 # --- h2echod.socket ---
@@ -55,29 +54,6 @@ def test_socket_only(machine: Machine, socket: Unit, service: Unit) -> None:
     service.configure("pretty = on")
     service.control("reload")
     poll(lambda: ask().startswith("{\n"), "the new setting")
-
-
-# --- under load ---
-
-def test_restart_under_load_fails_no_request(socket: Unit, service: Unit) -> None:
-    socket.control("start")
-    with load(*[NewConnections] * 3, *[OldConnection] * 3) as loads:
-        pids = {service.main_pid()}
-        for _ in range(3):
-            service.control("restart")
-            pids.add(service.main_pid())
-            wait_for_more(loads)
-    assert len(pids) == 4
-    assert not service.entries("--priority=warning")
-
-
-def test_reload_under_load_fails_no_request(service: Unit) -> None:
-    service.control("start")
-    with load(*[NewConnections] * 2, *[OldConnection] * 2) as loads:
-        for _ in range(3):
-            service.control("reload")
-            wait_for_more(loads)
-    assert not service.entries("--priority=warning")
 
 
 # --- h2echod@ ---

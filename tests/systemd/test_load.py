@@ -1,0 +1,69 @@
+"""Under load: what the unit's limits allow, and that neither an end nor a new beginning loses a request."""
+from __future__ import annotations
+
+import re
+import select
+
+from caller import Caller, call, descriptors
+from load import LastConnection, NewConnections, OldConnection, load, wait_for_more
+from unit import ADDRESS, Unit, assert_answers, assert_ended_well
+from waiting import poll
+
+CONNECTIONS = 10000  # the default of max-connections
+ROOM = 500           # descriptors for everything else
+FULL = f"^max-connections: {CONNECTIONS} connections are served; .* wait in the backlog$"
+
+
+def test_restart_fails_no_request(socket: Unit, service: Unit) -> None:
+    socket.control("start")
+    with load(*[NewConnections] * 3, *[OldConnection] * 3) as loads:
+        pids = {service.main_pid()}
+        for _ in range(3):
+            service.control("restart")
+            pids.add(service.main_pid())
+            wait_for_more(loads)
+    assert len(pids) == 4
+    assert not service.entries("--priority=warning")
+
+
+def test_reload_fails_no_request(service: Unit) -> None:
+    service.control("start")
+    with load(*[NewConnections] * 2, *[OldConnection] * 2) as loads:
+        for _ in range(3):
+            service.control("reload")
+            wait_for_more(loads)
+    assert not service.entries("--priority=warning")
+
+
+def test_stop_answers_what_was_begun(service: Unit) -> None:
+    service.control("start")
+    with load(*[LastConnection] * 6) as loads:
+        service.control("stop")
+        poll(lambda: not any(one.is_alive() for one in loads), "the end of every connection")
+    assert_ended_well(service)
+
+
+def has_bytes(caller: Caller) -> bool:
+    poller = select.poll()
+    poller.register(caller.socket, select.POLLIN)
+    return bool(poller.poll(0))
+
+
+def test_ten_thousand_connections(service: Unit) -> None:
+    """The unit's limits on descriptors and tasks have room for them; one more waits until another has gone."""
+    service.control("start")
+    with descriptors(CONNECTIONS + ROOM):
+        callers = call(ADDRESS, CONNECTIONS)
+        service.wait_for_message(FULL)
+        assert int(service.show("TasksCurrent")["TasksCurrent"]) > CONNECTIONS
+        late = Caller(ADDRESS)
+        late.send(CONNECTIONS)
+        callers[0].ask(1)
+        assert not has_bytes(late)
+        callers.pop().socket.close()
+        late.read()
+        for caller in [*callers, late]:
+            caller.socket.close()
+    assert_answers("/afterwards")
+    [warning] = service.entries("--priority=warning")  # no other limit was met
+    assert re.search(FULL, warning["MESSAGE"])
