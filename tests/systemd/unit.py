@@ -23,7 +23,7 @@ class Unit:
     def control(self, verb: str, *options: str, check: bool = True) -> int:
         """systemctl VERB for this unit; its exit status."""
         done = self.machine.run("systemctl", verb, *options, self.name, check=False)
-        assert not check or done.returncode == 0, f"{verb} {self.name}: {done.stderr}{self.messages()}"
+        assert not check or done.returncode == 0, f"{verb} {self.name}: {done.stderr}{self.report()}"
         return done.returncode
 
     def show(self, *properties: str) -> dict[str, str]:
@@ -39,7 +39,7 @@ class Unit:
         try:
             poll(reached, f"{self.name} with {wanted}", seconds)
         except AssertionError as error:
-            raise AssertionError(f"{error}: {shown}; {self.messages()}") from None
+            raise AssertionError(f"{error}: {shown}{self.report()}") from None
 
     def wait_for_status(self, pattern: str) -> None:
         """Wait until the daemon's own words about itself are like this."""
@@ -52,7 +52,7 @@ class Unit:
     def main_pid(self) -> int:
         """The daemon's process id on the machine."""
         pid = int(self.show("MainPID")["MainPID"])
-        assert pid, f"{self.name} doesn't run; {self.messages()}"
+        assert pid, f"{self.name} doesn't run{self.report()}"
         return pid
 
     def process(self, entry: str) -> Path:
@@ -76,6 +76,9 @@ class Unit:
 
     def messages(self) -> list[str]:
         return [entry["MESSAGE"] for entry in self.entries()]
+
+    def report(self) -> str:
+        return "; the journal's end:\n" + "\n".join(self.messages()[-20:])
 
     def wait_for_message(self, pattern: str) -> re.Match[str]:
         def find() -> re.Match[str] | None:

@@ -34,7 +34,7 @@ def test_status_says_how_it_stands(service: Unit) -> None:
         service.machine.systemctl("status", service.name)
     with Client(ADDRESS) as client:
         client.send_preface().assert_answered()
-        service.wait_for_status("^serving: 1 connection, 1 accepted, 1 requests$")
+        service.wait_for_status("^serving: 1 connection, 1 accepted, 1 request$")
 
 
 def test_process_has_a_user_and_no_rights(service: Unit) -> None:
