@@ -125,7 +125,7 @@ cmocka   = $(shell $(PKG_CONFIG) --libs cmocka)
 
 packages       := gcc libc6-dev pkg-config libnghttp2-dev libjansson-dev
 packages_check := libcmocka-dev python3 python3-pytest python3-h2 python3-hpack python3-hyperframe \
-                  curl nghttp2-client nodejs git systemd
+                  curl nghttp2-client nodejs git procps strace systemd
 packages_lint  := binutils clang-format clang-tidy cppcheck mandoc shellcheck
 packages_fuzz  := clang libclang-rt-14-dev
 packages_bench := python3 nghttp2-client nghttp2-server h2o nginx nodejs
@@ -239,7 +239,7 @@ valgrind     := valgrind -q --leak-check=full --errors-for-leak-kinds=definite,i
                 --error-exitcode=99 --fair-sched=yes
 
 # What is installed is a release, whatever is checked: once is enough.
-suites := tests/integration $(if $(filter release,$(VARIANT)),tests/install)
+suites := tests/integration $(if $(filter release,$(VARIANT)),tests/install tests/systemd)
 
 check: $(B)/h2echod $(test_programs) $(test_load) ## every test, in three minutes at most, with the counts at its end
 	@$(PYTHON) tests/run.py --daemon $(B)/h2echod $(suites:%=--suite %) $(test_programs)
@@ -288,7 +288,7 @@ profile: $(B)/h2echod $(bench_loads) | $(after_deps) ## show where h2echod's tim
 	@$(PYTHON) tests/bench/perf.py --binaries $(B) --out $(BENCH_OUT) --cases '$(CASES)'
 
 c_files  = $(wildcard src/*.[ch] tests/*/*.[ch])
-scripts  = .ci/run conf/h2echod.bash $(wildcard tests/lint/*.sh)
+scripts  = .ci/run conf/h2echod.bash $(wildcard tests/*/*.sh)
 tidy     = $(cppflags) -Itests -std=c11 $(shell $(PKG_CONFIG) --cflags libnghttp2 jansson)
 
 lint: $(B)/h2echod | $(after_deps) ## layering, format, hardening, cppcheck, clang-tidy, mandoc, shellcheck

@@ -1,14 +1,10 @@
 """The service, from its start to its end: what systemd shows of it, reload, watchdog, failures."""
 from __future__ import annotations
 
-import json
 import os
 import re
-import signal
 import socket as sockets
 import time
-
-import pytest
 
 from unit import ADDRESS, CONFIG, Unit, ask, assert_answers, assert_ended_well
 from waiting import Stopwatch, poll

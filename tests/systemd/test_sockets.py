@@ -1,7 +1,6 @@
 """The socket unit and the instances: who listens, and who serves."""
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
