@@ -9,6 +9,7 @@ from load import LastConnection, NewConnections, OldConnection, load, wait_for_m
 from unit import ADDRESS, Unit, assert_answers, assert_ended_well
 from waiting import poll
 
+RESTARTS = 10
 CONNECTIONS = 10000  # the default of max-connections
 ROOM = 500           # descriptors for everything else
 FULL = f"^max-connections: {CONNECTIONS} connections are served; .* wait in the backlog$"
@@ -16,13 +17,14 @@ FULL = f"^max-connections: {CONNECTIONS} connections are served; .* wait in the 
 
 def test_restart_fails_no_request(socket: Unit, service: Unit) -> None:
     socket.control("start")
-    with load(*[NewConnections] * 3, *[OldConnection] * 3) as loads:
-        pids = {service.main_pid()}
-        for _ in range(3):
+    pids = set()
+    with load(*[NewConnections] * 4, *[OldConnection] * 2) as loads:
+        for _ in range(RESTARTS):
             service.control("restart")
+            service.control("reset-failed")  # so many in a row are no accident
             pids.add(service.main_pid())
             wait_for_more(loads)
-    assert len(pids) == 4
+    assert len(pids) == RESTARTS
     assert not service.entries("--priority=warning")
 
 
