@@ -24,7 +24,7 @@ def test_start(service: Unit) -> None:
 
 
 def test_status_says_how_it_stands(service: Unit) -> None:
-    service.drop_in("[Service]", "WatchdogSec=200ms")
+    service.drop_in("[Service]", "WatchdogSec=2s")
     service.control("start")
     assert 'Status: "serving: 0 connections, 0 accepted, 0 requests"' in \
         service.machine.systemctl("status", service.name)
@@ -110,7 +110,7 @@ def assert_restarted(service: Unit, before: int) -> None:
 
 
 def test_watchdog_restarts_what_hangs(service: Unit) -> None:
-    service.drop_in("[Service]", "WatchdogSec=500ms")
+    service.drop_in("[Service]", "WatchdogSec=1s")
     service.control("start")
     pid = service.main_pid()
     service.signal("STOP")
@@ -119,7 +119,7 @@ def test_watchdog_restarts_what_hangs(service: Unit) -> None:
 
 
 def test_watchdog_is_fed(service: Unit) -> None:
-    service.drop_in("[Service]", "WatchdogSec=200ms")
+    service.drop_in("[Service]", "WatchdogSec=2s")
     service.control("start")
     since = service.show("WatchdogTimestampMonotonic")
     poll(lambda: service.show("WatchdogTimestampMonotonic") != since, "the watchdog's next meal")

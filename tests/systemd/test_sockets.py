@@ -8,9 +8,11 @@ import shutil
 import pytest
 
 from machine import Machine
-from unit import ADDRESS, Unit, ask, assert_answers
+from unit import ADDRESS, CONFIG, Unit, ask, assert_answers
 from waiting import poll
 from wire import Client
+
+START_LIMIT = 5  # starts within ten seconds, as systemd has it by default
 
 
 # --- h2echod.socket ---
@@ -37,6 +39,19 @@ def test_service_goes_and_its_socket_stays(socket: Unit, service: Unit) -> None:
         assert_answers(path)
         service.control("stop")
         assert socket.show("ActiveState", "Result") == {"ActiveState": "active", "Result": "success"}
+
+
+def test_bad_file_behind_the_socket_is_no_loop(socket: Unit, service: Unit) -> None:
+    """The connection that waits starts the service again and again: systemd's limit on starts ends that."""
+    service.configure("pretty = perhaps")
+    socket.control("start")
+    with Client(ADDRESS):
+        socket.wait(ActiveState="failed", Result="service-start-limit-hit")
+    assert len([text for text in service.messages() if text.startswith(f"{CONFIG}:1: ")]) <= START_LIMIT
+    service.configure()
+    service.machine.systemctl("reset-failed")
+    socket.control("start")
+    assert_answers("/mended")
 
 
 def test_socket_only(machine: Machine, socket: Unit, service: Unit) -> None:
