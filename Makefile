@@ -14,6 +14,7 @@ CFLAGS     ?= -O2 -g
 RUN_ARGS   ?= -p 8080
 
 prefix      ?= /usr/local
+override prefix := $(patsubst %/,%,$(prefix))
 exec_prefix ?= $(prefix)
 bindir      ?= $(exec_prefix)/bin
 # Where /usr and /usr/local have theirs; any other prefix keeps its own.
@@ -317,12 +318,13 @@ link       = $(if $(filter-out /usr /usr/local,$(prefix)),systemctl link \
              $(addprefix $(systemdsystemunitdir)/,$(units)) && )
 
 # $(call fill,FROM,TO,INSTANCE,OPTIONS): a man page, or a unit, that names what is installed.
-fill = $(call quiet,FILL,'$(2)') sed -e '/@placeholders@/d; s|/etc/h2echod/|@sysconfdir@/h2echod/|g' \
+fill = $(call quiet,FILL,'$(2)') rm -f '$(DESTDIR)$(2)' && sed -e '/@placeholders@/d; s|/etc/h2echod/|@sysconfdir@/h2echod/|g' \
        -e 's|@bindir@|$(bindir)|g; s|@sysconfdir@|$(sysconfdir)|g; s|@instance@|$(3)|g; s|@options@|$(4)|g' \
        $(1) >'$(DESTDIR)$(2)' && chmod 644 '$(DESTDIR)$(2)'
 
 install: $(B)/h2echod ## install below $(DESTDIR)$(prefix); a configuration that is there stays
-	for directory in $(sort $(dir $(installed) $(config))); do $(INSTALL) -d "$(DESTDIR)$$directory" || exit 1; done
+	for directory in $(sort $(dir $(installed) $(config))); do \
+	    test -d "$(DESTDIR)$$directory" || $(INSTALL) -d "$(DESTDIR)$$directory" || exit 1; done
 	$(INSTALL) -m 755 $(B)/h2echod '$(DESTDIR)$(bindir)/h2echod'
 	$(call fill,man/h2echod.8,$(mandir)/man8/h2echod.8)
 	$(call fill,man/h2echod.conf.5,$(mandir)/man5/h2echod.conf.5)
@@ -339,7 +341,8 @@ uninstall: ## remove what install put there; a configuration that was edited sta
 	if cmp -s '$(DESTDIR)$(docdir)/h2echod.conf' '$(DESTDIR)$(config)'; then rm '$(DESTDIR)$(config)'; fi
 	for file in $(installed); do rm -f "$(DESTDIR)$$file" || exit 1; done
 	for directory in $(dir $(config)) $(docdir); do rmdir "$(DESTDIR)$$directory" 2>/dev/null || :; done
-	$(if $(DESTDIR),,@echo 'next: systemctl disable --now h2echod.service h2echod.socket && systemctl daemon-reload')
+	$(if $(DESTDIR),,@echo 'next: systemctl disable --now h2echod.service h2echod.socket && $(if \
+	    $(link),systemctl disable h2echod@.service && )systemctl daemon-reload')
 
 # The same bytes from the same files, whoever packs them, wherever and whenever.
 archive    := build/h2echod-$(VERSION).tar.gz

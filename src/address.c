@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/un.h>
 
+_Static_assert(ADDRESS_PATH_MAX > sizeof(((struct sockaddr_un *)NULL)->sun_path), "too short");
+
 /* The address as sockaddr_in, where it is IPv4 or IPv4 in IPv6 form (RFC 4291 section 2.5.5.2). */
 static bool as_ipv4(const struct address *address, struct sockaddr_in *out)
 {
@@ -27,17 +29,29 @@ static bool as_ipv4(const struct address *address, struct sockaddr_in *out)
     return true;
 }
 
+/* How much of sun_path is the name: a path ends with its NUL, for which there may be no room, an
+ * abstract name begins with one. */
+static size_t name_length(const struct address *address, const struct sockaddr_un *un)
+{
+    size_t length = 0;
+
+    if (address->length > offsetof(struct sockaddr_un, sun_path))
+        length = address->length - offsetof(struct sockaddr_un, sun_path);
+    if (length > sizeof(un->sun_path))
+        length = sizeof(un->sun_path);
+    if (length > 0 && un->sun_path[0] != '\0')
+        length = strnlen(un->sun_path, length);
+    return length;
+}
+
 static void unix_text(char *text, const struct address *address)
 {
     struct sockaddr_un un;
     char path[4 * sizeof(un.sun_path) + 8];
-    size_t length = 0;
+    size_t length;
 
     memcpy(&un, &address->storage, sizeof(un));
-    if (address->length > offsetof(struct sockaddr_un, sun_path))
-        length = address->length - offsetof(struct sockaddr_un, sun_path);
-    if (length > 0 && un.sun_path[0] != '\0')
-        length = strnlen(un.sun_path, length);
+    length = name_length(address, &un);
     if (length == 0)
         snprintf(text, ADDRESS_TEXT_MAX, "unix");
     else
@@ -62,6 +76,20 @@ const char *address_text(char text[static ADDRESS_TEXT_MAX], const struct addres
         unix_text(text, address);
     }
     return text;
+}
+
+const char *address_unix_path(char path[static ADDRESS_PATH_MAX], const struct address *address)
+{
+    struct sockaddr_un un;
+    size_t length;
+
+    if (address->storage.ss_family != AF_UNIX)
+        return NULL;
+    memcpy(&un, &address->storage, sizeof(un));
+    length = name_length(address, &un);
+    memcpy(path, un.sun_path, length);
+    path[length] = '\0';
+    return path;
 }
 
 unsigned address_port(const struct address *address)

@@ -8,7 +8,10 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
-enum { ADDRESS_TEXT_MAX = 512 }; /* bytes that hold any address, a Unix path escaped in full */
+enum {
+    ADDRESS_TEXT_MAX = 512, /* bytes that hold any address, a Unix path escaped in full */
+    ADDRESS_PATH_MAX = 109, /* bytes that hold any Unix path, and a NUL */
+};
 
 struct address {
     struct sockaddr_storage storage;
@@ -22,6 +25,13 @@ struct address {
  * IPv4. Return ${text}.
  */
 const char *address_text(char text[static ADDRESS_TEXT_MAX], const struct address *address);
+
+/*
+ * address_unix_path(path, address):
+ * Write the path of the Unix socket ${address} into ${path}, "" if it has none, and return ${path};
+ * NULL for an address of another family.
+ */
+const char *address_unix_path(char path[static ADDRESS_PATH_MAX], const struct address *address);
 
 /*
  * address_port(address):

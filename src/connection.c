@@ -24,6 +24,7 @@ enum {
 enum ending {
     ENDING_OPEN,      /* not yet */
     ENDING_DONE,      /* nothing more to be said */
+    ENDING_SILENT,    /* nothing was said, by neither */
     ENDING_PEER,      /* the peer has sent all that it will, and got all that it asked for */
     ENDING_LOST,      /* the peer reset it, or the network did */
     ENDING_STALLED,   /* the peer takes nothing */
@@ -89,6 +90,7 @@ static void tell_ending(const struct life *life)
         const char *words;
     } endings[] = {
         [ENDING_DONE] = {LOG_LEVEL_DEBUG, "closed: done"},
+        [ENDING_SILENT] = {LOG_LEVEL_DEBUG, "closed: nothing was asked"},
         [ENDING_PEER] = {LOG_LEVEL_DEBUG, "closed: by the peer"},
         [ENDING_LOST] = {LOG_LEVEL_DEBUG, "closed: reset by the peer or the network"},
         [ENDING_STALLED] = {LOG_LEVEL_NOTICE, "write timeout: the peer takes nothing"},
@@ -292,7 +294,7 @@ static int64_t preface_deadline(const struct life *life)
 /* No whole preface came in time. */
 static void give_up_preface(struct life *life)
 {
-    life->ending = ENDING_DONE;
+    life->ending = ENDING_SILENT;
     if (stage_of_daemon(life) != CONNECTION_SERVE)
         return;
     counter_add(&life->workspace->counters.timed_out, 1);
@@ -377,21 +379,19 @@ static void serve_http2(struct life *life, size_t length)
 
 __attribute__((noinline)) static void answer_http1(struct life *life, size_t length)
 {
-    const struct settings *settings = life->connection->settings;
     struct address local = {.length = sizeof(local.storage)};
     char authority[ADDRESS_TEXT_MAX];
     char answer[PREFACE_ANSWER_MAX];
+    char path[ADDRESS_PATH_MAX];
     size_t answer_length;
-    bool is_unix;
 
     if (getsockname(life->transport.fd, (struct sockaddr *)&local.storage, &local.length) != 0)
         local.length = 0;
-    is_unix = local.storage.ss_family == AF_UNIX;
     tell(life, LOG_LEVEL_NOTICE,
          "HTTP/1.1 request on a port that speaks HTTP/2 only: answered with 505");
     answer_length =
         preface_http1_answer(answer, life->workspace->input, length,
-                             address_text(authority, &local), is_unix ? settings->unix_path : NULL);
+                             address_text(authority, &local), address_unix_path(path, &local));
     write_all(life, (const uint8_t *)answer, answer_length);
 }
 

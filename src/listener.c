@@ -338,7 +338,7 @@ int listeners_inherit(int first, size_t count, struct listeners *listeners)
     int end = first + (int)count;
     int result = 0;
 
-    *listeners = (struct listeners){0};
+    *listeners = (struct listeners){.inherited = true};
     for (int fd = first; fd < end && result == 0; fd++)
         result = inherit(listeners, fd);
     if (result != 0)

@@ -7,6 +7,7 @@
 #include "address.h"
 #include "settings.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct listener {
@@ -18,6 +19,7 @@ struct listeners {
     struct listener *list; /* owned */
     size_t count;
     char *unix_path; /* owned: the socket file that is ours to remove; NULL = none */
+    bool inherited;  /* what the settings say of listening is not in force */
 };
 
 /*

@@ -335,7 +335,10 @@ static bool reload_settings(struct server *server)
         return false;
     }
     if (changed[0] != '\0')
-        log_write(LOG_LEVEL_WARNING, "only a restart can change: %s", changed);
+        log_write(LOG_LEVEL_WARNING, "%s: %s",
+                  server->listeners->inherited ? "not in force, since the sockets were handed over"
+                                               : "only a restart can change",
+                  changed);
     settings_unref(server->settings);
     server->settings = settings;
     raise_descriptor_limit(server);
@@ -522,15 +525,19 @@ static bool is_over(struct server *server)
 static void log_ready(const struct server *server)
 {
     const struct address *address = &server->listeners->list[0].address;
-    char text[ADDRESS_TEXT_MAX];
+    char path[ADDRESS_PATH_MAX];
+    char shown[ADDRESS_TEXT_MAX];
+    char where[ADDRESS_TEXT_MAX + 64];
 
-    if (address_is_local(address))
-        snprintf(text, sizeof(text), "localhost:%u", address_port(address));
+    if (address_unix_path(path, address) != NULL)
+        snprintf(where, sizeof(where), "--unix-socket %s http://localhost",
+                 path[0] == '\0' ? "PATH" : log_escape(shown, sizeof(shown), path, strlen(path)));
+    else if (address_is_local(address))
+        snprintf(where, sizeof(where), "http://localhost:%u", address_port(address));
     else
-        address_text(text, address);
+        snprintf(where, sizeof(where), "http://%s", address_text(shown, address));
     log_write(LOG_LEVEL_NOTICE,
-              "h2echod " H2ECHOD_VERSION " is ready: curl --http2-prior-knowledge http://%s/",
-              text);
+              "h2echod " H2ECHOD_VERSION " is ready: curl --http2-prior-knowledge %s/", where);
 }
 
 /* --- Beginning and end --------------------------------------------------------------------- */

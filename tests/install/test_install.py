@@ -67,6 +67,29 @@ def test_edited_configuration_survives_install_and_uninstall(own: Installed) -> 
     assert own.paths() == {own.config: 0o644} and own.text(own.config) == "port = 1\n"
 
 
+def test_directories_that_are_there_stay_as_they_are(own: Installed) -> None:
+    modes = {own.below(own.config).parent: 0o700, own.below(own.binary).parent: 0o2775}
+    for directory, mode in modes.items():
+        directory.chmod(mode)
+    own.install()
+    assert {directory: directory.stat().st_mode & 0o7777 for directory in modes} == modes
+
+
+def test_what_a_link_leads_to_is_not_written_to(own: Installed) -> None:
+    unit, elsewhere = own.below(f"{own.units}/h2echod.service"), own.root / "elsewhere"
+    elsewhere.write_text("somebody else's")
+    unit.unlink()
+    unit.symlink_to(elsewhere)
+    own.install()
+    assert elsewhere.read_text() == "somebody else's" and not unit.is_symlink()
+
+
+def test_prefix_may_end_with_a_slash(tree: Path, tmp_path: Path) -> None:
+    slashed = Installed(tree, tmp_path / "slashed", "/usr/").install()
+    plain = Installed(tree, tmp_path / "plain", "/usr").install()
+    assert slashed.paths() == plain.paths()
+
+
 def test_configuration_that_leads_nowhere_yet_stays(own: Installed) -> None:
     config = own.below(own.config)
     config.unlink()

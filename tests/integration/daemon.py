@@ -147,7 +147,8 @@ class Daemon:
 
     def addresses(self) -> list[tuple[str, int]]:
         """Where it listens with TCP, as it says."""
-        return [(match[1].strip("[]"), int(match[2])) for match in self.log(r"info listening on (.*):(\d+)(?:, handed over)?$")]
+        listening = self.log(r"info listening on (.*):(\d+)(?:, handed over)?$")
+        return [(match[1].strip("[]"), int(match[2])) for match in listening]
 
     @property
     def address(self) -> tuple[str, int]:

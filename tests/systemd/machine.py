@@ -71,12 +71,6 @@ class Machine:
     def empty_journal(self) -> None:
         self.run("journalctl", "--rotate", "--vacuum-size=1")
 
-    def tune_network(self, setting: str, value: int) -> None:
-        """Set a setting of the kernel's for the machine's network, which cannot do that itself."""
-        path = f"/proc/sys/net/{setting}"
-        subprocess.run(["nsenter", f"--target={self.pid}", "--net", "sh", "-c", 'echo "$1" >"$0"', path, str(value)],
-                       check=True)
-
     def join_network(self) -> None:
         """From now on its network is also that of this thread, and of the threads and processes that it starts."""
         libc = ctypes.CDLL(None, use_errno=True)

@@ -6,7 +6,6 @@ import select
 
 from caller import Caller, call, descriptors
 from load import LastConnection, NewConnections, OldConnection, load, wait_for_more
-from machine import Machine
 from unit import ADDRESS, Unit, assert_answers, assert_ended_well
 from waiting import poll
 
@@ -36,21 +35,6 @@ def test_reload_fails_no_request(service: Unit) -> None:
             service.control("reload")
             wait_for_more(loads)
     assert not service.entries("--priority=warning")
-
-
-def test_instance_that_stops_fails_no_request(machine: Machine, instances: list[Unit]) -> None:
-    """Who is in the backlog of the one at its very end is handed to the other, where the kernel is told to."""
-    machine.tune_network("ipv4/tcp_migrate_req", 1)
-    goes, stays = instances
-    stays.control("start")
-    with load(*[NewConnections] * 4) as loads:
-        for _ in range(RESTARTS):
-            goes.control("start")
-            goes.control("reset-failed")
-            wait_for_more(loads)
-            goes.control("stop")
-            wait_for_more(loads)
-    assert not stays.entries("--priority=warning")
 
 
 def test_stop_answers_what_was_begun(service: Unit) -> None:

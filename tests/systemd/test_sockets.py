@@ -27,8 +27,13 @@ def test_first_connection_starts_the_service(socket: Unit, service: Unit, host: 
 
 
 def test_port_below_1024(socket: Unit, service: Unit) -> None:
-    socket.drop_in("[Socket]", "ListenStream=", "ListenStream=80")
+    """As the manual says, from a service that runs."""
     socket.control("start")
+    service.control("start")
+    assert_answers("/high")
+    socket.drop_in("[Socket]", "ListenStream=", "ListenStream=80")
+    service.control("stop")
+    socket.control("restart")
     assert_answers("/low", port=80)
     assert not service.entries("--priority=warning")
 

@@ -111,6 +111,37 @@ static void test_unix(void **state)
     }
 }
 
+static void assert_unix_path(const struct address *address, const char *expected)
+{
+    char path[ADDRESS_PATH_MAX];
+
+    assert_ptr_equal(address_unix_path(path, address), path);
+    assert_string_equal(path, expected);
+}
+
+static void test_unix_path(void **state)
+{
+    struct address address;
+    char path[ADDRESS_PATH_MAX];
+
+    (void)state;
+    address = unix_path("", 0);
+    assert_unix_path(&address, "");
+    address = unix_path("/run/h2echod.sock", 18);
+    assert_unix_path(&address, "/run/h2echod.sock");
+    address = unix_path("\0name", 5);
+    assert_unix_path(&address, "");
+    memset(path, 'p', sizeof(path) - 1);
+    path[sizeof(path) - 1] = '\0';
+    address = unix_path(path, sizeof(path) - 1);
+    assert_unix_path(&address, path);
+    address.length++; /* as the kernel has it, with a NUL for which there is no room */
+    assert_unix_path(&address, path);
+    assert_text(&address, strcat(strcpy((char[ADDRESS_TEXT_MAX]){0}, "unix:"), path));
+    address = ipv4("127.0.0.1", 80);
+    assert_null(address_unix_path(path, &address));
+}
+
 /* The longest path, every byte of it escaped, is whole. */
 static void test_unix_longest(void **state)
 {
@@ -175,11 +206,9 @@ static void test_unix_is_nobodys_same(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_internet),
-        cmocka_unit_test(test_unix),
-        cmocka_unit_test(test_unix_longest),
-        cmocka_unit_test(test_same_host),
-        cmocka_unit_test(test_unix_is_nobodys_same),
+        cmocka_unit_test(test_internet),  cmocka_unit_test(test_unix),
+        cmocka_unit_test(test_unix_path), cmocka_unit_test(test_unix_longest),
+        cmocka_unit_test(test_same_host), cmocka_unit_test(test_unix_is_nobodys_same),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
