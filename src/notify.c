@@ -114,10 +114,10 @@ void notify_close(struct notify *notify)
 
 /* --- Being handed sockets ------------------------------------------------------------------- */
 
-static int refuse(const char *why, int64_t descriptor)
+static int refuse(const char *why, int64_t number)
 {
     log_write(LOG_LEVEL_ERROR, "LISTEN_FDS: %s %" PRId64 "; let the service manager set it", why,
-              descriptor);
+              number);
     return EX_CONFIG;
 }
 

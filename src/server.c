@@ -157,7 +157,7 @@ static void schedule_status(struct server *server)
     if (server->notify->fd >= 0)
         server->next_status_us =
             server->now_us +
-            (watchdog_us > 0 ? clock_earlier(STATUS_US, watchdog_us / 2) : STATUS_US);
+            (watchdog_us > 0 ? clock_earlier(STATUS_US, (watchdog_us + 1) / 2) : STATUS_US);
 }
 
 static void notify_ready(struct server *server)

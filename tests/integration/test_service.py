@@ -16,8 +16,8 @@ import pytest
 
 from conftest import Start
 from daemon import Daemon, run
-from waiting import SLOW, Deadline
-from wire import Address, Client, read_all
+from waiting import SLOW, Deadline, poll
+from wire import Address, Client, fields, read_all
 
 CONFIGURATION, UNAVAILABLE = 78, 69
 MARGIN_US = 5_000_000  # beyond the drain timeout, for which the manager is asked to wait
@@ -114,6 +114,16 @@ def test_watchdog_is_fed_twice_as_often_as_it_asks(start: Start, manager: Manage
     daemon.signal(signal.SIGTERM)
     manager.expect("STOPPING", "EXTEND_TIMEOUT_USEC")
     daemon.wait()
+
+
+def test_watchdog_that_asks_all_the_time_makes_nothing_spin(start: Start, manager: Manager) -> None:
+    daemon = start(extra={"NOTIFY_SOCKET": manager.name, "WATCHDOG_USEC": "1"})
+    begin, messages = time.monotonic(), 0
+    while time.monotonic() - begin < 0.5:
+        manager.message()
+        messages += 1
+    assert messages < 2000 * (time.monotonic() - begin)  # one a millisecond at most: what poll can wait
+    daemon.connect().assert_answered()
 
 
 def test_watchdog_of_another_process_is_not_fed(start: Start, manager: Manager) -> None:
@@ -298,7 +308,8 @@ def test_restart_behind_a_socket_loses_no_request(start: Start, open_directory: 
         try:
             while not stop.is_set():
                 with Client(address_of(listener)) as client:
-                    client.send_preface().request(fields_of(answered[0]), seconds=20)
+                    path = f"/{answered[0]}"
+                    client.send_preface().request(fields(path), seconds=20).assert_echo(fields(path))
                     answered[0] += 1
         except (AssertionError, OSError) as error:
             failures.append(error)
@@ -308,26 +319,15 @@ def test_restart_behind_a_socket_loses_no_request(start: Start, open_directory: 
     for thread in threads:
         thread.start()
     for _ in range(3):
-        wait_for(lambda mark=answered[0]: answered[0] > mark + 50 or failures)
+        poll(lambda mark=answered[0]: answered[0] > mark + 50 or failures, "answers", seconds=20)
         daemon.stop()
         daemon = start_with(start, [listener])
-    wait_for(lambda mark=answered[0]: answered[0] > mark + 50 or failures)
+    poll(lambda mark=answered[0]: answered[0] > mark + 50 or failures, "answers", seconds=20)
     stop.set()
     for thread in threads:
         thread.join()
     assert not failures, failures[0]
     listener.close()
-
-
-def fields_of(number: int) -> list[tuple[str, str]]:
-    return [(":method", "GET"), (":scheme", "http"), (":authority", "localhost"), (":path", f"/{number}")]
-
-
-def wait_for(happened: Callable[[], object]) -> None:
-    deadline = Deadline(20)
-    while not happened():
-        assert time.monotonic() < deadline.end, "the clients get no answers"
-        time.sleep(0.01)
 
 
 # --- systemd's own tool ---
@@ -353,7 +353,7 @@ def activate(start: Start, hosts: Sequence[str], path: Path | None) -> tuple[Dae
             daemon.wait_for_log(rf"Listening on .* as {2 + len(addresses)}\.$")
             for address in addresses:
                 clients.append(Client(address).send_preface())
-                clients[-1].begin(fields_of(1))
+                clients[-1].begin(fields("/early"))
         try:
             return start(listen=[], prefix=["systemd-socket-activate", *words], once_begun=connect), clients
         except AssertionError as error:
@@ -368,7 +368,7 @@ def activate(start: Start, hosts: Sequence[str], path: Path | None) -> tuple[Dae
 def test_systemd_socket_activate(start: Start, open_directory: Path, hosts: list[str], has_path: bool) -> None:
     daemon, clients = activate(start, hosts, open_directory / "socket" if has_path else None)
     for client in clients:
-        assert client.wait(1).status == 200
+        client.wait(1).assert_echo(fields("/early"))
         client.assert_answered()
         client.close()
     assert len(daemon.log("info listening on .*, handed over$")) == len(clients)

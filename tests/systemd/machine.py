@@ -4,6 +4,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import select
 import subprocess
 from pathlib import Path
 
@@ -34,6 +35,8 @@ class Machine:
                                        stderr=subprocess.PIPE, text=True, start_new_session=True)
         assert self.holder.stdout
         try:
+            select.select([self.holder.stdout], [], [], 30 * SLOW)
+            os.set_blocking(self.holder.stdout.fileno(), False)
             self.pid = int(self.holder.stdout.readline() or "0")
             assert self.pid, "it doesn't boot"
             poll(lambda: self.systemctl("is-active", "basic.target", check=False) == "active", "the boot", seconds=30)
