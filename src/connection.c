@@ -5,6 +5,7 @@
 #include "log.h"
 #include "preface.h"
 #include "session.h"
+#include "trace.h"
 #include "transport.h"
 
 #include <errno.h>
@@ -38,6 +39,7 @@ struct life {
     struct connection_workspace *workspace;
     struct transport transport;
     struct session *session; /* NULL = the preface was not seen yet */
+    struct trace *trace;     /* of what is received and sent by it; NULL = nobody wants one */
     struct instant now;
     int64_t accepted_us;
     int64_t rest_us; /* when to give memory back, if nothing comes until then */
@@ -81,6 +83,13 @@ static void on_request(const struct session_request *request, void *argument)
         access_log_json(&origin, request, life->now);
     else
         access_log_text(&origin, request);
+}
+
+static void on_trace(const char *line, void *argument)
+{
+    const struct life *life = argument;
+
+    log_write(LOG_LEVEL_INFO, "connection %llu %s", (unsigned long long)life->connection->id, line);
 }
 
 static void tell_ending(const struct life *life)
@@ -222,8 +231,11 @@ static void flush(struct life *life)
 
     while (life->ending == ENDING_OPEN &&
            (length = session_send(life->session, life->now, workspace->output,
-                                  CONNECTION_BUFFER_SIZE)) > 0)
+                                  CONNECTION_BUFFER_SIZE)) > 0) {
+        if (life->trace != NULL)
+            trace_bytes(life->trace, TRACE_SENT, workspace->output, length);
         write_all(life, workspace->output, length);
+    }
 }
 
 /* Wait for bytes until ${deadline_us}. Return how many came: 0 if the wait was broken off, or the
@@ -322,6 +334,21 @@ static enum preface await_preface(struct life *life, size_t *length)
     }
 }
 
+/* Return false if memory ran out. */
+static bool open_trace(struct life *life)
+{
+    uint64_t wanted = life->connection->settings->trace;
+    const struct trace_options options = {
+        .fields = wanted == TRACE_FIELDS,
+        .colours = log_has_colours(),
+    };
+
+    if (wanted == TRACE_OFF || !log_enabled(LOG_LEVEL_INFO))
+        return true;
+    life->trace = trace_new(&options, on_trace, life);
+    return life->trace != NULL;
+}
+
 static void open_session(struct life *life)
 {
     const struct settings *settings = life->connection->settings;
@@ -342,7 +369,7 @@ static void open_session(struct life *life)
     struct instant accepted = {.monotonic_us = life->accepted_us, .unix_s = life->now.unix_s};
 
     life->session = session_new(&options, &observer, &life->workspace->counters, &memory, accepted);
-    if (life->session == NULL)
+    if (life->session == NULL || !open_trace(life))
         life->ending = ENDING_NO_MEMORY;
 }
 
@@ -356,6 +383,8 @@ static void serve_http2(struct life *life, size_t length)
         return;
     for (;;) {
         if (length > 0) {
+            if (life->trace != NULL)
+                trace_bytes(life->trace, TRACE_RECEIVED, workspace->input, length);
             session_receive(life->session, life->now, workspace->input, length);
             life->rest_us = life->now.monotonic_us + REST_US;
         }
@@ -496,6 +525,7 @@ static void finish(struct life *life)
 
     session_free(life->session);
     life->session = NULL;
+    trace_free(life->trace);
     arena_clear(&workspace->lasting);
     arena_clear(&workspace->passing);
     note_spilled(workspace);

@@ -22,7 +22,9 @@ enum {
 }; /* that a reader has, for all lines together, until it reads again */
 
 static _Atomic(enum log_level) threshold = LOG_LEVEL_INFO;
-static bool under_journald; /* set by log_open, before there is a second thread */
+/* Set by log_open, before there is a second thread. */
+static bool under_journald;
+static bool has_colours;
 
 /* For the room that was found to be there still when it is used, and for ${lost}. */
 static pthread_mutex_t writing = PTHREAD_MUTEX_INITIALIZER;
@@ -54,8 +56,10 @@ void log_open(void)
     char own[64];
     struct stat status;
     const char *journal = getenv("JOURNAL_STREAM");
+    const char *no_color = getenv("NO_COLOR");
 
     open_standard_descriptors();
+    has_colours = isatty(STDERR_FILENO) && (no_color == NULL || no_color[0] == '\0');
     under_journald = false;
     if (journal == NULL || fstat(STDERR_FILENO, &status) != 0)
         return;
@@ -66,6 +70,11 @@ void log_open(void)
 void log_set_level(enum log_level level)
 {
     atomic_store_explicit(&threshold, level, memory_order_relaxed);
+}
+
+bool log_has_colours(void)
+{
+    return has_colours;
 }
 
 bool log_enabled(enum log_level level)

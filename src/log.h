@@ -48,6 +48,12 @@ void log_set_level(enum log_level level);
 bool log_enabled(enum log_level level);
 
 /*
+ * log_has_colours(void):
+ * Return true if lines are read at a terminal, and NO_COLOR does not ask for plain ones.
+ */
+bool log_has_colours(void);
+
+/*
  * log_write(level, format, ...):
  * Write one line. A line longer than LOG_LINE_MAX is cut; a newline is added; nothing is allocated
  * and errno is left as it was. A write that fails is not repeated: there is nowhere to tell it.

@@ -60,6 +60,14 @@ static const char *level_word(uint64_t value)
     return log_level_name((enum log_level)value);
 }
 
+static const char *trace_word(uint64_t value)
+{
+    static const char *const words[] = {
+        [TRACE_OFF] = "off", [TRACE_FRAMES] = "frames", [TRACE_FIELDS] = "fields"};
+
+    return words[value];
+}
+
 static const char *access_log_word(uint64_t value)
 {
     static const char *const words[] = {
@@ -239,7 +247,17 @@ static const struct row rows[] = {
     {.name = "verbose",
      .letter = 'v',
      .type = TYPE_LOUDER,
-     .help = "log one level more; may be repeated"},
+     .help = "log one level more, and the frames; -vv: the fields too"},
+    {.name = "trace",
+     .type = TYPE_CHOICE,
+     .in_file = true,
+     .offset = FIELD(trace),
+     .least = TRACE_OFF,
+     .most = TRACE_FIELDS,
+     .word = trace_word,
+     .preset = "off",
+     .placeholder = "WHAT",
+     .help = "log the frames of every connection, fields: with values"},
     {.name = "access-log",
      .type = TYPE_CHOICE,
      .in_file = true,
@@ -1077,8 +1095,10 @@ static void apply_defaults(struct reader *reader)
             take_value(reader, &rows[i], rows[i].preset);
 }
 
+/* Of -q and -v. */
 static void apply_steps(struct settings *settings, int louder)
 {
+    int64_t trace = louder < TRACE_FIELDS ? louder : TRACE_FIELDS;
     int64_t level = (int64_t)settings->log_level + louder;
 
     if (level < LOG_LEVEL_ERROR)
@@ -1086,6 +1106,8 @@ static void apply_steps(struct settings *settings, int louder)
     if (level > LOG_LEVEL_DEBUG)
         level = LOG_LEVEL_DEBUG;
     settings->log_level = (uint64_t)level;
+    if (trace > (int64_t)settings->trace)
+        settings->trace = (uint64_t)trace;
 }
 
 enum settings_result settings_read(int argc, char *const argv[], settings_error_fn *on_error,

@@ -19,6 +19,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+enum settings_trace { TRACE_OFF, TRACE_FRAMES, TRACE_FIELDS };
 enum settings_access_log { ACCESS_LOG_OFF, ACCESS_LOG_TEXT, ACCESS_LOG_JSON };
 
 struct settings {
@@ -42,6 +43,7 @@ struct settings {
     uint64_t write_timeout;
     uint64_t drain_timeout;
     uint64_t log_level;  /* enum log_level */
+    uint64_t trace;      /* enum settings_trace */
     uint64_t access_log; /* enum settings_access_log */
     bool pretty;
 
