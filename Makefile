@@ -34,10 +34,13 @@ objects := $(sources:src/%.c=$(B)/src/%.o)
 
 # A unit test links its module and that module's real dependencies, nothing else.
 unit_address    := address allowance clock log
+unit_advert     := advert arena framing
 unit_allowance  := allowance
 unit_clock      := clock
+unit_detail     := detail advert arena echo fields framing wishes
 unit_arena      := arena
 unit_echo       := echo arena
+unit_fields     := fields arena
 unit_framing    := framing
 unit_log        := log allowance clock
 unit_notify     := notify allowance clock log
@@ -45,8 +48,9 @@ unit_past       := past
 unit_preface    := preface
 unit_refusal    := refusal
 unit_settings   := settings allowance clock log
+unit_wishes     := wishes
 units           := address allowance arena clock echo framing log notify past preface refusal settings
-session_modules := session allowance arena clock echo framing log past refusal section
+session_modules := session advert allowance arena clock detail echo fields framing log past refusal section wishes
 link_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free \
                     -Wl,--wrap=nghttp2_option_new,--wrap=nghttp2_session_callbacks_new
 

@@ -85,6 +85,26 @@ static void on_request(const struct session_request *request, void *argument)
         access_log_text(&origin, request);
 }
 
+static void find_local(const struct life *life, struct address *local)
+{
+    local->length = sizeof(local->storage);
+    if (getsockname(life->transport.fd, (struct sockaddr *)&local->storage, &local->length) != 0)
+        local->length = 0;
+}
+
+static void on_describe(struct detail_origin *origin, void *argument)
+{
+    _Static_assert((int)DETAIL_ADDRESS_MAX >= (int)ADDRESS_TEXT_MAX, "an address is cut");
+    const struct life *life = argument;
+    struct address local;
+
+    find_local(life, &local);
+    origin->id = life->connection->id;
+    origin->protocol = "h2c";
+    address_text(origin->peer, &life->connection->peer);
+    address_text(origin->local, &local);
+}
+
 static void on_trace(const char *line, void *argument)
 {
     const struct life *life = argument;
@@ -363,6 +383,7 @@ static void open_session(struct life *life)
     struct session_observer observer = {
         .report = on_report,
         .request = settings->access_log != ACCESS_LOG_OFF ? on_request : NULL,
+        .describe = on_describe,
         .argument = life,
     };
     struct session_memory memory = {&life->workspace->lasting, &life->workspace->passing};
@@ -408,14 +429,13 @@ static void serve_http2(struct life *life, size_t length)
 
 __attribute__((noinline)) static void answer_http1(struct life *life, size_t length)
 {
-    struct address local = {.length = sizeof(local.storage)};
+    struct address local;
     char authority[ADDRESS_TEXT_MAX];
     char answer[PREFACE_ANSWER_MAX];
     char path[ADDRESS_PATH_MAX];
     size_t answer_length;
 
-    if (getsockname(life->transport.fd, (struct sockaddr *)&local.storage, &local.length) != 0)
-        local.length = 0;
+    find_local(life, &local);
     tell(life, LOG_LEVEL_NOTICE,
          "HTTP/1.1 request on a port that speaks HTTP/2 only: answered with 505");
     answer_length =

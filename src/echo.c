@@ -498,6 +498,15 @@ static void write_joined(struct echo_body *body, const struct echo *echo, const 
     }
 }
 
+struct echo_body *echo_body_new(struct arena *arena, size_t length)
+{
+    struct echo_body *body = arena_allocate(arena, sizeof(*body) + length);
+
+    if (body != NULL)
+        *body = (struct echo_body){.references = 1, .length = length};
+    return body;
+}
+
 struct echo_body *echo_compose(struct echo *echo)
 {
     const struct layout *layout = layout_of(echo);
@@ -506,12 +515,10 @@ struct echo_body *echo_compose(struct echo *echo)
 
     if (echo->may_repeat && (links = link_fields(echo)) == NULL)
         return NULL;
-    body = arena_allocate(echo->arena, sizeof(*body) + layout->open.length + echo->length +
-                                           layout->close.length);
+    body = echo_body_new(echo->arena, layout->open.length + echo->length + layout->close.length);
     if (body == NULL)
         goto free_links;
-    body->references = 1;
-    body->length = 0;
+    body->length = 0; /* it grows */
     if (echo->field_count == 0)
         write_words(body, &layout->open);
     else if (links != NULL)

@@ -124,6 +124,13 @@ void echo_clear(struct echo *echo);
 void echo_free(struct echo *echo);
 
 /*
+ * echo_body_new(arena, length):
+ * Return a body of ${length} bytes, still to be written, with memory from ${arena}, to be dropped;
+ * NULL if memory ran out.
+ */
+struct echo_body *echo_body_new(struct arena *arena, size_t length);
+
+/*
  * echo_body_share(body):
  * Return ${body}, to be dropped once more.
  */

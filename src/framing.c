@@ -29,23 +29,52 @@ static void count_continuation(struct framing *framing)
         framing->most_bytes = framing->block_bytes;
 }
 
+static inline struct framing_frame parse(const uint8_t header[static FRAMING_HEADER_SIZE])
+{
+    return (struct framing_frame){
+        .length = (size_t)header[0] << 16 | (size_t)header[1] << 8 | header[2],
+        .stream_id =
+            (int32_t)((uint32_t)(header[ID_AT] & 0x7f) << 24 | (uint32_t)header[ID_AT + 1] << 16 |
+                      (uint32_t)header[ID_AT + 2] << 8 | header[ID_AT + 3]),
+        .type = header[TYPE_AT],
+        .flags = header[FLAGS_AT],
+    };
+}
+
+struct framing_frame framing_parse(const uint8_t header[static FRAMING_HEADER_SIZE])
+{
+    return parse(header);
+}
+
+void framing_write(uint8_t header[static FRAMING_HEADER_SIZE], const struct framing_frame *frame)
+{
+    uint32_t id = (uint32_t)frame->stream_id;
+
+    header[0] = (uint8_t)(frame->length >> 16);
+    header[1] = (uint8_t)(frame->length >> 8);
+    header[2] = (uint8_t)frame->length;
+    header[TYPE_AT] = frame->type;
+    header[FLAGS_AT] = frame->flags;
+    header[ID_AT] = (uint8_t)(id >> 24);
+    header[ID_AT + 1] = (uint8_t)(id >> 16);
+    header[ID_AT + 2] = (uint8_t)(id >> 8);
+    header[ID_AT + 3] = (uint8_t)id;
+}
+
 /* A frame header is whole. */
 static void begin_frame(struct framing *framing, struct framing_frame *frame)
 {
-    const uint8_t *header = framing->header;
-    bool begins = header[TYPE_AT] == TYPE_HEADERS;
+    bool begins;
 
-    frame->type = header[TYPE_AT];
-    frame->stream_id =
-        (int32_t)((uint32_t)(header[ID_AT] & 0x7f) << 24 | (uint32_t)header[ID_AT + 1] << 16 |
-                  (uint32_t)header[ID_AT + 2] << 8 | header[ID_AT + 3]);
+    *frame = parse(framing->header);
+    begins = frame->type == TYPE_HEADERS;
     framing->header_length = 0;
-    framing->skip = (size_t)header[0] << 16 | (size_t)header[1] << 8 | header[2];
+    framing->skip = frame->length;
     if (begins)
         framing->block_frames = framing->block_bytes = 0;
-    framing->block_last = begins || header[TYPE_AT] == TYPE_CONTINUATION;
-    framing->block_open = framing->block_last && (header[FLAGS_AT] & FLAG_END_HEADERS) == 0;
-    if (header[TYPE_AT] == TYPE_CONTINUATION)
+    framing->block_last = begins || frame->type == TYPE_CONTINUATION;
+    framing->block_open = framing->block_last && (frame->flags & FLAG_END_HEADERS) == 0;
+    if (frame->type == TYPE_CONTINUATION)
         count_continuation(framing);
 }
 

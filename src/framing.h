@@ -16,8 +16,10 @@ enum { FRAMING_HEADER_SIZE = 9 };
 
 /* What a frame's header says. */
 struct framing_frame {
-    uint8_t type;
+    size_t length; /* of the payload */
     int32_t stream_id;
+    uint8_t type;
+    uint8_t flags;
 };
 
 struct framing {
@@ -47,6 +49,18 @@ void framing_start(struct framing *framing);
  */
 bool framing_next(struct framing *framing, const uint8_t *bytes, size_t length, size_t *looked_at,
                   struct framing_frame *frame);
+
+/*
+ * framing_parse(header):
+ * Return what ${header} says.
+ */
+struct framing_frame framing_parse(const uint8_t header[static FRAMING_HEADER_SIZE]);
+
+/*
+ * framing_write(header, frame):
+ * Write ${frame} into ${header}, for framing_parse.
+ */
+void framing_write(uint8_t header[static FRAMING_HEADER_SIZE], const struct framing_frame *frame);
 
 /*
  * framing_in_block(framing):

@@ -1,6 +1,7 @@
 #include "section.h"
 
 #include "arena.h"
+#include "wishes.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,9 @@ struct section_reader {
     size_t followed; /* fields, from the first one on */
     size_t place;    /* in the section before, behind the field that was found there last */
     size_t list_size;
+    uint32_t *marks; /* places of fields that are never to be indexed; owned */
+    size_t mark_count;
+    size_t mark_capacity;
 };
 
 struct field {
@@ -73,25 +77,43 @@ static void keep(nghttp2_rcbuf **kept, nghttp2_rcbuf *buffer)
     *kept = buffer;
 }
 
-/* nghttp2 has seen to it that these come once, but for expect, which is a list. */
-static void heed(struct section *section, const struct field *field, bool wants_target)
+/* nghttp2 has seen to it that these come once, but for lists: expect and accept. By length, since
+ * most fields are none of them. */
+static void heed(struct section_reader *reader, const struct field *field)
 {
+    struct section *section = &reader->current;
     struct section_request *request = &section->request;
+    bool wants_target = reader->options.path_max > 0;
 
-    if (is(field->name, ":method")) {
+    switch (field->name.len) {
+    case sizeof("host") - 1:
+        request->has_host |= is(field->name, "host");
+        break;
+    case sizeof(":path") - 1:
+        if (wants_target && is(field->name, ":path"))
+            keep(&section->path, field->key.value);
+        break;
+    case sizeof("accept") - 1:
+        if (is(field->name, "accept"))
+            request->detailed |=
+                wishes_name(field->value.base, field->value.len, reader->options.detailed_type);
+        else if (is(field->name, "expect"))
+            request->expects_continue |= is_ignoring_case(field->value, "100-continue");
+        break;
+    case sizeof(":method") - 1:
+        if (!is(field->name, ":method"))
+            break;
         request->head = is(field->value, "HEAD");
         request->connect = is(field->value, "CONNECT");
         if (wants_target)
             keep(&section->method, field->key.value);
-    } else if (is(field->name, ":path")) {
-        if (wants_target)
-            keep(&section->path, field->key.value);
-    } else if (is(field->name, "host")) {
-        request->has_host = true;
-    } else if (is(field->name, "expect")) {
-        request->expects_continue |= is_ignoring_case(field->value, "100-continue");
-    } else if (is(field->name, "content-length")) {
-        request->content_length = strtoll((const char *)field->value.base, NULL, 10);
+        break;
+    case sizeof("content-length") - 1:
+        if (is(field->name, "content-length"))
+            request->content_length = strtoll((const char *)field->value.base, NULL, 10);
+        break;
+    default:
+        break;
     }
 }
 
@@ -202,28 +224,35 @@ void section_reader_free(struct section_reader *reader)
     echo_free(&reader->current.echo);
     echo_free(&reader->before.echo);
     echo_body_drop(reader->arena, reader->body);
+    arena_free(reader->arena, reader->marks);
     arena_free(reader->arena, reader);
 }
 
-void section_begin(struct section_reader *reader, bool is_trailers)
+void section_begin(struct section_reader *reader, enum section_kind kind)
 {
+    static const enum state states[] = {[SECTION_HEADER] = FOLLOWING,
+                                        [SECTION_TRAILERS] = ADDING,
+                                        [SECTION_TRAILERS_COUNTED] = COUNTING};
+
     reader->followed = 0;
     reader->place = 0;
     reader->list_size = 0;
-    reader->state = is_trailers ? COUNTING : FOLLOWING;
+    reader->mark_count = 0;
+    reader->state = states[kind];
+}
+
+__attribute__((noinline)) static bool compare_bytes(nghttp2_rcbuf *a, nghttp2_rcbuf *b)
+{
+    nghttp2_vec one = nghttp2_rcbuf_get_buf(a);
+    nghttp2_vec other = nghttp2_rcbuf_get_buf(b);
+
+    return one.len == other.len && memcmp(one.base, other.base, one.len) == 0;
 }
 
 /* Nearly always they are one: a field from HPACK's tables; but a client need not put it there. */
-static bool have_same_bytes(nghttp2_rcbuf *a, nghttp2_rcbuf *b)
+static inline bool have_same_bytes(nghttp2_rcbuf *a, nghttp2_rcbuf *b)
 {
-    nghttp2_vec one;
-    nghttp2_vec other;
-
-    if (a == b)
-        return true;
-    one = nghttp2_rcbuf_get_buf(a);
-    other = nghttp2_rcbuf_get_buf(b);
-    return one.len == other.len && memcmp(one.base, other.base, one.len) == 0;
+    return a == b || compare_bytes(a, b);
 }
 
 /* Is this the field that came next before? Then all that it changes is known. */
@@ -307,7 +336,7 @@ static enum section_result take(struct section_reader *reader, struct echo_key k
     struct field field = field_of(key);
 
     reader->list_size += field.name.len + field.value.len + FIELD_OVERHEAD;
-    heed(&reader->current, &field, reader->options.path_max > 0);
+    heed(reader, &field);
     if (reader->list_size > reader->options.max_list_size)
         return pass_over(reader);
     if (reader->state == COUNTING)
@@ -345,6 +374,79 @@ const struct section *section_look(struct section_reader *reader)
 {
     return catch_up(reader) ? &reader->current : NULL;
 }
+
+/* --- Fields as they came --------------------------------------------------------------------- */
+
+static bool make_room_for_mark(struct section_reader *reader)
+{
+    size_t capacity = reader->mark_capacity > 0 ? 2 * reader->mark_capacity : 8;
+    uint32_t *marks;
+
+    if (reader->mark_count < reader->mark_capacity)
+        return true;
+    marks = arena_resize(reader->arena, reader->marks, capacity * sizeof(*marks));
+    if (marks == NULL)
+        return false;
+    reader->marks = marks;
+    reader->mark_capacity = capacity;
+    return true;
+}
+
+bool section_mark(struct section_reader *reader)
+{
+    size_t place = reader->state == FOLLOWING ? reader->followed : reader->current.echo.field_count;
+
+    if (reader->state == COUNTING)
+        return true;
+    if (!make_room_for_mark(reader))
+        return false;
+    reader->marks[reader->mark_count++] = (uint32_t)place;
+    return true;
+}
+
+static void add_entries(const struct section_reader *reader, struct fields *fields)
+{
+    const struct echo *echo = &reader->current.echo;
+    size_t mark = 0;
+
+    for (size_t i = 0; i < echo->field_count; i++) {
+        struct field field = field_of(echo->fields[i].key);
+        bool marked = mark < reader->mark_count && reader->marks[mark] == i;
+        struct fields_entry entry = {field.name.base, field.name.len, field.value.base,
+                                     field.value.len, marked};
+
+        fields_add(fields, &entry);
+        mark += marked;
+    }
+}
+
+static struct fields *list(const struct section_reader *reader)
+{
+    const struct echo *echo = &reader->current.echo;
+    struct fields *fields;
+    size_t length = 0;
+
+    for (size_t i = 0; i < echo->field_count; i++) {
+        struct field field = field_of(echo->fields[i].key);
+
+        length += field.name.len + field.value.len;
+    }
+    fields = fields_new(reader->arena, echo->field_count, length);
+    if (fields != NULL)
+        add_entries(reader, fields);
+    return fields;
+}
+
+bool section_take(struct section_reader *reader, struct fields **fields)
+{
+    bool is_too_large = reader->state == COUNTING;
+
+    *fields = is_too_large ? NULL : list(reader);
+    clear(&reader->current);
+    return is_too_large || *fields != NULL;
+}
+
+/* --- Ends ------------------------------------------------------------------------------------ */
 
 /* The section that has just ended takes the place of the one before. */
 static void remember(struct section_reader *reader, struct echo_body *body)
@@ -392,6 +494,9 @@ bool section_end(struct section_reader *reader, struct section_request *request,
     ended = catch_up(reader) && aim(&reader->current, &reader->options);
     if (ended) {
         *request = request_of(&reader->current);
+        /* Such a section is not remembered, so it is never followed to its end. */
+        if (request->detailed)
+            return true;
         ended = compose(reader, body);
     }
     clear(&reader->current);

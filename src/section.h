@@ -11,6 +11,7 @@
 #define H2ECHOD_SECTION_H
 
 #include "echo.h"
+#include "fields.h"
 
 #include <nghttp2/nghttp2.h>
 #include <stdbool.h>
@@ -36,6 +37,7 @@ struct section_request {
     bool connect;
     bool expects_continue;
     bool has_host;
+    bool detailed; /* accept names the detailed representation */
 };
 
 /* A section's fields: to the buffers that are its echo's keys it holds references. */
@@ -50,7 +52,14 @@ struct section_options {
     size_t max_list_size; /* bytes, as RFC 9113 section 6.5.2 counts */
     size_t method_max;    /* bytes of a target's; 0 = nobody wants it */
     size_t path_max;
+    const char *detailed_type; /* the media type that asks for every field as it came; static */
     bool pretty;
+};
+
+enum section_kind {
+    SECTION_HEADER,
+    SECTION_TRAILERS,
+    SECTION_TRAILERS_COUNTED, /* nobody wants to see them */
 };
 
 enum section_result {
@@ -78,10 +87,16 @@ struct section_reader *section_reader_new(const struct section_options *options,
 void section_reader_free(struct section_reader *reader);
 
 /*
- * section_begin(reader, is_trailers):
- * Begin a header section, or a trailer section, whose fields are only counted.
+ * section_begin(reader, kind):
+ * Begin a section.
  */
-void section_begin(struct section_reader *reader, bool is_trailers);
+void section_begin(struct section_reader *reader, enum section_kind kind);
+
+/*
+ * section_mark(reader):
+ * The next field is never to be indexed (RFC 7541 section 6.2.3). Return false if memory ran out.
+ */
+bool section_mark(struct section_reader *reader);
 
 /*
  * section_add(reader, name, value):
@@ -101,15 +116,23 @@ const struct section *section_look(struct section_reader *reader);
  * section_end(reader, request, body):
  * The header section is whole: let ${request} be what it comes to, to be freed by
  * section_request_free, and ${body} its echo, to be dropped by the caller; NULL if it was too
- * large. Return false if memory ran out.
+ * large, or if ${request} is detailed: then section_take is to be called next. Return false if
+ * memory ran out.
  */
 bool section_end(struct section_reader *reader, struct section_request *request,
                  struct echo_body **body);
 
 /*
+ * section_take(reader, fields):
+ * The section, a detailed request's or its trailers, is whole: let ${fields} be all that it had, to
+ * be freed by the caller; NULL if it was too large. Return false if memory ran out.
+ */
+bool section_take(struct section_reader *reader, struct fields **fields);
+
+/*
  * section_break(reader, request):
- * The section ends before it is whole, or is one of trailers. If ${request} is not NULL, let it be
- * what has come so far, to be freed by section_request_free; nothing if memory ran out.
+ * The section ends before it is whole, or nobody wants to see it. If ${request} is not NULL, let it
+ * be what has come so far, to be freed by section_request_free; nothing if memory ran out.
  */
 void section_break(struct section_reader *reader, struct section_request *request);
 

@@ -1,8 +1,11 @@
 #include "session.h"
 
+#include "advert.h"
 #include "allowance.h"
 #include "arena.h"
+#include "detail.h"
 #include "detected.h"
+#include "fields.h"
 #include "framing.h"
 #include "past.h"
 #include "refusal.h"
@@ -33,10 +36,21 @@ enum {
     REPORTS_MAX = 32,             /* lines that one connection may put into the log */
     FINAL_GOAWAY_AFTER = 1000000, /* microseconds, where the drain's PING is not answered */
     DECIMAL_MAX = 20,             /* digits of a size */
-    ROOM_WORTH_USING = 4096,      /* bytes of output: enough for a part of a body */
+    STATUS_DIGITS = 3,
+    RESPONSE_FIELDS_MAX = 7, /* of which the detailed answer alone has the last */
+    ROOM_WORTH_USING = 4096, /* bytes of output: enough for a part of a body */
 };
 
 static const uint8_t drain_ping[8] = {'h', '2', 'e', 'c', 'h', 'o', 'd', 0};
+
+/* What a detailed answer tells besides the fields: of a request that asks for it. */
+struct particulars {
+    uint64_t number;
+    struct detail_dependency dependency;
+    struct detail_block block;
+    struct fields *fields;   /* owned; NULL = too large */
+    struct fields *trailers; /* owned; NULL = none */
+};
 
 struct stream {
     int32_t id;
@@ -46,7 +60,9 @@ struct stream {
     int64_t progress_us;
 
     struct section_request request;
-    struct echo_body *echo; /* its share; NULL = too large, or refused: it is reset then */
+    struct particulars *particulars; /* owned; NULL = the plain answer is asked for */
+    struct echo_body *echo; /* its share; NULL = too large, or refused: it is reset then; or it is
+                               still to be composed, of the particulars */
     uint64_t received;
 
     const char *body;
@@ -92,12 +108,15 @@ struct session {
     struct stream *block;          /* whose fields nghttp2 is handing out; NULL = none */
     struct section_reader *reader; /* takes them; NULL while nothing comes, and there is no block */
     struct framing framing;
-    struct allowance cancels; /* resets by the client */
-    struct allowance resets;  /* ours, for errors of its own */
+    struct advert advert;
+    struct detail_reports *reports; /* NULL = none yet */
+    struct allowance cancels;       /* resets by the client */
+    struct allowance resets;        /* ours, for errors of its own */
     struct allowance frames;
     struct past past;
     uint32_t credit; /* frames that are free, since others brought something */
 
+    uint64_t requests_before; /* that the counters had when the session began */
     int64_t started_us;
     int64_t block_started_us;
     int64_t idle_since_us;
@@ -126,6 +145,22 @@ struct session {
 
 /* --- Telling ------------------------------------------------------------------------------- */
 
+/* For detailed answers; if memory has run out, they tell less. */
+static void remember_report(struct session *session, int32_t stream_id, const char *text)
+{
+    struct detail_reports *reports = session->reports;
+    struct detail_report *latest;
+
+    if (reports == NULL)
+        reports = session->reports =
+            arena_allocate_zeroed(session->memory.lasting, 1, sizeof(*reports));
+    if (reports == NULL)
+        return;
+    latest = &reports->latest[reports->count++ % DETAIL_REPORTS];
+    latest->stream_id = stream_id;
+    snprintf(latest->text, sizeof(latest->text), "%.*s", DETAIL_REPORT_MAX - 1, text);
+}
+
 __attribute__((format(printf, 4, 5))) static void
 report(struct session *session, enum log_level level, int32_t stream_id, const char *format, ...)
 {
@@ -137,6 +172,7 @@ report(struct session *session, enum log_level level, int32_t stream_id, const c
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
+    remember_report(session, stream_id, text);
     session->observer.report(level, stream_id, text, session->observer.argument);
     if (--session->reports_left == 0)
         session->observer.report(level, 0, "more reports of this connection are left out",
@@ -270,6 +306,13 @@ static void leave_block(struct session *session)
     section_break(session->reader, stream->in_trailers ? NULL : &stream->request);
 }
 
+static void drop_particulars(struct session *session, struct particulars *particulars)
+{
+    fields_free(session->memory.passing, particulars->fields);
+    fields_free(session->memory.passing, particulars->trailers);
+    arena_free(session->memory.passing, particulars);
+}
+
 /* Unlink and free a stream: it is closed, or cut off by the connection's end. */
 static void stream_close(struct session *session, struct stream *stream, bool cut)
 {
@@ -281,6 +324,8 @@ static void stream_close(struct session *session, struct stream *stream, bool cu
         tell_request(session, stream, cut);
     unlink_stream(session, stream);
     section_request_free(session->memory.passing, &stream->request);
+    if (stream->particulars != NULL)
+        drop_particulars(session, stream->particulars);
     echo_body_drop(session->memory.passing, stream->echo);
     arena_free(session->memory.passing, stream);
 }
@@ -379,28 +424,67 @@ static int respond(struct session *session, struct stream *stream, int status,
                    const char *content_type, const char *body, size_t length)
 {
     const char *text = status_text(status);
+    size_t count = RESPONSE_FIELDS_MAX - 1;
     nghttp2_data_provider provider = {.source.ptr = stream, .read_callback = read_body};
 
     stream->status = status;
     stream->body = body;
     stream->body_length = length;
     stream->body_length_digits = decimal(stream->body_length_text, length);
-    nghttp2_nv fields[] = {
-        FIELD(":status", text, strlen(text)),
+    nghttp2_nv fields[RESPONSE_FIELDS_MAX] = {
+        FIELD(":status", text, STATUS_DIGITS),
         FIELD("server", SERVER, sizeof(SERVER) - 1),
         FIELD("date", http_date(session), CLOCK_HTTP_DATE_SIZE - 1),
         FIELD("content-type", content_type, strlen(content_type)),
         FIELD("content-length", stream->body_length_text, stream->body_length_digits),
         FIELD("cache-control", "no-store", sizeof("no-store") - 1),
     };
-    return nghttp2_submit_response(session->nghttp2, stream->id, fields,
-                                   sizeof(fields) / sizeof(fields[0]),
+
+    if (stream->particulars != NULL)
+        fields[count++] = FIELD("vary", "accept", sizeof("accept") - 1);
+    return nghttp2_submit_response(session->nghttp2, stream->id, fields, count,
                                    stream->request.head ? NULL : &provider);
+}
+
+/* Compose the detailed answer, which tells of this moment. */
+static struct echo_body *compose_detail(struct session *session, const struct stream *stream)
+{
+    struct detail detail = {
+        .age_us = session->now.monotonic_us - session->started_us,
+        .stream_id = stream->id,
+        .number = stream->particulars->number,
+        .fields = stream->particulars->fields,
+        .trailers = stream->particulars->trailers,
+        .content_length = stream->received,
+        .dependency = stream->particulars->dependency,
+        .block = stream->particulars->block,
+        .stream_window =
+            nghttp2_session_get_stream_remote_window_size(session->nghttp2, stream->id),
+        .connection_window = nghttp2_session_get_remote_window_size(session->nghttp2),
+        .advert = &session->advert,
+        .reports = session->reports,
+        .head = stream->request.head,
+        .pretty = session->options.pretty,
+    };
+
+    session->observer.describe(&detail.origin, session->observer.argument);
+    return detail_compose(session->memory.passing, &detail);
+}
+
+static int respond_detail(struct session *session, struct stream *stream)
+{
+    stream->echo = compose_detail(session, stream);
+    if (stream->echo == NULL)
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    return respond(session, stream, 200, DETAIL_MEDIA_TYPE, stream->echo->text,
+                   stream->echo->length);
 }
 
 /* Answer with the request's own fields. */
 static int respond_echo(struct session *session, struct stream *stream)
 {
+    if (stream->particulars != NULL)
+        return respond_detail(session, stream);
     return respond(session, stream, 200, "application/json", stream->echo->text,
                    stream->echo->length);
 }
@@ -574,10 +658,18 @@ static struct section_reader *reader_new(const struct session *session)
         .max_list_size = session->options.max_header_list_size,
         .method_max = is_told ? SESSION_METHOD_MAX : 0,
         .path_max = is_told ? SESSION_PATH_MAX : 0,
+        .detailed_type = DETAIL_MEDIA_TYPE,
         .pretty = session->options.pretty,
     };
 
     return section_reader_new(&options, session->memory.passing);
+}
+
+static enum section_kind kind_of(const struct stream *stream)
+{
+    if (!stream->in_trailers)
+        return SECTION_HEADER;
+    return stream->particulars != NULL ? SECTION_TRAILERS : SECTION_TRAILERS_COUNTED;
 }
 
 /* The next fields are the stream's. */
@@ -589,7 +681,7 @@ static int begin_block(struct session *session, struct stream *stream)
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     if (session->block != NULL)
         leave_block(session); /* as nghttp2 did when it found the request malformed */
-    section_begin(session->reader, stream->in_trailers);
+    section_begin(session->reader, kind_of(stream));
     session->block = stream;
     return 0;
 }
@@ -629,9 +721,10 @@ static bool explain_field(struct session *session, struct stream *stream, nghttp
     return true;
 }
 
-/* Treat a field as malformed that nghttp2 does not; it reads past the rest of the block then. */
-static int refuse_field(struct session *session, struct stream *stream, nghttp2_rcbuf *name,
-                        nghttp2_rcbuf *value)
+/* Treat a field as malformed that nghttp2 does not; it reads past the rest of the block then. Not
+ * to be inlined: its buffers would cost on_header a guarded frame for every field. */
+__attribute__((noinline)) static int refuse_field(struct session *session, struct stream *stream,
+                                                  nghttp2_rcbuf *name, nghttp2_rcbuf *value)
 {
     bool explained =
         explain_field(session, stream, nghttp2_rcbuf_get_buf(name), nghttp2_rcbuf_get_buf(value));
@@ -651,9 +744,10 @@ static int on_header(nghttp2_session *nghttp2, const nghttp2_frame *frame, nghtt
 
     (void)nghttp2;
     (void)frame;
-    (void)flags;
     if (stream == NULL)
         return 0;
+    if ((flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0 && !section_mark(session->reader))
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
     switch (section_add(session->reader, name, value)) {
     case SECTION_ADDED:
         return 0;
@@ -705,16 +799,57 @@ static void on_goaway(struct session *session, const nghttp2_goaway *goaway)
            log_escape(shown, sizeof(shown), goaway->opaque_data, goaway->opaque_data_len));
 }
 
-/* The block is whole. Of trailers nothing is kept. Return false if memory ran out. */
-static bool end_block(struct session *session)
+/* Of a block that has just ended: its HEADERS frame has grown by the CONTINUATIONs behind it. */
+static size_t wire_bytes_of(const nghttp2_headers *headers)
+{
+    enum { PRIORITY_SIZE = 5 };
+    size_t others = headers->padlen;
+
+    if ((headers->hd.flags & NGHTTP2_FLAG_PRIORITY) != 0)
+        others += PRIORITY_SIZE;
+    return headers->hd.length > others ? headers->hd.length - others : 0;
+}
+
+/* Keep what a detailed answer will tell of a request, whose header block has just ended. Return
+ * false if memory ran out. */
+static bool keep_particulars(struct session *session, struct stream *stream,
+                             const nghttp2_headers *headers)
+{
+    struct particulars *particulars =
+        arena_allocate_zeroed(session->memory.passing, 1, sizeof(*particulars));
+
+    if (particulars == NULL)
+        return false;
+    particulars->number = atomic_load_explicit(&session->counters->requests, memory_order_relaxed) -
+                          session->requests_before;
+    particulars->block = (struct detail_block){
+        .wire_bytes = wire_bytes_of(headers),
+        .table_bytes = nghttp2_session_get_hd_inflate_dynamic_table_size(session->nghttp2),
+    };
+    if ((headers->hd.flags & NGHTTP2_FLAG_PRIORITY) != 0)
+        particulars->dependency = (struct detail_dependency){
+            .stream_id = headers->pri_spec.stream_id,
+            .weight = headers->pri_spec.weight,
+            .exclusive = headers->pri_spec.exclusive != 0,
+        };
+    stream->particulars = particulars;
+    return section_take(session->reader, &particulars->fields);
+}
+
+/* The block is whole. Return false if memory ran out. */
+static bool end_block(struct session *session, const nghttp2_headers *headers)
 {
     struct stream *stream = session->block;
 
     session->block = NULL;
-    if (!stream->in_trailers)
-        return section_end(session->reader, &stream->request, &stream->echo);
-    section_break(session->reader, NULL);
-    return true;
+    if (stream->in_trailers && stream->particulars != NULL)
+        return section_take(session->reader, &stream->particulars->trailers);
+    if (stream->in_trailers) {
+        section_break(session->reader, NULL);
+        return true;
+    }
+    return section_end(session->reader, &stream->request, &stream->echo) &&
+           (!stream->request.detailed || keep_particulars(session, stream, headers));
 }
 
 static int on_message_frame(struct session *session, const nghttp2_frame *frame)
@@ -723,7 +858,7 @@ static int on_message_frame(struct session *session, const nghttp2_frame *frame)
 
     if (stream == NULL)
         return 0;
-    if (session->block == stream && !end_block(session))
+    if (session->block == stream && !end_block(session, &frame->headers))
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     return answer(session, stream, (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0);
 }
@@ -1108,6 +1243,7 @@ struct session *session_new(const struct session_options *options,
     session->now = now;
     session->date_of = INT64_MIN;
     session->started_us = session->idle_since_us = now.monotonic_us;
+    session->requests_before = atomic_load_explicit(&counters->requests, memory_order_relaxed);
     session->reports_left = REPORTS_MAX;
     past_start(&session->past);
     framing_start(&session->framing);
@@ -1128,6 +1264,8 @@ void session_free(struct session *session)
     }
     section_reader_free(session->reader);
     nghttp2_session_del(session->nghttp2);
+    advert_free(&session->advert, session->memory.lasting);
+    arena_free(session->memory.lasting, session->reports);
     arena_free(session->memory.lasting, session);
 }
 
@@ -1165,12 +1303,28 @@ static void check_block(struct session *session)
         terminate(session, NGHTTP2_FRAME_SIZE_ERROR, "CONTINUATION: too large frame size");
 }
 
-static void note_frame(struct session *session, const struct framing_frame *frame)
+/* The frame's header is whole; ${bytes} are those behind it. */
+static void note_frame(struct session *session, const struct framing_frame *frame,
+                       const uint8_t *bytes, size_t length)
 {
-    if (frame->type == NGHTTP2_HEADERS)
+    switch (frame->type) {
+    case NGHTTP2_DATA:
+        return;
+    case NGHTTP2_HEADERS:
         session->block_started_us = session->now.monotonic_us;
-    if (frame->type == NGHTTP2_RST_STREAM)
+        advert_request(&session->advert);
+        return;
+    case NGHTTP2_CONTINUATION:
+        check_block(session);
+        return;
+    case NGHTTP2_RST_STREAM:
         session->reset_unfed = true;
+        return;
+    default:
+        advert_add(&session->advert, session->memory.lasting, frame);
+        advert_receive(&session->advert, bytes, length);
+        return;
+    }
 }
 
 /* Is this DATA that may be for a stream that is over, as far as nghttp2 was fed? Even ids it
@@ -1206,13 +1360,14 @@ void session_receive(struct session *session, struct instant now, const uint8_t 
     size_t looked_at;
 
     session->now = now;
+    if (session->advert.coming > 0)
+        advert_receive(&session->advert, bytes, length);
     for (size_t at = 0; session->phase == OPEN; frames++) {
         if (!framing_next(&session->framing, bytes + at, length - at, &looked_at, &frame))
             break;
         at += looked_at;
         before = at > FRAMING_HEADER_SIZE ? at - FRAMING_HEADER_SIZE : 0;
-        note_frame(session, &frame);
-        check_block(session);
+        note_frame(session, &frame, bytes + at, length - at);
         fed += check_data(session, &frame, bytes + fed, before - fed);
     }
     if (session->phase == OPEN)

@@ -14,6 +14,7 @@
 
 #include "clock.h"
 #include "counters.h"
+#include "detail.h"
 #include "log.h"
 
 #include <stdbool.h>
@@ -62,6 +63,8 @@ struct session_observer {
     void (*report)(enum log_level level, int32_t stream_id, const char *text, void *argument);
     /* A stream is closed. NULL if nobody wants to know, which saves keeping method and path. */
     void (*request)(const struct session_request *request, void *argument);
+    /* A detailed answer is to be written: what is known of the connection? */
+    void (*describe)(struct detail_origin *origin, void *argument);
     void *argument;
 };
 

@@ -16,17 +16,20 @@ allowed() {
     main) echo "echo listener log notify server session settings" ;;
     server) echo "clock listener log notify settings worker" ;;
     worker) echo "address arena clock connection counters log" ;;
-    connection) echo "access address arena clock counters log preface session settings transport" ;;
+    connection) echo "access address arena clock counters detail log preface session settings trace transport" ;;
     access) echo "clock log session" ;;
     listener) echo "address log settings" ;;
-    session) echo "allowance arena clock counters detected framing log past refusal section" ;;
+    session) echo "advert allowance arena clock counters detail detected fields framing log past refusal section" ;;
     settings) echo "log" ;;
     address | notify) echo "log" ;;
     log) echo "allowance clock" ;;
     preface | refusal) echo "token" ;;
-    section) echo "arena echo" ;;
+    section) echo "arena echo fields wishes" ;;
+    detail) echo "advert arena echo fields framing wishes" ;;
+    advert) echo "arena framing" ;;
+    fields) echo "arena" ;;
     echo) echo "arena" ;;
-    allowance | arena | clock | counters | framing | past | token | transport) echo "" ;;
+    allowance | arena | clock | counters | framing | past | token | transport | wishes) echo "" ;;
     *) echo "?" ;;
     esac
 }
@@ -57,7 +60,7 @@ only() {
 }
 
 only '<nghttp2/|nghttp2_[a-z]+\(' session.c section.c section.h
-only '<jansson\.h>|json_[a-z]+\(' echo.c access.c
+only '<jansson\.h>|json_[a-z]+\(' echo.c access.c detail.c
 only '<getopt\.h>|getopt(_long)?\(' settings.c
 only '\b(recv|send|recvmsg|sendmsg|shutdown)\(' transport.c
 only '\b(bind|listen)\(' listener.c

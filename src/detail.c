@@ -1,0 +1,518 @@
+#include "detail.h"
+
+#include "advert.h"
+#include "wishes.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    TYPE_PRIORITY = 0x2,
+    TYPE_SETTINGS = 0x4,
+    TYPE_WINDOW_UPDATE = 0x8,
+    TYPE_PRIORITY_UPDATE = 0x10,
+    SETTING_SIZE = 6,
+    PRIORITY_SIZE = 5,
+    WINDOW_UPDATE_SIZE = 4,
+    UPDATED_ID_SIZE = 4, /* in PRIORITY_UPDATE */
+    FINGERPRINT_MAX = 4096,
+    WHAT_MAX = 96,
+};
+
+/* jansson takes NULL for what could not be had, and frees what it was given beside it: so memory
+ * that runs out anywhere below makes the whole NULL, and nothing else has to ask. */
+
+/* --- Bytes ----------------------------------------------------------------------------------- */
+
+static json_t *hex_of(const uint8_t *bytes, size_t length)
+{
+    static const char digits[] = "0123456789abcdef";
+    char *text = malloc(2 * length + 1);
+    json_t *hex;
+
+    if (text == NULL)
+        return NULL;
+    for (size_t i = 0; i < length; i++) {
+        text[2 * i] = digits[bytes[i] >> 4];
+        text[2 * i + 1] = digits[bytes[i] & 15];
+    }
+    hex = json_pack("{s:s%}", "hex", text, 2 * length);
+    free(text);
+    return hex;
+}
+
+/* A string where the bytes are UTF-8. jansson has one NULL for "not UTF-8" and for "no memory";
+ * errno tells them apart. */
+static json_t *value_of(const uint8_t *bytes, size_t length)
+{
+    json_t *string;
+
+    errno = 0;
+    string = json_stringn((const char *)bytes, length);
+    if (string != NULL || errno == ENOMEM)
+        return string;
+    return hex_of(bytes, length);
+}
+
+static uint32_t number_at(const uint8_t *bytes)
+{
+    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+}
+
+static int32_t id_at(const uint8_t *bytes)
+{
+    return (int32_t)(number_at(bytes) & INT32_MAX);
+}
+
+/* --- Fields ---------------------------------------------------------------------------------- */
+
+static bool is(const uint8_t *bytes, size_t length, const char *text)
+{
+    return strlen(text) == length && memcmp(bytes, text, length) == 0;
+}
+
+static json_t *pair_of(const struct fields_entry *field, bool head)
+{
+    struct fields_entry shown = *field;
+
+    if (head && is(field->name, field->name_length, ":method")) {
+        shown.value = (const uint8_t *)"GET";
+        shown.value_length = strlen("GET");
+    }
+    return json_pack("[o, o, s*]", value_of(shown.name, shown.name_length),
+                     value_of(shown.value, shown.value_length),
+                     shown.never_indexed ? "never-indexed" : NULL);
+}
+
+static json_t *list_of(const struct fields *fields, bool head)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; fields != NULL && i < fields->count; i++) {
+        if (json_array_append_new(list, pair_of(&fields->entries[i], head)) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+/* --- What the client says of itself ---------------------------------------------------------- */
+
+static const char *setting_name(unsigned id)
+{
+    static const char *const names[] = {NULL,
+                                        "HEADER_TABLE_SIZE",
+                                        "ENABLE_PUSH",
+                                        "MAX_CONCURRENT_STREAMS",
+                                        "INITIAL_WINDOW_SIZE",
+                                        "MAX_FRAME_SIZE",
+                                        "MAX_HEADER_LIST_SIZE",
+                                        NULL,
+                                        "ENABLE_CONNECT_PROTOCOL",
+                                        "NO_RFC7540_PRIORITIES"};
+
+    return id < sizeof(names) / sizeof(names[0]) ? names[id] : NULL;
+}
+
+static json_t *setting_of(const uint8_t *entry)
+{
+    unsigned id = (unsigned)entry[0] << 8 | entry[1];
+
+    return json_pack("{s:i, s:s?, s:I}", "id", (int)id, "name", setting_name(id), "value",
+                     (json_int_t)number_at(entry + 2));
+}
+
+/* What a frame adds to a list; false if memory ran out. */
+typedef bool add_fn(json_t *list, const struct advert_frame *frame, bool is_first);
+
+/* The list of what the client's frames add to it, each in its turn. */
+static json_t *collect(const struct advert *advert, add_fn *add)
+{
+    json_t *list = json_array();
+    struct advert_frame frame;
+    bool is_first = true;
+
+    for (size_t place = 0; advert_next(advert, &place, &frame); is_first = false) {
+        if (!add(list, &frame, is_first)) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+static bool add_settings(json_t *list, const struct advert_frame *frame)
+{
+    for (size_t at = 0; at + SETTING_SIZE <= frame->payload_length; at += SETTING_SIZE) {
+        if (json_array_append_new(list, setting_of(frame->payload + at)) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* A connection begins with SETTINGS (RFC 9113 section 3.4). */
+static bool add_first_settings(json_t *list, const struct advert_frame *frame, bool is_first)
+{
+    return !is_first || add_settings(list, frame);
+}
+
+static bool add_later_settings(json_t *list, const struct advert_frame *frame, bool is_first)
+{
+    return is_first || frame->header.type != TYPE_SETTINGS || add_settings(list, frame);
+}
+
+static bool is_whole(const struct advert_frame *frame, uint8_t type, size_t size)
+{
+    return frame->header.type == type && frame->payload_length >= size;
+}
+
+static bool add_priority(json_t *list, const struct advert_frame *frame, bool is_first)
+{
+    const uint8_t *payload = frame->payload;
+
+    (void)is_first;
+    if (!is_whole(frame, TYPE_PRIORITY, PRIORITY_SIZE))
+        return true;
+    return json_array_append_new(list, json_pack("{s:i, s:i, s:i, s:b}", "stream",
+                                                 (int)frame->header.stream_id, "depends_on",
+                                                 (int)id_at(payload), "weight", payload[4] + 1,
+                                                 "exclusive", payload[0] >> 7)) == 0;
+}
+
+/* What the client opened the connection's window by before its first request; 0 = it did not. */
+static int32_t window_update_of(const struct advert *advert)
+{
+    struct advert_frame frame;
+
+    for (size_t place = 0; advert_next(advert, &place, &frame);) {
+        if (is_whole(&frame, TYPE_WINDOW_UPDATE, WINDOW_UPDATE_SIZE))
+            return id_at(frame.payload);
+    }
+    return 0;
+}
+
+/* --- The fingerprint ------------------------------------------------------------------------- */
+
+/* SETTINGS|WINDOW_UPDATE|PRIORITY|pseudo-header fields, as Akamai's paper on passive fingerprinting
+ * of HTTP/2 clients has it: "1:65536;4:131072|12517377|3:0:0:201|m,p,a,s". */
+struct fingerprint {
+    char text[FINGERPRINT_MAX];
+    size_t length;
+    size_t part_at; /* where the present list begins */
+};
+
+__attribute__((format(printf, 2, 3))) static void add_text(struct fingerprint *fingerprint,
+                                                           const char *format, ...)
+{
+    size_t room = sizeof(fingerprint->text) - fingerprint->length;
+    va_list arguments;
+    int length;
+
+    va_start(arguments, format);
+    length = vsnprintf(fingerprint->text + fingerprint->length, room, format, arguments);
+    va_end(arguments);
+    if (length > 0)
+        fingerprint->length += (size_t)length < room ? (size_t)length : room - 1;
+}
+
+static void begin_part(struct fingerprint *fingerprint)
+{
+    if (fingerprint->length > 0)
+        add_text(fingerprint, "|");
+    fingerprint->part_at = fingerprint->length;
+}
+
+static const char *between(const struct fingerprint *fingerprint, const char *separator)
+{
+    return fingerprint->length > fingerprint->part_at ? separator : "";
+}
+
+static void add_settings_part(struct fingerprint *fingerprint, const struct advert *advert)
+{
+    struct advert_frame frame;
+    size_t place = 0;
+
+    begin_part(fingerprint);
+    if (!advert_next(advert, &place, &frame))
+        return;
+    for (size_t at = 0; at + SETTING_SIZE <= frame.payload_length; at += SETTING_SIZE)
+        add_text(fingerprint, "%s%u:%" PRIu32, between(fingerprint, ";"),
+                 (unsigned)frame.payload[at] << 8 | frame.payload[at + 1],
+                 number_at(frame.payload + at + 2));
+}
+
+static void add_window_part(struct fingerprint *fingerprint, const struct advert *advert)
+{
+    begin_part(fingerprint);
+    add_text(fingerprint, "%02" PRId32, window_update_of(advert));
+}
+
+static void add_priority_part(struct fingerprint *fingerprint, const struct advert *advert)
+{
+    struct advert_frame frame;
+
+    begin_part(fingerprint);
+    for (size_t place = 0; advert_next(advert, &place, &frame);) {
+        if (frame.is_opening && is_whole(&frame, TYPE_PRIORITY, PRIORITY_SIZE))
+            add_text(fingerprint, "%s%" PRId32 ":%d:%" PRId32 ":%d", between(fingerprint, ","),
+                     frame.header.stream_id, frame.payload[0] >> 7, id_at(frame.payload),
+                     frame.payload[4] + 1);
+    }
+    if (fingerprint->length == fingerprint->part_at)
+        add_text(fingerprint, "0");
+}
+
+static void add_order_part(struct fingerprint *fingerprint, const struct fields *fields)
+{
+    begin_part(fingerprint);
+    for (size_t i = 0; i < fields->count; i++) {
+        const struct fields_entry *field = &fields->entries[i];
+
+        if (field->name_length > 1 && field->name[0] == ':')
+            add_text(fingerprint, "%s%c", between(fingerprint, ","), field->name[1]);
+    }
+}
+
+static json_t *fingerprint_of(const struct detail *detail)
+{
+    struct fingerprint fingerprint = {.length = 0};
+
+    add_settings_part(&fingerprint, detail->advert);
+    add_window_part(&fingerprint, detail->advert);
+    add_priority_part(&fingerprint, detail->advert);
+    add_order_part(&fingerprint, detail->fields);
+    return json_stringn(fingerprint.text, fingerprint.length);
+}
+
+/* --- Priority -------------------------------------------------------------------------------- */
+
+static bool is_update_of(const struct advert_frame *frame, int32_t stream_id)
+{
+    return is_whole(frame, TYPE_PRIORITY_UPDATE, UPDATED_ID_SIZE) &&
+           id_at(frame->payload) == stream_id;
+}
+
+/* A frame counts more than the field (RFC 9218 section 7). Return who has spoken. */
+static const char *find_priority(const struct detail *detail, struct wishes_priority *priority)
+{
+    const char *from = "default";
+    struct advert_frame frame;
+
+    *priority = (struct wishes_priority){.urgency = 3};
+    for (size_t i = 0; i < detail->fields->count; i++) {
+        const struct fields_entry *field = &detail->fields->entries[i];
+
+        if (is(field->name, field->name_length, "priority")) {
+            wishes_prioritize(field->value, field->value_length, priority);
+            from = "field";
+        }
+    }
+    for (size_t place = 0; advert_next(detail->advert, &place, &frame);) {
+        if (!is_update_of(&frame, detail->stream_id))
+            continue;
+        *priority = (struct wishes_priority){.urgency = 3};
+        wishes_prioritize(frame.payload + UPDATED_ID_SIZE, frame.payload_length - UPDATED_ID_SIZE,
+                          priority);
+        from = "frame";
+    }
+    return from;
+}
+
+static json_t *priority_of(const struct detail *detail)
+{
+    struct wishes_priority priority;
+    const char *from = find_priority(detail, &priority);
+
+    return json_pack("{s:i, s:b, s:s}", "urgency", priority.urgency, "incremental",
+                     priority.incremental, "from", from);
+}
+
+/* The deprecated one, which a HEADERS frame may have; null where it has none. */
+static json_t *dependency_of(const struct detail_dependency *dependency)
+{
+    if (dependency->weight == 0)
+        return json_null();
+    return json_pack("{s:i, s:i, s:b}", "depends_on", (int)dependency->stream_id, "weight",
+                     dependency->weight, "exclusive", dependency->exclusive);
+}
+
+/* --- What has no effect ---------------------------------------------------------------------- */
+
+static bool add_dropped(json_t *list, const char *why, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static bool add_dropped(json_t *list, const char *why, const char *format, ...)
+{
+    char what[WHAT_MAX];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(what, sizeof(what), format, arguments);
+    va_end(arguments);
+    return json_array_append_new(list, json_pack("{s:s, s:s}", "what", what, "why", why)) == 0;
+}
+
+static bool add_dropped_settings(json_t *list, const struct advert_frame *frame)
+{
+    size_t entries = frame->header.length / SETTING_SIZE;
+    size_t kept = 0;
+
+    for (; (kept + 1) * SETTING_SIZE <= frame->payload_length; kept++) {
+        const uint8_t *entry = frame->payload + kept * SETTING_SIZE;
+        unsigned id = (unsigned)entry[0] << 8 | entry[1];
+
+        if (setting_name(id) == NULL &&
+            !add_dropped(list, "of no known meaning (RFC 9113 section 6.5.2)", "setting %u", id))
+            return false;
+    }
+    return kept == entries ||
+           add_dropped(list, "no room to keep them", "%zu more settings", entries - kept);
+}
+
+static bool add_dropped_frame(json_t *list, const struct advert_frame *frame, bool is_first)
+{
+    const struct framing_frame *header = &frame->header;
+
+    (void)is_first;
+    switch (header->type) {
+    case TYPE_SETTINGS:
+        return add_dropped_settings(list, frame);
+    case TYPE_WINDOW_UPDATE:
+        return true;
+    case TYPE_PRIORITY:
+        return add_dropped(list, "deprecated, without effect (RFC 9113 section 5.3.2)",
+                           "PRIORITY, stream %" PRId32, header->stream_id);
+    case TYPE_PRIORITY_UPDATE:
+        return add_dropped(list, "without effect: answers go out as they are ready",
+                           "PRIORITY_UPDATE, stream %" PRId32,
+                           frame->payload_length >= UPDATED_ID_SIZE ? id_at(frame->payload) : 0);
+    default:
+        return add_dropped(list, "of no known type (RFC 9113 section 5.5)",
+                           "frame of type 0x%02x, %zu bytes, stream %" PRId32, header->type,
+                           header->length, header->stream_id);
+    }
+}
+
+static bool add_dropped_of_request(json_t *list, const struct detail *detail)
+{
+    if (detail->content_length > 0 &&
+        !add_dropped(list, "content is counted, not kept", "content, %" PRIu64 " bytes",
+                     detail->content_length))
+        return false;
+    if (detail->dependency.weight > 0 &&
+        !add_dropped(list, "deprecated, without effect (RFC 9113 section 5.3.2)",
+                     "priority in HEADERS, stream %" PRId32, detail->stream_id))
+        return false;
+    return detail->advert->left_out == 0 ||
+           add_dropped(list, "no room to keep them", "%zu frames that were no request's",
+                       detail->advert->left_out);
+}
+
+static json_t *dropped_of(const struct detail *detail)
+{
+    json_t *list = collect(detail->advert, add_dropped_frame);
+
+    if (list == NULL || add_dropped_of_request(list, detail))
+        return list;
+    json_decref(list);
+    return NULL;
+}
+
+static json_t *report_of(const struct detail_report *report)
+{
+    return json_pack("{s:i, s:s}", "stream", (int)report->stream_id, "text", report->text);
+}
+
+/* The latest reports, the oldest of them first. */
+static json_t *reports_of(const struct detail_reports *reports)
+{
+    json_t *list = json_array();
+    size_t count = reports != NULL ? reports->count : 0;
+    size_t first = count > DETAIL_REPORTS ? count - DETAIL_REPORTS : 0;
+
+    for (size_t i = first; i < count; i++) {
+        if (json_array_append_new(list, report_of(&reports->latest[i % DETAIL_REPORTS])) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+/* --- All of it ------------------------------------------------------------------------------- */
+
+static json_t *stream_of(const struct detail *detail)
+{
+    return json_pack("{s:i, s:I, s:I, s:i, s:o, s:o}", "id", (int)detail->stream_id, "request",
+                     (json_int_t)detail->number, "content_bytes",
+                     (json_int_t)detail->content_length, "send_window", (int)detail->stream_window,
+                     "priority", priority_of(detail), "dependency",
+                     dependency_of(&detail->dependency));
+}
+
+static json_t *connection_of(const struct detail *detail)
+{
+    const struct detail_origin *origin = &detail->origin;
+
+    return json_pack("{s:I, s:s, s:s, s:s, s:f, s:i}", "id", (json_int_t)origin->id, "protocol",
+                     origin->protocol, "peer", origin->peer, "local", origin->local, "age_ms",
+                     (double)detail->age_us / 1000, "send_window", (int)detail->connection_window);
+}
+
+static json_t *client_of(const struct detail *detail)
+{
+    return json_pack("{s:o, s:o, s:i, s:o, s:o}", "settings",
+                     collect(detail->advert, add_first_settings), "later_settings",
+                     collect(detail->advert, add_later_settings), "window_update",
+                     (int)window_update_of(detail->advert), "priority_frames",
+                     collect(detail->advert, add_priority), "fingerprint", fingerprint_of(detail));
+}
+
+static json_t *hpack_of(const struct detail *detail)
+{
+    return json_pack("{s:I, s:I, s:I}", "wire_bytes", (json_int_t)detail->block.wire_bytes,
+                     "decoded_bytes", (json_int_t)detail->fields->length, "table_bytes",
+                     (json_int_t)detail->block.table_bytes);
+}
+
+static json_t *object_of(const struct detail *detail)
+{
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "fields",
+                     list_of(detail->fields, detail->head), "trailers",
+                     list_of(detail->trailers, false), "stream", stream_of(detail), "connection",
+                     connection_of(detail), "client", client_of(detail), "hpack", hpack_of(detail),
+                     "dropped", dropped_of(detail), "reports", reports_of(detail->reports));
+}
+
+/* ${object} as text, with a newline behind the indented form, as the plain object has it. */
+static struct echo_body *write_object(struct arena *arena, const json_t *object, bool pretty)
+{
+    size_t flags = JSON_REAL_PRECISION(6) | (pretty ? JSON_INDENT(2) : 0);
+    size_t length = json_dumpb(object, NULL, 0, flags);
+    struct echo_body *body = length > 0 ? echo_body_new(arena, length + pretty) : NULL;
+
+    if (body == NULL)
+        return NULL;
+    if (json_dumpb(object, body->text, length, flags) != length) {
+        echo_body_drop(arena, body);
+        return NULL;
+    }
+    if (pretty)
+        body->text[length] = '\n';
+    return body;
+}
+
+struct echo_body *detail_compose(struct arena *arena, const struct detail *detail)
+{
+    json_t *object = object_of(detail);
+    struct echo_body *body = write_object(arena, object, detail->pretty);
+
+    json_decref(object);
+    return body;
+}
