@@ -129,7 +129,7 @@ cmocka   = $(shell $(PKG_CONFIG) --libs cmocka)
 # `deps` installs what the goals beside it need, so that whoever only runs it gets no test tools.
 
 packages       := gcc libc6-dev pkg-config libnghttp2-dev libjansson-dev
-packages_check := libcmocka-dev python3 python3-pytest python3-h2 python3-hpack python3-hyperframe \
+packages_check := libcmocka-dev python3 python3-pytest python3-h2 python3-hpack python3-hyperframe python3-jsonschema \
                   curl nghttp2-client nodejs git procps strace systemd
 packages_lint  := binutils clang-format clang-tidy cppcheck mandoc shellcheck
 packages_fuzz  := clang libclang-rt-14-dev
@@ -313,7 +313,7 @@ format: | $(after_deps) ## let clang-format lay out every C file
 # --- Installation ----------------------------------------------------------------------------
 
 units     := h2echod.service h2echod@.service h2echod.socket
-examples  := README.md LICENSE conf/h2echod.conf systemd/socket-only.conf
+examples  := README.md LICENSE conf/h2echod.conf conf/h2echod.schema.json systemd/socket-only.conf
 installed  = $(bindir)/h2echod $(mandir)/man8/h2echod.8 $(mandir)/man5/h2echod.conf.5 $(bashcompletiondir)/h2echod \
              $(addprefix $(systemdsystemunitdir)/,$(units)) $(addprefix $(docdir)/,$(notdir $(examples)))
 config     = $(sysconfdir)/h2echod/h2echod.conf

@@ -19,7 +19,7 @@ struct arena;
 
 enum {
     ADVERT_MAX = 2048,        /* bytes of all that is kept */
-    ADVERT_PAYLOAD_MAX = 384, /* of a frame: 64 settings */
+    ADVERT_PAYLOAD_MAX = 192, /* of a frame: 32 settings; nghttp2 takes no more */
 };
 
 /* All zero is a valid one of no frames. */

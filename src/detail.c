@@ -19,8 +19,8 @@ enum {
     SETTING_SIZE = 6,
     PRIORITY_SIZE = 5,
     WINDOW_UPDATE_SIZE = 4,
-    UPDATED_ID_SIZE = 4, /* in PRIORITY_UPDATE */
-    FINGERPRINT_MAX = 4096,
+    UPDATED_ID_SIZE = 4,    /* in PRIORITY_UPDATE */
+    FINGERPRINT_MAX = 5120, /* all that advert keeps, at its longest */
     WHAT_MAX = 96,
 };
 
@@ -221,10 +221,9 @@ __attribute__((format(printf, 2, 3))) static void add_text(struct fingerprint *f
         fingerprint->length += (size_t)length < room ? (size_t)length : room - 1;
 }
 
-static void begin_part(struct fingerprint *fingerprint)
+static void begin_next_part(struct fingerprint *fingerprint)
 {
-    if (fingerprint->length > 0)
-        add_text(fingerprint, "|");
+    add_text(fingerprint, "|");
     fingerprint->part_at = fingerprint->length;
 }
 
@@ -238,7 +237,6 @@ static void add_settings_part(struct fingerprint *fingerprint, const struct adve
     struct advert_frame frame;
     size_t place = 0;
 
-    begin_part(fingerprint);
     if (!advert_next(advert, &place, &frame))
         return;
     for (size_t at = 0; at + SETTING_SIZE <= frame.payload_length; at += SETTING_SIZE)
@@ -249,7 +247,7 @@ static void add_settings_part(struct fingerprint *fingerprint, const struct adve
 
 static void add_window_part(struct fingerprint *fingerprint, const struct advert *advert)
 {
-    begin_part(fingerprint);
+    begin_next_part(fingerprint);
     add_text(fingerprint, "%02" PRId32, window_update_of(advert));
 }
 
@@ -257,7 +255,7 @@ static void add_priority_part(struct fingerprint *fingerprint, const struct adve
 {
     struct advert_frame frame;
 
-    begin_part(fingerprint);
+    begin_next_part(fingerprint);
     for (size_t place = 0; advert_next(advert, &place, &frame);) {
         if (frame.is_opening && is_whole(&frame, TYPE_PRIORITY, PRIORITY_SIZE))
             add_text(fingerprint, "%s%" PRId32 ":%d:%" PRId32 ":%d", between(fingerprint, ","),
@@ -270,7 +268,7 @@ static void add_priority_part(struct fingerprint *fingerprint, const struct adve
 
 static void add_order_part(struct fingerprint *fingerprint, const struct fields *fields)
 {
-    begin_part(fingerprint);
+    begin_next_part(fingerprint);
     for (size_t i = 0; i < fields->count; i++) {
         const struct fields_entry *field = &fields->entries[i];
 
@@ -360,19 +358,15 @@ static bool add_dropped(json_t *list, const char *why, const char *format, ...)
 
 static bool add_dropped_settings(json_t *list, const struct advert_frame *frame)
 {
-    size_t entries = frame->header.length / SETTING_SIZE;
-    size_t kept = 0;
-
-    for (; (kept + 1) * SETTING_SIZE <= frame->payload_length; kept++) {
-        const uint8_t *entry = frame->payload + kept * SETTING_SIZE;
+    for (size_t at = 0; at + SETTING_SIZE <= frame->payload_length; at += SETTING_SIZE) {
+        const uint8_t *entry = frame->payload + at;
         unsigned id = (unsigned)entry[0] << 8 | entry[1];
 
         if (setting_name(id) == NULL &&
             !add_dropped(list, "of no known meaning (RFC 9113 section 6.5.2)", "setting %u", id))
             return false;
     }
-    return kept == entries ||
-           add_dropped(list, "no room to keep them", "%zu more settings", entries - kept);
+    return true;
 }
 
 static bool add_dropped_frame(json_t *list, const struct advert_frame *frame, bool is_first)

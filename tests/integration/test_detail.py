@@ -1,0 +1,466 @@
+"""The detailed representation: all that came, in the form that the schema tells, for who asks by name alone."""
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import h2.config
+import h2.connection
+import h2.settings
+import jsonschema
+import pytest
+
+from clients import call, curl_h2, node
+from conftest import Start
+from daemon import TOP, Daemon
+from rules import (END_HEADERS, END_STREAM, HAS_PRIORITY, HEADERS, PADDED, SETTINGS, block, continuation, data, frame,
+                   headers, indexing, literal, never_indexed, number, ping, priority, reset_stream, settings,
+                   table_size, window_update)
+from waiting import Deadline
+from wire import MAGIC, Answer, Client, Fields, Text, echo, fields
+
+TYPE = "application/vnd.h2echod+json"
+PRIORITY_UPDATE = 0x10
+ASKING = ("accept", TYPE)
+SCHEMA = json.loads((TOP / "conf/h2echod.schema.json").read_text())
+Detail = dict[str, Any]
+
+
+def strict(schema: Any) -> Any:
+    """The schema, but no object may have members that it doesn't name."""
+    if isinstance(schema, list):
+        return [strict(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {name: strict(part) for name, part in schema.items()}
+    return closed | {"additionalProperties": False} if "properties" in schema and "required" in schema else closed
+
+
+jsonschema.Draft7Validator.check_schema(SCHEMA)
+VALIDATOR = jsonschema.Draft7Validator(strict(SCHEMA))
+
+
+def parse(body: bytes) -> Detail:
+    """A detailed answer, valid, and each member of every object there once."""
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        assert len({name for name, _ in pairs}) == len(pairs)
+        return dict(pairs)
+    found: Detail = json.loads(body.decode("utf-8"), object_pairs_hook=once)
+    VALIDATOR.validate(found)
+    return found
+
+
+def detail_of(answer: Answer) -> Detail:
+    assert answer.ended and answer.status == 200
+    assert answer["content-type"] == TYPE and answer["vary"] == "accept" and answer["cache-control"] == "no-store"
+    assert int(answer["content-length"]) == len(answer.body)
+    return parse(bytes(answer.body))
+
+
+def shown(text: Text) -> str | dict[str, str]:
+    if isinstance(text, str):
+        return text
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return {"hex": text.hex()}
+
+
+def pairs(request: Fields) -> list[list[Any]]:
+    return [[shown(name), shown(value)] for name, value in request]
+
+
+def ask(client: Client, *more: tuple[Text, Text], **options: Any) -> Detail:
+    return detail_of(client.request(fields("/", "GET", *more, ASKING), **options))
+
+
+def raw(daemon: Daemon, *frames: bytes, opening: bytes = settings(), stream: int = 1, piece: int | None = None) -> Detail:
+    """Send these frames behind the preface; the answer that comes on the stream."""
+    client = daemon.dial()
+    client.send(MAGIC, opening, *frames, piece=piece)
+    return detail_of(client.wait(stream))
+
+
+def asking(*more: bytes, method: str = "GET") -> bytes:
+    """The header block of a request that asks for detail, with these fields at its end."""
+    return block([*fields("/", method), ASKING]) + b"".join(more)
+
+
+# --- who asks ---
+
+@pytest.mark.parametrize("accept", [
+    TYPE, TYPE.upper(), f"text/html, {TYPE}", f"{TYPE};q=0.1", f"{TYPE} ; version=1", f"*/*,{TYPE}", f",,{TYPE},",
+    f'text/plain;x="a,b", {TYPE}', f'text/plain;x="\\"", {TYPE}'])
+def test_who_names_it_gets_it(daemon: Daemon, accept: str) -> None:
+    request = fields("/", "GET", ("accept", accept))
+    assert detail_of(daemon.connect().request(request))["fields"] == pairs(request)
+
+
+@pytest.mark.parametrize("accept", [
+    "*/*", "application/*", "application/json", f"{TYPE};q=0", f"{TYPE};Q=0.000", f"{TYPE}x", f"x{TYPE}", "",
+    f'text/plain;x="{TYPE}"', f'text/plain;x="a,{TYPE}"', TYPE.replace("+json", ""), f"{TYPE}/x", f'"{TYPE}"'])
+def test_who_does_not_gets_the_plain_object(daemon: Daemon, accept: str) -> None:
+    request = fields("/", "GET", ("accept", accept))
+    answer = daemon.connect().request(request)
+    answer.assert_echo(request)
+    assert answer["content-type"] == "application/json"
+    assert [name for name, _ in answer.fields if name == b"vary"] == []
+
+
+def test_one_of_several_accept_fields(daemon: Daemon) -> None:
+    assert ask(daemon.connect(), ("accept", "text/html"))["fields"][-2:] == [["accept", "text/html"], list(ASKING)]
+
+
+def test_plain_and_detailed_on_one_connection(daemon: Daemon) -> None:
+    """The plain answers are remembered and shared; the detailed ones are not in their way."""
+    client = daemon.connect()
+    plain, detailed = fields("/", "GET", ("a", "1")), fields("/", "GET", ("a", "1"), ASKING)
+    for number_ in range(1, 12, 4):
+        client.request(plain).assert_echo(plain)
+        client.request(plain).assert_echo(plain)
+        for more in (2, 3):
+            found = detail_of(client.request(detailed))
+            assert found["fields"] == pairs(detailed) and found["stream"]["request"] == number_ + more
+
+
+# --- fields ---
+
+def test_fields_as_they_came(daemon: Daemon) -> None:
+    more = [("a", "1"), ("cookie", "a=b"), ("b", ""), ("a", "1"), ("cookie", "c=d"), ("a", "ä\tö"), ("host", "h")]
+    request = fields("/päth", "GET", *more, ASKING)
+    assert detail_of(daemon.connect().request(request))["fields"] == pairs(request)
+
+
+@pytest.mark.parametrize("value", [b"\xff", b"a\xc3", b"\xc3\xa4", b"\xed\xa0\x80", bytes(range(0x80, 0x100)), b"\"\\/"])
+def test_bytes(daemon: Daemon, value: bytes) -> None:
+    assert ask(daemon.connect(), ("x", b"1" + value))["fields"][4] == ["x", shown(b"1" + value)]
+
+
+def test_never_indexed_fields_are_marked(daemon: Daemon) -> None:
+    found = raw(daemon, headers(1, b"".join([
+        never_indexed(":method", "GET"), block(fields()[1:]), literal("a", "1"), never_indexed("a", "2"),
+        indexing("a", "3"), block([ASKING]), never_indexed("z", "4")])))
+    assert found["fields"] == [[":method", "GET", "never-indexed"], *pairs(fields()[1:]), ["a", "1"],
+                               ["a", "2", "never-indexed"], ["a", "3"], list(ASKING), ["z", "4", "never-indexed"]]
+
+
+def test_never_indexed_behind_the_same_fields(daemon: Daemon) -> None:
+    """A section that comes as the one before it is only counted at first."""
+    plain = block(fields()) + literal("a", "1")
+    marked = block(fields()) + never_indexed("a", "1") + block([ASKING])
+    client = daemon.dial()
+    client.send(MAGIC, settings(), headers(1, plain), headers(3, marked), headers(5, plain))
+    assert detail_of(client.wait(3))["fields"][4] == ["a", "1", "never-indexed"]
+    client.wait(5).assert_echo([*fields(), ("a", "1")])
+
+
+def test_many_fields(daemon: Daemon) -> None:
+    many = [(f"x-{n}", str(n)) for n in range(500)]
+    marked = [["never-indexed"] if n % 3 == 0 else [] for n in range(500)]
+    blocks = [(never_indexed if n % 3 == 0 else literal)(*pair) for n, pair in enumerate(many)]
+    whole = block(fields()) + b"".join(blocks) + block([ASKING])
+    found = raw(daemon, headers(1, whole[:9000], END_STREAM), continuation(1, whole[9000:]))
+    assert found["fields"][4:-1] == [[*pair, *mark] for pair, mark in zip(many, marked)]
+    assert found["hpack"]["wire_bytes"] == len(whole)
+
+
+def test_trailers(daemon: Daemon) -> None:
+    client = daemon.connect()
+    assert ask(client)["trailers"] == []
+    trailers = [("x-sum", "1"), ("x-sum", "2"), ("x-b", b"\xff")]
+    found = ask(client, ("trailer", "x-sum"), body=b"five!", trailers=trailers)
+    assert found["trailers"] == pairs(trailers) and found["stream"]["content_bytes"] == 5
+
+
+def test_never_indexed_trailers(daemon: Daemon) -> None:
+    found = raw(daemon, headers(1, asking(), END_HEADERS), headers(1, literal("a", "1") + never_indexed("b", "2")))
+    assert found["trailers"] == [["a", "1"], ["b", "2", "never-indexed"]]
+
+
+def test_head_is_told_as_get(daemon: Daemon) -> None:
+    answer = daemon.connect().request(fields("/", "HEAD", ASKING))
+    assert answer.ended and answer.status == 200 and not answer.body and answer["content-type"] == TYPE
+    assert int(answer["content-length"]) > 300
+
+
+def test_pretty(start: Start) -> None:
+    body = bytes(start("--pretty").connect().request(fields("/", "GET", ASKING)).body)
+    assert body.startswith(b'{\n  "fields": [\n    [') and body.endswith(b"\n}\n")
+    parse(body)
+
+
+def test_separators_are_those_of_the_plain_object(daemon: Daemon) -> None:
+    body = bytes(daemon.connect().request(fields("/", "GET", ASKING)).body).decode()
+    assert body == json.dumps(json.loads(body), ensure_ascii=False)
+
+
+# --- the stream ---
+
+def test_stream_and_request_number(daemon: Daemon) -> None:
+    client = daemon.connect()
+    client.next_stream = 7
+    assert [ask(client)["stream"][name] for name in ("id",)] == [7]
+    client.next_stream = 21
+    found = ask(client)["stream"]
+    assert (found["id"], found["request"]) == (21, 2)
+
+
+def test_each_connection_counts_anew(daemon: Daemon) -> None:
+    for _ in range(3):
+        with daemon.connect() as client:
+            client.assert_answered()
+            assert ask(client)["stream"]["request"] == 2
+
+
+def test_content_without_padding(daemon: Daemon) -> None:
+    found = raw(daemon, headers(1, asking(method="POST"), END_HEADERS), data(1, b"\x04ten bytes!" + bytes(4), PADDED),
+                data(1, b"", END_STREAM))
+    assert found["stream"]["content_bytes"] == 10
+    assert {"what": "content, 10 bytes", "why": "content is counted, not kept"} in found["dropped"]
+
+
+def test_send_windows(daemon: Daemon) -> None:
+    """Of the moment of the answer: what was sent before has been taken off, what was given is there."""
+    client = daemon.dial()
+    client.refill = False
+    client.send(MAGIC, settings((0x4, 5000)), window_update(0, 1000), headers(1, fields()))
+    taken = len(client.wait(1).body)
+    client.send(headers(3, asking(method="POST"), END_HEADERS), window_update(3, 7000), data(3, b""))
+    found = detail_of(client.wait(3))
+    assert found["connection"]["send_window"] == 65535 + 1000 - taken
+    assert found["stream"]["send_window"] == 5000 + 7000
+
+
+# --- priorities ---
+
+@pytest.mark.parametrize("value, urgency, incremental", [
+    ("u=1", 1, False), ("i", 3, True), ("u=7, i", 7, True), ("i=?0", 3, False), ("u=0,i=?1", 0, True),
+    ("u=9", 3, False), ("u=2;x=1, y", 2, False), ("", 3, False), ("u=1, u=5", 5, False)])
+def test_priority_field(daemon: Daemon, value: str, urgency: int, incremental: bool) -> None:
+    assert ask(daemon.connect(), ("priority", value))["stream"]["priority"] == {
+        "urgency": urgency, "incremental": incremental, "from": "field"}
+
+
+def test_default_priority(daemon: Daemon) -> None:
+    assert ask(daemon.connect())["stream"]["priority"] == {"urgency": 3, "incremental": False, "from": "default"}
+
+
+def test_priority_update(daemon: Daemon) -> None:
+    """It may come before its request, counts more than the field, and is another stream's otherwise."""
+    updates = [frame(PRIORITY_UPDATE, 0, 0, number(stream) + value)
+               for stream, value in ((3, b"u=6"), (1, b"u=5"), (1, b"i"))]
+    request = block([*fields(), ("priority", "u=1"), ASKING])
+    found = raw(daemon, *updates, headers(1, request))
+    assert found["stream"]["priority"] == {"urgency": 3, "incremental": True, "from": "frame"}
+    assert [entry["what"] for entry in found["dropped"]] == [f"PRIORITY_UPDATE, stream {n}" for n in (3, 1, 1)]
+
+
+def test_priority_in_headers(daemon: Daemon) -> None:
+    payload = number(1 << 31 | 5) + bytes([219]) + asking()
+    found = raw(daemon, headers(7, payload, END_STREAM | END_HEADERS | HAS_PRIORITY), stream=7)
+    assert found["stream"]["dependency"] == {"depends_on": 5, "weight": 220, "exclusive": True}
+    assert found["hpack"]["wire_bytes"] == len(asking())
+
+
+def test_priority_frames(daemon: Daemon) -> None:
+    opening = [priority(3, 0, 200), frame(2, 0, 5, number(1 << 31 | 3) + b"\x00")]
+    client = daemon.dial()
+    client.send(MAGIC, settings((1, 65536)), *opening, headers(7, fields()), priority(9, 7, 1), headers(11, asking()))
+    found = detail_of(client.wait(11))["client"]
+    told = [(told["stream"], told["depends_on"], told["weight"], told["exclusive"]) for told in found["priority_frames"]]
+    assert told == [(3, 0, 201, False), (5, 3, 1, True), (9, 7, 2, False)]
+    assert found["fingerprint"] == "1:65536|00|3:0:0:201,5:1:3:1|m,p,s,a"
+
+
+# --- the client ---
+
+def test_settings_in_order_with_unknown_ids(daemon: Daemon) -> None:
+    given = [(4, 131072), (0x1A2A, 7), (1, 4096), (4, 65536), (0xFFFF, 2**32 - 1), (9, 1), (2, 0)]
+    for piece in (None, 1, 7):
+        found = raw(daemon, window_update(0, 12517377), headers(1, asking()), opening=settings(*given), piece=piece)
+        told = found["client"]
+        assert [(entry["id"], entry["value"]) for entry in told["settings"]] == given
+        assert [entry["name"] for entry in told["settings"]] == [
+            "INITIAL_WINDOW_SIZE", None, "HEADER_TABLE_SIZE", "INITIAL_WINDOW_SIZE", None, "NO_RFC7540_PRIORITIES",
+            "ENABLE_PUSH"]
+        assert told["fingerprint"] == ("4:131072;6698:7;1:4096;4:65536;65535:4294967295;9:1;2:0|12517377|0|m,p,s,a")
+        assert [entry["what"] for entry in found["dropped"]] == ["setting 6698", "setting 65535"]
+
+
+def test_later_settings(daemon: Daemon) -> None:
+    found = raw(daemon, settings((3, 5)), headers(1, asking()), settings((0x99, 1)), ping(b"12345678"),
+                opening=settings((1, 0)))
+    assert [(entry["id"], entry["value"]) for entry in found["client"]["settings"]] == [(1, 0)]
+    assert [(entry["id"], entry["value"]) for entry in found["client"]["later_settings"]][:1] == [(3, 5)]
+    assert found["client"]["fingerprint"].startswith("1:0|")
+
+
+def test_nothing_advertised(daemon: Daemon) -> None:
+    found = raw(daemon, headers(1, asking()))
+    assert found["client"] == {"settings": [], "later_settings": [], "window_update": 0, "priority_frames": [],
+                               "fingerprint": "|00|0|m,p,s,a"}
+    assert found["dropped"] == [] and found["reports"] == []
+
+
+def test_windows_opened_later_are_not_its_choice(daemon: Daemon) -> None:
+    client = daemon.dial()
+    client.send(MAGIC, settings(), window_update(0, 5), window_update(0, 6), headers(1, fields()), window_update(0, 7))
+    client.wait(1)
+    assert ask_on(client, 3)["client"]["window_update"] == 5
+
+
+def ask_on(client: Client, stream: int) -> Detail:
+    client.send(headers(stream, asking()))
+    return detail_of(client.wait(stream))
+
+
+def test_as_many_settings_as_there_may_be(daemon: Daemon) -> None:
+    given = [(0xF000 + n, n) for n in range(32)]
+    assert len(raw(daemon, headers(1, asking()), opening=settings(*given))["client"]["settings"]) == 32
+
+
+# --- HPACK ---
+
+def test_table_and_block(daemon: Daemon) -> None:
+    first, second = indexing("x-long", "v" * 100), indexing("x-other", "w" * 50)
+    found = raw(daemon, headers(1, asking(first, second)))
+    names = [*fields(), ASKING, ("x-long", "v" * 100), ("x-other", "w" * 50)]
+    assert found["hpack"] == {"wire_bytes": len(asking(first, second)),
+                              "decoded_bytes": sum(len(name) + len(value) for name, value in names),
+                              "table_bytes": 6 + 100 + 32 + 7 + 50 + 32}
+    assert raw(daemon, headers(1, table_size(0) + asking(first)))["hpack"]["table_bytes"] == 0
+
+
+def test_block_in_padded_pieces(daemon: Daemon) -> None:
+    whole = asking(literal("x", "v" * 300))
+    padded = frame(HEADERS, END_STREAM | PADDED | HAS_PRIORITY, 1, b"\x09" + number(0) + b"\x0f" + whole[:100] + bytes(9))
+    found = raw(daemon, padded, continuation(1, whole[100:200], 0), continuation(1, whole[200:]), piece=3)
+    assert found["hpack"]["wire_bytes"] == len(whole)
+
+
+# --- the connection ---
+
+def test_addresses_and_age(start: Start) -> None:
+    daemon = start()
+    client = daemon.connect()
+    first = ask(client)["connection"]
+    assert first["peer"] == client.name and first["local"] == f"127.0.0.1:{daemon.port}"
+    assert first["protocol"] == "h2c" and first["id"] == 1
+    second = ask(client)["connection"]
+    assert 0 <= first["age_ms"] < second["age_ms"] < 60_000
+    assert ask(daemon.connect())["connection"]["id"] == 2
+
+
+def test_over_a_unix_socket(start: Start, tmp_path: Any) -> None:
+    path = tmp_path / "socket"
+    start(f"--unix={path}")
+    body = curl_h2("--unix-socket", path, "-H", f"accept: {TYPE}", "http://localhost/").stdout
+    assert parse(body)["connection"]["local"] == f"unix:{path}" and parse(body)["connection"]["peer"] == "unix"
+
+
+# --- what came and had no effect ---
+
+def test_frames_of_unknown_types(daemon: Daemon) -> None:
+    found = raw(daemon, frame(0xFB, 0x5, 0, b"hello"), frame(0x0B, 0, 9, bytes(700)), headers(1, asking()))
+    assert found["dropped"] == [
+        {"what": "frame of type 0xfb, 5 bytes, stream 0", "why": "of no known type (RFC 9113 section 5.5)"},
+        {"what": "frame of type 0x0b, 700 bytes, stream 9", "why": "of no known type (RFC 9113 section 5.5)"}]
+
+
+def test_a_flood_of_frames_leaves_the_opening(daemon: Daemon) -> None:
+    """Of those behind the first request the latest are kept; the opening stays."""
+    client = daemon.dial()
+    client.send(MAGIC, settings((1, 4096)), priority(3, 0, 200), headers(1, fields()))
+    client.wait(1)
+    client.send(*(priority(5, 0, n % 256) for n in range(1000)))
+    found = ask_on(client, 7)
+    told = [told["weight"] for told in found["client"]["priority_frames"]]
+    assert told[0] == 201 and told[1:] == [n % 256 + 1 for n in range(1000 - len(told) + 1, 1000)] and len(told) > 50
+    assert found["client"]["fingerprint"] == "1:4096|00|3:0:0:201|m,p,s,a"
+    assert found["dropped"][-1]["what"] == f"{1001 - len(told)} frames that were no request's"
+
+
+def test_reports_of_what_was_refused_before(daemon: Daemon) -> None:
+    client = daemon.connect()
+    bad = client.begin([*fields(), ("Upper", "x")])
+    client.wait(bad)
+    found = ask(client)
+    assert [entry["stream"] for entry in found["reports"]] == [bad]
+    assert 'malformed request: field "Upper": "x": upper case in a field name' in found["reports"][0]["text"]
+
+
+def test_the_latest_reports(daemon: Daemon) -> None:
+    client = daemon.connect()
+    bad = [client.begin([*fields(), (f"U{n}", "x" * 2000)]) for n in range(20)]
+    for stream in bad:
+        client.wait(stream)
+    found = ask(client)["reports"]
+    assert [entry["stream"] for entry in found] == bad[-8:]
+    assert all(f'field "U{n}"' in entry["text"] for n, entry in enumerate(found, 12))
+
+
+# --- bounds ---
+
+def test_its_size_is_bounded(daemon: Daemon) -> None:
+    """Nothing that fits the limits makes it larger than a few times the fields."""
+    client = daemon.dial()
+    client.send(MAGIC, settings(*((0xF000 + n, 2**32 - 1) for n in range(32))),
+                *(frame(0xF0, 0, 2**31 - 1, b"") for _ in range(500)), *(priority(3, 0, 255) for _ in range(500)))
+    many = [(b"x", b"\xff")] * 1800
+    stream = client.new_stream()
+    client.send(client.headers([*fields(), *many, ASKING], False, stream), client.headers(many, True, stream))
+    answer = client.wait(stream)
+    found = detail_of(answer)
+    assert len(found["fields"]) == 1805 and len(found["trailers"]) == 1800
+    assert len(answer.body) < 2 * 2 * 65536 + 32768
+
+
+def test_fields_over_the_limit(daemon: Daemon) -> None:
+    answer = daemon.connect().request(fields("/", "GET", ASKING, *[("x", "v" * 9000)] * 8))
+    assert answer.status == 431 and answer["content-type"].startswith("text/plain")
+
+
+def test_trailers_over_the_limit(daemon: Daemon) -> None:
+    client = daemon.connect()
+    stream = client.begin(fields("/", "POST", ASKING), end=False)
+    client.send(client.headers([("x", "v" * 9000)] * 8, True, stream))
+    assert client.wait(stream).status == 431
+
+
+def test_connect(daemon: Daemon) -> None:
+    answer = daemon.connect().request([(":method", "CONNECT"), (":authority", "a:1"), ASKING])
+    assert answer.status == 501
+
+
+def test_cut_in_every_state(daemon: Daemon) -> None:
+    client = daemon.dial()
+    client.send(MAGIC, settings(), headers(1, asking(method="POST"), END_HEADERS), reset_stream(1),
+                headers(3, asking(method="POST"), END_HEADERS), headers(3, literal("a", "1"), END_STREAM),
+                continuation(3, literal("b", "2")), headers(5, asking(method="POST"), END_HEADERS))
+    assert detail_of(client.wait(3))["trailers"] == [["a", "1"], ["b", "2"]]
+    client.close()
+    daemon.connect().assert_answered()
+
+
+# --- the clients that others wrote ---
+
+def test_what_differs_between_clients(daemon: Daemon) -> None:
+    """What they advertise: an empty answer would be equal for all."""
+    url = daemon.url("/")
+    bodies = {"curl": curl_h2("-H", f"accept: {TYPE}", url).stdout,
+              "nghttp": call(["nghttp", "-H", f"accept: {TYPE}", url]).stdout,
+              "node": node(url, [{"fields": {":path": "/", "accept": TYPE}}])[0]["body"].encode(),
+              "h2": python_h2(daemon)}
+    prints = {name: parse(body)["client"]["fingerprint"] for name, body in bodies.items()}
+    assert len(set(prints.values())) == 4, prints
+    assert all(len(parse(body)["client"]["settings"]) > 0 for name, body in bodies.items() if name != "node")
+
+
+def python_h2(daemon: Daemon) -> bytes:
+    """The body that Python's h2 gets, with its own advertisement."""
+    connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding=None))
+    connection.initiate_connection()
+    connection.send_headers(1, [*fields(), ASKING], end_stream=True)
+    client = daemon.dial()
+    client.send(connection.data_to_send())
+    return bytes(client.wait(1).body)
