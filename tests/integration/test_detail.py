@@ -2,15 +2,15 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from typing import Any
 
-import h2.config
-import h2.connection
-import h2.settings
 import jsonschema
 import pytest
 
-from clients import call, curl_h2, node
+from advertised import CLIENTS, table
+from clients import call, curl_h2, curl_version
 from conftest import Start
 from daemon import TOP, Daemon
 from rules import (END_HEADERS, END_STREAM, HAS_PRIORITY, HEADERS, PADDED, SETTINGS, block, continuation, data, frame,
@@ -442,25 +442,47 @@ def test_cut_in_every_state(daemon: Daemon) -> None:
     daemon.connect().assert_answered()
 
 
-# --- the clients that others wrote ---
+# --- the clients that others wrote, and what is told of them ---
 
 def test_what_differs_between_clients(daemon: Daemon) -> None:
-    """What they advertise: an empty answer would be equal for all."""
-    url = daemon.url("/")
-    bodies = {"curl": curl_h2("-H", f"accept: {TYPE}", url).stdout,
-              "nghttp": call(["nghttp", "-H", f"accept: {TYPE}", url]).stdout,
-              "node": node(url, [{"fields": {":path": "/", "accept": TYPE}}])[0]["body"].encode(),
-              "h2": python_h2(daemon)}
-    prints = {name: parse(body)["client"]["fingerprint"] for name, body in bodies.items()}
-    assert len(set(prints.values())) == 4, prints
-    assert all(len(parse(body)["client"]["settings"]) > 0 for name, body in bodies.items() if name != "node")
+    """It is what they advertise."""
+    details = {name: parse(ask_by(daemon.url("/"))) for name, (ask_by, _) in CLIENTS.items()}
+    assert len({detail["client"]["fingerprint"] for detail in details.values()}) == 4, details
+    assert all(["cookie", "a=1", "never-indexed"] in detail["fields"] for detail in details.values())
+    assert [name for name, detail in details.items() if not detail["client"]["settings"]] in ([], ["node"])
 
 
-def python_h2(daemon: Daemon) -> bytes:
-    """The body that Python's h2 gets, with its own advertisement."""
-    connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding=None))
-    connection.initiate_connection()
-    connection.send_headers(1, [*fields(), ASKING], end_stream=True)
-    client = daemon.dial()
-    client.send(connection.data_to_send())
-    return bytes(client.wait(1).body)
+def test_the_table_in_the_readme(daemon: Daemon) -> None:
+    """As these clients are here: those of other versions may say something else."""
+    text = (TOP / "README.md").read_text()
+    head, *rows = table(daemon.url("/"))
+    told = re.search(r"^\|  \| curl .*\n(?:\|.*\n)+", text, re.MULTILINE)
+    assert told
+    told_head, *told_rows = told[0].splitlines()
+    assert [row.split(" | ")[0] for row in told_rows] == [row.split(" | ")[0] for row in rows]
+    columns = [n for n, (ours, theirs) in enumerate(zip(head.split(" | "), told_head.split(" | "))) if ours == theirs]
+    assert [[row.split(" | ")[n] for n in columns] for row in told_rows] == [
+        [row.split(" | ")[n] for n in columns] for row in rows]
+
+
+def shape(value: Any) -> Any:
+    """Without the values: the members of objects, the kinds of everything."""
+    if isinstance(value, dict):
+        return {name: shape(member) for name, member in value.items()}
+    return [shape(entry) for entry in value] if isinstance(value, list) else type(value)
+
+
+def test_the_example_in_the_manual(start: Start) -> None:
+    """It was made by the command above it; what differs from run to run is taken off."""
+    page = (TOP / "man/h2echod.8").read_text().replace("\\-", "-").replace("\\e", "\\")
+    text = re.search(r"^(\$ curl [^{]*vnd\.h2echod[^{]*)(\{.*?\n)\.Ed", page, re.MULTILINE | re.DOTALL)
+    assert text
+    words = shlex.split(text[1].replace("$ curl --http2-prior-knowledge", ""), comments=False)
+    daemon = start()
+    made = parse(curl_h2("--connect-to", f"localhost:8080:127.0.0.1:{daemon.port}", *words).stdout)
+    told = parse(text[2].encode())
+    for detail in (made, told):
+        del detail["connection"]["age_ms"], detail["connection"]["peer"], detail["connection"]["local"]
+    if f"curl/{curl_version()}" in text[2]:
+        assert made == told
+    assert shape(made["fields"]) == shape(told["fields"]) and list(made) == list(told)
