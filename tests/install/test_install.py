@@ -17,7 +17,7 @@ def share(installed: Installed, path: str) -> str:
 
 
 def test_exactly_these_files_for_everybody_to_read(installed: Installed) -> None:
-    examples = ("README.md", "LICENSE", "h2echod.conf", "socket-only.conf")
+    examples = ("README.md", "LICENSE", "h2echod.conf", "h2echod.schema.json", "socket-only.conf")
     readable = [installed.config, installed.completion, *(f"{installed.units}/{name}" for name in UNITS),
                 *(share(installed, f"man/{page}") for page in ("man8/h2echod.8", "man5/h2echod.conf.5")),
                 *(share(installed, f"doc/h2echod/{name}") for name in examples)]

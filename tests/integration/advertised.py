@@ -88,7 +88,6 @@ ROWS: dict[str, Callable[[Detail], object]] = {
     "PRIORITY frames": lambda detail: len(detail["client"]["priority_frames"]),
     "dependency": dependency_of,
     "fingerprint": lambda detail: "`" + detail["client"]["fingerprint"].replace("|", "\\|") + "`",
-    "header block": lambda detail: f"{detail['hpack']['wire_bytes']} bytes for {detail['hpack']['decoded_bytes']}",
 }
 
 
