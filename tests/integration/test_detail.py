@@ -98,7 +98,7 @@ def test_who_names_it_gets_it(daemon: Daemon, accept: str) -> None:
 
 @pytest.mark.parametrize("accept", [
     "*/*", "application/*", "application/json", f"{TYPE};q=0", f"{TYPE};Q=0.000", f"{TYPE}x", f"x{TYPE}", "",
-    f'text/plain;x="{TYPE}"', f'text/plain;x="a,{TYPE}"', TYPE.replace("+json", ""), f"{TYPE}/x", f'"{TYPE}"'])
+    f'text/plain;x="{TYPE}"', f'text/plain;x="a, {TYPE}, b"', TYPE.replace("+json", ""), f"{TYPE}/x", f'"{TYPE}"'])
 def test_who_does_not_gets_the_plain_object(daemon: Daemon, accept: str) -> None:
     request = fields("/", "GET", ("accept", accept))
     answer = daemon.connect().request(request)
@@ -152,6 +152,13 @@ def test_never_indexed_behind_the_same_fields(daemon: Daemon) -> None:
     client.send(MAGIC, settings(), headers(1, plain), headers(3, marked), headers(5, plain))
     assert detail_of(client.wait(3))["fields"][4] == ["a", "1", "never-indexed"]
     client.wait(5).assert_echo([*fields(), ("a", "1")])
+
+
+def test_marks_are_those_of_their_own_request(daemon: Daemon) -> None:
+    client = daemon.dial()
+    client.send(MAGIC, settings(), headers(1, asking(never_indexed("a", "1"))), headers(3, asking(literal("a", "1"))))
+    assert detail_of(client.wait(1))["fields"][-1] == ["a", "1", "never-indexed"]
+    assert detail_of(client.wait(3))["fields"][-1] == ["a", "1"]
 
 
 def test_many_fields(daemon: Daemon) -> None:
@@ -248,17 +255,18 @@ def test_default_priority(daemon: Daemon) -> None:
 def test_priority_update(daemon: Daemon) -> None:
     """It may come before its request, counts more than the field, and is another stream's otherwise."""
     updates = [frame(PRIORITY_UPDATE, 0, 0, number(stream) + value)
-               for stream, value in ((3, b"u=6"), (1, b"u=5"), (1, b"i"))]
+               for stream, value in ((1, b"u=5"), (1, b"i"), (3, b"u=6"))]
     request = block([*fields(), ("priority", "u=1"), ASKING])
     found = raw(daemon, *updates, headers(1, request))
     assert found["stream"]["priority"] == {"urgency": 3, "incremental": True, "from": "frame"}
-    assert [entry["what"] for entry in found["dropped"]] == [f"PRIORITY_UPDATE, stream {n}" for n in (3, 1, 1)]
+    assert [entry["what"] for entry in found["dropped"]] == [f"PRIORITY_UPDATE, stream {n}" for n in (1, 1, 3)]
 
 
 def test_priority_in_headers(daemon: Daemon) -> None:
     payload = number(1 << 31 | 5) + bytes([219]) + asking()
     found = raw(daemon, headers(7, payload, END_STREAM | END_HEADERS | HAS_PRIORITY), stream=7)
     assert found["stream"]["dependency"] == {"depends_on": 5, "weight": 220, "exclusive": True}
+    assert [entry["what"] for entry in found["dropped"]] == ["priority in HEADERS, stream 7"]
     assert found["hpack"]["wire_bytes"] == len(asking())
 
 
