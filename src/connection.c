@@ -122,7 +122,7 @@ static void tell_ending(const struct life *life)
         [ENDING_SILENT] = {LOG_LEVEL_DEBUG, "closed: nothing was asked"},
         [ENDING_PEER] = {LOG_LEVEL_DEBUG, "closed: by the peer"},
         [ENDING_LOST] = {LOG_LEVEL_DEBUG, "closed: reset by the peer or the network"},
-        [ENDING_STALLED] = {LOG_LEVEL_NOTICE, "write timeout: the peer takes nothing"},
+        [ENDING_STALLED] = {LOG_LEVEL_NOTICE, "write-timeout: the peer takes nothing"},
         [ENDING_CUT] = {LOG_LEVEL_NOTICE, "cut: the daemon stops"},
         [ENDING_NO_MEMORY] = {LOG_LEVEL_ERROR, "closed: out of memory"},
     };
@@ -330,7 +330,7 @@ static void give_up_preface(struct life *life)
     if (stage_of_daemon(life) != CONNECTION_SERVE)
         return;
     counter_add(&life->workspace->counters.timed_out, 1);
-    tell(life, LOG_LEVEL_NOTICE, "header timeout: no whole preface came");
+    tell(life, LOG_LEVEL_NOTICE, "header-timeout: no whole preface came");
 }
 
 /* Read until the first bytes tell the protocol; ${length} is how many there are then. */

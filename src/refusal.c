@@ -95,6 +95,8 @@ const char *refusal_of_field(const struct refusal_context *context, const uint8_
         return "te with more than \"trailers\" (RFC 9113 section 8.2.2)";
     if (is(name, name_length, "host") && context->repeated)
         return "host repeated (RFC 9110 section 7.2)";
+    if (is(name, name_length, "host") && value_length == 0)
+        return "empty host (RFC 9110 section 4.2.1)";
     if (is(name, name_length, "content-length"))
         return content_length_rule(context, value, value_length);
     return "byte not allowed in a field value, or white space at its ends (RFC 9113 section 8.2.1)";
@@ -131,4 +133,89 @@ struct refusal refusal_of_section(const struct refusal_section *section)
                                 "announces content, but none comes (RFC 9113 section 8.1.1)"};
     return (struct refusal){
         ":path", "neither begins with \"/\" nor is \"*\" with OPTIONS (RFC 9113 section 8.3.1)"};
+}
+
+/* --- Streams and connections --------------------------------------------------------------- */
+
+/* Error codes that tell the rule by themselves (RFC 9113 section 7). */
+enum {
+    FLOW_CONTROL_ERROR = 0x3,
+    STREAM_CLOSED = 0x5,
+    FRAME_SIZE_ERROR = 0x6,
+    REFUSED_STREAM = 0x7,
+    COMPRESSION_ERROR = 0x9,
+};
+
+#define STREAM_LIMIT " (max-concurrent-streams, RFC 9113 section 5.1.2)"
+#define FIELD_LIMIT  " (max-header-list-size, RFC 9113 section 10.5.1)"
+
+static const char *rule_of_code(uint32_t error)
+{
+    switch (error) {
+    case FLOW_CONTROL_ERROR:
+        return " (RFC 9113 section 6.9.1)";
+    case STREAM_CLOSED:
+        return " (RFC 9113 section 5.1)";
+    case FRAME_SIZE_ERROR:
+        return " (RFC 9113 section 4.2)";
+    case REFUSED_STREAM:
+        return STREAM_LIMIT;
+    case COMPRESSION_ERROR:
+        return " (RFC 9113 section 4.3)";
+    default:
+        return "";
+    }
+}
+
+const char *refusal_of_stream(uint32_t error)
+{
+    enum { NO_ERROR = 0x0 };
+
+    /* The answer was there before the request had ended. */
+    return error == NO_ERROR ? " (RFC 9113 section 8.1)" : rule_of_code(error);
+}
+
+const char *refusal_of_connection(uint32_t error, const char *words, size_t length)
+{
+    /* The first whose words are among those of the GOAWAY: what is told of any frame, then what is
+     * left, by the frame that the words begin with. */
+    static const struct {
+        const char *words;
+        const char *rule;
+    } rules[] = {
+        {"HTTP/2 preface", " (RFC 9113 section 3.4)"},
+        {"SETTINGS expected", " (RFC 9113 section 3.4)"},
+        {"frame size", " (RFC 9113 section 4.2)"},
+        {"non-CONTINUATION", " (RFC 9113 section 4.3)"},
+        {"stream closed", " (RFC 9113 section 5.1)"},
+        {"half-closed", " (RFC 9113 section 5.1)"},
+        {"idle", " (RFC 9113 section 5.1)"},
+        {"invalid stream_id", " (RFC 9113 section 5.1.1)"},
+        {"goes back", " (RFC 9113 section 5.1.1)"},
+        {"max concurrent streams", STREAM_LIMIT},
+        {"depend on itself", " (RFC 7540 section 5.3.1)"},
+        {"unexpected ACK", " (RFC 9113 section 6.5.3)"},
+        {"window becomes too large", " (RFC 9113 section 6.9.2)"},
+        {"push disabled", " (RFC 9113 section 8.4)"},
+        {"too long", FIELD_LIMIT},
+        {"field list too large", FIELD_LIMIT},
+        {"too many", " (RFC 9113 section 10.5)"},
+        {"SETTINGS_", " (RFC 9113 section 6.5.2)"},
+        {"DATA:", " (RFC 9113 section 6.1)"},
+        {"HEADERS:", " (RFC 9113 section 6.2)"},
+        {"PRIORITY:", " (RFC 9113 section 6.3)"},
+        {"RST_STREAM:", " (RFC 9113 section 6.4)"},
+        {"SETTINGS:", " (RFC 9113 section 6.5)"},
+        {"PUSH_PROMISE:", " (RFC 9113 section 6.6)"},
+        {"PING:", " (RFC 9113 section 6.7)"},
+        {"GOAWAY:", " (RFC 9113 section 6.8)"},
+        {"WINDOW_UPDATE:", " (RFC 9113 section 6.9)"},
+        {"CONTINUATION:", " (RFC 9113 section 6.10)"},
+    };
+
+    for (size_t i = 0; length > 0 && i < sizeof(rules) / sizeof(rules[0]); i++) {
+        if (memmem(words, length, rules[i].words, strlen(rules[i].words)) != NULL)
+            return rules[i].rule;
+    }
+    return rule_of_code(error);
 }

@@ -1,7 +1,7 @@
 /*
- * refusal: why a request is malformed, in words with the rule's place in the RFCs.
+ * refusal: why something is refused, in words with the rule's place in the RFCs.
  *
- * nghttp2 decides what is refused; this only tells a person why. It runs when something was
+ * nghttp2 and the session decide what is; this only tells a person why. It runs when something was
  * refused, never for a good request. Pure.
  */
 #ifndef H2ECHOD_REFUSAL_H
@@ -51,5 +51,19 @@ const char *refusal_of_field(const struct refusal_context *context, const uint8_
  * but which nghttp2 refused as a whole, and the rule.
  */
 struct refusal refusal_of_section(const struct refusal_section *section);
+
+/*
+ * refusal_of_stream(error):
+ * Return the rule that a stream was reset for with ${error} (RFC 9113 section 7), " (RFC ...)" or
+ * with the setting's name in it, where the code alone tells; else "". The string is static.
+ */
+const char *refusal_of_stream(uint32_t error);
+
+/*
+ * refusal_of_connection(error, words, length):
+ * Return the same of a connection that is ended with ${error} and ${words}, the ${length} bytes of
+ * the GOAWAY's debug data, in nghttp2's wording or the session's.
+ */
+const char *refusal_of_connection(uint32_t error, const char *words, size_t length);
 
 #endif

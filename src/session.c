@@ -11,6 +11,7 @@
 #include "refusal.h"
 #include "section.h"
 
+#include <inttypes.h>
 #include <nghttp2/nghttp2.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -31,9 +32,11 @@ enum {
     RESETS_PER_SECOND = 33,
     FRAMES_BURST = 10000, /* frames that bring nothing: neither a request nor content */
     FRAMES_PER_SECOND = 1000,
-    CREDIT_MAX = 1000,            /* frames that may be saved up by bringing something */
-    PROGRESS_PARTS = 64,          /* of a response: what counts as progress within stream-timeout */
-    REPORTS_MAX = 32,             /* lines that one connection may put into the log */
+    CREDIT_MAX = 1000,   /* frames that may be saved up by bringing something */
+    PROGRESS_PARTS = 64, /* of a response: what counts as progress within stream-timeout */
+    REPORTS_MAX = 32,    /* lines of each level that one connection may put into the log */
+    REPORT_LEVELS = LOG_LEVEL_DEBUG + 1,
+    ERROR_NAME_MAX = 32,          /* bytes of an error code's name, or of its number */
     FINAL_GOAWAY_AFTER = 1000000, /* microseconds, where the drain's PING is not answered */
     DECIMAL_MAX = 20,             /* digits of a size */
     STATUS_DIGITS = 3,
@@ -109,9 +112,9 @@ struct session {
     struct section_reader *reader; /* takes them; NULL while nothing comes, and there is no block */
     struct framing framing;
     struct advert advert;
-    struct detail_reports *reports; /* NULL = none yet */
-    struct allowance cancels;       /* resets by the client */
-    struct allowance resets;        /* ours, for errors of its own */
+    struct detail_reports *reported; /* NULL = nothing yet */
+    struct allowance cancels;        /* resets by the client */
+    struct allowance resets;         /* ours, for errors of its own */
     struct allowance frames;
     struct past past;
     uint32_t credit; /* frames that are free, since others brought something */
@@ -127,7 +130,8 @@ struct session {
     size_t out_used;
     const uint8_t *pending; /* nghttp2's, valid until it is asked for more */
     size_t pending_length;
-    int reports_left;
+    int reports[REPORT_LEVELS]; /* how many were told, of each level */
+    int32_t at_fault; /* the stream of the frame that ends the connection; 0 = none, or not known */
     uint32_t failure; /* what a callback that failed wants the connection to end with */
     const char *failure_reason;
 
@@ -148,15 +152,15 @@ struct session {
 /* For detailed answers; if memory has run out, they tell less. */
 static void remember_report(struct session *session, int32_t stream_id, const char *text)
 {
-    struct detail_reports *reports = session->reports;
+    struct detail_reports *reported = session->reported;
     struct detail_report *latest;
 
-    if (reports == NULL)
-        reports = session->reports =
-            arena_allocate_zeroed(session->memory.lasting, 1, sizeof(*reports));
-    if (reports == NULL)
+    if (reported == NULL)
+        reported = arena_allocate_zeroed(session->memory.lasting, 1, sizeof(*reported));
+    if (reported == NULL)
         return;
-    latest = &reports->latest[reports->count++ % DETAIL_REPORTS];
+    session->reported = reported;
+    latest = &reported->latest[reported->count++ % DETAIL_REPORTS];
     latest->stream_id = stream_id;
     snprintf(latest->text, sizeof(latest->text), "%.*s", DETAIL_REPORT_MAX - 1, text);
 }
@@ -167,16 +171,34 @@ report(struct session *session, enum log_level level, int32_t stream_id, const c
     char text[3 * LOG_ESCAPE_MAX];
     va_list arguments;
 
-    if (session->reports_left == 0)
+    if (session->reports[level] == REPORTS_MAX || (level == LOG_LEVEL_DEBUG && !log_enabled(level)))
         return;
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
     remember_report(session, stream_id, text);
     session->observer.report(level, stream_id, text, session->observer.argument);
-    if (--session->reports_left == 0)
-        session->observer.report(level, 0, "more reports of this connection are left out",
-                                 session->observer.argument);
+    if (++session->reports[level] < REPORTS_MAX)
+        return;
+    snprintf(text, sizeof(text), "more reports of level %s are left out", log_level_name(level));
+    session->observer.report(level, 0, text, session->observer.argument);
+}
+
+/* Errors and refusals are worth a notice; how peers part in peace is for who looks closely. */
+static enum log_level level_of(uint32_t error)
+{
+    return error == NGHTTP2_NO_ERROR ? LOG_LEVEL_DEBUG : LOG_LEVEL_NOTICE;
+}
+
+/* A code that RFC 9113 section 7 does not name is shown as its number. */
+static const char *error_name(char buffer[static ERROR_NAME_MAX], uint32_t code)
+{
+    const char *name = nghttp2_http2_strerror(code);
+
+    if (strcmp(name, "unknown") != 0)
+        return name;
+    snprintf(buffer, ERROR_NAME_MAX, "0x%" PRIx32, code);
+    return buffer;
 }
 
 /* Of the fields that nghttp2 refuses to see twice: was ${name} there already? */
@@ -273,6 +295,7 @@ static struct stream *stream_new(struct session *session, int32_t id)
 
 static void tell_request(const struct session *session, const struct stream *stream, bool cut)
 {
+    char reset_code[ERROR_NAME_MAX];
     struct session_request request = {
         .stream_id = stream->id,
         .status = stream->answered ? stream->status : 0,
@@ -281,7 +304,7 @@ static void tell_request(const struct session *session, const struct stream *str
         .elapsed_us = session->now.monotonic_us - stream->opened_us,
         .cut = cut,
         .reset = stream->reset,
-        .reset_code = nghttp2_http2_strerror(stream->reset_code),
+        .reset_code = error_name(reset_code, stream->reset_code),
     };
     const struct section_target *target = stream->request.target;
 
@@ -462,7 +485,7 @@ static struct echo_body *compose_detail(struct session *session, const struct st
             nghttp2_session_get_stream_remote_window_size(session->nghttp2, stream->id),
         .connection_window = nghttp2_session_get_remote_window_size(session->nghttp2),
         .advert = &session->advert,
-        .reports = session->reports,
+        .reports = session->reported,
         .head = stream->request.head,
         .pretty = session->options.pretty,
     };
@@ -633,6 +656,7 @@ static bool goes_back(struct session *session, const nghttp2_frame_hd *hd)
 
 static int fail_going_back(struct session *session, int32_t id)
 {
+    session->at_fault = id;
     return past_was_closed(&session->past, id)
                ? fail_in_callback(session, NGHTTP2_STREAM_CLOSED, "HEADERS: stream closed")
                : fail_in_callback(session, NGHTTP2_PROTOCOL_ERROR, "HEADERS: stream id goes back");
@@ -791,11 +815,10 @@ static void on_ping(struct session *session, const nghttp2_ping *ping)
 static void on_goaway(struct session *session, const nghttp2_goaway *goaway)
 {
     char shown[LOG_ESCAPE_MAX];
+    char name[ERROR_NAME_MAX];
 
-    if (goaway->error_code == NGHTTP2_NO_ERROR)
-        return;
-    report(session, LOG_LEVEL_NOTICE, 0, "the peer sent GOAWAY %s \"%s\"",
-           nghttp2_http2_strerror(goaway->error_code),
+    report(session, level_of(goaway->error_code), 0, "the peer sent GOAWAY %s \"%s\"",
+           error_name(name, goaway->error_code),
            log_escape(shown, sizeof(shown), goaway->opaque_data, goaway->opaque_data_len));
 }
 
@@ -863,10 +886,27 @@ static int on_message_frame(struct session *session, const nghttp2_frame *frame)
     return answer(session, stream, (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0);
 }
 
+static int on_reset(struct session *session, const nghttp2_rst_stream *frame)
+{
+    struct stream *stream = stream_of(session, frame->hd.stream_id);
+    char name[ERROR_NAME_MAX];
+
+    counter_add(&session->counters->resets, 1);
+    if (stream != NULL) {
+        stream->reset = SESSION_RESET_BY_PEER;
+        stream->reset_code = frame->error_code;
+    }
+    report(session, LOG_LEVEL_INFO, frame->hd.stream_id, "the peer sent RST_STREAM %s",
+           error_name(name, frame->error_code));
+    return afford_reset(session, &session->cancels)
+               ? 0
+               : fail_in_callback(session, NGHTTP2_ENHANCE_YOUR_CALM,
+                                  "too many streams reset by the client");
+}
+
 static int on_frame_recv(nghttp2_session *nghttp2, const nghttp2_frame *frame, void *user_data)
 {
     struct session *session = user_data;
-    struct stream *stream;
 
     (void)nghttp2;
     switch (frame->hd.type) {
@@ -877,16 +917,7 @@ static int on_frame_recv(nghttp2_session *nghttp2, const nghttp2_frame *frame, v
         session->preface_complete = true;
         return 0;
     case NGHTTP2_RST_STREAM:
-        counter_add(&session->counters->resets, 1);
-        stream = stream_of(session, frame->hd.stream_id);
-        if (stream != NULL) {
-            stream->reset = SESSION_RESET_BY_PEER;
-            stream->reset_code = frame->rst_stream.error_code;
-        }
-        return afford_reset(session, &session->cancels)
-                   ? 0
-                   : fail_in_callback(session, NGHTTP2_ENHANCE_YOUR_CALM,
-                                      "too many streams reset by the client");
+        return on_reset(session, &frame->rst_stream);
     case NGHTTP2_PING:
         on_ping(session, &frame->ping);
         return 0;
@@ -967,6 +998,8 @@ static int on_error(nghttp2_session *nghttp2, int error, const char *message, si
     nghttp2_vec value;
 
     (void)nghttp2;
+    if (error == NGHTTP2_ERR_SETTINGS_EXPECTED)
+        return 0; /* the GOAWAY that follows is told */
     if (error != NGHTTP2_ERR_HTTP_HEADER || stream == NULL) {
         report(session, LOG_LEVEL_NOTICE, 0, "%s",
                log_escape(shown, sizeof(shown), message, length));
@@ -994,6 +1027,8 @@ static int on_invalid_frame(nghttp2_session *nghttp2, const nghttp2_frame *frame
         past_refuse(&session->past, frame->hd.stream_id);
     if (error == NGHTTP2_ERR_FLOW_CONTROL && stream != NULL)
         stream->overflowed = true;
+    if (error == NGHTTP2_ERR_PROTO || error == NGHTTP2_ERR_STREAM_CLOSED)
+        session->at_fault = frame->hd.stream_id; /* these end the connection */
     if (error != NGHTTP2_ERR_HTTP_MESSAGING || stream == NULL || session->block != stream ||
         stream->explained)
         return 0;
@@ -1010,6 +1045,7 @@ static int on_invalid_frame(nghttp2_session *nghttp2, const nghttp2_frame *frame
 static void on_reset_sent(struct session *session, const nghttp2_rst_stream *frame)
 {
     struct stream *stream = stream_of(session, frame->hd.stream_id);
+    char name[ERROR_NAME_MAX];
 
     counter_add(&session->counters->resets, 1);
     past_reset(&session->past, frame->hd.stream_id);
@@ -1027,8 +1063,6 @@ static void on_reset_sent(struct session *session, const nghttp2_rst_stream *fra
         if (stream->explained)
             return;
     }
-    if (frame->error_code == NGHTTP2_NO_ERROR)
-        return;
     if (stream != NULL && frame->error_code == NGHTTP2_PROTOCOL_ERROR &&
         stream->request.content_length >= 0)
         report(session, LOG_LEVEL_NOTICE, frame->hd.stream_id,
@@ -1036,8 +1070,8 @@ static void on_reset_sent(struct session *session, const nghttp2_rst_stream *fra
                "another sum (RFC 9113 section 8.1.1)",
                (long long)stream->request.content_length);
     else
-        report(session, LOG_LEVEL_NOTICE, frame->hd.stream_id, "RST_STREAM %s sent",
-               nghttp2_http2_strerror(frame->error_code));
+        report(session, level_of(frame->error_code), frame->hd.stream_id, "RST_STREAM %s sent%s",
+               error_name(name, frame->error_code), refusal_of_stream(frame->error_code));
 }
 
 /* Its answer shows that the peer has read the GOAWAY before it, so it must not overtake that one,
@@ -1050,10 +1084,33 @@ static int submit_drain_ping(struct session *session)
     return nghttp2_submit_ping(session->nghttp2, NGHTTP2_FLAG_NONE, drain_ping);
 }
 
+/* The stream that the connection's end is about; 0 where there is none, or none is known. */
+static int32_t stream_at_fault(const struct session *session)
+{
+    if (session->at_fault != 0)
+        return session->at_fault;
+    return session->block != NULL ? session->block->id : 0;
+}
+
+static void report_goaway(struct session *session, const nghttp2_goaway *goaway)
+{
+    const char *words = (const char *)goaway->opaque_data;
+    size_t length = goaway->opaque_data_len;
+    char shown[LOG_ESCAPE_MAX];
+    char name[ERROR_NAME_MAX];
+
+    log_escape(shown, sizeof(shown), words, length);
+    if (goaway->error_code == NGHTTP2_NO_ERROR)
+        report(session, LOG_LEVEL_DEBUG, 0, "GOAWAY NO_ERROR \"%s\" sent, last stream %" PRId32,
+               shown, goaway->last_stream_id);
+    else
+        report(session, LOG_LEVEL_NOTICE, stream_at_fault(session),
+               "connection error: GOAWAY %s \"%s\" sent%s", error_name(name, goaway->error_code),
+               shown, refusal_of_connection(goaway->error_code, words, length));
+}
+
 static void on_goaway_sent(struct session *session, const nghttp2_goaway *goaway)
 {
-    char shown[LOG_ESCAPE_MAX];
-
     /* After an error the connection is closed (RFC 9113 section 5.4.1), whoever found it: nghttp2
      * itself would read on as long as a stream is open. */
     if (goaway->error_code != NGHTTP2_NO_ERROR)
@@ -1063,11 +1120,8 @@ static void on_goaway_sent(struct session *session, const nghttp2_goaway *goaway
     if (goaway->error_code != NGHTTP2_NO_ERROR ||
         (session->phase == TERMINATING && goaway->opaque_data_len > 0))
         session->phase = TERMINATED;
-    if (goaway->error_code == NGHTTP2_NO_ERROR || session->explained)
-        return;
-    report(session, LOG_LEVEL_NOTICE, 0, "connection error: GOAWAY %s \"%s\" sent",
-           nghttp2_http2_strerror(goaway->error_code),
-           log_escape(shown, sizeof(shown), goaway->opaque_data, goaway->opaque_data_len));
+    if (!session->explained)
+        report_goaway(session, goaway);
 }
 
 /* A window that opens by the byte is not progress: else a client could keep its answers here, and
@@ -1244,7 +1298,6 @@ struct session *session_new(const struct session_options *options,
     session->date_of = INT64_MIN;
     session->started_us = session->idle_since_us = now.monotonic_us;
     session->requests_before = atomic_load_explicit(&counters->requests, memory_order_relaxed);
-    session->reports_left = REPORTS_MAX;
     past_start(&session->past);
     framing_start(&session->framing);
     if (open_nghttp2(session) != 0 || submit_preface(session) != 0) {
@@ -1265,7 +1318,7 @@ void session_free(struct session *session)
     section_reader_free(session->reader);
     nghttp2_session_del(session->nghttp2);
     advert_free(&session->advert, session->memory.lasting);
-    arena_free(session->memory.lasting, session->reports);
+    arena_free(session->memory.lasting, session->reported);
     arena_free(session->memory.lasting, session);
 }
 
@@ -1345,8 +1398,10 @@ static size_t check_data(struct session *session, const struct framing_frame *fr
     session->reset_unfed = false;
     feed(session, bytes, length);
     if (session->phase == OPEN && frame->stream_id <= session->past.highest &&
-        !is_known(session, frame->stream_id) && !is_late(session, frame->stream_id))
+        !is_known(session, frame->stream_id) && !is_late(session, frame->stream_id)) {
+        session->at_fault = frame->stream_id;
         terminate(session, NGHTTP2_STREAM_CLOSED, "DATA: stream closed");
+    }
     return length;
 }
 
@@ -1470,7 +1525,7 @@ static void expire_stream(struct session *session, struct stream *stream)
     int result;
 
     counter_add(&session->counters->timed_out, 1);
-    report(session, LOG_LEVEL_NOTICE, stream->id, "stream timeout: %s",
+    report(session, LOG_LEVEL_NOTICE, stream->id, "stream-timeout: %s",
            stream->ended ? "the response's window does not open"
                          : "the request's content does not go on");
     stream->explained = true;
@@ -1485,7 +1540,7 @@ static void expire_connection(struct session *session, enum log_level level, uin
                               const char *reason)
 {
     counter_add(&session->counters->timed_out, 1);
-    report(session, level, 0, "%s", reason);
+    report(session, level, stream_at_fault(session), "%s", reason);
     session->explained = session->failed = true;
     terminate(session, error, reason);
 }
@@ -1503,13 +1558,13 @@ void session_expire(struct session *session, struct instant now)
     if (!session->preface_complete) {
         if (at >= clock_after(session->started_us, options->header_timeout_us))
             expire_connection(session, LOG_LEVEL_NOTICE, NGHTTP2_ENHANCE_YOUR_CALM,
-                              "header timeout: the preface does not end");
+                              "header-timeout: the preface does not end");
         return;
     }
     if (framing_in_block(&session->framing) &&
         at >= clock_after(session->block_started_us, options->header_timeout_us)) {
         expire_connection(session, LOG_LEVEL_NOTICE, NGHTTP2_ENHANCE_YOUR_CALM,
-                          "header timeout: a header block does not end");
+                          "header-timeout: a header block does not end");
         return;
     }
     while (session->oldest != NULL && session->phase != DEAD &&
@@ -1517,7 +1572,7 @@ void session_expire(struct session *session, struct instant now)
         expire_stream(session, session->oldest);
     if (session->oldest == NULL &&
         at >= clock_after(session->idle_since_us, options->idle_timeout_us))
-        expire_connection(session, LOG_LEVEL_INFO, NGHTTP2_NO_ERROR, "idle timeout");
+        expire_connection(session, LOG_LEVEL_INFO, NGHTTP2_NO_ERROR, "idle-timeout");
 }
 
 int64_t session_deadline(const struct session *session)

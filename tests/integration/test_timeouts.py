@@ -49,7 +49,7 @@ def test_silence_is_closed_without_a_byte(start: Start, first: bytes) -> None:
     assert_neighbour_is_answered(daemon)
     assert read_all(client.socket) == b""
     watch.assert_between(LIMIT)
-    assert_logged(daemon, "notice", "header timeout")
+    assert_logged(daemon, "notice", "header-timeout")
     assert daemon.figures()["timed-out"] == 1
 
 
@@ -72,7 +72,7 @@ def test_preface_without_settings_is_closed(start: Start) -> None:
     client.send(MAGIC)
     client.read_to_end()
     watch.assert_between(LIMIT)
-    assert_logged(daemon, "notice", "header timeout")
+    assert_logged(daemon, "notice", "header-timeout")
 
 
 METHOD, PATH = b"\x82", b"\x84"  # as HPACK's static table has them
@@ -101,7 +101,7 @@ def test_header_block_that_does_not_end(start: Start, case: str) -> None:
     client.read_to_end()
     watch.assert_between(LIMIT)
     assert [goaway.error_code for goaway in client.goaways] == [ENHANCE_YOUR_CALM]
-    assert_logged(daemon, "notice", "header timeout")
+    assert_logged(daemon, "notice", "header-timeout")
 
 
 def test_header_blocks_that_end_in_time_do_not_add_up(start: Start) -> None:
@@ -139,7 +139,7 @@ def test_idle_connection_is_told_and_closed(start: Start) -> None:
     assert client.read_to_end() == "end"
     watch.assert_between(LIMIT)
     assert [(goaway.error_code, goaway.last_stream_id) for goaway in client.goaways] == [(NO_ERROR, 1)]
-    assert_logged(daemon, "info", "idle timeout")
+    assert_logged(daemon, "info", "idle-timeout")
 
 
 def test_idle_connection_without_any_request_is_closed(start: Start) -> None:
@@ -180,7 +180,7 @@ def test_body_that_stops_is_reset(start: Start) -> None:
     answer = client.wait(stream)
     watch.assert_between(LIMIT)
     assert (answer.reset, answer.fields) == (CANCEL, [])
-    assert_logged(daemon, "notice", "stream timeout")
+    assert_logged(daemon, "notice", "stream-timeout")
     client.assert_answered()
 
 
@@ -223,7 +223,7 @@ def test_response_whose_window_does_not_open_is_reset(start: Start, window: int)
     answer = client.wait(client.begin(fields()))
     watch.assert_between(LIMIT)
     assert (answer.reset, answer.status, len(answer.body)) == (CANCEL, 200, window)
-    assert_logged(daemon, "notice", "stream timeout")
+    assert_logged(daemon, "notice", "stream-timeout")
     client.send(SettingsFrame(0, settings={WINDOW: 65535}))
     client.assert_answered()
 
@@ -265,7 +265,7 @@ def test_peer_that_takes_nothing_is_cut_off(start: Start) -> None:
     assert ended.poll(10_000 * SLOW), "it isn't cut off"
     watch.assert_between(LIMIT, slack=2)  # the kernel takes some more while its buffer grows
     assert client.read_to_end() == "reset"
-    assert_logged(daemon, "notice", "write timeout")
+    assert_logged(daemon, "notice", "write-timeout")
     assert daemon.wait_for_figures(connections=0)["timed-out"] == 1
 
 
@@ -279,7 +279,7 @@ def test_peer_that_takes_nothing_of_the_last_words(start: Start) -> None:
     client.send(bytes.fromhex("000000 00 00 00000000"))  # DATA on stream 0: a connection error
     assert_logged(daemon, "notice", "GOAWAY")
     assert_neighbour_is_answered(daemon)
-    assert_logged(daemon, "notice", "write timeout")
+    assert_logged(daemon, "notice", "write-timeout")
     assert daemon.wait_for_figures(connections=0)["timed-out"] == 1
     assert client.read_to_end() == "reset"
 

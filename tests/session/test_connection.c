@@ -110,7 +110,10 @@ static void try_error(size_t row, bool stream_open, struct peer_way way)
     if (!session_done(peer->session))
         fail_msg("row %zu: not done%s", row, stream_open ? " with a stream open" : "");
     peer_check_ended(peer, errors[row].code);
-    assert_true(peer->report_count >= 1 && peer->report_count <= 2);
+    assert_int_equal(peer->report_count, 1);
+    assert_int_equal(peer->reports[0].level, LOG_LEVEL_NOTICE);
+    if (!strstr(peer->reports[0].text, "RFC 9113 section "))
+        fail_msg("row %zu: no rule in %s", row, peer->reports[0].text);
     frame_add_get(&peer->out, 7, "/after");
     session_receive(peer->session, peer->now, peer->out.data, peer->out.length);
     assert_int_equal(session_send(peer->session, peer->now, buffer, sizeof(buffer)), 0);
@@ -436,6 +439,34 @@ static void test_goaway_with_an_error_by_client(void **state)
     assert_null(strchr(report->text, '\n'));
     assert_true(session_done(peer->session));
     peer_free(peer);
+}
+
+/* How peers part in peace is told where somebody asks for it, and costs nothing where nobody does.
+ */
+static void test_goaway_without_an_error(void **state)
+{
+    const struct peer_report *report;
+    struct peer *peer;
+
+    (void)state;
+    for (int level = LOG_LEVEL_INFO; level <= LOG_LEVEL_DEBUG; level++) {
+        log_set_level((enum log_level)level);
+        peer = peer_open(&peer_options, peer_plain);
+        frame_add(&peer->out, NGHTTP2_GOAWAY, 0, 0, "\0\0\0\0\0\0\0\0bye", 11);
+        session_shutdown(peer->session, peer->now);
+        peer_pump(peer);
+        log_set_level(LOG_LEVEL_INFO);
+        assert_int_equal(peer->report_count, level == LOG_LEVEL_DEBUG ? 3 : 0);
+        for (size_t i = 0; i < peer->report_count; i++)
+            assert_int_equal(peer->reports[i].level, LOG_LEVEL_DEBUG);
+        report = peer_reported(peer, 0, "the peer sent GOAWAY NO_ERROR \"bye\"");
+        assert_int_equal(report != NULL, level == LOG_LEVEL_DEBUG);
+        report = peer_reported(peer, 0, "GOAWAY NO_ERROR \"\" sent, last stream 2147483647");
+        assert_int_equal(report != NULL, level == LOG_LEVEL_DEBUG);
+        report = peer_reported(peer, 0, "GOAWAY NO_ERROR \"\" sent, last stream 0");
+        assert_int_equal(report != NULL, level == LOG_LEVEL_DEBUG);
+        peer_free(peer);
+    }
 }
 
 static void test_send_without_room(void **state)
@@ -897,9 +928,9 @@ static void wait_almost(struct peer *peer, int64_t us)
 }
 
 static void check_timed_out(const struct peer *peer, uint32_t code, enum log_level level,
-                            const char *words)
+                            int32_t stream_id, const char *words)
 {
-    const struct peer_report *report = peer_reported(peer, 0, words);
+    const struct peer_report *report = peer_reported(peer, stream_id, words);
 
     peer_check_ended(peer, code);
     assert_non_null(report);
@@ -921,7 +952,7 @@ static void test_preface_that_does_not_end(void **state)
         peer_pump(peer);
         wait_almost(peer, 10 * SECOND);
         peer_wait(peer, 1);
-        check_timed_out(peer, NGHTTP2_ENHANCE_YOUR_CALM, LOG_LEVEL_NOTICE, "header timeout");
+        check_timed_out(peer, NGHTTP2_ENHANCE_YOUR_CALM, LOG_LEVEL_NOTICE, 0, "header-timeout");
         peer_free(peer);
     }
 }
@@ -941,7 +972,7 @@ static void test_header_block_that_does_not_end(void **state)
     peer_pump(peer);
     wait_almost(peer, 4 * SECOND);
     peer_wait(peer, 1);
-    check_timed_out(peer, NGHTTP2_ENHANCE_YOUR_CALM, LOG_LEVEL_NOTICE, "header timeout");
+    check_timed_out(peer, NGHTTP2_ENHANCE_YOUR_CALM, LOG_LEVEL_NOTICE, 1, "header-timeout");
     peer_free(peer);
 }
 
@@ -955,7 +986,7 @@ static void test_trailers_that_do_not_end(void **state)
     peer_pump(peer);
     wait_almost(peer, 10 * SECOND);
     peer_wait(peer, 1);
-    check_timed_out(peer, NGHTTP2_ENHANCE_YOUR_CALM, LOG_LEVEL_NOTICE, "header timeout");
+    check_timed_out(peer, NGHTTP2_ENHANCE_YOUR_CALM, LOG_LEVEL_NOTICE, 1, "header-timeout");
     peer_free(peer);
 }
 
@@ -1013,7 +1044,7 @@ static void test_idle(void **state)
     peer_pump(peer);
     wait_almost(peer, 300 * SECOND);
     peer_wait(peer, 1);
-    check_timed_out(peer, NGHTTP2_NO_ERROR, LOG_LEVEL_INFO, "idle timeout");
+    check_timed_out(peer, NGHTTP2_NO_ERROR, LOG_LEVEL_INFO, 0, "idle-timeout");
     assert_int_equal(peer->goaways[0].last_stream_id, 1);
     peer_free(peer);
 }
@@ -1021,7 +1052,7 @@ static void test_idle(void **state)
 static void check_stream_timed_out(const struct peer *peer, int32_t stream_id)
 {
     const struct peer_request *closed = peer_closed(peer, stream_id);
-    const struct peer_report *report = peer_reported(peer, stream_id, "stream timeout");
+    const struct peer_report *report = peer_reported(peer, stream_id, "stream-timeout");
 
     assert_true(peer_response(peer, stream_id)->reset);
     assert_int_equal(peer_response(peer, stream_id)->reset_code, NGHTTP2_CANCEL);
@@ -1163,6 +1194,7 @@ int main(void)
         cmocka_unit_test(test_settings),
         cmocka_unit_test(test_goaway_by_client),
         cmocka_unit_test(test_goaway_with_an_error_by_client),
+        cmocka_unit_test(test_goaway_without_an_error),
         cmocka_unit_test(test_send_without_room),
         cmocka_unit_test(test_no_request_observer),
         cmocka_unit_test(test_free_with_streams_open),

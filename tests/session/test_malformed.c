@@ -377,10 +377,36 @@ static void test_report_is_short(void **state)
     peer_free(peer);
 }
 
+enum { REPORTS_MAX = 32 };
+
+/* A request that goes on, */
+static void frame_add_open(struct bytes *bytes, int32_t stream_id)
+{
+    static const struct field fields[] = {REQUEST_OF("POST", "/")};
+
+    frame_add_request(bytes, stream_id, 0, fields, COUNT(fields));
+}
+
+/* one that is answered with 501 all the same, */
+static void frame_add_connect(struct bytes *bytes, int32_t stream_id)
+{
+    static const struct field fields[] = {FIELD(":method", "CONNECT"), FIELD(":authority", "h")};
+
+    frame_add_request(bytes, stream_id, 0, fields, COUNT(fields));
+}
+
+/* and what was told last. */
+static void check_last_reported(const struct peer *peer, int32_t stream_id, enum log_level level)
+{
+    assert_true(peer->report_count > 0 && peer->report_count <= PEER_REPORTS);
+    assert_int_equal(peer->reports[peer->report_count - 1].stream_id, stream_id);
+    assert_int_equal(peer->reports[peer->report_count - 1].level, level);
+}
+
 /* A connection may put so many lines into the log, and no more; its requests are answered on. */
 static void test_reports_are_limited(void **state)
 {
-    enum { REQUESTS = 500, ENOUGH = 100 };
+    enum { REQUESTS = 500 };
     static const struct field fields[] = {GOOD, FIELD("connection", "x")};
     struct peer *peer = peer_open(&peer_options, peer_plain);
 
@@ -393,9 +419,77 @@ static void test_reports_are_limited(void **state)
     frame_add_get(&peer->out, 2 * REQUESTS + 1, "/after");
     peer_pump(peer);
     peer_check_get(peer, 2 * REQUESTS + 1, "/after");
-    assert_true(peer->report_count > 1 && peer->report_count < ENOUGH);
+    assert_int_equal(peer->report_count, REPORTS_MAX + 1);
+    assert_string_equal(peer->reports[REPORTS_MAX].text,
+                        "more reports of level notice are left out");
     assert_int_equal(peer->counters.resets, REQUESTS);
     assert_int_equal(peer->request_count, REQUESTS + 1);
+    peer_free(peer);
+}
+
+/* Nor may it hide by resets of its own, nor by what only level debug shows, what was refused. */
+static void test_reports_of_a_level_are_limited_by_themselves(void **state)
+{
+    enum { RESETS = 200, LAST = 4 * RESETS + 1 };
+    static const struct field fields[] = {GOOD, FIELD("connection", "x")};
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+
+    (void)state;
+    for (int32_t i = 0; i < RESETS; i++) {
+        frame_add_connect(&peer->out, 4 * i + 1); /* answered early: RST_STREAM NO_ERROR */
+        frame_add_open(&peer->out, 4 * i + 3);
+        frame_add_reset(&peer->out, 4 * i + 3, NGHTTP2_CANCEL);
+        peer_pump(peer);
+        assert_int_equal(peer_response(peer, 4 * i + 1)->reset_code, NGHTTP2_NO_ERROR);
+    }
+    assert_int_equal(peer->report_count, REPORTS_MAX + 1);
+    frame_add_request(&peer->out, LAST, END_STREAM, fields, COUNT(fields));
+    peer_pump(peer);
+    check_last_reported(peer, LAST, LOG_LEVEL_NOTICE);
+    peer_free(peer);
+}
+
+static void test_resets_are_told(void **state)
+{
+    static const struct {
+        uint32_t code;
+        const char *text;
+    } rows[] = {
+        {NGHTTP2_NO_ERROR, "the peer sent RST_STREAM NO_ERROR"},
+        {NGHTTP2_CANCEL, "the peer sent RST_STREAM CANCEL"},
+        {NGHTTP2_INTERNAL_ERROR, "the peer sent RST_STREAM INTERNAL_ERROR"},
+        {0x10, "the peer sent RST_STREAM 0x10"},
+        {UINT32_MAX, "the peer sent RST_STREAM 0xffffffff"},
+    };
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+
+    (void)state;
+    for (int32_t i = 0; i < (int32_t)COUNT(rows); i++) {
+        frame_add_open(&peer->out, 2 * i + 1);
+        frame_add_reset(&peer->out, 2 * i + 1, rows[i].code);
+        peer_pump(peer);
+        assert_int_equal(peer->report_count, i + 1);
+        check_last_reported(peer, 2 * i + 1, LOG_LEVEL_INFO);
+        assert_string_equal(peer->reports[i].text, rows[i].text);
+        assert_string_equal(peer_closed(peer, 2 * i + 1)->reset_code,
+                            strrchr(rows[i].text, ' ') + 1);
+    }
+    peer_free(peer);
+}
+
+/* An answer that does not wait for the request's end. */
+static void test_reset_without_an_error_is_told_to_who_looks_closely(void **state)
+{
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+
+    (void)state;
+    log_set_level(LOG_LEVEL_DEBUG);
+    frame_add_connect(&peer->out, 1);
+    peer_pump(peer);
+    log_set_level(LOG_LEVEL_INFO);
+    assert_int_equal(peer->report_count, 1);
+    check_last_reported(peer, 1, LOG_LEVEL_DEBUG);
+    assert_string_equal(peer->reports[0].text, "RST_STREAM NO_ERROR sent (RFC 9113 section 8.1)");
     peer_free(peer);
 }
 
@@ -520,6 +614,9 @@ int main(void)
         cmocka_unit_test(test_malformed_and_too_large),
         cmocka_unit_test(test_report_is_short),
         cmocka_unit_test(test_reports_are_limited),
+        cmocka_unit_test(test_reports_of_a_level_are_limited_by_themselves),
+        cmocka_unit_test(test_resets_are_told),
+        cmocka_unit_test(test_reset_without_an_error_is_told_to_who_looks_closely),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

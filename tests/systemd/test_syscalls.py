@@ -98,7 +98,7 @@ def talk_wrongly(service: Unit) -> None:
             client.send(words)
             client.socket.recv(1)
     with Client(ADDRESS):
-        service.wait_for_message("header timeout")
+        service.wait_for_message("header-timeout")
 
 
 def talk_much_and_rest(service: Unit) -> None:

@@ -74,6 +74,8 @@ static const struct field_row fields[] = {
     {PLAIN, FIELD("content-length", "9223372036854775808"), "", "RFC 9110 section 8.6"},
     {PLAIN, FIELD("content-length", "99999999999999999999"), "", "RFC 9110 section 8.6"},
     {REPEATED, FIELD("host", "a"), "repeated", "RFC 9110 section 7.2"},
+    {REPEATED, FIELD("host", ""), "repeated", "RFC 9110 section 7.2"},
+    {PLAIN, FIELD("host", ""), "empty", "RFC 9110 section 4.2.1"},
     {PLAIN, FIELD("host", "a\x01"), "value", "RFC 9113 section 8.2.1"},
 };
 
@@ -137,11 +139,96 @@ static void test_section(void **state)
     }
 }
 
+/* The wording is nghttp2's, or the session's. */
+static const struct {
+    uint32_t error;
+    const char *words;
+    const char *rule;
+} connections[] = {
+    {0x1, "not an HTTP/2 preface", "RFC 9113 section 3.4"},
+    {0x1, "SETTINGS expected", "RFC 9113 section 3.4"},
+    {0x6, "", "RFC 9113 section 4.2"},
+    {0x6, "too large frame size", "RFC 9113 section 4.2"},
+    {0x6, "CONTINUATION: too large frame size", "RFC 9113 section 4.2"},
+    {0x9, "", "RFC 9113 section 4.3"},
+    {0x1, "unexpected non-CONTINUATION frame or stream_id is invalid", "RFC 9113 section 4.3"},
+    {0x5, "", "RFC 9113 section 5.1"},
+    {0x5, "DATA: stream closed", "RFC 9113 section 5.1"},
+    {0x5, "HEADERS: stream closed", "RFC 9113 section 5.1"},
+    {0x5, "DATA: stream in half-closed(remote)", "RFC 9113 section 5.1"},
+    {0x1, "DATA: stream in idle", "RFC 9113 section 5.1"},
+    {0x1, "WINDOW_UPDATE to idle stream", "RFC 9113 section 5.1"},
+    {0x1, "HEADERS: stream id goes back", "RFC 9113 section 5.1.1"},
+    {0x1, "request HEADERS: invalid stream_id", "RFC 9113 section 5.1.1"},
+    {0x1, "request HEADERS: max concurrent streams exceeded",
+     "max-concurrent-streams, RFC 9113 section 5.1.2"},
+    {0x1, "request HEADERS: depend on itself", "RFC 7540 section 5.3.1"},
+    {0x1, "DATA: stream_id == 0", "RFC 9113 section 6.1"},
+    {0x1, "DATA: invalid padding", "RFC 9113 section 6.1"},
+    {0x1, "request HEADERS: stream_id == 0", "RFC 9113 section 6.2"},
+    {0x1, "HEADERS: insufficient padding space", "RFC 9113 section 6.2"},
+    {0x1, "PRIORITY: stream_id == 0", "RFC 9113 section 6.3"},
+    {0x1, "RST_STREAM: stream_id == 0", "RFC 9113 section 6.4"},
+    {0x1, "SETTINGS: stream_id != 0", "RFC 9113 section 6.5"},
+    {0x1, "SETTINGS: invalid SETTINGS_ENBLE_PUSH", "RFC 9113 section 6.5.2"},
+    {0x3, "SETTINGS: too large SETTINGS_INITIAL_WINDOW_SIZE", "RFC 9113 section 6.5.2"},
+    {0x1, "SETTINGS: unexpected ACK", "RFC 9113 section 6.5.3"},
+    {0x1, "PUSH_PROMISE: stream_id == 0", "RFC 9113 section 6.6"},
+    {0x1, "PUSH_PROMISE: push disabled", "RFC 9113 section 8.4"},
+    {0x1, "PING: stream_id != 0", "RFC 9113 section 6.7"},
+    {0x1, "GOAWAY: stream_id != 0", "RFC 9113 section 6.8"},
+    {0x1, "WINDOW_UPDATE: window_size_increment == 0", "RFC 9113 section 6.9"},
+    {0x3, "", "RFC 9113 section 6.9.1"},
+    {0x3, "SETTINGS: a window becomes too large", "RFC 9113 section 6.9.2"},
+    {0x1, "CONTINUATION: unexpected", "RFC 9113 section 6.10"},
+    {0xb, "SETTINGS: too many setting entries", "RFC 9113 section 10.5"},
+    {0xb, "too many frames that bring nothing", "RFC 9113 section 10.5"},
+    {0xb, "header block too long", "max-header-list-size, RFC 9113 section 10.5.1"},
+    {0xb, "field list too large", "max-header-list-size, RFC 9113 section 10.5.1"},
+};
+
+static void test_connection(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(connections) / sizeof(connections[0]); i++) {
+        const char *words = connections[i].words;
+        const char *rule = refusal_of_connection(connections[i].error, words, strlen(words));
+        char expected[64];
+
+        snprintf(expected, sizeof(expected), " (%s)", connections[i].rule);
+        if (strcmp(rule, expected) != 0)
+            fail_msg("row %zu, \"%s\":%s, not%s", i, words, rule, expected);
+    }
+}
+
+/* The words are not terminated, and may be none. */
+static void test_connection_words_have_their_length(void **state)
+{
+    (void)state;
+    assert_string_equal(refusal_of_connection(0x1, "DATA: stream closed", 4), "");
+    assert_string_equal(refusal_of_connection(0x1, NULL, 0), "");
+    assert_string_equal(refusal_of_connection(0x2, "what nobody has said yet", 24), "");
+}
+
+static void test_stream(void **state)
+{
+    (void)state;
+    assert_string_equal(refusal_of_stream(0x0), " (RFC 9113 section 8.1)");
+    assert_string_equal(refusal_of_stream(0x1), "");
+    assert_string_equal(refusal_of_stream(0x3), " (RFC 9113 section 6.9.1)");
+    assert_string_equal(refusal_of_stream(0x7),
+                        " (max-concurrent-streams, RFC 9113 section 5.1.2)");
+    assert_string_equal(refusal_of_stream(0xffffffff), "");
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_field),
         cmocka_unit_test(test_section),
+        cmocka_unit_test(test_connection),
+        cmocka_unit_test(test_connection_words_have_their_length),
+        cmocka_unit_test(test_stream),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
