@@ -9,6 +9,14 @@
 /* In JSON a byte of these may become two: together they leave room in a record. */
 _Static_assert(2 * (SESSION_METHOD_MAX + SESSION_PATH_MAX) < LOG_RECORD_MAX, "no room in a record");
 
+/* How the stream ended; who was cut off by the connection's end may have been reset before. */
+static const char *end_of(const struct session_request *request)
+{
+    if (request->reset != SESSION_NOT_RESET)
+        return "RST_STREAM";
+    return request->cut ? "cut" : "END_STREAM";
+}
+
 static const char *reset_by(const struct session_request *request)
 {
     return request->reset == SESSION_RESET_BY_PEER ? "peer" : "server";
@@ -35,20 +43,20 @@ void access_log_text(const struct access_origin *origin, const struct session_re
         return;
     if (request->reset != SESSION_NOT_RESET)
         snprintf(reset, sizeof(reset), " reset=%s by=%s", request->reset_code, reset_by(request));
-    else if (request->cut)
-        snprintf(reset, sizeof(reset), " cut");
     log_write(LOG_LEVEL_INFO,
-              "connection %llu from %s stream %d: \"%s %s\" %d received=%llu sent=%llu ms=%.3f%s",
+              "connection %llu from %s stream %d: %s \"%s %s\" %d received=%llu sent=%llu ms=%.3f "
+              "end=%s%s",
               (unsigned long long)origin->connection, origin->peer, request->stream_id,
+              origin->protocol,
               field_text(method, sizeof(method), request->method, request->method_length),
               field_text(path, sizeof(path), request->path, request->path_length), request->status,
               (unsigned long long)request->received, (unsigned long long)request->sent,
-              milliseconds(request), reset);
+              milliseconds(request), end_of(request), reset);
 }
 
 /* A field as a string: its bytes as they are where they are UTF-8 and not too many for a line of
- * the log, else as the log escapes and cuts them. */
-static json_t *field_string(const uint8_t *bytes, size_t length, size_t max)
+ * the log, else as the log escapes and cuts them, which is noted. */
+static json_t *field_string(const uint8_t *bytes, size_t length, size_t max, bool *escaped)
 {
     char shown[SESSION_PATH_MAX];
     json_t *string = NULL;
@@ -57,25 +65,38 @@ static json_t *field_string(const uint8_t *bytes, size_t length, size_t max)
         return NULL;
     if (length < max)
         string = json_stringn((const char *)bytes, length);
-    return string != NULL ? string : json_string(log_escape(shown, max, bytes, length));
+    if (string != NULL)
+        return string;
+    *escaped = true;
+    return json_string(log_escape(shown, max, bytes, length));
+}
+
+/* A member that is there where it is true. */
+static json_t *flag(bool is_true)
+{
+    return is_true ? json_true() : NULL;
 }
 
 static json_t *record_of(const struct access_origin *origin, const struct session_request *request,
                          struct instant now)
 {
     char time[CLOCK_TIMESTAMP_SIZE];
+    bool is_reset = request->reset != SESSION_NOT_RESET;
+    bool escaped = false;
+    json_t *method =
+        field_string(request->method, request->method_length, SESSION_METHOD_MAX, &escaped);
+    json_t *path = field_string(request->path, request->path_length, SESSION_PATH_MAX, &escaped);
 
     clock_timestamp(now, time);
-    /* "o*" leaves a member out where there is no value. */
-    return json_pack("{ss sI ss si so* so* si sI sI sf ss* ss*}", "time", time, "connection",
-                     (json_int_t)origin->connection, "peer", origin->peer, "stream",
-                     (int)request->stream_id, "method",
-                     field_string(request->method, request->method_length, SESSION_METHOD_MAX),
-                     "path", field_string(request->path, request->path_length, SESSION_PATH_MAX),
-                     "status", request->status, "received", (json_int_t)request->received, "sent",
-                     (json_int_t)request->sent, "ms", milliseconds(request), "reset",
-                     request->reset == SESSION_NOT_RESET ? NULL : request->reset_code, "by",
-                     request->reset == SESSION_NOT_RESET ? NULL : reset_by(request));
+    /* "*" leaves a member out where there is no value. */
+    return json_pack("{ss sI ss si ss so* so* so* si sI sI sf ss ss* ss* so*}", "time", time,
+                     "connection", (json_int_t)origin->connection, "peer", origin->peer, "stream",
+                     (int)request->stream_id, "protocol", origin->protocol, "method", method,
+                     "path", path, "escaped", flag(escaped), "status", request->status, "received",
+                     (json_int_t)request->received, "sent", (json_int_t)request->sent, "ms",
+                     milliseconds(request), "end", end_of(request), "reset",
+                     is_reset ? request->reset_code : NULL, "by",
+                     is_reset ? reset_by(request) : NULL, "cut", flag(request->cut));
 }
 
 void access_log_json(const struct access_origin *origin, const struct session_request *request,
@@ -87,10 +108,6 @@ void access_log_json(const struct access_origin *origin, const struct session_re
     if (!log_enabled(LOG_LEVEL_INFO))
         return;
     record = record_of(origin, request, now);
-    if (record != NULL && request->cut && json_object_set_new(record, "cut", json_true()) != 0) {
-        json_decref(record);
-        record = NULL;
-    }
     line = json_dumps(record, JSON_COMPACT | JSON_REAL_PRECISION(6));
     json_decref(record);
     if (line != NULL)

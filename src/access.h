@@ -13,6 +13,7 @@
 struct access_origin {
     uint64_t connection;
     const char *peer;
+    const char *protocol; /* for people: may be several words */
 };
 
 /*

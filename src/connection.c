@@ -39,6 +39,7 @@ struct life {
     struct connection_workspace *workspace;
     struct transport transport;
     struct session *session; /* NULL = the preface was not seen yet */
+    const char *protocol;    /* as the access log names it */
     struct trace *trace;     /* of what is received and sent by it; NULL = nobody wants one */
     struct instant now;
     int64_t accepted_us;
@@ -77,7 +78,8 @@ static void on_request(const struct session_request *request, void *argument)
     const struct life *life = argument;
     char peer[ADDRESS_TEXT_MAX];
     struct access_origin origin = {.connection = life->connection->id,
-                                   .peer = address_text(peer, &life->connection->peer)};
+                                   .peer = address_text(peer, &life->connection->peer),
+                                   .protocol = life->protocol};
 
     if (life->connection->settings->access_log == ACCESS_LOG_JSON)
         access_log_json(&origin, request, life->now);
@@ -566,6 +568,7 @@ void connection_serve(struct connection *connection, struct connection_workspace
     struct life life = {
         .connection = connection,
         .workspace = workspace,
+        .protocol = "h2c",
         .now = clock_now(),
     };
 

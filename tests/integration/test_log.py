@@ -17,6 +17,7 @@ from waiting import SLOW, poll
 from wire import Client
 
 ARGUMENTS = ["--port=0", "--address=127.0.0.1", "--access-log=json", "--log-level=debug"]
+ACCESS_LOG = pytest.mark.parametrize("form", ["text", "json"])
 
 
 @pytest.fixture
@@ -93,9 +94,11 @@ def test_log_that_goes_nowhere_does_not_hurt(tmp_path: Path, redirection: str) -
         assert process.wait(10 * SLOW) == 0
 
 
-def test_reader_of_the_log_that_goes_away_does_not_end_it(pipe: tuple[int, int], tmp_path: Path) -> None:
+@ACCESS_LOG
+def test_reader_of_the_log_that_goes_away_does_not_end_it(pipe: tuple[int, int], tmp_path: Path, form: str) -> None:
     path = tmp_path / "socket"
-    process = subprocess.Popen(command([*ARGUMENTS, f"--unix={path}"]), env=environment(), stderr=pipe[1])
+    words = command([*ARGUMENTS, f"--unix={path}", f"--access-log={form}"])
+    process = subprocess.Popen(words, env=environment(), stderr=pipe[1])
     try:
         poll(lambda: answers_on(path), "an answer", 10)
         os.close(pipe[0])
@@ -106,10 +109,11 @@ def test_reader_of_the_log_that_goes_away_does_not_end_it(pipe: tuple[int, int],
         assert process.wait(10 * SLOW) == 0
 
 
-def test_log_that_nobody_reads_stops_nobody(pipe: tuple[int, int], tmp_path: Path) -> None:
+@ACCESS_LOG
+def test_log_that_nobody_reads_stops_nobody(pipe: tuple[int, int], tmp_path: Path, form: str) -> None:
     """The pipe is full: clients are answered, and both signals do what they do."""
     path = tmp_path / "socket"
-    words = command([*ARGUMENTS, f"--unix={path}", "--access-log=text"])
+    words = command([*ARGUMENTS, f"--unix={path}", f"--access-log={form}"])
     process = subprocess.Popen(words, env=environment(), stderr=pipe[1])
     try:
         poll(lambda: answers_on(path), "an answer", 10)
