@@ -165,23 +165,35 @@ static void remember_report(struct session *session, int32_t stream_id, const ch
     snprintf(latest->text, sizeof(latest->text), "%.*s", DETAIL_REPORT_MAX - 1, text);
 }
 
+/* ${remembered} is ${text} without what belongs to one request alone: a proxy may share its
+ * connection among people, and the next of them may ask for detail. */
+static void tell(struct session *session, enum log_level level, int32_t stream_id, const char *text,
+                 const char *remembered)
+{
+    char last[64];
+
+    if (session->reports[level] == REPORTS_MAX)
+        return;
+    remember_report(session, stream_id, remembered);
+    session->observer.report(level, stream_id, text, session->observer.argument);
+    if (++session->reports[level] < REPORTS_MAX)
+        return;
+    snprintf(last, sizeof(last), "more reports of level %s are left out", log_level_name(level));
+    session->observer.report(level, 0, last, session->observer.argument);
+}
+
 __attribute__((format(printf, 4, 5))) static void
 report(struct session *session, enum log_level level, int32_t stream_id, const char *format, ...)
 {
     char text[3 * LOG_ESCAPE_MAX];
     va_list arguments;
 
-    if (session->reports[level] == REPORTS_MAX || (level == LOG_LEVEL_DEBUG && !log_enabled(level)))
+    if (level == LOG_LEVEL_DEBUG && !log_enabled(level))
         return;
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    remember_report(session, stream_id, text);
-    session->observer.report(level, stream_id, text, session->observer.argument);
-    if (++session->reports[level] < REPORTS_MAX)
-        return;
-    snprintf(text, sizeof(text), "more reports of level %s are left out", log_level_name(level));
-    session->observer.report(level, 0, text, session->observer.argument);
+    tell(session, level, stream_id, text, text);
 }
 
 /* Errors and refusals are worth a notice; how peers part in peace is for who looks closely. */
@@ -218,13 +230,19 @@ static void report_field(struct session *session, const struct stream *stream,
         .repeated = is_repeated(stream, section, name),
         .after_regular = echo_has_regular(&section->echo),
     };
+    const char *rule = refusal_of_field(&context, name.base, name.len, value.base, value.len);
     char shown_name[LOG_ESCAPE_MAX / 2];
     char shown_value[LOG_ESCAPE_MAX];
+    char text[3 * LOG_ESCAPE_MAX];
+    char remembered[3 * LOG_ESCAPE_MAX];
 
-    report(session, LOG_LEVEL_NOTICE, stream->id, "malformed request: field \"%s\": \"%s\": %s",
-           log_escape(shown_name, sizeof(shown_name), name.base, name.len),
-           log_escape(shown_value, sizeof(shown_value), value.base, value.len),
-           refusal_of_field(&context, name.base, name.len, value.base, value.len));
+    log_escape(shown_name, sizeof(shown_name), name.base, name.len);
+    log_escape(shown_value, sizeof(shown_value), value.base, value.len);
+    snprintf(text, sizeof(text), "malformed request: field \"%s\": \"%s\": %s", shown_name,
+             shown_value, rule);
+    snprintf(remembered, sizeof(remembered), "malformed request: field \"%s\": %s", shown_name,
+             rule);
+    tell(session, LOG_LEVEL_NOTICE, stream->id, text, remembered);
 }
 
 static bool has(const struct section *section, const char *name)
@@ -987,6 +1005,17 @@ static bool find_field(const char *message, nghttp2_vec *name, nghttp2_vec *valu
     return true;
 }
 
+static void report_words(struct session *session, const struct stream *stream, const char *message,
+                         size_t length)
+{
+    char shown[2 * LOG_ESCAPE_MAX];
+    char text[sizeof(shown) + LOG_ESCAPE_MAX];
+
+    snprintf(text, sizeof(text), "malformed request: %s",
+             log_escape(shown, sizeof(shown), message, length));
+    tell(session, LOG_LEVEL_NOTICE, stream->id, text, "malformed request");
+}
+
 static int on_error(nghttp2_session *nghttp2, int error, const char *message, size_t length,
                     void *user_data)
 {
@@ -1008,8 +1037,7 @@ static int on_error(nghttp2_session *nghttp2, int error, const char *message, si
     if (!stream->explained && find_field(message, &name, &value))
         explained = explain_field(session, stream, name, value);
     else if (!stream->explained)
-        report(session, LOG_LEVEL_NOTICE, stream->id, "malformed request: %s",
-               log_escape(shown, sizeof(shown), message, length));
+        report_words(session, stream, message, length);
     stream->explained = true;
     leave_block(session); /* nghttp2 reads past the rest of it */
     return explained ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;

@@ -394,7 +394,20 @@ def test_reports_of_what_was_refused_before(daemon: Daemon) -> None:
     client.wait(bad)
     found = ask(client)
     assert [entry["stream"] for entry in found["reports"]] == [bad]
-    assert 'malformed request: field "Upper": "x": upper case in a field name' in found["reports"][0]["text"]
+    assert found["reports"][0]["text"] == ('malformed request: field "Upper": upper case in a field name '
+                                           "(RFC 9113 section 8.2.1)")
+
+
+def test_reports_show_nobodys_values(daemon: Daemon) -> None:
+    """A proxy may share its connection among people."""
+    client = daemon.connect()
+    bad = [[("connection", "s3cret")], [("te", "s3cret")], [("x", b"s3cret\x01")], [("content-length", "s3cret")],
+           [(":unknown", "s3cret")], [("host", "a"), ("host", "s3cret")], [("s p", "s3cret")]]
+    for more in bad:
+        client.wait(client.begin([*fields(), *more]))
+    client.wait(client.begin(fields(authority="s3cret@host")))
+    answer = client.request(fields("/", "GET", ASKING))
+    assert len(detail_of(answer)["reports"]) == 8 and b"s3cret" not in answer.body
 
 
 def test_the_latest_reports(daemon: Daemon) -> None:
