@@ -107,6 +107,26 @@ static bool may_complain(struct complaint *complaint, int64_t now_us)
     return true;
 }
 
+/* How it stands, for whoever asks: the log and the service manager are told the same. */
+struct figures {
+    size_t connections; /* now; all else from the start */
+    uint64_t accepted;
+    uint64_t refused;
+    struct counters counted;
+};
+
+static struct figures take_figures(const struct server *server)
+{
+    struct figures figures = {
+        .connections = workers_serving(server->workers, false),
+        .accepted = server->accepted,
+        .refused = server->refused,
+    };
+
+    workers_count(server->workers, &figures.counted);
+    return figures;
+}
+
 /* A connection is a descriptor: take as many as the hard limit gives, and say if it is too few. */
 static void raise_descriptor_limit(const struct server *server)
 {
@@ -136,15 +156,14 @@ static void notify(struct server *server, const char *message)
 /* Send ${lines}, each with its newline, and how it stands. */
 static void notify_status(struct server *server, const char *lines)
 {
-    size_t serving = workers_serving(server->workers, false);
-    struct counters total = {0};
+    struct figures figures = take_figures(server);
     char message[512];
 
-    workers_count(server->workers, &total);
     snprintf(message, sizeof(message),
              "%sSTATUS=%s: %zu connection%s, %" PRIu64 " accepted, %" PRIu64 " request%s%s", lines,
-             server->stage == CONNECTION_SERVE ? "serving" : "draining", serving, plural(serving),
-             server->accepted, total.requests, plural(total.requests), server->news);
+             server->stage == CONNECTION_SERVE ? "serving" : "draining", figures.connections,
+             plural(figures.connections), figures.accepted, figures.counted.requests,
+             plural(figures.counted.requests), server->news);
     notify(server, message);
 }
 
@@ -308,14 +327,14 @@ static void accept_last(struct server *server)
 
 static void log_figures(const struct server *server)
 {
-    struct counters total = {0};
+    struct figures figures = take_figures(server);
+    const struct counters *counted = &figures.counted;
 
-    workers_count(server->workers, &total);
     log_write(LOG_LEVEL_INFO,
               "figures: connections=%zu accepted=%" PRIu64 " requests=%" PRIu64 " resets=%" PRIu64
               " received=%" PRIu64 " sent=%" PRIu64 " refused=%" PRIu64 " timed-out=%" PRIu64,
-              workers_serving(server->workers, false), server->accepted, total.requests,
-              total.resets, total.received, total.sent, server->refused, total.timed_out);
+              figures.connections, figures.accepted, counted->requests, counted->resets,
+              counted->received, counted->sent, figures.refused, counted->timed_out);
 }
 
 /* Read the settings anew, and put them in force. Return false if those before them stay. */

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -50,6 +51,12 @@ struct worker {
     struct connection_workspace workspace;
     uint8_t *region; /* where this is part of */
 };
+
+/* What a request counts lies a cache line or more behind what other threads write here when a
+ * connection begins or ends; behind it there is only what is this worker's, too. */
+_Static_assert(offsetof(struct worker, workspace.counters) >=
+                   offsetof(struct worker, connection) + 64,
+               "counting shares a cache line");
 
 enum { WORKER_SIZE = (sizeof(struct worker) + 63) / 64 * 64 };
 

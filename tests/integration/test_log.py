@@ -13,7 +13,7 @@ import pytest
 from clients import curl_h2
 from conftest import Start
 from daemon import LOG_LINE, VALGRIND_LINE, Daemon, command, environment
-from waiting import SLOW, poll
+from waiting import SLOW, Stopwatch, poll
 from wire import Client
 
 ARGUMENTS = ["--port=0", "--address=127.0.0.1", "--access-log=json", "--log-level=debug"]
@@ -120,8 +120,10 @@ def test_log_that_nobody_reads_stops_nobody(pipe: tuple[int, int], tmp_path: Pat
         fill(pipe[1])
         with Client(path) as client:
             client.send_preface()
+            watch = Stopwatch()
             for number in range(50):
                 client.assert_answered(f"/{number}")
+            assert watch.seconds() < 10 * SLOW  # it waited for the reader once, not for each line
         process.send_signal(signal.SIGUSR1)
         assert answers_on(path)
     finally:

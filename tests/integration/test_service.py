@@ -116,6 +116,24 @@ def test_watchdog_is_fed_twice_as_often_as_it_asks(start: Start, manager: Manage
     daemon.wait()
 
 
+def test_status_and_figures_agree(start: Start, manager: Manager) -> None:
+    """What the manager is told of what has happened is what SIGUSR1 tells."""
+    daemon = start("--max-connections-per-address=2",
+                   extra={"NOTIFY_SOCKET": manager.name, "WATCHDOG_USEC": str(int(200_000 * SLOW))})
+    clients = [daemon.connect() for _ in range(2)]
+    for client in clients:
+        for _ in range(3):
+            client.assert_answered()
+    assert clients[0].request(fields("/", "GET", ("Bad", "x"))).reset is not None
+    assert read_all(daemon.dial().socket) == b""  # refused, and not accepted
+    clients[1].close()
+    figures = daemon.wait_for_figures(connections=1)
+    assert (figures["accepted"], figures["requests"], figures["refused"]) == (2, 7, 1)
+    manager.forget()
+    assert manager.message()["STATUS"] == "serving: {connections} connection, {accepted} accepted, " \
+        "{requests} requests".format_map(figures)
+
+
 def test_watchdog_that_asks_all_the_time_makes_nothing_spin(start: Start, manager: Manager) -> None:
     daemon = start(extra={"NOTIFY_SOCKET": manager.name, "WATCHDOG_USEC": "1"})
     begin, messages = time.monotonic(), 0
