@@ -429,17 +429,33 @@ static void serve_http2(struct life *life, size_t length)
     }
 }
 
+/* How long the first line is, without its end. */
+static size_t line_length(const uint8_t *bytes, size_t length)
+{
+    size_t line = 0;
+
+    while (line < length && bytes[line] != '\r' && bytes[line] != '\n')
+        line++;
+    return line;
+}
+
 __attribute__((noinline)) static void answer_http1(struct life *life, size_t length)
 {
     struct address local;
     char authority[ADDRESS_TEXT_MAX];
     char answer[PREFACE_ANSWER_MAX];
     char path[ADDRESS_PATH_MAX];
+    char shown[LOG_ESCAPE_MAX];
+    char text[sizeof(shown) + 128];
     size_t answer_length;
 
     find_local(life, &local);
-    tell(life, LOG_LEVEL_NOTICE,
-         "HTTP/1.1 request on a port that speaks HTTP/2 only: answered with 505");
+    snprintf(text, sizeof(text),
+             "HTTP/1.1 request \"%s\" on a port that speaks HTTP/2 only: answered with 505 "
+             "(RFC 9110 section 15.6.6)",
+             log_escape(shown, sizeof(shown), life->workspace->input,
+                        line_length(life->workspace->input, length)));
+    tell(life, LOG_LEVEL_NOTICE, text);
     answer_length =
         preface_http1_answer(answer, life->workspace->input, length,
                              address_text(authority, &local), address_unix_path(path, &local));
@@ -449,7 +465,8 @@ __attribute__((noinline)) static void answer_http1(struct life *life, size_t len
 static void answer_tls(struct life *life)
 {
     tell(life, LOG_LEVEL_NOTICE,
-         "TLS ClientHello on a cleartext port: answered with an alert; use http://, not https://");
+         "TLS ClientHello on a cleartext port: answered with an alert (RFC 8446 section 6.2); "
+         "use http://, not https://");
     write_all(life, preface_tls_alert, sizeof(preface_tls_alert));
 }
 

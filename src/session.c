@@ -149,8 +149,10 @@ struct session {
 
 /* --- Telling ------------------------------------------------------------------------------- */
 
+enum { REPORT_MAX = 3 * LOG_ESCAPE_MAX };
+
 /* For detailed answers; if memory has run out, they tell less. */
-static void remember_report(struct session *session, int32_t stream_id, const char *text)
+static void remember(struct session *session, int32_t stream_id, const char *text)
 {
     struct detail_reports *reported = session->reported;
     struct detail_report *latest;
@@ -165,8 +167,9 @@ static void remember_report(struct session *session, int32_t stream_id, const ch
     snprintf(latest->text, sizeof(latest->text), "%.*s", DETAIL_REPORT_MAX - 1, text);
 }
 
-/* ${remembered} is ${text} without what belongs to one request alone: a proxy may share its
- * connection among people, and the next of them may ask for detail. */
+/* A word about what came, or was sent: of each level a connection has so many. ${remembered} is
+ * ${text} without what belongs to one request alone: a proxy may share its connection among people,
+ * and the next of them may ask for detail. */
 static void tell(struct session *session, enum log_level level, int32_t stream_id, const char *text,
                  const char *remembered)
 {
@@ -174,7 +177,7 @@ static void tell(struct session *session, enum log_level level, int32_t stream_i
 
     if (session->reports[level] == REPORTS_MAX)
         return;
-    remember_report(session, stream_id, remembered);
+    remember(session, stream_id, remembered);
     session->observer.report(level, stream_id, text, session->observer.argument);
     if (++session->reports[level] < REPORTS_MAX)
         return;
@@ -185,7 +188,7 @@ static void tell(struct session *session, enum log_level level, int32_t stream_i
 __attribute__((format(printf, 4, 5))) static void
 report(struct session *session, enum log_level level, int32_t stream_id, const char *format, ...)
 {
-    char text[3 * LOG_ESCAPE_MAX];
+    char text[REPORT_MAX];
     va_list arguments;
 
     if (level == LOG_LEVEL_DEBUG && !log_enabled(level))
@@ -194,6 +197,21 @@ report(struct session *session, enum log_level level, int32_t stream_id, const c
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
     tell(session, level, stream_id, text, text);
+}
+
+/* The last word, why the connection ends: it has that one however much was told before. */
+__attribute__((format(printf, 4, 5))) static void report_end(const struct session *session,
+                                                             enum log_level level,
+                                                             int32_t stream_id, const char *format,
+                                                             ...)
+{
+    char text[REPORT_MAX];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    session->observer.report(level, stream_id, text, session->observer.argument);
 }
 
 /* Errors and refusals are worth a notice; how peers part in peace is for who looks closely. */
@@ -233,8 +251,8 @@ static void report_field(struct session *session, const struct stream *stream,
     const char *rule = refusal_of_field(&context, name.base, name.len, value.base, value.len);
     char shown_name[LOG_ESCAPE_MAX / 2];
     char shown_value[LOG_ESCAPE_MAX];
-    char text[3 * LOG_ESCAPE_MAX];
-    char remembered[3 * LOG_ESCAPE_MAX];
+    char text[REPORT_MAX];
+    char remembered[REPORT_MAX];
 
     log_escape(shown_name, sizeof(shown_name), name.base, name.len);
     log_escape(shown_value, sizeof(shown_value), value.base, value.len);
@@ -587,10 +605,10 @@ static void die(struct session *session, int error)
 {
     session->failed = true;
     session->phase = DEAD;
-    report(session, LOG_LEVEL_ERROR, 0, "%s: the connection ends",
-           error == NGHTTP2_ERR_NOMEM || error == NGHTTP2_ERR_CALLBACK_FAILURE
-               ? "out of memory"
-               : nghttp2_strerror(error));
+    report_end(session, LOG_LEVEL_ERROR, 0, "%s: the connection ends",
+               error == NGHTTP2_ERR_NOMEM || error == NGHTTP2_ERR_CALLBACK_FAILURE
+                   ? "out of memory"
+                   : nghttp2_strerror(error));
 }
 
 /* End with GOAWAY, whatever state nghttp2 is in. */
@@ -1132,9 +1150,10 @@ static void report_goaway(struct session *session, const nghttp2_goaway *goaway)
         report(session, LOG_LEVEL_DEBUG, 0, "GOAWAY NO_ERROR \"%s\" sent, last stream %" PRId32,
                shown, goaway->last_stream_id);
     else
-        report(session, LOG_LEVEL_NOTICE, stream_at_fault(session),
-               "connection error: GOAWAY %s \"%s\" sent%s", error_name(name, goaway->error_code),
-               shown, refusal_of_connection(goaway->error_code, words, length));
+        report_end(session, LOG_LEVEL_NOTICE, stream_at_fault(session),
+                   "connection error: GOAWAY %s \"%s\" sent%s",
+                   error_name(name, goaway->error_code), shown,
+                   refusal_of_connection(goaway->error_code, words, length));
 }
 
 static void on_goaway_sent(struct session *session, const nghttp2_goaway *goaway)
@@ -1568,7 +1587,7 @@ static void expire_connection(struct session *session, enum log_level level, uin
                               const char *reason)
 {
     counter_add(&session->counters->timed_out, 1);
-    report(session, level, stream_at_fault(session), "%s", reason);
+    report_end(session, level, stream_at_fault(session), "%s", reason);
     session->explained = session->failed = true;
     terminate(session, error, reason);
 }
