@@ -1395,11 +1395,16 @@ static void feed(struct session *session, const uint8_t *bytes, size_t length)
 }
 
 /* What nghttp2 does not bound, or does by other measures. */
-static void check_block(struct session *session)
+static void check_block(struct session *session, const struct framing_frame *frame)
 {
-    if (is_block_too_long(session))
+    bool is_too_long = is_block_too_long(session);
+
+    if (!is_too_long && session->framing.longest <= FRAME_SIZE_MAX)
+        return;
+    session->at_fault = frame->stream_id;
+    if (is_too_long)
         terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, "header block too long");
-    else if (session->framing.longest > FRAME_SIZE_MAX)
+    else
         terminate(session, NGHTTP2_FRAME_SIZE_ERROR, "CONTINUATION: too large frame size");
 }
 
@@ -1415,7 +1420,7 @@ static void note_frame(struct session *session, const struct framing_frame *fram
         advert_request(&session->advert);
         return;
     case NGHTTP2_CONTINUATION:
-        check_block(session);
+        check_block(session, frame);
         return;
     case NGHTTP2_RST_STREAM:
         session->reset_unfed = true;

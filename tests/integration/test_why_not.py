@@ -1,0 +1,352 @@
+"""Why not: what was refused, reset, ended or timed out is one line, which says where, what and by which rule."""
+from __future__ import annotations
+
+import re
+import signal
+from typing import Iterator
+
+import pytest
+
+from conftest import Start
+from daemon import Daemon
+from hostile import flood, pour
+from rules import (ACK, BLOCK, DATA, END_HEADERS, END_STREAM, ENABLE_PUSH, GET, GOAWAY, HAS_PRIORITY, HEADERS,
+                   INITIAL_WINDOW_SIZE, LARGEST, MAX_FRAME_SIZE, PADDED, PING, POST, PREFACE, PUSH_PROMISE, SETTINGS,
+                   continuation, data, frame, get, headers, literal, number, ping, post, priority, reset_stream,
+                   settings, table_size, window_update)
+from waiting import Deadline, Stopwatch
+from wire import DEFAULT_WINDOW, MAGIC, Client, Fields, Text, fields, read_all
+
+PER_CONNECTION = 32  # lines of one level, before the one that says that more are left out, and that of the end
+BURST, PER_SECOND = 1000, 100  # lines about peers, of all connections together
+CONNECTIONS = 150  # that would have more to say
+
+
+def said_of(daemon: Daemon, client: Client) -> list[str]:
+    """What the log says of a client that goes now, but for its coming and going: level, stream and words."""
+    about = rf"(\w+) connection \d+ from {re.escape(client.name)}(?: stream (\d+))?: "
+    client.close()
+    daemon.wait_for_log(about + "(?:closed|cut|write-timeout): ", client.since)
+    lines = [match.groups() for match in daemon.log(about + "(.*)$", client.since)]
+    return [f"{level} {f'stream {stream}: ' if stream else ''}{words}" for level, stream, words in lines
+            if words != "open" and not words.startswith("closed: ")]
+
+
+def settle(client: Client) -> None:
+    """All that was sent is dealt with: a PING behind it is answered, or the connection is over."""
+    client.send_if_open(ping(b"anybody?"))
+    deadline = Deadline(5)
+    while b"anybody?" not in client.pongs and client.read_frame(deadline):
+        pass
+
+
+def row(name: str, sent: bytes, *lines: str) -> object:
+    """What comes after the preface, and all that the log says then."""
+    return pytest.param(sent, list(lines), id=name)
+
+
+def more(name: Text, value: Text) -> bytes:
+    """A request with one more field, on stream 1."""
+    return headers(1, [*GET, (name, value)])
+
+
+def without(name: str) -> bytes:
+    return headers(1, [pair for pair in GET if pair[0] != name])
+
+
+def malformed(words: str) -> str:
+    return f"notice stream 1: malformed request: field {words}"
+
+
+def trailers(fields_: Fields, flags: int = END_STREAM | END_HEADERS) -> bytes:
+    return post(1) + data(1, b"body", 0) + headers(1, fields_, flags)
+
+
+def error(name: str, sent: bytes, goaway: str, rule: str, stream: int = 0) -> object:
+    """What ends the connection, and what the one line about it says."""
+    where = f"stream {stream}: " if stream else ""
+    return row(name, sent, f"notice {where}connection error: GOAWAY {goaway} sent ({rule})")
+
+
+def section(place: str) -> str:
+    return f"RFC 9113 section {place}"
+
+
+REFUSED = [
+    row("upper-case", more("X-Up", "x"), malformed(f'"X-Up": "x": upper case in a field name ({section("8.2.1")})')),
+    row("byte-in-name", more(b"a\x00", "x"),
+        malformed(rf'"a\x00": "x": byte not allowed in a field name ({section("8.2.1")})')),
+    row("byte-in-value", more("x", b'a\n"\\\xe9'),
+        malformed(r'"x": "a\x0a\"\\\xe9": byte not allowed in a field value, or white space at its ends '
+                  f'({section("8.2.1")})')),
+    row("connection", more("connection", "close"),
+        malformed(f'"connection": "close": connection-specific field ({section("8.2.2")})')),
+    row("te", more("te", "gzip"), malformed(f'"te": "gzip": te with more than "trailers" ({section("8.2.2")})')),
+    row("host-twice", headers(1, [*GET, ("host", "a"), ("host", "b")]),
+        malformed('"host": "b": host repeated (RFC 9110 section 7.2)')),
+    row("empty-host", headers(1, [*GET[:3], ("host", "")]),
+        malformed('"host": "": empty host (RFC 9110 section 4.2.1)')),
+    row("userinfo", headers(1, [*GET[:3], (":authority", "a@b")]),
+        malformed('":authority": "a@b": value not allowed in this pseudo-header field '
+                  f'({section("8.3.1")})')),
+    row("unknown-pseudo", more(":x", "y"), malformed(f'":x": "y": unknown pseudo-header field ({section("8.3")})')),
+    row("pseudo-after-field", headers(1, [("x", "y"), *GET]),
+        malformed(f'":method": "GET": pseudo-header field after a regular field ({section("8.3")})')),
+    row("no-path", without(":path"), malformed(f'":path": missing ({section("8.3.1")})')),
+    row("connect-with-path", headers(1, [(":method", "CONNECT"), *GET[1:2], *GET[3:]]),
+        malformed(f'":path": not allowed with CONNECT ({section("8.5")})')),
+    row("content-length", more("content-length", "5x"),
+        malformed('"content-length": "5x": not a number (RFC 9110 section 8.6)')),
+    row("content-of-another-length", headers(1, [*POST, ("content-length", "4")], END_HEADERS) + data(1, b"abc"),
+        malformed(f'"content-length": "4": the DATA frames come to another sum ({section("8.1.1")})')),
+    row("pseudo-in-trailers", trailers([(":path", "/")]),
+        malformed(f'":path": "/": pseudo-header field in trailers ({section("8.1")})')),
+    row("trailers-without-end", trailers([("x", "y")], END_HEADERS),
+        malformed(f'"trailers": a trailer section without END_STREAM ({section("8.1")})')),
+    row("too-large", more("x", "y" * 1100),
+        "notice stream 1: 431: the fields come to more than max-header-list-size, 1024 bytes "
+        f"({section('6.5.2')})"),
+]
+
+FIRST_STREAMS = b"".join(post(stream) for stream in range(1, 8, 2))
+STREAMS = [
+    row("reset-by-peer", post(1) + reset_stream(1), "info stream 1: the peer sent RST_STREAM CANCEL"),
+    row("reset-by-peer-without-error", post(3) + reset_stream(3, 0),
+        "info stream 3: the peer sent RST_STREAM NO_ERROR"),
+    row("reset-by-peer-with-a-number", post(1) + reset_stream(1, 0xcafe),
+        "info stream 1: the peer sent RST_STREAM 0xcafe"),
+    row("reset-after-the-answer", get(1) + reset_stream(1), "info stream 1: the peer sent RST_STREAM CANCEL"),
+    row("answered-early", headers(1, [(":method", "CONNECT"), (":authority", "a:1")], END_HEADERS),
+        f"debug stream 1: RST_STREAM NO_ERROR sent ({section('8.1')})"),
+    row("too-many-streams", FIRST_STREAMS + post(9),
+        f"notice stream 9: RST_STREAM REFUSED_STREAM sent (max-concurrent-streams, {section('5.1.2')})"),
+    row("window-overflows", settings((INITIAL_WINDOW_SIZE, 0)) + get(1) + window_update(1, LARGEST) +
+        window_update(1, 1), f"notice stream 1: RST_STREAM FLOW_CONTROL_ERROR sent ({section('6.9.1')})"),
+]
+
+
+def goaway(code: int, debug: bytes = b"") -> bytes:
+    return frame(GOAWAY, 0, 0, number(0) + number(code) + debug)
+
+
+PARTING = [
+    row("goaway-by-peer", goaway(0), 'debug the peer sent GOAWAY NO_ERROR ""'),
+    row("goaway-by-peer-with-words", goaway(0, b"bye\n"), r'debug the peer sent GOAWAY NO_ERROR "bye\x0a"'),
+    row("goaway-by-peer-with-error", goaway(9, b'"x"'), r'notice the peer sent GOAWAY COMPRESSION_ERROR "\"x\""'),
+    row("goaway-by-peer-with-a-number", goaway(0xffff), 'notice the peer sent GOAWAY 0xffff ""'),
+]
+
+ERRORS = [
+    error("too-large-frame", frame(0xee, 0, 0, bytes(16385)), 'FRAME_SIZE_ERROR "too large frame size"',
+          section("4.2")),
+    error("ping-of-7", frame(PING, 0, 0, bytes(7)), 'FRAME_SIZE_ERROR ""', section("4.2")),
+    error("hpack", headers(1, table_size(2**20)), 'COMPRESSION_ERROR ""', section("4.3"), 1),
+    error("ping-in-block", headers(1, b"", END_STREAM) + ping(bytes(8)),
+          'PROTOCOL_ERROR "unexpected non-CONTINUATION frame or stream_id is invalid"', section("4.3"), 1),
+    error("data-on-idle", data(1, b"x"), 'PROTOCOL_ERROR "DATA: stream in idle"', section("5.1")),
+    error("reset-of-idle", reset_stream(7), 'PROTOCOL_ERROR "RST_STREAM: stream in idle"', section("5.1"), 7),
+    error("data-on-half-closed", get(3) + data(3, b"x"), 'STREAM_CLOSED "DATA: stream in half-closed(remote)"',
+          section("5.1")),
+    row("data-on-closed", post(3) + reset_stream(3) + data(3, b"x"), "info stream 3: the peer sent RST_STREAM CANCEL",
+        f'notice stream 3: connection error: GOAWAY STREAM_CLOSED "DATA: stream closed" sent ({section("5.1")})'),
+    error("headers-on-closed", get(3) + get(3), 'STREAM_CLOSED "HEADERS: stream closed"', section("5.1"), 3),
+    error("even-stream", get(2), 'PROTOCOL_ERROR "request HEADERS: invalid stream_id"', section("5.1.1"), 2),
+    error("stream-goes-back", get(5) + get(3), 'PROTOCOL_ERROR "HEADERS: stream id goes back"', section("5.1.1"), 3),
+    error("too-many-streams", frame(SETTINGS, ACK, 0) + FIRST_STREAMS + post(9),
+          'PROTOCOL_ERROR "request HEADERS: max concurrent streams exceeded"',
+          f"max-concurrent-streams, {section('5.1.2')}", 9),
+    error("depends-on-itself", headers(1, number(1) + b"\x0f", END_STREAM | END_HEADERS | HAS_PRIORITY),
+          'PROTOCOL_ERROR "request HEADERS: depend on itself"', "RFC 7540 section 5.3.1", 1),
+    error("data-on-0", data(0, b"x"), 'PROTOCOL_ERROR "DATA: stream_id == 0"', section("6.1")),
+    error("padding-of-data", post(1) + frame(DATA, PADDED, 1, b"\x05x"), 'PROTOCOL_ERROR "DATA: invalid padding"',
+          section("6.1")),
+    error("padding-of-headers", frame(HEADERS, PADDED | END_HEADERS, 1, b"\x05x"),
+          'PROTOCOL_ERROR "HEADERS: invalid padding"', section("6.2")),
+    error("priority-on-0", priority(0, 1), 'PROTOCOL_ERROR "PRIORITY: stream_id == 0"', section("6.3")),
+    error("reset-of-0", reset_stream(0), 'PROTOCOL_ERROR "RST_STREAM: stream_id == 0"', section("6.4")),
+    error("settings-on-stream", frame(SETTINGS, 0, 1), 'PROTOCOL_ERROR "SETTINGS: stream_id != 0"', section("6.5"), 1),
+    error("enable-push-2", settings((ENABLE_PUSH, 2)), 'PROTOCOL_ERROR "SETTINGS: invalid SETTINGS_ENBLE_PUSH"',
+          section("6.5.2")),
+    error("frame-size-0", settings((MAX_FRAME_SIZE, 0)), 'PROTOCOL_ERROR "SETTINGS: invalid SETTINGS_MAX_FRAME_SIZE"',
+          section("6.5.2")),
+    error("window-size", settings((INITIAL_WINDOW_SIZE, LARGEST + 1)),
+          'FLOW_CONTROL_ERROR "SETTINGS: too large SETTINGS_INITIAL_WINDOW_SIZE"', section("6.5.2")),
+    error("ack-of-nothing", frame(SETTINGS, ACK, 0) * 2, 'PROTOCOL_ERROR "SETTINGS: unexpected ACK"', section("6.5.3")),
+    error("push-promise", frame(PUSH_PROMISE, END_HEADERS, 1, number(2)),
+          'PROTOCOL_ERROR "PUSH_PROMISE: push disabled"', section("8.4"), 1),
+    error("ping-on-stream", frame(PING, 0, 1, bytes(8)), 'PROTOCOL_ERROR "PING: stream_id != 0"', section("6.7"), 1),
+    error("goaway-on-stream", frame(GOAWAY, 0, 1, bytes(8)), 'PROTOCOL_ERROR "GOAWAY: stream_id != 0"',
+          section("6.8"), 1),
+    error("window-update-of-0", window_update(0, 0), 'PROTOCOL_ERROR "WINDOW_UPDATE: window_size_increment == 0"',
+          section("6.9")),
+    error("window-of-connection-overflows", window_update(0, LARGEST), 'FLOW_CONTROL_ERROR ""', section("6.9.1")),
+    row("settings-overflow-a-window", settings((INITIAL_WINDOW_SIZE, 0)) + get(1) + window_update(1, LARGEST) +
+        settings((INITIAL_WINDOW_SIZE, DEFAULT_WINDOW)),
+        f'notice stream 1: RST_STREAM FLOW_CONTROL_ERROR sent ({section("6.9.1")})',
+        'notice connection error: GOAWAY FLOW_CONTROL_ERROR "SETTINGS: a window becomes too large" sent '
+        f'({section("6.9.2")})'),
+    error("continuation-of-nothing", continuation(1, b""), 'PROTOCOL_ERROR "CONTINUATION: unexpected"',
+          section("6.10")),
+    error("too-many-settings", settings(*[(ENABLE_PUSH, 0)] * 33),
+          'ENHANCE_YOUR_CALM "SETTINGS: too many setting entries"', section("10.5")),
+    error("pings", ping(bytes(8)) * 11000, 'ENHANCE_YOUR_CALM "too many frames that bring nothing"', section("10.5")),
+    error("continuations", headers(1, b"", 0) + continuation(1, b"", 0) * 1100,
+          'ENHANCE_YOUR_CALM "header block too long"', f"max-header-list-size, {section('10.5.1')}", 1),
+    error("fields-without-end", headers(1, b"\x40\x01x" + b"\x7f\x81\x02" + b"y" * 256 + b"\xbe" * 16000),
+          'ENHANCE_YOUR_CALM "field list too large"', f"max-header-list-size, {section('10.5.1')}", 1),
+]
+
+
+@pytest.fixture(scope="module")
+def strict() -> Iterator[Daemon]:
+    """A daemon with limits that a few bytes pass, which many connections share."""
+    daemon = Daemon("--log-level=debug", "--max-concurrent-streams=4", "--max-header-list-size=1KiB")
+    yield daemon
+    daemon.stop()
+
+
+@pytest.mark.parametrize("sent, lines", [*REFUSED, *STREAMS, *PARTING, *ERRORS])
+def test_line(strict: Daemon, sent: bytes, lines: list[str]) -> None:
+    client = strict.dial(refill=False)
+    client.polite = False  # an ACK of SETTINGS would be one more
+    pour(client, PREFACE + sent)
+    settle(client)
+    assert said_of(strict, client) == lines
+
+
+def test_client_that_behaves_is_silent(strict: Daemon) -> None:
+    """One that asks, is answered, and goes: not even level debug has a word about it."""
+    client = strict.connect()
+    client.assert_answered()
+    client.request(fields("/", "POST"), b"content", [("x", "y")]).assert_echo([*fields("/", "POST")])
+    assert said_of(strict, client) == []
+
+
+PROTOCOLS = [
+    row("http1", b'GET /a"b HTTP/1.1\r\nhost: x\r\n\r\n',
+        r'notice HTTP/1.1 request "GET /a\"b HTTP/1.1" on a port that speaks HTTP/2 only: answered with 505 '
+        "(RFC 9110 section 15.6.6)"),
+    row("tls", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        "notice TLS ClientHello on a cleartext port: answered with an alert (RFC 8446 section 6.2); "
+        "use http://, not https://"),
+    row("garbage", b"\x00\xff", rf'notice not an HTTP/2 preface: "\x00\xff" ({section("3.4")})'),
+    row("preface-without-settings", MAGIC + ping(bytes(8)),
+        f'notice connection error: GOAWAY PROTOCOL_ERROR "SETTINGS expected" sent ({section("3.4")})'),
+]
+
+
+@pytest.mark.parametrize("sent, lines", PROTOCOLS)
+def test_line_of_another_protocol(strict: Daemon, sent: bytes, lines: list[str]) -> None:
+    client = strict.dial()
+    client.send(sent)
+    assert read_all(client.socket)
+    assert said_of(strict, client) == lines
+
+
+# --- time-outs and limits ---
+
+TIMEOUTS = [
+    row("no-preface", b"PRI", "notice header-timeout: no whole preface came"),
+    row("no-settings", MAGIC, "notice header-timeout: the preface does not end"),
+    row("block", PREFACE + headers(3, b"\x82", 0), "notice stream 3: header-timeout: a header block does not end"),
+    row("idle", PREFACE, "info idle-timeout"),
+    row("content", PREFACE + post(1), "notice stream 1: stream-timeout: the request's content does not go on",
+        "info idle-timeout"),
+    row("window", PREFACE + settings((INITIAL_WINDOW_SIZE, 0)) + get(5),
+        "notice stream 5: stream-timeout: the response's window does not open", "info idle-timeout"),
+]
+
+
+@pytest.mark.parametrize("sent, lines", TIMEOUTS)
+def test_line_of_a_timeout(start: Start, sent: bytes, lines: list[str]) -> None:
+    daemon = start("--log-level=debug", *(f"--{name}-timeout=200ms" for name in ("header", "idle", "stream")))
+    client = daemon.dial(refill=False)
+    client.polite = False
+    client.send(sent)
+    client.read_to_end()
+    assert said_of(daemon, client) == lines
+
+
+def test_line_of_a_peer_that_takes_nothing(start: Start) -> None:
+    daemon = start("--log-level=debug", "--write-timeout=200ms")
+    client = daemon.connect({INITIAL_WINDOW_SIZE: LARGEST}, receive_buffer=4096)
+    client.send(window_update(0, LARGEST - DEFAULT_WINDOW))
+    client.send(*(client.headers(fields("/", "GET", *[("x", "y" * 3000)] * 20)) for _ in range(100)))
+    daemon.wait_for_log("write-timeout", seconds=15)
+    assert said_of(daemon, client) == ["notice write-timeout: the peer takes nothing"]
+
+
+def test_lines_of_the_limits_on_connections(start: Start) -> None:
+    daemon = start("--max-connections=2", "--max-connections-per-address=1")
+    with daemon.connect() as inside:
+        inside.assert_answered()
+        refused = daemon.dial()
+        assert read_all(refused.socket) == b""
+        daemon.wait_for_log(r"notice max-connections-per-address: connection from " + re.escape(refused.name) +
+                            " refused, its host has 1$")
+        daemon.connect(source="127.0.0.2").assert_answered()
+        daemon.wait_for_log(r"warning max-connections: 2 connections are served; until one is over, new ones wait in "
+                            r"the backlog$")
+
+
+def test_lines_of_a_drain(start: Start) -> None:
+    """Who has nothing open is told to go, in two steps; who has is cut when the time is over."""
+    daemon = start("--log-level=debug", "--drain-timeout=700ms")
+    done, cut = daemon.connect(), daemon.connect()
+    done.assert_answered()
+    cut.begin(fields("/", "POST"), end=False)
+    cut.ping()
+    daemon.signal(signal.SIGTERM)
+    done.read_to_end()
+    first, final = (f'debug GOAWAY NO_ERROR "" sent, last stream {stream}' for stream in (LARGEST, 1))
+    assert said_of(daemon, done) == [first, final]
+    cut.read_to_end()
+    lines = said_of(daemon, cut)
+    assert (lines[0], lines[-1]) == (first, "notice cut: the daemon stops")
+
+
+# --- floods ---
+
+def bad_request(stream: int) -> bytes:
+    return headers(stream, BLOCK + literal("X", "x"))
+
+
+def rapid_reset(stream: int) -> bytes:
+    return headers(stream, BLOCK, END_HEADERS) + reset_stream(stream)
+
+
+FLOODS = {"malformed": bad_request, "rapid-reset": rapid_reset,
+          "both": lambda stream: bad_request(stream) if stream % 4 == 1 else rapid_reset(stream)}
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", FLOODS)
+def test_flood_of_one_connection_is_a_few_lines(start: Start, name: str) -> None:
+    """100,000 of them: the first ones are told, that others are not, and what it came to."""
+    daemon = start("--log-level=debug")
+    client = daemon.connect()
+    pour(client, flood(FLOODS[name], 100_000))
+    client.polite = client.refill = False
+    client.read_to_end()
+    lines = said_of(daemon, client)
+    for level in ("notice", "info"):
+        of_level = [line for line in lines if line.startswith(level) and "GOAWAY" not in line]
+        assert len(of_level) in (0, PER_CONNECTION + 1), of_level
+        assert not of_level or of_level[-1] == f"{level} more reports of level {level} are left out"
+    assert [line for line in lines if "GOAWAY" in line] == [lines[-1]]
+    assert re.fullmatch(r'notice connection error: GOAWAY ENHANCE_YOUR_CALM "too many streams .*" sent '
+                        r"\(RFC 9113 section 10\.5\)", lines[-1])
+
+
+@pytest.mark.heavy
+def test_floods_of_many_connections_are_bounded_in_all(start: Start) -> None:
+    daemon, watch = start(), Stopwatch()
+    for _ in range(CONNECTIONS):
+        with daemon.connect() as client:
+            pour(client, flood(bad_request, 100))
+            settle(client)
+    daemon.wait_for_figures(connections=0)
+    most = BURST + PER_SECOND * watch.seconds()
+    told = len(daemon.log(r" from 127\.0\.0\.1:"))
+    assert BURST <= told <= most, f"{told} lines"
+    assert told < CONNECTIONS * PER_CONNECTION  # else there was nothing to leave out
