@@ -22,9 +22,9 @@ static const char *reset_by(const struct session_request *request)
     return request->reset == SESSION_RESET_BY_PEER ? "peer" : "server";
 }
 
-static double milliseconds(const struct session_request *request)
+static double milliseconds(const struct session_request *request, struct instant now)
 {
-    return (double)request->elapsed_us / 1000.0;
+    return (double)(now.monotonic_us - request->opened_us) / 1000.0;
 }
 
 /* A field for people; "-" where none came, as a CONNECT has no path. */
@@ -33,7 +33,8 @@ static const char *field_text(char *text, size_t size, const uint8_t *bytes, siz
     return bytes == NULL ? "-" : log_escape(text, size, bytes, length);
 }
 
-void access_log_text(const struct access_origin *origin, const struct session_request *request)
+void access_log_text(const struct access_origin *origin, const struct session_request *request,
+                     struct instant now)
 {
     char method[LOG_ESCAPE_MAX / 4];
     char path[2 * LOG_ESCAPE_MAX];
@@ -51,7 +52,7 @@ void access_log_text(const struct access_origin *origin, const struct session_re
               field_text(method, sizeof(method), request->method, request->method_length),
               field_text(path, sizeof(path), request->path, request->path_length), request->status,
               (unsigned long long)request->received, (unsigned long long)request->sent,
-              milliseconds(request), end_of(request), reset);
+              milliseconds(request, now), end_of(request), reset);
 }
 
 /* A field as a string: its bytes as they are where they are UTF-8 and not too many for a line of
@@ -94,7 +95,7 @@ static json_t *record_of(const struct access_origin *origin, const struct sessio
                      (int)request->stream_id, "protocol", origin->protocol, "method", method,
                      "path", path, "escaped", flag(escaped), "status", request->status, "received",
                      (json_int_t)request->received, "sent", (json_int_t)request->sent, "ms",
-                     milliseconds(request), "end", end_of(request), "reset",
+                     milliseconds(request, now), "end", end_of(request), "reset",
                      is_reset ? request->reset_code : NULL, "by",
                      is_reset ? reset_by(request) : NULL, "cut", flag(request->cut));
 }

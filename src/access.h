@@ -17,10 +17,11 @@ struct access_origin {
 };
 
 /*
- * access_log_text(origin, request):
- * Log one readable line.
+ * access_log_text(origin, request, now):
+ * Log one readable line about a request whose stream is closed ${now}.
  */
-void access_log_text(const struct access_origin *origin, const struct session_request *request);
+void access_log_text(const struct access_origin *origin, const struct session_request *request,
+                     struct instant now);
 
 /*
  * access_log_json(origin, request, now):

@@ -80,11 +80,13 @@ static void on_request(const struct session_request *request, void *argument)
     struct access_origin origin = {.connection = life->connection->id,
                                    .peer = address_text(peer, &life->connection->peer),
                                    .protocol = life->protocol};
+    /* Not the turn's: most requests are answered in the turn that they came in. */
+    struct instant now = clock_now();
 
     if (life->connection->settings->access_log == ACCESS_LOG_JSON)
-        access_log_json(&origin, request, life->now);
+        access_log_json(&origin, request, now);
     else
-        access_log_text(&origin, request);
+        access_log_text(&origin, request, now);
 }
 
 static void find_local(const struct life *life, struct address *local)

@@ -337,7 +337,7 @@ static void tell_request(const struct session *session, const struct stream *str
         .status = stream->answered ? stream->status : 0,
         .received = stream->received,
         .sent = stream->body_sent,
-        .elapsed_us = session->now.monotonic_us - stream->opened_us,
+        .opened_us = stream->opened_us,
         .cut = cut,
         .reset = stream->reset,
         .reset_code = error_name(reset_code, stream->reset_code),

@@ -222,7 +222,7 @@ static void on_request(const struct session_request *request, void *argument)
         .status = request->status,
         .received = request->received,
         .sent = request->sent,
-        .elapsed_us = request->elapsed_us,
+        .elapsed_us = peer->now.monotonic_us - request->opened_us,
         .reset = request->reset,
     };
     snprintf(kept->method, sizeof(kept->method), "%.*s",
