@@ -51,7 +51,7 @@ struct session_request {
     uint64_t received; /* bytes of the request's content */
     uint64_t sent;     /* bytes of the response's content */
     int64_t opened_us; /* when it began: instant.monotonic_us */
-    bool cut; /* the connection ended before the stream was closed */
+    bool cut;          /* the connection ended before the stream was closed */
     enum session_reset reset;
     const char *reset_code; /* the error code's name (RFC 9113 section 7) */
 };
