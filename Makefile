@@ -49,7 +49,8 @@ unit_preface    := preface
 unit_refusal    := refusal
 unit_settings   := settings allowance clock log
 unit_wishes     := wishes
-units           := address allowance arena clock echo framing log notify past preface refusal settings
+units           := address advert allowance arena clock detail echo fields framing log notify past preface refusal \
+                   settings wishes
 session_modules := session advert allowance arena clock detail echo fields framing log past refusal section wishes
 link_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free \
                     -Wl,--wrap=nghttp2_option_new,--wrap=nghttp2_session_callbacks_new

@@ -145,15 +145,53 @@ static void test_frames_are_told(void **state)
         assert_int_equal(looked_at, split);
         assert_true(framing_next(&framing, rest, sizeof(bytes) - 1 - split, &looked_at, &frame));
         assert_int_equal(looked_at, FIRST_ENDS - split);
+        assert_int_equal(frame.length, 3);
         assert_int_equal(frame.type, 0);
+        assert_int_equal(frame.flags, 1);
         assert_int_equal(frame.stream_id, 0x12345678);
         rest += looked_at;
         assert_true(
             framing_next(&framing, rest, sizeof(bytes) - 1 - FIRST_ENDS, &looked_at, &frame));
         assert_int_equal(looked_at, 3 + FRAMING_HEADER_SIZE);
+        assert_int_equal(frame.length, 0);
         assert_int_equal(frame.type, 0xfa);
+        assert_int_equal(frame.flags, 0);
         assert_int_equal(frame.stream_id, 7);
     }
+}
+
+static void check_written(const struct framing_frame *frame, const char *bytes)
+{
+    uint8_t header[FRAMING_HEADER_SIZE];
+    struct framing_frame parsed;
+
+    framing_write(header, frame);
+    assert_memory_equal(header, bytes, FRAMING_HEADER_SIZE);
+    parsed = framing_parse(header);
+    assert_int_equal(parsed.length, frame->length);
+    assert_int_equal(parsed.stream_id, frame->stream_id);
+    assert_int_equal(parsed.type, frame->type);
+    assert_int_equal(parsed.flags, frame->flags);
+}
+
+/* What is written is a frame's header, and is read back as it was. */
+static void test_written_and_parsed(void **state)
+{
+    (void)state;
+    check_written(&(struct framing_frame){0}, "\0\0\0\0\0\0\0\0\0");
+    check_written(&(struct framing_frame){0x123456, 0x789abcde, 0xf0, 0xa5},
+                  "\x12\x34\x56\xf0\xa5\x78\x9a\xbc\xde");
+    check_written(&(struct framing_frame){0xffffff, INT32_MAX, 0xff, 0xff},
+                  "\xff\xff\xff\xff\xff\x7f\xff\xff\xff");
+    check_written(&(struct framing_frame){5, 1, 2, 0}, "\0\0\5\2\0\0\0\0\1");
+}
+
+/* The reserved bit is no part of the stream's id. */
+static void test_reserved_bit(void **state)
+{
+    (void)state;
+    assert_int_equal(framing_parse((const uint8_t *)"\0\0\0\4\0\xff\xff\xff\xfe").stream_id,
+                     0x7ffffffe);
 }
 
 int main(void)
@@ -161,7 +199,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_split),     cmocka_unit_test(test_preface_is_no_frame),
         cmocka_unit_test(test_long_payload),    cmocka_unit_test(test_continuations_are_counted),
-        cmocka_unit_test(test_frames_are_told),
+        cmocka_unit_test(test_frames_are_told), cmocka_unit_test(test_written_and_parsed),
+        cmocka_unit_test(test_reserved_bit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
