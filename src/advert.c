@@ -95,28 +95,31 @@ static bool grow(struct advert *advert, struct arena *arena, size_t size)
     return true;
 }
 
-static bool make_room(struct advert *advert, struct arena *arena, size_t size)
+static bool make_room(struct advert *advert, size_t size)
 {
     while (advert->length + size > ADVERT_MAX) {
         if (!forget_one(advert))
             return false;
     }
-    return grow(advert, arena, advert->length + size);
+    return true;
 }
 
-void advert_add(struct advert *advert, struct arena *arena, const struct framing_frame *frame)
+bool advert_add(struct advert *advert, struct arena *arena, const struct framing_frame *frame)
 {
     if (!tells_something(advert, frame))
-        return;
-    if (!make_room(advert, arena, record_length(frame))) {
+        return true;
+    if (!make_room(advert, record_length(frame))) {
         advert->left_out++;
-        return;
+        return true;
     }
+    if (!grow(advert, arena, advert->length + record_length(frame)))
+        return false;
     framing_write(advert->kept + advert->length, frame);
     advert->length += FRAMING_HEADER_SIZE;
     advert->coming = kept_of(frame);
     if (!advert->opened)
         advert->opening = advert->length + advert->coming;
+    return true;
 }
 
 void advert_receive(struct advert *advert, const uint8_t *bytes, size_t length)

@@ -53,9 +53,9 @@ static inline void advert_request(struct advert *advert)
 /*
  * advert_add(advert, arena, frame):
  * Keep a frame, if it is of a kind that tells something, with memory from ${arena}. Its payload
- * follows by advert_receive.
+ * follows by advert_receive. Return false if memory ran out.
  */
-void advert_add(struct advert *advert, struct arena *arena, const struct framing_frame *frame);
+bool advert_add(struct advert *advert, struct arena *arena, const struct framing_frame *frame);
 
 /*
  * advert_receive(advert, bytes, length):

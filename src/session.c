@@ -142,7 +142,7 @@ struct session {
     bool final_goaway_due;
     bool final_goaway_submitted;
     bool explained; /* the log has the reason for its end */
-    bool starved;   /* nghttp2 was refused memory */
+    bool starved;   /* nghttp2, or advert, was refused memory */
     bool failed;
     enum phase phase;
 };
@@ -1426,7 +1426,9 @@ static void note_frame(struct session *session, const struct framing_frame *fram
         session->reset_unfed = true;
         return;
     default:
-        advert_add(&session->advert, session->memory.lasting, frame);
+        /* Without it a detailed answer would be wrong: the connection ends by what comes next. */
+        if (!advert_add(&session->advert, session->memory.lasting, frame))
+            session->starved = true;
         advert_receive(&session->advert, bytes, length);
         return;
     }

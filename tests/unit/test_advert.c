@@ -66,7 +66,7 @@ static void receive(struct advert *advert, struct framing *framing, const uint8_
         at += looked_at;
         if (frame.type == HEADERS)
             advert_request(advert);
-        advert_add(advert, &arena, &frame);
+        assert_true(advert_add(advert, &arena, &frame));
         advert_receive(advert, piece + at, length - at);
     }
     free(piece);
@@ -236,9 +236,9 @@ static void test_payload_of_what_is_left_out(void **state)
     struct advert advert = {0};
 
     (void)state;
-    advert_add(&advert, &arena, &(struct framing_frame){8, 0, PING, 0});
+    assert_true(advert_add(&advert, &arena, &(struct framing_frame){8, 0, PING, 0}));
     advert_receive(&advert, (const uint8_t *)"pingping", 8);
-    advert_add(&advert, &arena, &(struct framing_frame){0, 0, SETTINGS, ACK});
+    assert_true(advert_add(&advert, &arena, &(struct framing_frame){0, 0, SETTINGS, ACK}));
     advert_receive(&advert, (const uint8_t *)"more", 4);
     check_frames(&advert, NULL, 0);
     advert_free(&advert, &arena);
@@ -359,7 +359,7 @@ static void test_flood(void **state)
     (void)state;
     advert_request(&advert);
     for (size_t i = 0; i < 100000; i++) {
-        advert_add(&advert, &arena, &frame);
+        assert_true(advert_add(&advert, &arena, &frame));
         advert_receive(&advert, (const uint8_t *)"1234567", 7);
     }
     assert_int_equal(advert.length, ADVERT_MAX);
