@@ -221,7 +221,8 @@ __attribute__((format(printf, 2, 3))) static void add_text(struct fingerprint *f
         fingerprint->length += (size_t)length < room ? (size_t)length : room - 1;
 }
 
-static void begin_next_part(struct fingerprint *fingerprint)
+/* Each but the first. */
+static void begin_part(struct fingerprint *fingerprint)
 {
     add_text(fingerprint, "|");
     fingerprint->part_at = fingerprint->length;
@@ -247,15 +248,20 @@ static void add_settings_part(struct fingerprint *fingerprint, const struct adve
 
 static void add_window_part(struct fingerprint *fingerprint, const struct advert *advert)
 {
-    begin_next_part(fingerprint);
-    add_text(fingerprint, "%02" PRId32, window_update_of(advert));
+    int32_t increment = window_update_of(advert);
+
+    begin_part(fingerprint);
+    if (increment > 0)
+        add_text(fingerprint, "%" PRId32, increment);
+    else
+        add_text(fingerprint, "00");
 }
 
 static void add_priority_part(struct fingerprint *fingerprint, const struct advert *advert)
 {
     struct advert_frame frame;
 
-    begin_next_part(fingerprint);
+    begin_part(fingerprint);
     for (size_t place = 0; advert_next(advert, &place, &frame);) {
         if (frame.is_opening && is_whole(&frame, TYPE_PRIORITY, PRIORITY_SIZE))
             add_text(fingerprint, "%s%" PRId32 ":%d:%" PRId32 ":%d", between(fingerprint, ","),
@@ -268,7 +274,7 @@ static void add_priority_part(struct fingerprint *fingerprint, const struct adve
 
 static void add_order_part(struct fingerprint *fingerprint, const struct fields *fields)
 {
-    begin_next_part(fingerprint);
+    begin_part(fingerprint);
     for (size_t i = 0; i < fields->count; i++) {
         const struct fields_entry *field = &fields->entries[i];
 
@@ -487,7 +493,7 @@ static json_t *object_of(const struct detail *detail)
 /* ${object} as text, with a newline behind the indented form, as the plain object has it. */
 static struct echo_body *write_object(struct arena *arena, const json_t *object, bool pretty)
 {
-    size_t flags = JSON_REAL_PRECISION(6) | (pretty ? JSON_INDENT(2) : 0);
+    size_t flags = JSON_REAL_PRECISION(15) | (pretty ? JSON_INDENT(2) : 0);
     size_t length = json_dumpb(object, NULL, 0, flags);
     struct echo_body *body = length > 0 ? echo_body_new(arena, length + pretty) : NULL;
 
