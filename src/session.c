@@ -499,7 +499,7 @@ static int respond(struct session *session, struct stream *stream, int status,
         FIELD("cache-control", "no-store", sizeof("no-store") - 1),
     };
 
-    if (stream->particulars != NULL)
+    if (stream->particulars != NULL && status == 200)
         fields[count++] = FIELD("vary", "accept", sizeof("accept") - 1);
     return nghttp2_submit_response(session->nghttp2, stream->id, fields, count,
                                    stream->request.head ? NULL : &provider);
