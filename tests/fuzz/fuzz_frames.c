@@ -144,6 +144,12 @@ static void ignore_request(const struct session_request *request, void *argument
         abort();
 }
 
+static void describe(struct detail_origin *origin, void *argument)
+{
+    (void)argument;
+    *origin = (struct detail_origin){.id = 1, .protocol = "h2c"};
+}
+
 static void pump(struct session *session, struct instant now, struct script *script)
 {
     uint8_t buffer[4096];
@@ -167,8 +173,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     };
     static struct arena arena; /* of no memory: each block is malloc's, and watched */
     static const struct session_memory memory = {&arena, &arena};
-    static const struct session_observer observer = {.report = ignore_report,
-                                                     .request = ignore_request};
+    static const struct session_observer observer = {
+        .report = ignore_report, .request = ignore_request, .describe = describe};
     static struct script script;
     struct counters counters = {0};
     struct instant now = {.monotonic_us = 1000000};

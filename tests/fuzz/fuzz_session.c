@@ -29,6 +29,12 @@ static void ignore_request(const struct session_request *request, void *argument
         abort();
 }
 
+static void describe(struct detail_origin *origin, void *argument)
+{
+    (void)argument;
+    *origin = (struct detail_origin){.id = 1, .protocol = "h2c"};
+}
+
 static struct session *start(struct counters *counters, struct instant now)
 {
     static const struct session_options options = {
@@ -40,8 +46,8 @@ static struct session *start(struct counters *counters, struct instant now)
     };
     static struct arena arena; /* of no memory: each block is malloc's, and watched */
     static const struct session_memory memory = {&arena, &arena};
-    static const struct session_observer observer = {.report = ignore_report,
-                                                     .request = ignore_request};
+    static const struct session_observer observer = {
+        .report = ignore_report, .request = ignore_request, .describe = describe};
 
     return session_new(&options, &observer, counters, &memory, now);
 }

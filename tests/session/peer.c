@@ -234,6 +234,15 @@ static void on_request(const struct session_request *request, void *argument)
              request->reset == SESSION_NOT_RESET ? "" : request->reset_code);
 }
 
+static void on_describe(struct detail_origin *origin, void *argument)
+{
+    (void)argument;
+    origin->id = 42;
+    origin->protocol = "h2c";
+    strcpy(origin->peer, "192.0.2.1:4000");
+    strcpy(origin->local, "192.0.2.2:8080");
+}
+
 /* --- What the session sends --- */
 
 static struct peer_response *response_for(struct peer *peer, int32_t stream_id)
@@ -564,7 +573,8 @@ struct peer *peer_alone(void)
 struct peer *peer_new(const struct session_options *options, struct peer_way way)
 {
     struct peer *peer = peer_alone();
-    struct session_observer observer = {on_report, on_request, peer};
+    struct session_observer observer = {
+        .report = on_report, .request = on_request, .describe = on_describe, .argument = peer};
 
     peer->way = way;
     peer->buffer = grown(NULL, way.buffer);

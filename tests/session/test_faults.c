@@ -275,6 +275,15 @@ static void ignore_request(const struct session_request *request, void *argument
     (void)argument;
 }
 
+static void describe(struct detail_origin *origin, void *argument)
+{
+    (void)argument;
+    origin->id = 1;
+    origin->protocol = "h2c";
+    strcpy(origin->peer, "192.0.2.1:4000");
+    strcpy(origin->local, "192.0.2.2:8080");
+}
+
 static void pull(struct session *session, struct instant now, struct outcome *outcome)
 {
     enum { ROOM = 1000 };
@@ -313,7 +322,10 @@ static void drain(struct session *session, struct instant now, struct outcome *o
 static void run_script(const struct bytes steps[STEPS], size_t piece, enum ending ending,
                        struct outcome *outcome)
 {
-    struct session_observer observer = {count_report, ignore_request, outcome};
+    struct session_observer observer = {.report = count_report,
+                                        .request = ignore_request,
+                                        .describe = describe,
+                                        .argument = outcome};
     struct counters counters = {0};
     struct instant now = {.monotonic_us = SECOND, .unix_s = 784111777};
     struct session_memory from = {&arena, &arena};
