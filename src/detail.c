@@ -79,14 +79,17 @@ static bool is(const uint8_t *bytes, size_t length, const char *text)
 static json_t *pair_of(const struct fields_entry *field, bool head)
 {
     struct fields_entry shown = *field;
+    json_t *name;
+    json_t *value;
 
     if (head && is(field->name, field->name_length, ":method")) {
         shown.value = (const uint8_t *)"GET";
         shown.value_length = strlen("GET");
     }
-    return json_pack("[o, o, s*]", value_of(shown.name, shown.name_length),
-                     value_of(shown.value, shown.value_length),
-                     shown.never_indexed ? "never-indexed" : NULL);
+    name = value_of(shown.name, shown.name_length);
+    value = value_of(shown.value, shown.value_length);
+    return shown.never_indexed ? json_pack("[o, o, s]", name, value, "never-indexed")
+                               : json_pack("[o, o]", name, value);
 }
 
 static json_t *list_of(const struct fields *fields, bool head)
