@@ -393,7 +393,54 @@ static void add_mistake(struct bytes *bytes)
     frame_add(bytes, NGHTTP2_DATA, 0, 0, "lost", 4);
 }
 
-enum { STEPS = 3, WHOLE = 1 << 20, STREAMS = 17, BODY_MAX = 8192, STREAM_RESET_BY_CLIENT = 31 };
+/* As a literal that is never to be indexed (RFC 7541 section 6.2.3). */
+static void block_add_never(struct bytes *block, const struct field *field)
+{
+    size_t at = block->length;
+
+    block_add(block, field);
+    block->data[at] |= 0x10;
+}
+
+/* Frames to be kept, fields never to be indexed, trailers; plain requests and HEAD in between. */
+static void add_detailed_requests(struct bytes *bytes)
+{
+    static const struct field post[] = {REQUEST_OF("POST", "/"),
+                                        FIELD("accept", DETAIL_MEDIA_TYPE)};
+    static const struct field head[] = {REQUEST_OF("HEAD", "/"),
+                                        FIELD("accept", DETAIL_MEDIA_TYPE)};
+    static const struct field secret = FIELD("x", "\xff");
+    struct bytes block = {0};
+    struct bytes trailers = {0};
+
+    for (size_t i = 0; i < COUNT(post); i++)
+        block_add_never(&block, &post[i]);
+    for (size_t i = 0; i < 20; i++)
+        block_add_never(i < 10 ? &block : &trailers, &secret);
+    frame_add_preface(bytes);
+    for (uint16_t id = 0x1000; id < 0x100a; id++)
+        frame_add_setting(bytes, id, id);
+    for (int32_t id = 1; id < 7; id += 2) {
+        frame_add_block(bytes, id, 0, &block, FRAME_PAYLOAD_MAX);
+        frame_add(bytes, 0xaa, 0, id, "unknown", 7);
+    }
+    for (int32_t id = 1; id < 7; id += 2)
+        frame_add_block(bytes, id, END_STREAM, &trailers, 100);
+    frame_add_get(bytes, 7, "/plain");
+    frame_add_request(bytes, 9, END_STREAM, head, COUNT(head));
+    frame_add_block(bytes, 11, END_STREAM, &block, 100);
+    bytes_free(&block);
+    bytes_free(&trailers);
+}
+
+enum {
+    STEPS = 3,
+    WHOLE = 1 << 20,
+    STREAMS = 17,
+    DETAILED_STREAMS = 6,
+    BODY_MAX = 8192,
+    STREAM_RESET_BY_CLIENT = 31
+};
 
 enum ending { ENDS_WITH_DRAIN, ENDS_WITH_FAILURE, ENDS_WITH_MISTAKE };
 
@@ -530,36 +577,38 @@ static void read_frames(struct outcome *outcome)
     }
 }
 
+/* What is given to a session, and the streams that are to end by it. */
+struct script {
+    struct bytes steps[STEPS];
+    size_t streams;
+    enum ending ending;
+};
+
 /* Nothing wrong was said; and where the session did not fail, nothing is missing. */
-static void check_outcome(const struct outcome *outcome, const struct outcome *undisturbed)
+static void check_outcome(const struct outcome *outcome, const struct outcome *undisturbed,
+                          size_t streams)
 {
     assert_true(outcome->done);
     for (size_t i = 0; i < STREAMS; i++) {
         assert_true(outcome->body_lengths[i] <= undisturbed->body_lengths[i]);
         assert_memory_equal(outcome->bodies[i], undisturbed->bodies[i], outcome->body_lengths[i]);
-        if (!outcome->failed && i != STREAM_RESET_BY_CLIENT / 2)
+        if (!outcome->failed && i < streams && i != STREAM_RESET_BY_CLIENT / 2)
             assert_true(outcome->ended[i]);
     }
 }
 
-static void check_script(enum mode mode, size_t piece, enum ending ending)
+static void check_script(const struct script *script, enum mode mode, size_t piece)
 {
     static struct outcome undisturbed;
     static struct outcome outcome;
-    struct bytes steps[STEPS] = {0};
-    size_t live;
+    size_t live = memory.live;
     size_t n;
 
-    add_first_requests(&steps[0]);
-    add_more_requests(&steps[1]);
-    if (ending == ENDS_WITH_MISTAKE)
-        add_mistake(&steps[2]);
-    live = memory.live;
     memset(&undisturbed, 0, sizeof(undisturbed));
-    run_script(steps, piece, ending, &undisturbed);
+    run_script(script->steps, piece, script->ending, &undisturbed);
     read_frames(&undisturbed);
-    assert_int_equal(undisturbed.failed, ending != ENDS_WITH_DRAIN);
-    check_outcome(&undisturbed, &undisturbed);
+    assert_int_equal(undisturbed.failed, script->ending != ENDS_WITH_DRAIN);
+    check_outcome(&undisturbed, &undisturbed, script->streams);
 
     memory.mode = mode;
     memory.failed = true;
@@ -567,37 +616,66 @@ static void check_script(enum mode mode, size_t piece, enum ending ending)
         memset(&outcome, 0, sizeof(outcome));
         memory.failed = false;
         memory.left = n;
-        run_script(steps, piece, ending, &outcome);
+        run_script(script->steps, piece, script->ending, &outcome);
         memory.left = SIZE_MAX;
         assert_int_equal(memory.live, live);
         if (outcome.made) {
             read_frames(&outcome);
-            check_outcome(&outcome, &undisturbed);
+            check_outcome(&outcome, &undisturbed, script->streams);
             assert_true(!outcome.failed || undisturbed.failed || outcome.told);
         }
     }
     assert_int_equal(outcome.failed, undisturbed.failed);
     assert_true(n > 100);
+}
+
+static void script_free(struct script *script)
+{
     for (size_t i = 0; i < STEPS; i++)
-        bytes_free(&steps[i]);
+        bytes_free(&script->steps[i]);
+}
+
+static void check_plain(enum mode mode, size_t piece, enum ending ending)
+{
+    struct script script = {.streams = STREAMS, .ending = ending};
+
+    add_first_requests(&script.steps[0]);
+    add_more_requests(&script.steps[1]);
+    if (ending == ENDS_WITH_MISTAKE)
+        add_mistake(&script.steps[2]);
+    check_script(&script, mode, piece);
+    script_free(&script);
+}
+
+static void check_detailed(enum mode mode, size_t piece)
+{
+    struct script script = {.streams = DETAILED_STREAMS, .ending = ENDS_WITH_DRAIN};
+
+    add_detailed_requests(&script.steps[0]);
+    check_script(&script, mode, piece);
+    script_free(&script);
 }
 
 static void test_one_failure(void **state)
 {
     (void)state;
-    check_script(FAIL_ONCE, WHOLE, ENDS_WITH_DRAIN);
-    check_script(FAIL_ONCE, 100, ENDS_WITH_DRAIN);
-    check_script(FAIL_ONCE, WHOLE, ENDS_WITH_FAILURE);
-    check_script(FAIL_ONCE, WHOLE, ENDS_WITH_MISTAKE);
+    check_plain(FAIL_ONCE, WHOLE, ENDS_WITH_DRAIN);
+    check_plain(FAIL_ONCE, 100, ENDS_WITH_DRAIN);
+    check_plain(FAIL_ONCE, WHOLE, ENDS_WITH_FAILURE);
+    check_plain(FAIL_ONCE, WHOLE, ENDS_WITH_MISTAKE);
+    check_detailed(FAIL_ONCE, WHOLE);
+    check_detailed(FAIL_ONCE, 100);
 }
 
 static void test_no_memory_from_then_on(void **state)
 {
     (void)state;
-    check_script(FAIL_FROM_THEN_ON, WHOLE, ENDS_WITH_DRAIN);
-    check_script(FAIL_FROM_THEN_ON, 100, ENDS_WITH_DRAIN);
-    check_script(FAIL_FROM_THEN_ON, WHOLE, ENDS_WITH_FAILURE);
-    check_script(FAIL_FROM_THEN_ON, WHOLE, ENDS_WITH_MISTAKE);
+    check_plain(FAIL_FROM_THEN_ON, WHOLE, ENDS_WITH_DRAIN);
+    check_plain(FAIL_FROM_THEN_ON, 100, ENDS_WITH_DRAIN);
+    check_plain(FAIL_FROM_THEN_ON, WHOLE, ENDS_WITH_FAILURE);
+    check_plain(FAIL_FROM_THEN_ON, WHOLE, ENDS_WITH_MISTAKE);
+    check_detailed(FAIL_FROM_THEN_ON, WHOLE);
+    check_detailed(FAIL_FROM_THEN_ON, 100);
 }
 
 int main(void)
