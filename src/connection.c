@@ -91,7 +91,7 @@ static void on_request(const struct session_request *request, void *argument)
 
 static void find_local(const struct life *life, struct address *local)
 {
-    local->length = sizeof(local->storage);
+    *local = (struct address){.length = sizeof(local->storage)};
     if (getsockname(life->transport.fd, (struct sockaddr *)&local->storage, &local->length) != 0)
         local->length = 0;
 }
