@@ -5,9 +5,11 @@
  * all of it where the fault is one that can be made good.
  */
 #include "address.h"
+#include "detail.h"
 #include "faults/daemon.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -640,6 +642,111 @@ static void test_drain(void **state)
     try_drain(shortages, COUNT(shortages));
 }
 
+/* --- Detailed answers, each of which is another --- */
+
+#define DETAILED FIELD("accept", DETAIL_MEDIA_TYPE)
+
+static void say_detailed(struct client *client)
+{
+    static const struct field put[] = {REQUEST_OF("PUT", "/put"), DETAILED, FIELD("x", "\xff")};
+    static const struct field get[] = {REQUEST_OF("GET", "/one"), DETAILED};
+    static const struct field trailers[] = {FIELD("sum", "1")};
+    struct bytes *out = &client->peer->out;
+
+    frame_add_preface(out);
+    frame_add_setting(out, 0x1337, 1);
+    frame_add_request(out, ONE, END_STREAM, get, COUNT(get));
+    frame_add_request(out, PUT, 0, put, COUNT(put));
+    frame_add_request(out, PUT, END_STREAM, trailers, COUNT(trailers));
+}
+
+static bool has_detailed(const struct client *client)
+{
+    return is_settled(client, ONE) && is_settled(client, PUT);
+}
+
+static json_t *member(json_t *object, const char *outer, const char *inner)
+{
+    json_t *found = json_object_get(json_object_get(object, outer), inner);
+
+    assert_non_null(found);
+    return found;
+}
+
+/* What is told is whole, and true: of the local address, if the system tells it. */
+static void check_detailed(const struct client *client, int32_t stream_id, const char *trailers,
+                           bool local_is_known)
+{
+    const struct peer_response *each = response(client, stream_id);
+    struct address local = {.length = sizeof(local.storage)};
+    char text[ADDRESS_TEXT_MAX];
+    json_t *object =
+        json_loadb((const char *)each->body.data, each->body.length, JSON_REJECT_DUPLICATES, NULL);
+    json_t *wanted = json_loads(trailers, 0, NULL);
+
+    assert_non_null(object);
+    assert_true(json_equal(json_object_get(object, "trailers"), wanted));
+    assert_int_equal(json_integer_value(member(object, "stream", "id")), stream_id);
+    assert_int_equal(json_array_size(member(object, "client", "later_settings")), 1);
+    assert_int_equal(getpeername(client->fd, (struct sockaddr *)&local.storage, &local.length), 0);
+    assert_string_equal(json_string_value(member(object, "connection", "local")),
+                        local_is_known ? address_text(text, &local) : "unix");
+    json_decref(wanted);
+    json_decref(object);
+}
+
+/* Return whether the fault struck. */
+static bool try_detailed(struct scene *scene, const struct row *row, size_t n)
+{
+    static const struct step steps[] = {{say_detailed, has_detailed, 0}, {NULL, NULL, 0}};
+    bool has_no_address = row->fault.call == FAULTS_GETSOCKNAME;
+    struct faults_report report;
+    struct client *client;
+    bool is_answered;
+
+    faults_arm(FAULTS_CONNECTION, &row->fault, n);
+    client = client_connect(&scene->daemon);
+    client->is_http2 = true;
+    speak(client, steps);
+    is_answered = response(client, ONE)->ended && response(client, PUT)->ended;
+    if (response(client, ONE)->ended)
+        check_detailed(client, ONE, "[]", !has_no_address || n != 0);
+    if (response(client, PUT)->ended)
+        check_detailed(client, PUT, "[[\"sum\", \"1\"]]", !has_no_address || n != 1);
+    client_end(client);
+    assert_true(faults_await_connection(&report));
+    assert_int_equal(report.live, 0);
+    assert_int_equal(report.closes, 1);
+    assert_true(is_answered || (report.hit && row->outcome == SCARCE && tells_scarcity()));
+    client_free(client);
+    faults_advance(SECOND);
+    return report.hit;
+}
+
+static void test_detailed_answers(void **state)
+{
+    static const struct row rows[] = {
+        {{"getsockname ENOBUFS", FAULTS_GETSOCKNAME, ENOBUFS, 1, 0}, UNNOTICED},
+        {{"recv by bytes", FAULTS_RECV, 0, FAULTS_FOR_EVER, 0}, UNNOTICED},
+        {{"send by bytes", FAULTS_SEND, 0, FAULTS_FOR_EVER, 0}, UNNOTICED},
+        {{"allocation fails", FAULTS_ALLOCATION, ENOMEM, 1, 0}, SCARCE},
+        {{"allocations fail from then on", FAULTS_ALLOCATION, ENOMEM, FAULTS_FOR_EVER, 0}, SCARCE},
+    };
+    static struct scene scene;
+
+    (void)state;
+    daemon_start(&scene.daemon, usual_settings());
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        size_t n = 0;
+
+        while (try_detailed(&scene, &rows[i], n))
+            n++;
+        print_message("%s amid detailed answers: at %zu calls\n", rows[i].fault.name, n);
+        assert_true(n > 0);
+    }
+    daemon_stop(&scene.daemon);
+}
+
 /* --- What is not called --- */
 
 /* The whole of a conversation, which the client ends in the same segment. */
@@ -736,6 +843,7 @@ int main(void)
         cmocka_unit_test_teardown(test_drain, daemon_teardown),
         cmocka_unit_test_teardown(test_end_of_a_peer_that_has_ended, daemon_teardown),
         cmocka_unit_test_teardown(test_nothing_is_delayed, daemon_teardown),
+        cmocka_unit_test_teardown(test_detailed_answers, daemon_teardown),
     };
 
     daemon_prepare();
