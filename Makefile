@@ -275,6 +275,7 @@ fuzz: $(after_deps) ## let libFuzzer look for what breaks each target, FUZZ_SECO
 fuzz-run: $(fuzz_programs)
 	@for name in $(fuzzers); do mkdir -p build/corpus/$$name; \
 	    $(B)/tests/fuzz/fuzz_$$name -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1 \
+	        $$(find tests/fuzz -name $$name.dict -printf '-dict=%p') \
 	        -artifact_prefix=build/corpus/$$name- build/corpus/$$name tests/fuzz/corpus/$$name || exit 1; done
 
 # --- Measurements ----------------------------------------------------------------------------

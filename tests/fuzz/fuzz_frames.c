@@ -3,6 +3,7 @@
  * rules, so that what lies behind frame and field syntax is reached.
  */
 #include "arena.h"
+#include "detail.h"
 #include "session.h"
 
 #include <nghttp2/nghttp2.h>
@@ -61,13 +62,15 @@ static nghttp2_nv field(const char *name, const uint8_t *value, size_t length)
     return (nghttp2_nv){(uint8_t *)name, (uint8_t *)value, strlen(name), length, 0};
 }
 
-/* A request of the usual pseudo-header fields and some that the script picks, with its bytes. */
+/* A request of the usual pseudo-header fields and some that the script picks, with its bytes; it
+ * may ask for the detailed answer, and want its fields in nobody's table. */
 static void put_headers(struct script *script, uint32_t stream_id)
 {
     static const char *const names[] = {"cookie",  "te",     "host",           "expect",
                                         "x",       "accept", "content-length", "connection",
                                         ":method", ":path",  "priority",       "UPPER"};
-    nghttp2_nv fields[12];
+    static const uint8_t type[] = DETAIL_MEDIA_TYPE;
+    nghttp2_nv fields[13];
     size_t count = 0;
     uint8_t block[4096];
     uint8_t choice = next(script);
@@ -89,6 +92,10 @@ static void put_headers(struct script *script, uint32_t stream_id)
         script->data += value;
         script->size -= value;
     }
+    if ((choice & 0x20) != 0)
+        fields[count++] = field("accept", type, sizeof(type) - 1);
+    for (size_t i = 0; i < count && (choice & 0x40) != 0; i++)
+        fields[i].flags = NGHTTP2_NV_FLAG_NO_INDEX;
     length = nghttp2_hd_deflate_hd(script->deflater, block, sizeof(block), fields, count);
     if (length >= 0)
         put_frame(script, NGHTTP2_HEADERS, (uint8_t)(choice >> 1 | NGHTTP2_FLAG_END_HEADERS) & 5,
