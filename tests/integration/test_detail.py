@@ -314,7 +314,8 @@ def test_windows_opened_later_are_not_its_choice(daemon: Daemon) -> None:
     client = daemon.dial()
     client.send(MAGIC, settings(), window_update(0, 5), window_update(0, 6), headers(1, fields()), window_update(0, 7))
     client.wait(1)
-    assert ask_on(client, 3)["client"]["window_update"] == 5
+    found = ask_on(client, 3)["client"]
+    assert found["window_update"] == 5 and found["fingerprint"] == "|5|0|m,p,s,a"
 
 
 def ask_on(client: Client, stream: int) -> Detail:

@@ -486,27 +486,6 @@ static void test_settings_in_order(void **state)
     forget(&known);
 }
 
-/* More of them than there is room for are told of by number. */
-static void test_settings_without_room(void **state)
-{
-    enum { FITTING = ADVERT_PAYLOAD_MAX / SETTING_SIZE };
-    static uint8_t payload[(FITTING + 3) * SETTING_SIZE];
-    struct known known;
-
-    (void)state;
-    for (size_t i = 0; i < FITTING + 3; i++)
-        payload[i * SETTING_SIZE + 1] = 1; /* HEADER_TABLE_SIZE */
-    know(&known, get, COUNT(get));
-    add_frame(&known.advert, SETTINGS, 0, payload, FITTING * SETTING_SIZE);
-    check(&known, "dropped", "[]");
-    add_frame(&known.advert, SETTINGS, 0, payload, sizeof(payload));
-    check_count(&known, "client.settings", FITTING);
-    check_count(&known, "client.later_settings", FITTING);
-    check(&known, "dropped",
-          "[{\"what\": \"3 more settings\", \"why\": \"no room to keep them\"}]");
-    forget(&known);
-}
-
 /* What has not come yet is not told, and not said to be dropped either. */
 static void test_settings_under_way(void **state)
 {
@@ -681,7 +660,6 @@ int main(void)
         cmocka_unit_test(test_age),
         cmocka_unit_test(test_settings_have_names),
         cmocka_unit_test(test_settings_in_order),
-        cmocka_unit_test(test_settings_without_room),
         cmocka_unit_test(test_settings_under_way),
         cmocka_unit_test(test_window_update),
         cmocka_unit_test(test_priority_frames),
