@@ -314,14 +314,14 @@ format: | $(after_deps) ## let clang-format lay out every C file
 
 # --- Installation ----------------------------------------------------------------------------
 
-units     := h2echod.service h2echod@.service h2echod.socket
-examples  := README.md LICENSE conf/h2echod.conf conf/h2echod.schema.json systemd/socket-only.conf
+service_units := h2echod.service h2echod@.service h2echod.socket
+examples   := README.md LICENSE conf/h2echod.conf conf/h2echod.schema.json systemd/socket-only.conf
 installed  = $(bindir)/h2echod $(mandir)/man8/h2echod.8 $(mandir)/man5/h2echod.conf.5 $(bashcompletiondir)/h2echod \
-             $(addprefix $(systemdsystemunitdir)/,$(units)) $(addprefix $(docdir)/,$(notdir $(examples)))
+             $(addprefix $(systemdsystemunitdir)/,$(service_units)) $(addprefix $(docdir)/,$(notdir $(examples)))
 config     = $(sysconfdir)/h2echod/h2echod.conf
 # Where systemd doesn't look by itself, it is told.
 link       = $(if $(filter-out /usr /usr/local,$(prefix)),systemctl link \
-             $(addprefix $(systemdsystemunitdir)/,$(units)) && )
+             $(addprefix $(systemdsystemunitdir)/,$(service_units)) && )
 
 # $(call fill,FROM,TO,INSTANCE,OPTIONS): a man page, or a unit, that names what is installed.
 fill = $(call quiet,FILL,'$(2)') rm -f '$(DESTDIR)$(2)' && sed -e '/@placeholders@/d; s|/etc/h2echod/|@sysconfdir@/h2echod/|g' \

@@ -317,7 +317,11 @@ static void test_as_many_as_it_takes(void **state)
 {
     static struct bytes bytes;
     struct expected expected[FITTING];
-    enum { KEPT = FITTING - 4 };
+    enum {
+        MISSING = FRAMING_HEADER_SIZE + ADVERT_PAYLOAD_MAX - ADVERT_MAX % RECORD,
+        GONE = (MISSING + RECORD - 1) / RECORD,
+        KEPT = FITTING - GONE,
+    };
 
     (void)state;
     bytes.length = 0;
@@ -325,29 +329,31 @@ static void test_as_many_as_it_takes(void **state)
     add_records(&bytes, 0, FITTING);
     add_frame(&bytes, SETTINGS, 0, 0, ADVERT_PAYLOAD_MAX, 's');
     for (size_t i = 0; i < KEPT; i++)
-        expected[i] = record_of((uint8_t)(i + 4), false);
+        expected[i] = record_of((uint8_t)(i + GONE), false);
     expected[KEPT] =
         (struct expected){SETTINGS, 0, 0, ADVERT_PAYLOAD_MAX, ADVERT_PAYLOAD_MAX, 's', false};
-    check_each_way(&bytes, expected, KEPT + 1, 4);
+    check_each_way(&bytes, expected, KEPT + 1, GONE);
 }
+
+enum { SHARES = 16 };
 
 /* All of the room may be used, to the last byte. */
 static void test_full(void **state)
 {
     static struct bytes bytes;
-    struct expected expected[8];
-    enum { SHARE = ADVERT_MAX / 8 };
+    struct expected expected[SHARES];
+    enum { SHARE = ADVERT_MAX / SHARES };
 
     (void)state;
     bytes.length = 0;
-    for (uint8_t i = 0; i < 8; i++) {
+    for (uint8_t i = 0; i < SHARES; i++) {
         add_frame(&bytes, 0xfa, 0, 0, SHARE - FRAMING_HEADER_SIZE, i);
         expected[i] = (struct expected){
             0xfa, 0, 0, SHARE - FRAMING_HEADER_SIZE, SHARE - FRAMING_HEADER_SIZE, i, true};
     }
-    check_each_way(&bytes, expected, 8, 0);
+    check_each_way(&bytes, expected, SHARES, 0);
     add_frame(&bytes, 0xfa, 0, 0, 0, 0);
-    check_each_way(&bytes, expected, 8, 1);
+    check_each_way(&bytes, expected, SHARES, 1);
 }
 
 /* However many come, what is kept has a bound. */
