@@ -48,9 +48,11 @@ unit_past       := past
 unit_preface    := preface
 unit_refusal    := refusal
 unit_settings   := settings allowance clock log
+unit_trace      := trace allowance clock log
 unit_wishes     := wishes
 units           := address advert allowance arena clock detail echo fields framing log notify past preface refusal \
-                   settings wishes
+                   settings trace wishes
+link_test_trace := -Wl,--wrap=calloc,--wrap=nghttp2_hd_inflate_new,--wrap=nghttp2_hd_inflate_hd2
 session_modules := session advert allowance arena clock detail echo fields framing log past refusal section wishes
 link_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free \
                     -Wl,--wrap=nghttp2_option_new,--wrap=nghttp2_session_callbacks_new
@@ -74,7 +76,8 @@ fuzz_frames   := $(session_modules)
 fuzz_echo     := echo arena
 fuzz_preface  := preface
 fuzz_settings := settings allowance clock log
-fuzzers       := session frames echo preface settings
+fuzz_trace    := trace allowance clock log
+fuzzers       := session frames echo preface settings trace
 replays       := $(fuzzers:%=$(B)/tests/fuzz/replay_%)
 fuzz_programs := $(fuzzers:%=$(B)/tests/fuzz/fuzz_%)
 FUZZ_SECONDS  ?= 60
@@ -131,7 +134,7 @@ cmocka   = $(shell $(PKG_CONFIG) --libs cmocka)
 
 packages       := gcc libc6-dev pkg-config libnghttp2-dev libjansson-dev
 packages_check := libcmocka-dev python3 python3-pytest python3-h2 python3-hpack python3-hyperframe python3-jsonschema \
-                  curl nghttp2-client nodejs git procps strace systemd
+                  curl nghttp2-client nghttp2-server nodejs git procps strace systemd
 packages_lint  := binutils clang-format clang-tidy cppcheck mandoc shellcheck
 packages_fuzz  := clang libclang-rt-14-dev
 packages_bench := python3 nghttp2-client nghttp2-server h2o nginx nodejs
@@ -210,7 +213,7 @@ $(B)/tests/%.o: tests/%.c $(B)/detected.h $(B)/flags Makefile
 .SECONDEXPANSION:
 $(unit_tests): $(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o \
 		$$(addprefix $(B)/src/,$$(addsuffix .o,$$(unit_$$*)))
-	$(call quiet,LINK,$@) $(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) -o $@ $(filter %.o,$^) $(libs) $(cmocka)
+	$(call quiet,LINK,$@) $(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) $(link_test_$*) -o $@ $(filter %.o,$^) $(libs) $(cmocka)
 
 $(session_tests): $(B)/tests/session/%: $(B)/tests/session/%.o $(B)/tests/session/peer.o \
 		$(session_modules:%=$(B)/src/%.o)

@@ -113,7 +113,7 @@ static void on_trace(const char *line, void *argument)
 {
     const struct life *life = argument;
 
-    log_write(LOG_LEVEL_INFO, "connection %llu %s", (unsigned long long)life->connection->id, line);
+    log_trace("connection %llu %s", (unsigned long long)life->connection->id, line);
 }
 
 static void tell_ending(const struct life *life)
@@ -358,19 +358,24 @@ static enum preface await_preface(struct life *life, size_t *length)
     }
 }
 
-/* Return false if memory ran out. */
-static bool open_trace(struct life *life)
+/* Its first line says whose it is. Return false if memory ran out. */
+__attribute__((noinline)) static bool open_trace(struct life *life)
 {
     uint64_t wanted = life->connection->settings->trace;
     const struct trace_options options = {
         .fields = wanted == TRACE_FIELDS,
         .colours = log_has_colours(),
     };
+    char peer[ADDRESS_TEXT_MAX];
 
-    if (wanted == TRACE_OFF || !log_enabled(LOG_LEVEL_INFO))
+    if (wanted == TRACE_OFF)
         return true;
     life->trace = trace_new(&options, on_trace, life);
-    return life->trace != NULL;
+    if (life->trace == NULL)
+        return false;
+    log_trace("connection %llu from %s: frames follow", (unsigned long long)life->connection->id,
+              address_text(peer, &life->connection->peer));
+    return true;
 }
 
 static void open_session(struct life *life)
@@ -566,7 +571,7 @@ static void finish(struct life *life)
 
     session_free(life->session);
     life->session = NULL;
-    trace_free(life->trace);
+    trace_end(life->trace);
     arena_clear(&workspace->lasting);
     arena_clear(&workspace->passing);
     note_spilled(workspace);

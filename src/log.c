@@ -245,6 +245,28 @@ void log_write_errno(enum log_level level, int error, const char *format, ...)
     errno = saved;
 }
 
+void log_trace(const char *format, ...)
+{
+    int saved = errno;
+    struct line start;
+    char line[PIPE_BUF];
+    size_t room;
+    va_list arguments;
+    int added;
+
+    line_begin(&start, LOG_LEVEL_INFO);
+    memcpy(line, start.bytes, start.length);
+    room = sizeof(line) - start.length;
+    va_start(arguments, format);
+    added = vsnprintf(line + start.length, room, format, arguments);
+    va_end(arguments);
+    if (added > 0)
+        start.length += (size_t)added < room ? (size_t)added : room - 1;
+    line[start.length++] = '\n';
+    send_line(line, start.length);
+    errno = saved;
+}
+
 void log_record(enum log_level level, const char *record)
 {
     int saved = errno;
@@ -304,6 +326,17 @@ const char *log_escape(char *buffer, size_t size, const void *bytes, size_t leng
     }
     buffer[used] = '\0';
     return buffer;
+}
+
+size_t log_escape_size(const void *bytes, size_t length)
+{
+    const unsigned char *from = bytes;
+    size_t size = 1;
+    char shown[4];
+
+    for (size_t i = 0; i < length; i++)
+        size += escape_byte(shown, from[i]);
+    return size;
 }
 
 const char *log_level_name(enum log_level level)

@@ -26,6 +26,7 @@ enum {
     LOG_LINE_MAX = 1024, /* bytes of one line with its newline; what is longer is cut */
     LOG_RECORD_MAX = 4090,
     LOG_ESCAPE_MAX = 256, /* bytes of a buffer that shows a field's value well enough */
+    LOG_ESCAPE_MIN = 8,   /* and of one that shows anything */
 };
 
 /*
@@ -77,6 +78,13 @@ void log_write_errno(enum log_level level, int error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /*
+ * log_trace(format, ...):
+ * Write one line as log_write does at level info, but whatever level lines must have, and of up to
+ * LOG_RECORD_MAX bytes: for what was asked for by name.
+ */
+void log_trace(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/*
  * log_record(level, record):
  * Write ${record}, a whole line of a format of its own without its newline, of fewer than
  * LOG_RECORD_MAX bytes (a longer one is lost): with the priority before it under journald, with
@@ -87,10 +95,16 @@ void log_record(enum log_level level, const char *record);
 /*
  * log_escape(buffer, size, bytes, length):
  * Write ${length} bytes from anywhere as printable ASCII into ${buffer} of ${size} bytes (at least
- * 8), always terminated: '"' and '\' behind a backslash, every byte outside 0x20-0x7e as \xNN, and
- * "..." at the end where not all of it fits. Return ${buffer}.
+ * LOG_ESCAPE_MIN), always terminated: '"' and '\' behind a backslash, every byte outside 0x20-0x7e
+ * as \xNN, and "..." at the end where not all of it fits. Return ${buffer}.
  */
 const char *log_escape(char *buffer, size_t size, const void *bytes, size_t length);
+
+/*
+ * log_escape_size(bytes, length):
+ * Return the size of a buffer in which log_escape shows them all.
+ */
+size_t log_escape_size(const void *bytes, size_t length);
 
 /*
  * log_level_name(level):

@@ -12,23 +12,43 @@
 enum {
     PREFACE_SIZE = 24,
     HEADER_SIZE = 9,
-    PAYLOAD_MAX = 16384, /* of a frame that is kept: SETTINGS_MAX_FRAME_SIZE, which none may pass */
-    LINE_MAX_BYTES = 800,
-    SHOWN_MAX = LOG_ESCAPE_MAX,
-    HEX_MAX = 64, /* bytes of a payload that are shown */
     PRIORITY_SIZE = 5,
     SETTING_SIZE = 6,
+    NAME_SHOWN_MAX = 256, /* bytes of a field's name */
+    HEX_MAX = 512,        /* bytes of a payload that are shown */
+    TAIL_ROOM = 64,       /* of a line, behind a value that is cut */
+    ID_MASK = 0x7fffffff,
 };
+
+/* Not nghttp2's: older ones do not know them all. */
+enum type {
+    TYPE_DATA,
+    TYPE_HEADERS,
+    TYPE_PRIORITY,
+    TYPE_RST_STREAM,
+    TYPE_SETTINGS,
+    TYPE_PUSH_PROMISE,
+    TYPE_PING,
+    TYPE_GOAWAY,
+    TYPE_WINDOW_UPDATE,
+    TYPE_CONTINUATION,
+    TYPE_ALTSVC,
+    TYPE_ORIGIN = 0x0c,
+    TYPE_PRIORITY_UPDATE = 0x10,
+};
+
+enum flag { END_STREAM = 0x01, ACK = 0x01, END_HEADERS = 0x04, PADDED = 0x08, PRIORITY = 0x20 };
 
 /* One direction. */
 struct wire {
     size_t skip; /* of the preface */
     uint8_t header[HEADER_SIZE];
     size_t header_length;
-    size_t left;      /* of the payload */
-    uint8_t *payload; /* its beginning, as much as is to be told of; owned */
-    size_t payload_length;
+    size_t left;                   /* of the payload */
+    size_t payload_length;         /* what is kept of it */
+    size_t block_told;             /* bytes of lines, of the header block's fields */
     nghttp2_hd_inflater *inflater; /* owned; NULL once a block could not be decoded */
+    uint8_t payload[TRACE_PAYLOAD_MAX];
 };
 
 struct trace {
@@ -36,6 +56,14 @@ struct trace {
     trace_line_fn *tell;
     void *argument;
     struct wire wires[2];
+    size_t line_length;
+    char line[TRACE_LINE_MAX];
+};
+
+/* Bytes to be read. */
+struct part {
+    const uint8_t *bytes;
+    size_t length;
 };
 
 /* A frame that is whole. */
@@ -44,471 +72,585 @@ struct frame {
     uint32_t length;
     uint8_t type;
     uint8_t flags;
-    uint32_t stream_id;
-    const uint8_t *payload;
-    size_t kept; /* bytes of it that are there */
+    uint32_t stream_id; /* with the reserved bit */
+    const char *fault;  /* what its type does not allow; NULL = nothing */
+    size_t padding;
+    struct part payload; /* without padding; of DATA, its content not even kept */
 };
 
 /* --- Lines --------------------------------------------------------------------------------- */
 
-struct line {
-    char text[LINE_MAX_BYTES];
-    size_t length;
-};
-
-__attribute__((format(printf, 2, 3))) static void add(struct line *line, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void add(struct trace *trace, const char *format, ...)
 {
-    size_t room = sizeof(line->text) - line->length;
+    size_t room = sizeof(trace->line) - trace->line_length;
     va_list arguments;
     int length;
 
     va_start(arguments, format);
-    length = vsnprintf(line->text + line->length, room, format, arguments);
+    length = vsnprintf(trace->line + trace->line_length, room, format, arguments);
     va_end(arguments);
     if (length > 0)
-        line->length += (size_t)length < room ? (size_t)length : room - 1;
+        trace->line_length += (size_t)length < room ? (size_t)length : room - 1;
 }
 
-enum colour { NONE = 0, GREEN = 32, MAGENTA = 35, CYAN = 36 };
-
-/* Bright from here on; NONE ends it. */
-static void paint(const struct trace *trace, struct line *line, enum colour colour)
+static size_t room_of(const struct trace *trace)
 {
-    if (trace->options.colours && colour == NONE)
-        add(line, "\033[0m");
-    else if (trace->options.colours)
-        add(line, "\033[1;%dm", (int)colour);
+    size_t taken = trace->line_length + TAIL_ROOM;
+
+    return taken < sizeof(trace->line) ? sizeof(trace->line) - taken : 0;
 }
 
-static void begin_line(const struct trace *trace, struct line *line, enum trace_direction direction)
+/* Escaped. Return false if they do not fit, and are cut. */
+static bool add_bytes(struct trace *trace, struct part part)
 {
-    line->length = 0;
-    paint(trace, line, direction == TRACE_RECEIVED ? GREEN : CYAN);
-    add(line, "%s ", direction == TRACE_RECEIVED ? "recv" : "send");
-    paint(trace, line, NONE);
-}
+    size_t room = room_of(trace);
+    char *end = trace->line + trace->line_length;
 
-static void end_line(const struct trace *trace, struct line *line)
-{
-    trace->tell(line->text, trace->argument);
-}
-
-/* --- Fields -------------------------------------------------------------------------------- */
-
-static void tell_field(const struct trace *trace, const struct frame *frame,
-                       const nghttp2_nv *field)
-{
-    char name[SHOWN_MAX];
-    char value[2 * SHOWN_MAX];
-    struct line line;
-
-    begin_line(trace, &line, frame->direction);
-    add(&line, "(stream_id=%" PRIu32 ") ", frame->stream_id);
-    paint(trace, &line, MAGENTA);
-    add(&line, "%s", log_escape(name, sizeof(name), field->name, field->namelen));
-    paint(trace, &line, NONE);
-    if (trace->options.fields)
-        add(&line, ": %s", log_escape(value, sizeof(value), field->value, field->valuelen));
-    if ((field->flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0)
-        add(&line, " ; never indexed");
-    end_line(trace, &line);
-}
-
-static void tell_undecoded(const struct trace *trace, const struct frame *frame)
-{
-    struct line line;
-
-    begin_line(trace, &line, frame->direction);
-    add(&line, "(stream_id=%" PRIu32 ") the fields can't be decoded, nor those after them",
-        frame->stream_id);
-    end_line(trace, &line);
-}
-
-/* Decode a part of a header block, and tell of the fields in it. Return false if that fails. */
-static bool decode(const struct trace *trace, const struct frame *frame, const uint8_t *bytes,
-                   size_t length)
-{
-    nghttp2_hd_inflater *inflater = trace->wires[frame->direction].inflater;
-    bool is_last = (frame->flags & NGHTTP2_FLAG_END_HEADERS) != 0;
-    int flags;
-
-    for (;;) {
-        nghttp2_nv field;
-        ssize_t used = nghttp2_hd_inflate_hd2(inflater, &field, &flags, bytes, length, is_last);
-
-        if (used < 0)
-            return false;
-        bytes += used;
-        length -= (size_t)used;
-        if ((flags & NGHTTP2_HD_INFLATE_EMIT) != 0)
-            tell_field(trace, frame, &field);
-        else if ((flags & NGHTTP2_HD_INFLATE_FINAL) != 0 || length == 0)
-            break;
+    if (room < LOG_ESCAPE_MIN) {
+        add(trace, "...");
+        return false;
     }
-    if (is_last)
-        nghttp2_hd_inflate_end_headers(inflater);
-    return true;
+    log_escape(end, room, part.bytes, part.length);
+    trace->line_length += strlen(end);
+    return log_escape_size(part.bytes, part.length) <= room;
 }
 
-static void tell_block(struct trace *trace, const struct frame *frame, const uint8_t *bytes,
-                       size_t length)
+static void add_hex(struct trace *trace, struct part part)
 {
-    struct wire *wire = &trace->wires[frame->direction];
-
-    if (wire->inflater == NULL)
-        return;
-    if (frame->kept == frame->length && decode(trace, frame, bytes, length))
-        return;
-    tell_undecoded(trace, frame);
-    nghttp2_hd_inflate_del(wire->inflater);
-    wire->inflater = NULL;
+    for (size_t i = 0; i < part.length && i < HEX_MAX; i++)
+        add(trace, "%02x", part.bytes[i]);
+    if (part.length > HEX_MAX)
+        add(trace, "...");
 }
 
-/* --- Frames -------------------------------------------------------------------------------- */
+/* nghttp's. */
+enum colour { BLUE = 34, MAGENTA = 35, CYAN = 36 };
 
-static uint32_t number_at(const uint8_t *bytes)
+static void paint(struct trace *trace, enum colour colour)
 {
-    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+    if (trace->options.colours)
+        add(trace, "\033[1;%dm", (int)colour);
 }
 
-enum { KNOWN_TYPES = 0x11, ID_MASK = 0x7fffffff };
-
-static const char *const type_names[KNOWN_TYPES] = {
-    "DATA",           "HEADERS",      "PRIORITY", "RST_STREAM",
-    "SETTINGS",       "PUSH_PROMISE", "PING",     "GOAWAY",
-    "WINDOW_UPDATE",  "CONTINUATION", "ALTSVC",   NULL,
-    "ORIGIN",         NULL,           NULL,       NULL,
-    "PRIORITY_UPDATE"};
-
-struct flag {
-    uint8_t bit;
-    uint32_t types; /* that know it, a bit for each */
-    const char *name;
-};
-
-#define TYPE(name) (UINT32_C(1) << NGHTTP2_##name)
-
-static const struct flag flags[] = {
-    {0x01, TYPE(DATA) | TYPE(HEADERS), "END_STREAM"},
-    {0x01, TYPE(SETTINGS) | TYPE(PING), "ACK"},
-    {0x04, TYPE(HEADERS) | TYPE(PUSH_PROMISE) | TYPE(CONTINUATION), "END_HEADERS"},
-    {0x08, TYPE(DATA) | TYPE(HEADERS) | TYPE(PUSH_PROMISE), "PADDED"},
-    {0x20, TYPE(HEADERS), "PRIORITY"},
-};
-
-static bool is_of(const struct frame *frame, uint32_t types)
+static void unpaint(struct trace *trace)
 {
-    return frame->type < 32 && (types >> frame->type & 1) != 0;
+    if (trace->options.colours)
+        add(trace, "\033[0m");
 }
 
-static void add_flags(struct line *line, const struct frame *frame)
+static void begin_line(struct trace *trace, enum trace_direction direction)
 {
-    const char *before = " ; ";
-
-    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
-        if ((frame->flags & flags[i].bit) == 0 || !is_of(frame, flags[i].types))
-            continue;
-        add(line, "%s%s", before, flags[i].name);
-        before = " | ";
-    }
+    trace->line_length = 0;
+    add(trace, "%s ", direction == TRACE_RECEIVED ? "recv" : "send");
 }
 
-static void begin_frame_line(const struct trace *trace, struct line *line,
-                             const struct frame *frame)
+static void end_line(const struct trace *trace)
 {
-    const char *name = frame->type < KNOWN_TYPES ? type_names[frame->type] : NULL;
-
-    begin_line(trace, line, frame->direction);
-    paint(trace, line, MAGENTA);
-    if (name != NULL)
-        add(line, "%s", name);
-    else
-        add(line, "UNKNOWN(0x%02x)", frame->type);
-    paint(trace, line, NONE);
-    add(line, " frame <length=%" PRIu32 ", flags=0x%02x, stream_id=%" PRIu32 ">", frame->length,
-        frame->flags, frame->stream_id);
-    add_flags(line, frame);
+    trace->tell(trace->line, trace->argument);
 }
 
-/* Of what may be padded: how much stands before the content, and how much behind it. */
-struct padding {
-    size_t before;
-    size_t behind;
-};
-
-static struct padding padding_of(const struct frame *frame)
-{
-    if ((frame->flags & NGHTTP2_FLAG_PADDED) == 0 || frame->kept == 0)
-        return (struct padding){0, 0};
-    return (struct padding){1, frame->payload[0]};
-}
-
-static void add_priority(struct line *line, const uint8_t *bytes)
-{
-    add(line, "dep_stream_id=%" PRIu32 ", weight=%d, exclusive=%d", number_at(bytes) & ID_MASK,
-        bytes[4] + 1, bytes[0] >> 7);
-}
-
-static void add_error(struct line *line, uint32_t code)
-{
-    /* nghttp2 calls those that it doesn't know "unknown". */
-    add(line, "error_code=%s(0x%02" PRIx32 ")", nghttp2_http2_strerror(code), code);
-}
-
-static void add_malformed(struct line *line)
-{
-    add(line, " ; malformed: too short for its type");
-}
-
-static void tell_headers(struct trace *trace, const struct frame *frame)
-{
-    struct padding padding = padding_of(frame);
-    bool has_priority = (frame->flags & NGHTTP2_FLAG_PRIORITY) != 0;
-    size_t begin = padding.before + (has_priority ? PRIORITY_SIZE : 0);
-    bool is_whole = begin + padding.behind <= frame->length && begin <= frame->kept;
-    struct line line;
-
-    begin_frame_line(trace, &line, frame);
-    if (is_whole) {
-        add(&line, " (padlen=%zu", padding.behind);
-        if (has_priority) {
-            add(&line, ", ");
-            add_priority(&line, frame->payload + padding.before);
-        }
-        add(&line, ")");
-    } else {
-        add_malformed(&line);
-    }
-    end_line(trace, &line);
-    if (is_whole)
-        tell_block(trace, frame, frame->payload + begin, frame->length - begin - padding.behind);
-}
-
-static void tell_continuation(struct trace *trace, const struct frame *frame)
-{
-    struct line line;
-
-    begin_frame_line(trace, &line, frame);
-    end_line(trace, &line);
-    tell_block(trace, frame, frame->payload, frame->kept);
-}
-
-static const char *setting_name(uint16_t id)
-{
-    static const char *const names[] = {NULL,
-                                        "HEADER_TABLE_SIZE",
-                                        "ENABLE_PUSH",
-                                        "MAX_CONCURRENT_STREAMS",
-                                        "INITIAL_WINDOW_SIZE",
-                                        "MAX_FRAME_SIZE",
-                                        "MAX_HEADER_LIST_SIZE",
-                                        NULL,
-                                        "ENABLE_CONNECT_PROTOCOL",
-                                        "NO_RFC7540_PRIORITIES"};
-    const char *name = id < sizeof(names) / sizeof(names[0]) ? names[id] : NULL;
-
-    return name != NULL ? name : "UNKNOWN";
-}
-
-/* Many settings take several lines. */
-static void tell_settings(const struct trace *trace, const struct frame *frame)
-{
-    enum { WORDS = 64 };
-    struct line line;
-
-    begin_frame_line(trace, &line, frame);
-    add(&line, " (niv=%" PRIu32 ")", frame->length / SETTING_SIZE);
-    if (frame->length % SETTING_SIZE != 0)
-        add(&line, " ; malformed: its length is no multiple of 6");
-    for (size_t at = 0; at + SETTING_SIZE <= frame->kept; at += SETTING_SIZE) {
-        uint16_t id = (uint16_t)(frame->payload[at] << 8 | frame->payload[at + 1]);
-
-        if (line.length + WORDS > sizeof(line.text)) {
-            end_line(trace, &line);
-            begin_line(trace, &line, frame->direction);
-            add(&line, "SETTINGS, more");
-        }
-        add(&line, " [SETTINGS_%s(0x%02x):%" PRIu32 "]", setting_name(id), id,
-            number_at(frame->payload + at + 2));
-    }
-    end_line(trace, &line);
-}
-
-static void add_hex(struct line *line, const uint8_t *bytes, size_t length)
-{
-    for (size_t i = 0; i < length && i < HEX_MAX; i++)
-        add(line, "%02x", bytes[i]);
-    if (length > HEX_MAX)
-        add(line, "...");
-}
-
-static void add_debug_data(struct line *line, const uint8_t *bytes, size_t length)
-{
-    char shown[SHOWN_MAX];
-
-    add(line, "opaque_data(%zu)=[%s]", length, log_escape(shown, sizeof(shown), bytes, length));
-}
-
-static void add_goaway(struct line *line, const struct frame *frame)
-{
-    add(line, " (last_stream_id=%" PRIu32 ", ", number_at(frame->payload) & ID_MASK);
-    add_error(line, number_at(frame->payload + 4));
-    add(line, ", ");
-    add_debug_data(line, frame->payload + 8, frame->kept - 8);
-    add(line, ")");
-}
-
-/* "u=1, i" and the like (RFC 9218 section 7.1). */
-static void add_priority_update(struct line *line, const struct frame *frame)
-{
-    char shown[SHOWN_MAX];
-
-    add(line, " (prioritized_stream_id=%" PRIu32 ", priority_field_value=[%s])",
-        number_at(frame->payload) & ID_MASK,
-        log_escape(shown, sizeof(shown), frame->payload + 4, frame->kept - 4));
-}
-
-/* How much of a payload its type asks for at least. */
-static size_t least_of(uint8_t type)
-{
-    switch (type) {
-    case NGHTTP2_PRIORITY:
-        return PRIORITY_SIZE;
-    case NGHTTP2_RST_STREAM:
-    case NGHTTP2_WINDOW_UPDATE:
-    case NGHTTP2_PRIORITY_UPDATE:
-        return 4;
-    case NGHTTP2_PING:
-    case NGHTTP2_GOAWAY:
-        return 8;
-    default:
-        return 0;
-    }
-}
-
-static void add_payload(const struct trace *trace, struct line *line, const struct frame *frame)
-{
-    switch (frame->type) {
-    case NGHTTP2_DATA:
-        if ((frame->flags & NGHTTP2_FLAG_PADDED) != 0)
-            add(line, " (padlen=%zu)", padding_of(frame).behind);
-        break;
-    case NGHTTP2_PRIORITY:
-        add(line, " (");
-        add_priority(line, frame->payload);
-        add(line, ")");
-        break;
-    case NGHTTP2_RST_STREAM:
-        add(line, " (");
-        add_error(line, number_at(frame->payload));
-        add(line, ")");
-        break;
-    case NGHTTP2_PING:
-        add(line, " (opaque_data=");
-        add_hex(line, frame->payload, 8);
-        add(line, ")");
-        break;
-    case NGHTTP2_GOAWAY:
-        add_goaway(line, frame);
-        break;
-    case NGHTTP2_WINDOW_UPDATE:
-        add(line, " (window_size_increment=%" PRIu32 ")", number_at(frame->payload) & ID_MASK);
-        break;
-    case NGHTTP2_PRIORITY_UPDATE:
-        add_priority_update(line, frame);
-        break;
-    default:
-        if (trace->options.fields && frame->kept > 0) {
-            add(line, " (payload=");
-            add_hex(line, frame->payload, frame->kept);
-            add(line, ")");
-        }
-        break;
-    }
-}
-
-static void tell_other(const struct trace *trace, const struct frame *frame)
-{
-    struct line line;
-
-    begin_frame_line(trace, &line, frame);
-    if (frame->kept < least_of(frame->type))
-        add_malformed(&line);
-    else
-        add_payload(trace, &line, frame);
-    end_line(trace, &line);
-}
-
-static void tell_frame(struct trace *trace, const struct frame *frame)
-{
-    switch (frame->type) {
-    case NGHTTP2_HEADERS:
-        tell_headers(trace, frame);
-        break;
-    case NGHTTP2_CONTINUATION:
-        tell_continuation(trace, frame);
-        break;
-    case NGHTTP2_SETTINGS:
-        tell_settings(trace, frame);
-        break;
-    default:
-        tell_other(trace, frame);
-        break;
-    }
-}
-
-/* --- Bytes --------------------------------------------------------------------------------- */
+/* --- Reading ------------------------------------------------------------------------------- */
 
 static size_t smaller(size_t a, size_t b)
 {
     return a < b ? a : b;
 }
 
-/* How much of a frame's payload is to be told of: of DATA, how long its padding is. */
-static size_t kept_of(const struct wire *wire, size_t length)
+static uint32_t number_at(const uint8_t *bytes)
 {
-    return smaller(length, wire->header[3] == NGHTTP2_DATA ? 1 : PAYLOAD_MAX);
+    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
 }
 
-static size_t length_of(const struct wire *wire)
+static uint16_t short_at(const uint8_t *bytes)
 {
-    return (size_t)wire->header[0] << 16 | (size_t)wire->header[1] << 8 | wire->header[2];
+    return (uint16_t)(bytes[0] << 8 | bytes[1]);
+}
+
+static struct part behind(struct part part, size_t length)
+{
+    return (struct part){part.bytes + length, part.length - length};
+}
+
+/* Take what is preceded by its length, in two bytes, off ${part}: as much as is there. */
+static struct part take_counted(struct part *part)
+{
+    struct part taken = {part->bytes, 0};
+
+    if (part->length >= 2) {
+        taken = behind(*part, 2);
+        taken.length = smaller(short_at(part->bytes), taken.length);
+    }
+    *part = part->length >= 2 ? behind(*part, 2 + taken.length) : behind(*part, part->length);
+    return taken;
+}
+
+/* --- Fields -------------------------------------------------------------------------------- */
+
+static void begin_field_line(struct trace *trace, const struct frame *frame, const char *mark)
+{
+    begin_line(trace, frame->direction);
+    add(trace, "(stream_id=%" PRIu32 "%s) ", frame->stream_id & ID_MASK, mark);
+}
+
+static void tell_of_block(struct trace *trace, const struct frame *frame, const char *words)
+{
+    begin_field_line(trace, frame, "");
+    add(trace, "[%s]", words);
+    end_line(trace);
+}
+
+/* A colon, but for the first byte, and a space are escaped too: ": " is where the value begins. */
+static void add_name(struct trace *trace, struct part name)
+{
+    for (size_t i = 0; i < name.length && i < NAME_SHOWN_MAX; i++) {
+        char shown[LOG_ESCAPE_MIN];
+
+        if ((name.bytes[i] == ':' && i > 0) || name.bytes[i] == ' ')
+            add(trace, "\\x%02x", name.bytes[i]);
+        else
+            add(trace, "%s", log_escape(shown, sizeof(shown), name.bytes + i, 1));
+    }
+    if (name.length > NAME_SHOWN_MAX)
+        add(trace, "... (%zu bytes)", name.length);
+}
+
+static void tell_field(struct trace *trace, const struct frame *frame, const nghttp2_nv *field)
+{
+    bool is_sensitive = (field->flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0;
+
+    begin_field_line(trace, frame, is_sensitive ? ", sensitive" : "");
+    paint(trace, BLUE);
+    add_name(trace, (struct part){field->name, field->namelen});
+    unpaint(trace);
+    if (trace->options.fields) {
+        add(trace, ": ");
+        if (!add_bytes(trace, (struct part){field->value, field->valuelen}))
+            add(trace, " (%zu bytes)", field->valuelen);
+    }
+    end_line(trace);
+}
+
+/* A block of a few bytes may have thousands of fields of thousands of bytes (by references to the
+ * dynamic table): whatever it has, it must not fill the log. */
+static void count_field(struct trace *trace, const struct frame *frame, const nghttp2_nv *field)
+{
+    struct wire *wire = &trace->wires[frame->direction];
+
+    if (wire->block_told >= TRACE_BLOCK_MAX)
+        return;
+    tell_field(trace, frame, field);
+    wire->block_told += trace->line_length + TRACE_LINE_COST;
+    if (wire->block_told >= TRACE_BLOCK_MAX)
+        tell_of_block(trace, frame, "whatever else is in this header block is not shown");
+}
+
+/* Decode a part of a header block, and tell of the fields in it. Return false if that fails. */
+static bool decode(struct trace *trace, const struct frame *frame, struct part part)
+{
+    nghttp2_hd_inflater *inflater = trace->wires[frame->direction].inflater;
+    bool is_last = (frame->flags & END_HEADERS) != 0;
+    int flags;
+
+    do {
+        nghttp2_nv field;
+        ssize_t used =
+            nghttp2_hd_inflate_hd2(inflater, &field, &flags, part.bytes, part.length, is_last);
+
+        if (used < 0)
+            return false;
+        part = behind(part, (size_t)used);
+        if ((flags & NGHTTP2_HD_INFLATE_EMIT) != 0)
+            count_field(trace, frame, &field);
+    } while ((flags & NGHTTP2_HD_INFLATE_EMIT) != 0 ||
+             ((flags & NGHTTP2_HD_INFLATE_FINAL) == 0 && part.length > 0));
+    if (is_last)
+        nghttp2_hd_inflate_end_headers(inflater);
+    return true;
+}
+
+/* Once a part of a block is not decoded, no other can be. */
+static void lose_fields(struct trace *trace, const struct frame *frame)
+{
+    struct wire *wire = &trace->wires[frame->direction];
+
+    if (wire->inflater == NULL)
+        return;
+    tell_of_block(trace, frame, "the fields can't be decoded, nor any after them");
+    nghttp2_hd_inflate_del(wire->inflater);
+    wire->inflater = NULL;
+}
+
+static void tell_fields(struct trace *trace, const struct frame *frame, struct part part)
+{
+    struct wire *wire = &trace->wires[frame->direction];
+
+    if (frame->type != TYPE_CONTINUATION)
+        wire->block_told = 0;
+    if (wire->inflater != NULL && !decode(trace, frame, part))
+        lose_fields(trace, frame);
+}
+
+/* --- Payloads ------------------------------------------------------------------------------ */
+
+/* Of 31 bits, behind one that is reserved. */
+static void add_31_bits(struct trace *trace, const char *name, uint32_t number)
+{
+    add(trace, "%s=%" PRIu32, name, number & ID_MASK);
+    if ((number & ~(uint32_t)ID_MASK) != 0)
+        add(trace, ", reserved=1");
+}
+
+static void add_dependency(struct trace *trace, const uint8_t *bytes)
+{
+    add(trace, "dep_stream_id=%" PRIu32 ", weight=%d, exclusive=%d", number_at(bytes) & ID_MASK,
+        bytes[4] + 1, bytes[0] >> 7);
+}
+
+static void add_error(struct trace *trace, uint32_t code)
+{
+    /* nghttp2 calls those that it doesn't know "unknown". */
+    add(trace, "error_code=%s(0x%02" PRIx32 ")", nghttp2_http2_strerror(code), code);
+}
+
+static void add_data(struct trace *trace, const struct frame *frame)
+{
+    if ((frame->flags & PADDED) != 0)
+        add(trace, " (padlen=%zu)", frame->padding);
+}
+
+static void add_headers(struct trace *trace, const struct frame *frame)
+{
+    add(trace, " (padlen=%zu", frame->padding);
+    if ((frame->flags & PRIORITY) != 0) {
+        add(trace, ", ");
+        add_dependency(trace, frame->payload.bytes);
+    }
+    add(trace, ")");
+}
+
+static void add_priority(struct trace *trace, const struct frame *frame)
+{
+    add(trace, " (");
+    add_dependency(trace, frame->payload.bytes);
+    add(trace, ")");
+}
+
+static void add_rst_stream(struct trace *trace, const struct frame *frame)
+{
+    add(trace, " (");
+    add_error(trace, number_at(frame->payload.bytes));
+    add(trace, ")");
+}
+
+static const char *setting_name(uint16_t id)
+{
+    static const char *const names[] = {"UNKNOWN",
+                                        "SETTINGS_HEADER_TABLE_SIZE",
+                                        "SETTINGS_ENABLE_PUSH",
+                                        "SETTINGS_MAX_CONCURRENT_STREAMS",
+                                        "SETTINGS_INITIAL_WINDOW_SIZE",
+                                        "SETTINGS_MAX_FRAME_SIZE",
+                                        "SETTINGS_MAX_HEADER_LIST_SIZE",
+                                        "UNKNOWN",
+                                        "SETTINGS_ENABLE_CONNECT_PROTOCOL",
+                                        "SETTINGS_NO_RFC7540_PRIORITIES"};
+
+    return id < sizeof(names) / sizeof(names[0]) ? names[id] : names[0];
+}
+
+/* Very many take several lines. */
+static void add_settings(struct trace *trace, const struct frame *frame)
+{
+    add(trace, " (niv=%zu)", frame->payload.length / SETTING_SIZE);
+    for (struct part left = frame->payload; left.length >= SETTING_SIZE;
+         left = behind(left, SETTING_SIZE)) {
+        uint16_t id = short_at(left.bytes);
+
+        if (room_of(trace) == 0) {
+            end_line(trace);
+            begin_line(trace, frame->direction);
+            add(trace, "SETTINGS, more");
+        }
+        add(trace, " [%s(0x%02x):%" PRIu32 "]", setting_name(id), id, number_at(left.bytes + 2));
+    }
+}
+
+static void add_push_promise(struct trace *trace, const struct frame *frame)
+{
+    add(trace, " (padlen=%zu, ", frame->padding);
+    add_31_bits(trace, "promised_stream_id", number_at(frame->payload.bytes));
+    add(trace, ")");
+}
+
+static void add_ping(struct trace *trace, const struct frame *frame)
+{
+    add(trace, " (opaque_data=");
+    add_hex(trace, (struct part){frame->payload.bytes, 8});
+    add(trace, ")");
+}
+
+static void add_goaway(struct trace *trace, const struct frame *frame)
+{
+    struct part debug = behind(frame->payload, 8);
+
+    add(trace, " (");
+    add_31_bits(trace, "last_stream_id", number_at(frame->payload.bytes));
+    add(trace, ", ");
+    add_error(trace, number_at(frame->payload.bytes + 4));
+    add(trace, ", opaque_data(%zu)=[", debug.length);
+    (void)add_bytes(trace, debug);
+    add(trace, "])");
+}
+
+static void add_window_update(struct trace *trace, const struct frame *frame)
+{
+    add(trace, " (");
+    add_31_bits(trace, "window_size_increment", number_at(frame->payload.bytes));
+    add(trace, ")");
+}
+
+/* RFC 7838 section 4. */
+static void add_altsvc(struct trace *trace, const struct frame *frame)
+{
+    struct part value = frame->payload;
+
+    add(trace, " (origin=[");
+    (void)add_bytes(trace, take_counted(&value));
+    add(trace, "], altsvc_field_value=[");
+    (void)add_bytes(trace, value);
+    add(trace, "])");
+}
+
+/* RFC 8336 section 2.1. */
+static void add_origin(struct trace *trace, const struct frame *frame)
+{
+    struct part left = frame->payload;
+
+    while (left.length > 0 && room_of(trace) >= 2 * LOG_ESCAPE_MIN) {
+        add(trace, " [");
+        (void)add_bytes(trace, take_counted(&left));
+        add(trace, "]");
+    }
+    if (left.length > 0)
+        add(trace, " ...");
+}
+
+/* RFC 9218 section 7.1. */
+static void add_priority_update(struct trace *trace, const struct frame *frame)
+{
+    add(trace, " (");
+    add_31_bits(trace, "prioritized_stream_id", number_at(frame->payload.bytes));
+    add(trace, ", priority_field_value=[");
+    (void)add_bytes(trace, behind(frame->payload, 4));
+    add(trace, "])");
+}
+
+static void add_unknown(struct trace *trace, const struct frame *frame)
+{
+    if (!trace->options.fields || frame->payload.length == 0)
+        return;
+    add(trace, " (payload=");
+    add_hex(trace, frame->payload);
+    add(trace, ")");
+}
+
+/* --- Types --------------------------------------------------------------------------------- */
+
+struct kind {
+    const char *name; /* NULL = unknown */
+    const char *flags[8];
+    size_t
+        least; /* bytes of payload, beside padding and priority; of ${is_exact}, no more either */
+    bool is_exact;
+    bool has_fields; /* behind that */
+    void (*add)(struct trace *trace, const struct frame *frame);
+};
+
+static const struct kind kinds[] = {
+    [TYPE_DATA] = {"DATA", .flags = {[0] = "END_STREAM", [3] = "PADDED"}, .add = add_data},
+    [TYPE_HEADERS] =
+        {"HEADERS",
+         .flags = {[0] = "END_STREAM", [2] = "END_HEADERS", [3] = "PADDED", [5] = "PRIORITY"},
+         .has_fields = true, .add = add_headers},
+    [TYPE_PRIORITY] = {"PRIORITY", .least = PRIORITY_SIZE, .is_exact = true, .add = add_priority},
+    [TYPE_RST_STREAM] = {"RST_STREAM", .least = 4, .is_exact = true, .add = add_rst_stream},
+    [TYPE_SETTINGS] = {"SETTINGS", .flags = {[0] = "ACK"}, .add = add_settings},
+    [TYPE_PUSH_PROMISE] = {"PUSH_PROMISE", .flags = {[2] = "END_HEADERS", [3] = "PADDED"},
+                           .least = 4, .has_fields = true, .add = add_push_promise},
+    [TYPE_PING] = {"PING", .flags = {[0] = "ACK"}, .least = 8, .is_exact = true, .add = add_ping},
+    [TYPE_GOAWAY] = {"GOAWAY", .least = 8, .add = add_goaway},
+    [TYPE_WINDOW_UPDATE] = {"WINDOW_UPDATE", .least = 4, .is_exact = true,
+                            .add = add_window_update},
+    [TYPE_CONTINUATION] = {"CONTINUATION", .flags = {[2] = "END_HEADERS"}, .has_fields = true},
+    [TYPE_ALTSVC] = {"ALTSVC", .least = 2, .add = add_altsvc},
+    [TYPE_ORIGIN] = {"ORIGIN", .add = add_origin},
+    [TYPE_PRIORITY_UPDATE] = {"PRIORITY_UPDATE", .least = 4, .add = add_priority_update},
+};
+
+static const struct kind *kind_of(uint8_t type)
+{
+    static const struct kind unknown = {.add = add_unknown};
+    bool is_known = type < sizeof(kinds) / sizeof(kinds[0]) && kinds[type].name != NULL;
+
+    return is_known ? &kinds[type] : &unknown;
+}
+
+static void begin_frame_line(struct trace *trace, const struct frame *frame)
+{
+    const struct kind *kind = kind_of(frame->type);
+    const char *before = " ; ";
+
+    begin_line(trace, frame->direction);
+    paint(trace, frame->direction == TRACE_RECEIVED ? CYAN : MAGENTA);
+    if (kind->name != NULL)
+        add(trace, "%s", kind->name);
+    else
+        add(trace, "UNKNOWN(0x%02x)", frame->type);
+    unpaint(trace);
+    add(trace, " frame <length=%" PRIu32 ", flags=0x%02x, ", frame->length, frame->flags);
+    add_31_bits(trace, "stream_id", frame->stream_id);
+    add(trace, ">");
+    for (int bit = 0; bit < 8; bit++) {
+        if ((frame->flags >> bit & 1) == 0 || kind->flags[bit] == NULL)
+            continue;
+        add(trace, "%s%s", before, kind->flags[bit]);
+        before = " | ";
+    }
+}
+
+static void end_frame_line(struct trace *trace, const struct frame *frame)
+{
+    if (frame->fault != NULL)
+        add(trace, " ; malformed: %s", frame->fault);
+    end_line(trace);
+}
+
+static size_t least_of(const struct frame *frame)
+{
+    bool has_priority = frame->type == TYPE_HEADERS && (frame->flags & PRIORITY) != 0;
+
+    return kind_of(frame->type)->least + (has_priority ? PRIORITY_SIZE : 0);
+}
+
+/* Find the padding, and take it away. What is wrong with it goes to frame->fault. Return false if
+ * nothing can be read in the payload. */
+static bool unpad(struct frame *frame)
+{
+    size_t length = frame->length;
+
+    if ((frame->flags & PADDED) != 0 && kind_of(frame->type)->flags[3] != NULL) {
+        if (length == 0)
+            return false;
+        frame->padding = frame->payload.bytes[0];
+        frame->payload = behind(frame->payload, 1);
+        length--;
+    }
+    if (length < least_of(frame))
+        return false;
+    if (length - least_of(frame) >= frame->padding)
+        frame->payload.length = smaller(frame->payload.length, length - frame->padding);
+    else
+        frame->fault = "more padding than payload";
+    return true;
+}
+
+static void find_fault(struct frame *frame)
+{
+    const struct kind *kind = kind_of(frame->type);
+
+    if (kind->is_exact && frame->length > kind->least)
+        frame->fault = "too long for its type";
+    else if (frame->type == TYPE_SETTINGS && (frame->flags & ACK) != 0 && frame->length > 0)
+        frame->fault = "an acknowledgement has no settings";
+    else if (frame->type == TYPE_SETTINGS && frame->length % SETTING_SIZE != 0)
+        frame->fault = "its length is no multiple of 6";
+}
+
+static void tell_frame(struct trace *trace, struct frame *frame)
+{
+    const struct kind *kind = kind_of(frame->type);
+    bool is_readable = frame->length <= TRACE_PAYLOAD_MAX && unpad(frame);
+
+    if (is_readable)
+        find_fault(frame);
+    else if (frame->length <= TRACE_PAYLOAD_MAX)
+        frame->fault = "too short for its type";
+    else
+        frame->fault = "longer than 16384 bytes";
+    begin_frame_line(trace, frame);
+    if (is_readable && kind->add != NULL)
+        kind->add(trace, frame);
+    end_frame_line(trace, frame);
+    if (kind->has_fields && frame->fault == NULL)
+        tell_fields(trace, frame, behind(frame->payload, least_of(frame)));
+    else if (kind->has_fields)
+        lose_fields(trace, frame);
+}
+
+/* --- Bytes --------------------------------------------------------------------------------- */
+
+static struct frame frame_of(const struct trace *trace, enum trace_direction direction)
+{
+    const struct wire *wire = &trace->wires[direction];
+
+    return (struct frame){
+        .direction = direction,
+        .length = number_at(wire->header) >> 8,
+        .type = wire->header[3],
+        .flags = wire->header[4],
+        .stream_id = number_at(wire->header + 5),
+        .payload = {wire->payload, wire->payload_length},
+    };
+}
+
+/* How much of a frame's payload is to be told of: of DATA, how long its padding is. */
+static size_t kept_of(const struct frame *frame)
+{
+    if (frame->length > TRACE_PAYLOAD_MAX)
+        return 0;
+    return smaller(frame->length, frame->type == TYPE_DATA ? 1 : TRACE_PAYLOAD_MAX);
+}
+
+/* Of one that is too long the session reads no more than the header, and so it is told at once. */
+static void begin_frame(struct trace *trace, enum trace_direction direction)
+{
+    struct frame frame = frame_of(trace, direction);
+
+    trace->wires[direction].left = frame.length;
+    if (frame.length > TRACE_PAYLOAD_MAX)
+        tell_frame(trace, &frame);
 }
 
 static void end_frame(struct trace *trace, enum trace_direction direction)
 {
     struct wire *wire = &trace->wires[direction];
-    struct frame frame = {
-        .direction = direction,
-        .length = (uint32_t)length_of(wire),
-        .type = wire->header[3],
-        .flags = wire->header[4],
-        .stream_id = number_at(wire->header + 5) & ID_MASK,
-        .payload = wire->payload,
-        .kept = wire->payload_length,
-    };
+    struct frame frame = frame_of(trace, direction);
 
-    tell_frame(trace, &frame);
+    if (frame.length <= TRACE_PAYLOAD_MAX)
+        tell_frame(trace, &frame);
     wire->header_length = wire->payload_length = 0;
 }
 
-static size_t take_header(struct wire *wire, const uint8_t *bytes, size_t length)
+static size_t take_header(struct trace *trace, enum trace_direction direction, struct part part)
 {
-    size_t step = smaller(length, HEADER_SIZE - wire->header_length);
+    struct wire *wire = &trace->wires[direction];
+    size_t step = smaller(part.length, HEADER_SIZE - wire->header_length);
 
-    memcpy(wire->header + wire->header_length, bytes, step);
+    memcpy(wire->header + wire->header_length, part.bytes, step);
     wire->header_length += step;
     if (wire->header_length == HEADER_SIZE)
-        wire->left = length_of(wire);
+        begin_frame(trace, direction);
     return step;
 }
 
-static size_t take_payload(struct wire *wire, const uint8_t *bytes, size_t length)
+static size_t take_payload(struct trace *trace, enum trace_direction direction, struct part part)
 {
-    size_t step = smaller(length, wire->left);
-    size_t kept = smaller(step, kept_of(wire, length_of(wire)) - wire->payload_length);
+    struct wire *wire = &trace->wires[direction];
+    struct frame frame = frame_of(trace, direction);
+    size_t step = smaller(part.length, wire->left);
+    size_t kept = smaller(step, kept_of(&frame) - wire->payload_length);
 
-    memcpy(wire->payload + wire->payload_length, bytes, kept);
+    memcpy(wire->payload + wire->payload_length, part.bytes, kept);
     wire->payload_length += kept;
     wire->left -= step;
     return step;
@@ -518,12 +660,13 @@ void trace_bytes(struct trace *trace, enum trace_direction direction, const uint
                  size_t length)
 {
     struct wire *wire = &trace->wires[direction];
+    struct part part = {bytes, length};
     size_t step = smaller(length, wire->skip);
 
     wire->skip -= step;
-    for (bytes += step, length -= step; length > 0; bytes += step, length -= step) {
-        step = wire->header_length < HEADER_SIZE ? take_header(wire, bytes, length)
-                                                 : take_payload(wire, bytes, length);
+    for (part = behind(part, step); part.length > 0; part = behind(part, step)) {
+        step = wire->header_length < HEADER_SIZE ? take_header(trace, direction, part)
+                                                 : take_payload(trace, direction, part);
         if (wire->header_length == HEADER_SIZE && wire->left == 0)
             end_frame(trace, direction);
     }
@@ -531,10 +674,25 @@ void trace_bytes(struct trace *trace, enum trace_direction direction, const uint
 
 /* --- Beginning and end --------------------------------------------------------------------- */
 
-static bool open_wire(struct wire *wire)
+/* What is received has the table of 4096 bytes that a decoder begins with, since the daemon asks
+ * for no other. What is sent may have any size that the client allows. */
+static bool open_decoders(struct trace *trace)
 {
-    wire->payload = malloc(PAYLOAD_MAX);
-    return wire->payload != NULL && nghttp2_hd_inflate_new(&wire->inflater) == 0;
+    struct wire *received = &trace->wires[TRACE_RECEIVED];
+    struct wire *sent = &trace->wires[TRACE_SENT];
+
+    return nghttp2_hd_inflate_new(&received->inflater) == 0 &&
+           nghttp2_hd_inflate_new(&sent->inflater) == 0 &&
+           nghttp2_hd_inflate_change_table_size(sent->inflater, UINT32_MAX) == 0;
+}
+
+static void free_trace(struct trace *trace)
+{
+    for (size_t i = 0; i < 2; i++) {
+        if (trace->wires[i].inflater != NULL)
+            nghttp2_hd_inflate_del(trace->wires[i].inflater);
+    }
+    free(trace);
 }
 
 struct trace *trace_new(const struct trace_options *options, trace_line_fn *tell, void *argument)
@@ -547,20 +705,36 @@ struct trace *trace_new(const struct trace_options *options, trace_line_fn *tell
     trace->tell = tell;
     trace->argument = argument;
     trace->wires[TRACE_RECEIVED].skip = PREFACE_SIZE;
-    if (open_wire(&trace->wires[TRACE_RECEIVED]) && open_wire(&trace->wires[TRACE_SENT]))
+    if (open_decoders(trace))
         return trace;
-    trace_free(trace);
+    free_trace(trace);
     return NULL;
 }
 
-void trace_free(struct trace *trace)
+static void tell_unended(struct trace *trace, enum trace_direction direction)
+{
+    const struct wire *wire = &trace->wires[direction];
+    struct frame frame = frame_of(trace, direction);
+
+    if (wire->header_length == 0)
+        return;
+    if (wire->header_length < HEADER_SIZE) {
+        begin_line(trace, direction);
+        add(trace, "frame ; ended after %zu bytes of its header", wire->header_length);
+    } else if (frame.length <= TRACE_PAYLOAD_MAX) {
+        begin_frame_line(trace, &frame);
+        add(trace, " ; ended after %zu bytes", frame.length - wire->left);
+    } else {
+        return;
+    }
+    end_line(trace);
+}
+
+void trace_end(struct trace *trace)
 {
     if (trace == NULL)
         return;
-    for (size_t i = 0; i < 2; i++) {
-        if (trace->wires[i].inflater != NULL)
-            nghttp2_hd_inflate_del(trace->wires[i].inflater);
-        free(trace->wires[i].payload);
-    }
-    free(trace);
+    tell_unended(trace, TRACE_RECEIVED);
+    tell_unended(trace, TRACE_SENT);
+    free_trace(trace);
 }

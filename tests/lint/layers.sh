@@ -21,7 +21,7 @@ allowed() {
     listener) echo "address log settings" ;;
     session) echo "advert allowance arena clock counters detail detected fields framing log past refusal section" ;;
     settings) echo "log" ;;
-    address | notify) echo "log" ;;
+    address | notify | trace) echo "log" ;;
     log) echo "allowance clock" ;;
     preface | refusal) echo "token" ;;
     section) echo "arena echo fields wishes" ;;
@@ -59,7 +59,8 @@ only() {
     done
 }
 
-only '<nghttp2/|nghttp2_[a-z]+\(' session.c section.c section.h
+only '<nghttp2/|nghttp2_[a-z]+\(' session.c section.c section.h trace.c
+only '\bnghttp2_hd_' trace.c
 only '<jansson\.h>|json_[a-z]+\(' echo.c access.c detail.c
 only '<getopt\.h>|getopt(_long)?\(' settings.c
 only '\b(recv|send|recvmsg|sendmsg|shutdown)\(' transport.c
