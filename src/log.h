@@ -79,8 +79,8 @@ void log_write_errno(enum log_level level, int error, const char *format, ...)
 
 /*
  * log_trace(format, ...):
- * Write one line as log_write does at level info, but whatever level lines must have, and of up to
- * LOG_RECORD_MAX bytes: for what was asked for by name.
+ * Write one line as log_write does at level info, but whatever level lines must have, and cut where
+ * a write is no longer sure to be whole (PIPE_BUF): for what was asked for by name.
  */
 void log_trace(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

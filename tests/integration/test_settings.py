@@ -20,7 +20,7 @@ NOBODY = 65534
 USAGE, UNAVAILABLE, NO_PERMISSION, CONFIGURATION = 64, 69, 77, 78
 KEYS = ("port", "address", "unix", "unix-mode", "reuse-port", "max-connections", "max-connections-per-address",
         "max-concurrent-streams", "max-header-list-size", "header-timeout", "idle-timeout", "stream-timeout",
-        "write-timeout", "drain-timeout", "log-level", "access-log", "pretty")
+        "write-timeout", "drain-timeout", "log-level", "trace", "access-log", "pretty")
 OPTIONS = (*KEYS, "config", "check-config", "dump-config", "version", "help")
 
 
@@ -44,7 +44,7 @@ def test_defaults_are_what_users_are_told() -> None:
         "max-connections": ["10000"], "max-connections-per-address": ["0"], "max-concurrent-streams": ["128"],
         "max-header-list-size": ["64KiB"], "header-timeout": ["10s"], "idle-timeout": ["5m"],
         "stream-timeout": ["30s"], "write-timeout": ["30s"], "drain-timeout": ["10s"], "log-level": ["info"],
-        "access-log": ["off"], "pretty": ["off"]}
+        "trace": ["off"], "access-log": ["off"], "pretty": ["off"]}
 
 
 def test_file_goes_before_default_and_command_line_before_file(config: Path) -> None:
@@ -84,6 +84,7 @@ def test_command_line_is_in_force_over_the_file(start: Start, config: Path) -> N
     ("max-header-list-size = 1 MiB", "max-header-list-size", "1MiB"),
     ("max-header-list-size = 5000", "max-header-list-size", "5000"),
     ("pretty = on", "pretty", "on"),
+    ("trace = fields", "trace", "fields"),
     ("access-log = json", "access-log", "json"),
     ("log-level = warning", "log-level", "warning"),
     ("unix-mode = 0600", "unix-mode", "0600"),
@@ -99,9 +100,15 @@ def test_log_level_options(options: list[str], level: str) -> None:
     assert dumped(*options)["log-level"] == [level]
 
 
+@pytest.mark.parametrize("options, trace", [(["-v"], "frames"), (["-vv"], "fields"), (["-q", "-v"], "off"),
+                                            (["--log-level=debug"], "off"), (["-v", "--trace=fields"], "fields")])
+def test_trace_options(options: list[str], trace: str) -> None:
+    assert dumped(*options)["trace"] == [trace]
+
+
 def test_dump_is_a_file_that_reads_back(config: Path) -> None:
     arguments = ["--port=1234", "-a", "127.0.0.1", "-a", "::1", "--unix=/run/x y.sock", "--unix-mode=0600",
-                 "--max-connections=17", "--idle-timeout=1500ms", "--pretty", "--access-log=json"]
+                 "--max-connections=17", "--idle-timeout=1500ms", "--pretty", "--access-log=json", "--trace=frames"]
     first = run(*arguments, "--dump-config")
     config.write_text(first.out)
     assert run("-c", config, "--check-config").status == 0
@@ -160,6 +167,7 @@ def test_version_names_the_libraries() -> None:
     (["--max-connections=0"], ["max-connections", "0"]),
     (["--max-connections=99999999999999999999"], ["max-connections"]),
     (["--max-header-list-size=1"], ["max-header-list-size", "1"]),
+    (["--trace=all"], ["trace", "all", "frames"]),
     (["--access-log=xml"], ["access-log", "xml", "json"]),
     (["--log-level=loud"], ["log-level", "loud", "warning"]),
     (["--unix-mode=999"], ["unix-mode", "999"]),

@@ -294,9 +294,88 @@ static void test_record_is_never_cut(void **state)
     assert_int_equal(capture.bytes[0][capture.lengths[0] - 1], '\n');
 }
 
+/* What was asked for by name is written whatever the level is. */
+static void test_trace_has_no_level(void **state)
+{
+    (void)state;
+    log_set_level(LOG_LEVEL_ERROR);
+    capture_begin();
+    log_trace("frame %d", 7);
+    journal_stream_set(0, 0);
+    log_open();
+    log_trace("%s", "frame");
+    capture_end();
+    assert_int_equal(capture.count, 2);
+    assert_true(matches(capture.bytes[0], STAMP));
+    assert_string_equal(capture.bytes[0] + STAMP_LENGTH, "info frame 7\n");
+    assert_string_equal(capture.bytes[1], "<6>frame\n");
+}
+
+static void test_long_trace_is_cut_with_its_newline(void **state)
+{
+    static char text[PIPE_BUF + 100];
+    const size_t head = STAMP_LENGTH + strlen("info ");
+
+    (void)state;
+    memset(text, 'x', sizeof text - 1);
+    for (size_t more = 0; more < 3; more++) {
+        int length = (int)(PIPE_BUF - head - 2 + more);
+        capture_begin();
+        log_trace("%.*s", length, text);
+        capture_end();
+        assert_int_equal(capture.count, 1);
+        assert_int_equal(capture.lengths[0], PIPE_BUF - (more == 0));
+        assert_int_equal(strspn(capture.bytes[0] + head, "x"), capture.lengths[0] - head - 1);
+        assert_int_equal(capture.bytes[0][capture.lengths[0] - 1], '\n');
+    }
+}
+
+/* Replaces stderr by the terminal of a new pair; returns the other end. */
+static int terminal_begin(int *own)
+{
+    int other = posix_openpt(O_RDWR | O_NOCTTY);
+
+    assert_true(other >= 0);
+    assert_int_equal(grantpt(other), 0);
+    assert_int_equal(unlockpt(other), 0);
+    int terminal = open(ptsname(other), O_RDWR | O_NOCTTY);
+    *own = dup(STDERR_FILENO);
+    assert_true(terminal >= 0 && *own >= 0);
+    assert_int_equal(dup2(terminal, STDERR_FILENO), STDERR_FILENO);
+    (void)close(terminal);
+    return other;
+}
+
+static bool has_colours(const char *no_color)
+{
+    (void)(no_color == NULL ? unsetenv("NO_COLOR") : setenv("NO_COLOR", no_color, 1));
+    log_open();
+    return log_has_colours();
+}
+
+/* An empty NO_COLOR is none. */
+static void test_colours_are_for_terminals(void **state)
+{
+    int own;
+
+    (void)state;
+    int other = terminal_begin(&own);
+    bool by_default = has_colours(NULL);
+    bool with_empty = has_colours("");
+    bool with_value = has_colours("0");
+    (void)dup2(own, STDERR_FILENO);
+    (void)close(own);
+    (void)close(other);
+    capture_begin();
+    bool elsewhere = has_colours(NULL);
+    capture_end();
+    assert_true(by_default && with_empty);
+    assert_false(with_value || elsewhere);
+}
+
 static void test_errno_is_left_where_the_write_fails(void **state)
 {
-    int seen[3];
+    int seen[4];
 
     (void)state;
     int own = dup(STDERR_FILENO);
@@ -309,9 +388,11 @@ static void test_errno_is_left_where_the_write_fails(void **state)
     seen[1] = errno;
     log_record(LOG_LEVEL_ERROR, "text");
     seen[2] = errno;
+    log_trace("text");
+    seen[3] = errno;
     (void)dup2(own, STDERR_FILENO);
     (void)close(own);
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < 4; i++)
         assert_int_equal(seen[i], ENOTTY);
 }
 
@@ -494,6 +575,7 @@ static void test_escape_of_all_bytes_at_once(void **state)
     }
     (void)log_escape(buffer, sizeof buffer, bytes, sizeof bytes);
     assert_string_equal(buffer, expected);
+    assert_int_equal(log_escape_size(bytes, sizeof bytes), strlen(expected) + 1);
 }
 
 static void test_escape_of_nothing(void **state)
@@ -503,6 +585,7 @@ static void test_escape_of_nothing(void **state)
     (void)state;
     assert_string_equal(log_escape(buffer, sizeof buffer, NULL, 0), "");
     assert_string_equal(log_escape(buffer, sizeof buffer, "x", 0), "");
+    assert_int_equal(log_escape_size(NULL, 0), 1);
 }
 
 /* Whether ${shown} is whole escapes of the first bytes of ${whole}, then "...". */
@@ -566,6 +649,9 @@ int main(void)
         cmocka_unit_test_setup(test_no_priority_without_stderr, reset),
         cmocka_unit_test_setup(test_long_line_is_cut_with_its_newline, reset),
         cmocka_unit_test_setup(test_record_is_never_cut, reset),
+        cmocka_unit_test_setup(test_trace_has_no_level, reset),
+        cmocka_unit_test_setup(test_long_trace_is_cut_with_its_newline, reset),
+        cmocka_unit_test_setup(test_colours_are_for_terminals, reset),
         cmocka_unit_test_setup(test_errno_is_left_where_the_write_fails, reset),
         cmocka_unit_test_setup(test_lines_without_a_reader_are_counted, reset),
         cmocka_unit_test_setup(test_record_that_is_too_long_is_lost, reset),

@@ -398,8 +398,12 @@ static void test_choices(void **state)
     static const struct value formats[] = {{"off", "off"}, {"text", "text"}, {"json", "json"},
                                            {"on", NULL},   {"JSON", NULL},   {"", NULL},
                                            {NULL, NULL}};
+    static const struct value traces[] = {{"off", "off"},       {"frames", "frames"},
+                                          {"fields", "fields"}, {"on", NULL},
+                                          {"", NULL},           {NULL, NULL}};
 
     (void)state;
+    check_values("trace", "one of off, frames, fields", traces);
     check_values("log-level", "one of error, warning, notice, info, debug", levels);
     check_values("access-log", "one of off, text, json", formats);
 }
@@ -514,6 +518,7 @@ static void test_defaults(void **state)
     assert_int_equal(settings->write_timeout, 30000);
     assert_int_equal(settings->drain_timeout, 10000);
     assert_int_equal(settings->log_level, LOG_LEVEL_INFO);
+    assert_int_equal(settings->trace, TRACE_OFF);
     assert_int_equal(settings->access_log, ACCESS_LOG_OFF);
     assert_false(settings->pretty);
     assert_null(settings->config);
@@ -544,6 +549,7 @@ static const struct both {
     {"write-timeout", "81s", "8m"},
     {"drain-timeout", "91s", "9h"},
     {"log-level", "error", "debug"},
+    {"trace", "frames", "fields"},
     {"access-log", "text", "json"},
     {"pretty", "on", "on"},
 };
@@ -670,6 +676,39 @@ static void test_steps_of_the_log_level(void **state)
     assert_int_equal(outcome.settings->log_level, LOG_LEVEL_NOTICE);
     assert_int_equal(READ("-v", "-c", path, "--log-level=error"), SETTINGS_OK);
     assert_int_equal(outcome.settings->log_level, LOG_LEVEL_WARNING);
+    (void)close(file);
+}
+
+/* Whoever asks for more asks for the frames, then for their fields; the file may have more. */
+static void test_steps_of_the_trace(void **state)
+{
+    static const struct {
+        const char *arguments[3];
+        uint64_t trace;
+    } rows[] = {
+        {{"-v"}, TRACE_FRAMES},
+        {{"-vv"}, TRACE_FIELDS},
+        {{"-vvv"}, TRACE_FIELDS},
+        {{"-q"}, TRACE_OFF},
+        {{"-qv"}, TRACE_OFF},
+        {{"-vvq"}, TRACE_FRAMES},
+        {{"--log-level=debug"}, TRACE_OFF},
+        {{"--trace=fields", "-v"}, TRACE_FIELDS},
+        {{"--trace=fields", "-qq"}, TRACE_FIELDS},
+        {{"-v", "--trace=off"}, TRACE_FRAMES},
+    };
+    char path[PATH_BYTES];
+    int file = file_make("trace = fields\n", 15, path);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(read_arguments(rows[i].arguments), SETTINGS_OK);
+        assert_int_equal(outcome.settings->trace, rows[i].trace);
+    }
+    assert_int_equal(READ("-v", "-c", path), SETTINGS_OK);
+    assert_int_equal(outcome.settings->trace, TRACE_FIELDS);
+    assert_int_equal(READ("-c", path, "--trace=off"), SETTINGS_OK);
+    assert_int_equal(outcome.settings->trace, TRACE_OFF);
     (void)close(file);
 }
 
@@ -1044,6 +1083,7 @@ static void test_help_names_every_option(void **state)
         "\n      --log-level LEVEL ",
         "\n  -q, --quiet ",
         "\n  -v, --verbose ",
+        "\n      --trace WHAT ",
         "\n      --access-log FORMAT ",
         "\n      --pretty[=on|off] ",
         "\n  -V, --version ",
@@ -1277,6 +1317,7 @@ int main(void)
         TEST(test_long_options_without_a_value),
         TEST(test_last_of_the_same_option_wins),
         TEST(test_steps_of_the_log_level),
+        TEST(test_steps_of_the_trace),
         TEST(test_reading_again_gives_the_same),
         TEST(test_no_arguments_at_all),
         TEST(test_errors_of_the_command_line),
