@@ -9,7 +9,7 @@ from typing import Callable, Iterator
 
 import pytest
 
-from clients import TOOLS
+from clients import SEARCH_PATH, TOOLS
 from daemon import BINARY, Daemon, run
 from rules import Rule
 from wire import Client
@@ -19,7 +19,7 @@ Start = Callable[..., Daemon]
 
 def pytest_sessionstart() -> None:
     """A tool that is missing is an error, never a test that is left out."""
-    missing = [tool for tool in TOOLS if not shutil.which(tool)]
+    missing = [tool for tool in TOOLS if not shutil.which(tool, path=SEARCH_PATH)]
     if missing:
         raise pytest.UsageError(f"not installed: {', '.join(missing)}: make deps check")
     if not os.access(BINARY, os.X_OK):

@@ -1,0 +1,433 @@
+"""The trace: every frame and field of a connection, in order, as it was, and nothing when nobody wants it."""
+from __future__ import annotations
+
+import os
+import pty
+import random
+import re
+import signal
+import socket
+import struct
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Callable, Sequence
+
+import h2.connection
+import hpack
+import pytest
+from hpack import NeverIndexedHeaderTuple
+from hyperframe.frame import PriorityFrame, SettingsFrame, WindowUpdateFrame
+
+from clients import call, curl_h2
+from conftest import Start
+from daemon import TOP, Daemon, command, environment
+from hostile import (CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, HEADERS, PADDED, PING, PRIORITY, RST_STREAM,
+                     SETTINGS, WINDOW_UPDATE, WITH_PRIORITY, frame, request)
+from tracing import (Shown, Trace, as_nghttpd_shows, nghttpd_frames, nghttpd_output, record, replay, shown_in,
+                     traces_of, whole_traces)
+from waiting import SLOW
+from wire import CANCEL, COMPRESSION_ERROR, MAGIC, PROTOCOL_ERROR, Client, fields, read_all
+
+GOAWAY, ORIGIN, PRIORITY_UPDATE, GREASE = 7, 12, 16, 0xbb
+
+
+def only_trace(daemon: Daemon) -> Trace:
+    [trace] = whole_traces(daemon).values()
+    return trace
+
+
+def kinds(frames: Sequence[Shown]) -> list[str]:
+    return [shown.kind for shown in frames]
+
+
+# --- parsed back, it is what was said ---
+
+class Tap:
+    """A socket, and what went through it."""
+
+    def __init__(self, inner: socket.socket) -> None:
+        self.inner, self.said, self.heard = inner, bytearray(), bytearray()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.inner, name)
+
+    def sendall(self, data: bytes) -> None:
+        self.said += data
+        self.inner.sendall(data)
+
+    def recv(self, size: int) -> bytes:
+        data = self.inner.recv(size)
+        self.heard += data
+        return data
+
+
+class Talker:
+    """A client that says what comes into its mind, as long as it is right."""
+
+    VALUES = [*range(0x21, 0x7f), *range(0x80, 0x100)]
+    TABLES = (None, 0, 100, 4096, 65536)
+    REQUESTS = 300
+
+    def __init__(self, daemon: Daemon, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.client = daemon.dial()
+        self.tap = self.client.socket = Tap(self.client.socket)
+        table = self.TABLES[seed % len(self.TABLES)]
+        settings = {0x1a2a: seed} | ({} if table is None else {SettingsFrame.HEADER_TABLE_SIZE: table})
+        self.client.decoder.max_allowed_table_size = max(4096, table or 0)
+        self.client.send_preface(settings)
+
+    def value(self, most: int) -> bytes:
+        return bytes(self.random.choices(self.VALUES, k=self.random.randrange(most)))
+
+    def more_fields(self) -> list[hpack.HeaderTuple]:
+        made = []
+        for _ in range(self.random.randrange(10)):
+            name = self.random.choice([b"cookie", b"accept", b"x-%d" % self.random.randrange(20), b"authorization"])
+            value = b"." + self.value(40) + self.random.choice([b"", b" : , \t", b'"\\']) + self.value(40) + b"."
+            kind = NeverIndexedHeaderTuple if self.random.random() < 0.2 else hpack.HeaderTuple
+            made.append(kind(name, value))
+        return made
+
+    def block(self, stream: int, block: bytes, end: bool) -> bytes:
+        """HEADERS, perhaps padded and with a priority, and CONTINUATION."""
+        cuts = sorted(self.random.choices(range(len(block) + 1), k=self.random.choice([0, 0, 0, 1, 3])))
+        pieces = [block[begin:stop] for begin, stop in zip([0, *cuts], [*cuts, len(block)])]
+        padding = self.random.choice([None, None, 0, 7]) if pieces[0] else None  # hyperframe wants something to pad
+        dependency = self.random.choice([None, struct.pack(">IB", 0x80000000, self.random.randrange(256))])
+        flags = (END_STREAM if end else 0) | (0 if padding is None else PADDED) | (WITH_PRIORITY if dependency else 0)
+        head = (b"" if padding is None else bytes([padding])) + (dependency or b"")
+        frames = [(HEADERS, flags, head + pieces[0] + bytes(padding or 0))]
+        frames += [(CONTINUATION, 0, piece) for piece in pieces[1:]]
+        frames[-1] = (frames[-1][0], frames[-1][1] | END_HEADERS, frames[-1][2])
+        return b"".join(frame(kind, flags, stream, payload) for kind, flags, payload in frames)
+
+    def encode(self, block: Sequence[tuple[object, object]]) -> bytes:
+        return self.client.encoder.encode(block, huffman=self.random.random() < 0.5)
+
+    def request(self, stream: int) -> bytes:
+        """All frames of one, with some of no consequence among them."""
+        path = b"/%d?" % stream + self.value(10).replace(b"#", b"")
+        block = [*fields(path, self.random.choice(["GET", "POST", "HEAD"])), *self.more_fields()]
+        bodies = [self.value(100) for _ in range(self.random.choice([0, 0, 1, 2]))]
+        trailers = bool(bodies) and self.random.random() < 0.3
+        said = self.block(stream, self.encode(block), not bodies)
+        for number, body in enumerate(bodies):
+            flags = END_STREAM if not trailers and number == len(bodies) - 1 else 0
+            padded = bool(body) and self.random.random() < 0.3
+            said += frame(DATA, flags | (PADDED if padded else 0), stream, b"\x05" * padded + body + bytes(5 * padded))
+        if trailers:
+            said += self.block(stream, self.encode([("x-trailer", self.value(10) + b".")]), True)
+        return said + self.random.choice([b"", b"", self.aside(stream)])
+
+    def aside(self, stream: int) -> bytes:
+        return self.random.choice([
+            frame(PING, 0, 0, self.random.randbytes(8)),
+            WindowUpdateFrame(0, self.random.randrange(1, 100)).serialize(),
+            PriorityFrame(stream + 100, depends_on=stream, stream_weight=self.random.randrange(256)).serialize(),
+            frame(SETTINGS, 0, 0, struct.pack(">HIHI", 0x99, 1, 6, self.random.getrandbits(31))),
+            frame(GREASE, self.random.randrange(256), stream, self.random.randbytes(self.random.randrange(30)))])
+
+    def talk(self) -> None:
+        for _ in range(self.REQUESTS // 20):
+            streams = [self.client.new_stream() for _ in range(20)]
+            self.client.send(b"".join(map(self.request, streams)))
+            for stream in streams:
+                assert self.client.wait(stream, 60).status == 200
+        self.client.ping()
+        self.client.close()
+
+
+@pytest.mark.heavy
+def test_parsed_back_it_is_what_was_said_and_heard(start: Start) -> None:
+    """Three thousand requests on ten connections at once: not one line is wrong, missing, mixed or too many."""
+    daemon = start("-vv")
+    talkers = [Talker(daemon, seed) for seed in range(10)]
+    names = [talker.client.name for talker in talkers]
+    with ThreadPoolExecutor(len(talkers)) as pool:
+        assert list(pool.map(Talker.talk, talkers)) == [None] * len(talkers)
+    traces = whole_traces(daemon)
+    assert sorted(traces) == sorted(names)
+    for name, talker in zip(names, talkers):
+        for shown, data in ((traces[name].received, talker.tap.said), (traces[name].sent, talker.tap.heard)):
+            for ours, theirs in zip(shown, expected := shown_in(bytes(data))):
+                assert ours == theirs
+            assert len(shown) == len(expected)
+        assert sum(shown.kind == "HEADERS" for shown in traces[name].sent) == Talker.REQUESTS
+        assert traces[name].notes == []
+
+
+# --- beside nghttpd ---
+
+def talk_curl(port: int) -> None:
+    url = f"http://127.0.0.1:{port}/index.html"
+    curl_h2("-H", "cookie: a=b", "-H", "x: y", "--data-binary", "@-", url, stdin=b"x" * 70000)
+
+
+def talk_nghttp(port: int) -> None:
+    call(["nghttp", "-ns", "-H", "x-y: : z", "--trailer=t: u", f"--data={__file__}", "--padding=17",
+          "--window-bits=20", "--multiply=3", "--header-table-size=65536", f"http://127.0.0.1:{port}/index.html"])
+
+
+def talk_h2(port: int) -> None:
+    """A request with priority, a sensitive field and a trailer; the other stream is reset."""
+    connection = h2.connection.H2Connection()
+    connection.initiate_connection()
+    head = [(":method", "PUT"), (":path", "/index.html"), (":scheme", "http"), (":authority", "a")]
+    connection.send_headers(1, [*head, NeverIndexedHeaderTuple("authorization", "Basic dTpw")], priority_weight=99,
+                            priority_depends_on=3, priority_exclusive=True)
+    connection.send_data(1, b"body", pad_length=9)
+    connection.send_headers(1, [("x-trailer", "y")], end_stream=True)
+    connection.send_headers(5, head)
+    connection.reset_stream(5, CANCEL)
+    connection.ping(b"12345678")
+    connection.increment_flow_control_window(1000)
+    connection.close_connection(11, b"so long")
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(connection.data_to_send())
+        client.shutdown(socket.SHUT_WR)
+        read_all(client)
+
+
+def talk_raw(port: int) -> None:
+    """Whatever the others don't say."""
+    encoder = hpack.Encoder()
+    block = encoder.encode([*fields("/index.html", "POST"), ("x", "caf\xe9 : \"\\".encode("latin-1")), ("empty", ""),
+                            NeverIndexedHeaderTuple("s", "t"), ("x-long", "v" * 900)])
+    said = [
+        MAGIC, frame(SETTINGS, 0, 0, struct.pack(">HIHIHIHI", 3, 100, 0x1234, 5, 4, 70000, 1, 65536)),
+        frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 0x80000005)),
+        frame(PRIORITY, 0, 3, struct.pack(">IB", 0x80000001, 200)), frame(PRIORITY, 0, 7, bytes(5)),
+        frame(GREASE, 0x12, 0, b"hello"), frame(PRIORITY_UPDATE, 0, 0, b"\0\0\0\1u=2, i"), frame(PING, 0, 0, b"\0" * 8),
+        frame(HEADERS, PADDED | WITH_PRIORITY, 1, b"\x03" + struct.pack(">IB", 5, 15) + block[:5] + bytes(3)),
+        frame(CONTINUATION, 0, 1, block[5:50]), frame(CONTINUATION, 0, 1),
+        frame(CONTINUATION, END_HEADERS, 1, block[50:]),
+        frame(DATA, PADDED, 1, b"\x05abc" + bytes(5)), frame(DATA, PADDED, 1, b"\0abc"), frame(DATA, 0, 1),
+        frame(HEADERS, END_STREAM | END_HEADERS, 1, encoder.encode([("x-trailer", "z")])),
+        frame(HEADERS, END_HEADERS, 5, encoder.encode(fields("/index.html", "POST"))),
+        frame(WINDOW_UPDATE, 0, 5, struct.pack(">I", 2**31 - 1 - 70000)),
+        frame(RST_STREAM, 0, 5, struct.pack(">I", 0x99)), frame(SETTINGS, 1),
+        frame(GOAWAY, 0, 0, struct.pack(">II", 2, 13) + b"\x00debug data\n")]
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"".join(said))
+        client.shutdown(socket.SHUT_WR)
+        read_all(client)
+
+
+@pytest.mark.parametrize("talk, wanted", [
+    (talk_curl, {"SETTINGS", "WINDOW_UPDATE", "HEADERS", "DATA"}),
+    (talk_nghttp, {"SETTINGS", "PRIORITY", "HEADERS", "DATA", "GOAWAY"}),
+    (talk_h2, {"SETTINGS", "HEADERS", "DATA", "RST_STREAM", "PING", "WINDOW_UPDATE", "GOAWAY"}),
+    (talk_raw, {"SETTINGS", "WINDOW_UPDATE", "PRIORITY", "PING", "HEADERS", "DATA", "RST_STREAM", "GOAWAY"}),
+], ids=["curl", "nghttp", "h2", "raw"])
+def test_all_that_nghttpd_shows_is_shown(start: Start, tmp_path: Path, talk: Callable[[int], None],
+                                         wanted: set[str]) -> None:
+    (tmp_path / "index.html").write_text("index")
+    said = record(start().address, talk)
+    theirs = nghttpd_frames(nghttpd_output(said, tmp_path))
+    daemon = start("-vv")
+    replay(daemon.address, said)
+    ours = only_trace(daemon).received
+    if talk == talk_raw:
+        assert {"UNKNOWN(0xbb)", "PRIORITY_UPDATE", "CONTINUATION"} <= set(kinds(ours))
+    assert as_nghttpd_shows(ours) == theirs
+    assert set(kinds(theirs)) >= wanted and any(shown.fields for shown in theirs)
+
+
+# --- what is wrong ---
+
+def test_words_for_a_wrong_preface_are_shown(start: Start) -> None:
+    daemon = start("--trace=fields")
+    with socket.create_connection(daemon.address) as client:
+        client.sendall(b"\x16garbage that is no preface, nor TLS, nor HTTP/1")
+        read_all(client)
+    daemon.wait_for_figures(connections=0)
+    assert daemon.log("notice connection 1 from .*: not an HTTP/2 preface: ")
+    trace = only_trace(daemon)
+    assert (trace.received, kinds(trace.sent)) == ([], ["SETTINGS", "WINDOW_UPDATE", "GOAWAY"])
+    assert trace.sent[-1].details == {"last_stream_id": "0", "error_code": "PROTOCOL_ERROR(0x01)",
+                                     "opaque_data(21)": "[not an HTTP/2 preface]"}
+
+
+@pytest.mark.parametrize("said", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b""],
+                         ids=["http1", "tls", "nothing"])
+def test_what_is_no_http2_has_no_trace(start: Start, said: bytes) -> None:
+    daemon = start("-vv")
+    with socket.create_connection(daemon.address) as client:
+        client.sendall(said)
+        client.shutdown(socket.SHUT_WR)
+        read_all(client)
+    daemon.wait_for_log("connection 1 from .*: closed")
+    assert whole_traces(daemon) == {}
+
+
+def test_block_that_is_wrong_and_the_answer(start: Start) -> None:
+    daemon = start("-vv")
+    client = daemon.connect()
+    client.send(request(1), request(3, b"\x82\xff\xff\xff\xff\xff\xff"), request(5))
+    assert client.read_to_end() and client.goaways[-1].error_code == COMPRESSION_ERROR
+    client.close()
+    trace = only_trace(daemon)
+    assert kinds(trace.received)[1:4] == ["HEADERS"] * 3
+    assert trace.notes == ["the fields can't be decoded, nor any after them"]
+    assert [len(shown.fields) for shown in trace.received[1:4]] == [4, 1, 0]
+    assert trace.sent[-1].details["error_code"] == "COMPRESSION_ERROR(0x09)"
+
+
+def test_frame_that_is_too_long_is_shown_before_it_is_whole(start: Start) -> None:
+    daemon = start("-vv")
+    client = daemon.connect()
+    client.send((16385).to_bytes(3, "big") + bytes([DATA, 0, 0, 0, 0, 1]))
+    assert client.read_to_end()
+    client.close()
+    trace = only_trace(daemon)
+    assert trace.received[-1] == Shown("DATA", 16385, 0, 1, fault="malformed: longer than 16384 bytes")
+    assert trace.sent[-1].details["error_code"] == "FRAME_SIZE_ERROR(0x06)"
+
+
+def test_frame_that_never_ends_is_shown_at_the_end(start: Start) -> None:
+    daemon = start("-vv")
+    client = daemon.connect()
+    client.send(request(1)[:12])
+    client.close()
+    assert only_trace(daemon).received[-1] == Shown(
+        "HEADERS", len(GET), END_STREAM | END_HEADERS, 1, ["END_STREAM", "END_HEADERS"], fault="ended after 3 bytes")
+
+
+def test_push_promise_of_a_client_is_shown(start: Start) -> None:
+    daemon = start("-vv")
+    client = daemon.connect()
+    client.send(frame(5, END_HEADERS, 1, b"\0\0\0\2" + GET))
+    assert client.read_to_end() and client.goaways[-1].error_code == PROTOCOL_ERROR
+    client.close()
+    shown = only_trace(daemon).received[-1]
+    assert (shown.kind, shown.details["promised_stream_id"], len(shown.fields)) == ("PUSH_PROMISE", "2", 4)
+
+
+def test_bomb_does_not_fill_the_log(start: Start) -> None:
+    """A block of 16 KB with fifteen thousand fields of 4 KB is a line for each of some, and one for the rest."""
+    daemon = start("-vv", "--max-header-list-size=16MiB")
+    client = daemon.connect()
+    client.send(request(1, GET + b"\x40\x01x\x7f\xa1\x1e" + b"y" * 4000))
+    client.wait(1)
+    client.send(request(3, GET + b"\xbe" * 15000), request(5))
+    client.wait(5, 20)
+    client.close()
+    trace = only_trace(daemon)
+    assert trace.notes == ["whatever else is in this header block is not shown"]
+    assert [len(shown.fields) for shown in trace.received if shown.kind == "HEADERS"][::2] == [5, 4]
+    assert sum(map(len, daemon.lines)) < 400 * 1024
+
+
+# --- when, and how ---
+
+def ask(daemon: Daemon) -> None:
+    with daemon.connect() as client:
+        client.assert_answered()
+
+
+@pytest.mark.parametrize("arguments", [[], ["--log-level=debug"], ["-qv"], ["--trace=off"]],
+                         ids=["default", "debug", "both", "off"])
+def test_off_is_off(start: Start, arguments: list[str]) -> None:
+    daemon = start(*arguments)
+    ask(daemon)
+    assert whole_traces(daemon) == {}
+
+
+@pytest.mark.parametrize("arguments, values", [(["-v"], False), (["-vv"], True), (["--trace=frames"], False),
+                                               (["--trace=fields"], True), (["-v", "--trace=fields"], True)])
+def test_how_much_is_shown(start: Start, arguments: list[str], values: bool) -> None:
+    daemon = start(*arguments)
+    client = daemon.connect()
+    client.send(frame(GREASE, 0, 0, b"hello"))
+    client.request(fields("/path", "GET", NeverIndexedHeaderTuple("s", "t"))).assert_echo(
+        fields("/path", "GET", ("s", "t")))
+    client.close()
+    received = only_trace(daemon).received
+    [headers] = [shown for shown in received if shown.kind == "HEADERS"]
+    plain = [(name.encode(), value.encode(), name == "s") for name, value in fields("/path", "GET", ("s", "t"))]
+    assert headers.fields == (plain if values else [(name, b"", sensitive) for name, _, sensitive in plain])
+    [unknown] = [shown for shown in received if shown.kind == "UNKNOWN(0xbb)"]
+    assert unknown.details == ({"payload": b"hello".hex()} if values else {})
+    assert bool(daemon.log("debug connection 1 from .*: open")) == (arguments[0] in ("-v", "-vv"))
+
+
+def test_level_of_the_log_does_not_matter(start: Start) -> None:
+    daemon = start("--trace=frames", "--log-level=notice", listen=["--port=0", "--address=127.0.0.1"])
+    port = int(re.search(r":(\d+)/$", daemon.ready)[1])
+    with Client(("127.0.0.1", port)) as client:
+        client.send_preface().assert_answered()
+    daemon.wait_for_log("send DATA frame")
+    [trace] = traces_of(daemon.lines).values()
+    assert kinds(trace.sent)[-1] == "DATA"
+
+
+def test_reload_is_for_new_connections(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "h2echod.conf"
+    config.write_text("trace = off\n")
+    daemon = start("-c", config)
+    old = daemon.connect()
+    old.assert_answered()
+    config.write_text("trace = fields\n")
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for_log("reloaded")
+    new = daemon.connect()
+    new.assert_answered("/new")
+    old.assert_answered("/old")
+    name = new.name
+    daemon.hang_up()
+    traces = whole_traces(daemon)
+    assert set(traces) == {name}
+    assert (b":path", b"/new", False) in traces[name].received[1].fields
+    assert not daemon.log("/old")
+
+
+def log_of_one_request(stderr: int, output: int, no_color: str | None) -> bytes:
+    """All that a daemon with a trace writes there, for one request of curl's."""
+    given = {name: value for name, value in environment().items() if name != "NO_COLOR"}
+    given |= {} if no_color is None else {"NO_COLOR": no_color}
+    words = command(["--port=0", "--address=127.0.0.1", "--trace=fields"])
+    process = subprocess.Popen(words, env=given, stdin=subprocess.DEVNULL, stderr=stderr)
+    os.close(stderr)
+    log, asked = bytearray(), False
+    try:
+        while True:
+            log += os.read(output, 65536)
+            if not asked and (match := re.search(rb"ready: curl \S+ (\S+)\r?\n", log)):
+                asked = bool(curl_h2(match[1].decode()))
+            if re.search(rb"send (\x1b\[1;35m)?DATA", log):
+                return bytes(log)
+    finally:
+        process.terminate()
+        os.close(output)
+        assert process.wait(10 * SLOW) == 0
+
+
+@pytest.mark.parametrize("no_color, coloured", [(None, True), ("", True), ("1", False)])
+def test_colours_at_a_terminal(no_color: str | None, coloured: bool) -> None:
+    output, stderr = pty.openpty()
+    log = log_of_one_request(stderr, output, no_color)
+    assert (b"recv \x1b[1;36mHEADERS\x1b[0m frame <" in log) == coloured
+    assert (b"recv (stream_id=1) \x1b[1;34m:method\x1b[0m: GET\r\n" in log) == coloured
+    assert (b"\x1b" in log) == coloured
+
+
+def test_no_colours_elsewhere() -> None:
+    output, stderr = os.pipe()
+    assert b"\x1b" not in log_of_one_request(stderr, output, None)
+
+
+def test_manual_shows_what_curl_gets(start: Start) -> None:
+    """The lines of the manual's example, but for numbers and folding, are those of a trace."""
+    text = re.sub(r"\\(?=-)", "", (TOP / "man/h2echod.8").read_text())
+    example = re.search(r"^\.Ss The trace\n.*?^\.Bd .*?\n(.*?)^\.Ed", text, re.MULTILINE | re.DOTALL)
+    assert example
+    wanted = re.sub(r"\n  ", " ", example[1]).splitlines()
+    daemon = start("--trace=fields")
+    curl_h2("-H", "authorization: Basic dTpw", f"http://localhost:{daemon.port}/hello")
+    daemon.wait_for_figures(connections=0)
+    shown = iter([re.sub(r"\d+", "0", line) for line in daemon.lines])
+    assert len(wanted) > 8
+    for line in wanted:
+        assert any(told.endswith(" info connection 0 " + re.sub(r"\d+", "0", line)) for told in shown), line
