@@ -544,6 +544,20 @@ void echo_body_drop(struct arena *arena, struct echo_body *body)
         arena_free(arena, body);
 }
 
+bool echo_is_of(const char *text, size_t length, const char *path)
+{
+    json_t *body;
+    const char *value;
+    bool is_same;
+
+    errno = 0;
+    body = json_loadb(text, length, JSON_REJECT_DUPLICATES, NULL);
+    value = json_string_value(json_object_get(body, ":path"));
+    is_same = value != NULL && strcmp(value, path) == 0;
+    json_decref(body);
+    return is_same;
+}
+
 const char *echo_library(void)
 {
     return jansson_version_str();

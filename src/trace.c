@@ -342,20 +342,20 @@ static void add_rst_stream(struct trace *trace, const struct frame *frame)
     add(trace, ")");
 }
 
-static const char *setting_name(uint16_t id)
+const char *trace_setting_name(uint16_t id)
 {
-    static const char *const names[] = {"UNKNOWN",
+    static const char *const names[] = {NULL,
                                         "SETTINGS_HEADER_TABLE_SIZE",
                                         "SETTINGS_ENABLE_PUSH",
                                         "SETTINGS_MAX_CONCURRENT_STREAMS",
                                         "SETTINGS_INITIAL_WINDOW_SIZE",
                                         "SETTINGS_MAX_FRAME_SIZE",
                                         "SETTINGS_MAX_HEADER_LIST_SIZE",
-                                        "UNKNOWN",
+                                        NULL,
                                         "SETTINGS_ENABLE_CONNECT_PROTOCOL",
                                         "SETTINGS_NO_RFC7540_PRIORITIES"};
 
-    return id < sizeof(names) / sizeof(names[0]) ? names[id] : names[0];
+    return id < sizeof(names) / sizeof(names[0]) ? names[id] : NULL;
 }
 
 /* Very many take several lines. */
@@ -365,13 +365,15 @@ static void add_settings(struct trace *trace, const struct frame *frame)
     for (struct part left = frame->payload; left.length >= SETTING_SIZE;
          left = behind(left, SETTING_SIZE)) {
         uint16_t id = short_at(left.bytes);
+        const char *name = trace_setting_name(id);
 
         if (room_of(trace) == 0) {
             end_line(trace);
             begin_line(trace, frame->direction);
             add(trace, "SETTINGS, more");
         }
-        add(trace, " [%s(0x%02x):%" PRIu32 "]", setting_name(id), id, number_at(left.bytes + 2));
+        add(trace, " [%s(0x%02x):%" PRIu32 "]", name != NULL ? name : "UNKNOWN", id,
+            number_at(left.bytes + 2));
     }
 }
 
