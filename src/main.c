@@ -1,12 +1,13 @@
 /*
  * h2echod: an HTTP/2 server that answers every request with its own fields as JSON.
  *
- * main composes the parts: settings, listeners, server.
+ * main composes the parts: settings, listeners, server; or the probe of another one.
  */
 #include "echo.h"
 #include "listener.h"
 #include "log.h"
 #include "notify.h"
+#include "probe.h"
 #include "server.h"
 #include "session.h"
 #include "settings.h"
@@ -74,6 +75,13 @@ static int print_check(const struct settings *settings)
     return finish_output();
 }
 
+static int probe(const struct settings *settings)
+{
+    int result = probe_run(settings);
+
+    return result == EXIT_SUCCESS ? finish_output() : result;
+}
+
 /* The sockets that a service manager hands over take the place of the settings' own. */
 static int open_listeners(const struct settings *settings, struct listeners *listeners)
 {
@@ -132,6 +140,8 @@ int main(int argc, char *argv[])
         result = print_check(settings);
     else if (settings->dump_config)
         result = print_settings(settings);
+    else if (settings->probe != NULL)
+        result = probe(settings);
     else {
         log_set_level((enum log_level)settings->log_level);
         result = serve(settings, &arguments);

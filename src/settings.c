@@ -36,6 +36,7 @@ enum type {
     TYPE_TEXT,
     TYPE_LIST,    /* texts; each further one is added */
     TYPE_ACTION,  /* true once it is named */
+    TYPE_OPERAND, /* an action that one operand may go with, "" without it */
     TYPE_QUIETER, /* no field: a step of the log level */
     TYPE_LOUDER,
 };
@@ -150,6 +151,11 @@ static const struct row rows[] = {
      .type = TYPE_ACTION,
      .offset = FIELD(dump_config),
      .help = "print the settings in force, fit to be read back"},
+    {.name = "probe",
+     .type = TYPE_OPERAND,
+     .offset = FIELD(probe),
+     .placeholder = "[URL]",
+     .help = "ask a running daemon once, exit 0 if it answers, or 1"},
     {.name = "max-connections",
      .type = TYPE_NUMBER,
      .in_file = true,
@@ -326,6 +332,7 @@ static enum field row_field(const struct row *row)
     case TYPE_ACTION:
         return FIELD_BOOL;
     case TYPE_TEXT:
+    case TYPE_OPERAND:
         return FIELD_TEXT;
     case TYPE_LIST:
         return FIELD_LIST;
@@ -566,6 +573,7 @@ static bool row_parse(const struct row *row, const char *text, uint64_t *number)
         *number = strlen(text);
         return true;
     case TYPE_ACTION:
+    case TYPE_OPERAND:
     case TYPE_QUIETER:
     case TYPE_LOUDER:
         break;
@@ -608,6 +616,7 @@ static const char *row_format(const struct row *row, uint64_t number, char text[
     case TYPE_NUMBER:
     case TYPE_TEXT:
     case TYPE_LIST:
+    case TYPE_OPERAND:
     case TYPE_QUIETER:
     case TYPE_LOUDER:
         break;
@@ -666,6 +675,7 @@ static const char *row_expected(const struct row *row, char text[EXPECTED_MAX])
         return expected_range(row, "an address of", " bytes", text);
     case TYPE_SWITCH:
     case TYPE_ACTION:
+    case TYPE_OPERAND:
     case TYPE_QUIETER:
     case TYPE_LOUDER:
         break;
@@ -686,6 +696,7 @@ struct reader {
     unsigned long line_of[ROWS]; /* where the file has the key; 0 = nowhere yet */
     bool given[ROWS];            /* on the command line, which goes before the file */
     int louder;                  /* steps of the log level */
+    const struct row *wanting;   /* the action that may have an operand, until it has one */
 };
 
 /* Pass one error on, with its place in the file before it. */
@@ -803,6 +814,8 @@ static int row_has_arg(const struct row *row)
 {
     if (row->type == TYPE_SWITCH)
         return optional_argument;
+    if (row->type == TYPE_OPERAND)
+        return no_argument;
     return row->placeholder != NULL ? required_argument : no_argument;
 }
 
@@ -827,6 +840,16 @@ static void report_stray(struct reader *reader, const char *text)
 
     report(reader, "unexpected argument '%s': settings are options, see h2echod --help",
            log_escape(shown, sizeof(shown), text, strlen(text)));
+}
+
+static void take_operand(struct reader *reader, const char *text)
+{
+    if (reader->wanting == NULL || *text == '\0')
+        report_stray(reader, text);
+    else if (!field_store(reader->wanting, reader->settings, text, 0))
+        report_no_memory(reader);
+    else
+        reader->wanting = NULL;
 }
 
 static bool is_ambiguous(const char *name, size_t length)
@@ -889,6 +912,8 @@ static void take_known_option(struct reader *reader, const struct row *row)
     case TYPE_ACTION:
         (void)field_store(row, reader->settings, "", true);
         break;
+    case TYPE_OPERAND: /* was found before all others */
+        break;
     case TYPE_NUMBER:
     case TYPE_OCTAL:
     case TYPE_SIZE:
@@ -906,7 +931,7 @@ static void take_option(struct reader *reader, int option, const char *word)
 {
     switch (option) {
     case 1:
-        report_stray(reader, optarg);
+        take_operand(reader, optarg);
         break;
     case ':':
         report_missing(reader, row_of_option(optopt));
@@ -920,6 +945,20 @@ static void take_option(struct reader *reader, int option, const char *word)
     }
 }
 
+/* Find the action that may have an operand: it may stand behind it. */
+static void find_action(struct reader *reader, int argc, char *const argv[], const char *letters,
+                        const struct option *options)
+{
+    int option;
+
+    optind = 0; /* glibc's way to begin again */
+    while ((option = getopt_long(argc, argv, letters, options, NULL)) != -1)
+        if (option >= LONG_OPTION && row_of_option(option)->type == TYPE_OPERAND)
+            reader->wanting = row_of_option(option);
+    if (reader->wanting != NULL && !field_store(reader->wanting, reader->settings, "", 0))
+        report_no_memory(reader);
+}
+
 static void read_command_line(struct reader *reader, int argc, char *const argv[])
 {
     struct option options[ROWS + 1];
@@ -928,12 +967,13 @@ static void read_command_line(struct reader *reader, int argc, char *const argv[
 
     build_options(options, letters);
     reader->blame = SETTINGS_BAD_USAGE;
-    optind = 0; /* glibc's way to begin again */
     opterr = 0;
+    find_action(reader, argc, argv, letters, options);
+    optind = 0;
     while ((option = getopt_long(argc, argv, letters, options, NULL)) != -1)
         take_option(reader, option, argv[optind - 1]);
     for (int i = optind; i < argc; i++)
-        report_stray(reader, argv[i]);
+        take_operand(reader, argv[i]);
 }
 
 /* --- Reading: the file ---------------------------------------------------------------------- */
@@ -1221,6 +1261,7 @@ static void help_rows(bool in_file, FILE *out)
 void settings_help(FILE *out)
 {
     (void)fputs("Usage: h2echod [OPTION]...\n"
+                "       h2echod --probe [OPTION]... [URL]\n"
                 "Answer every HTTP/2 request with its own fields as JSON. Try: h2echod -p 8080\n"
                 "\n"
                 "Settings, with their [defaults]; in the file the same names, as in port = 8080:\n",

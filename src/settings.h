@@ -51,6 +51,7 @@ struct settings {
     char *config; /* the file that was read; NULL = none */
     bool check_config;
     bool dump_config;
+    char *probe; /* the URL; "" = where these settings have a daemon listen; NULL = no probe */
     bool version;
     bool help;
 };

@@ -13,15 +13,16 @@ complain() {
 # What each module may include of the project, its own header aside. Every arrow points down.
 allowed() {
     case $1 in
-    main) echo "echo listener log notify server session settings" ;;
+    main) echo "echo listener log notify probe server session settings" ;;
     server) echo "clock listener log notify settings worker" ;;
     worker) echo "address arena clock connection counters log" ;;
     connection) echo "access address arena clock counters detail log preface session settings trace transport" ;;
+    probe) echo "client clock echo log settings trace transport url" ;;
     access) echo "clock log session" ;;
     listener) echo "address log settings" ;;
     session) echo "advert allowance arena clock counters detail detected fields framing log past refusal section" ;;
     settings) echo "log" ;;
-    address | notify | trace) echo "log" ;;
+    address | client | notify | trace) echo "log" ;;
     log) echo "allowance clock" ;;
     preface | refusal) echo "token" ;;
     section) echo "arena echo fields wishes" ;;
@@ -29,7 +30,7 @@ allowed() {
     advert) echo "arena framing" ;;
     fields) echo "arena" ;;
     echo) echo "arena" ;;
-    allowance | arena | clock | counters | framing | past | token | transport | wishes) echo "" ;;
+    allowance | arena | clock | counters | framing | past | token | transport | url | wishes) echo "" ;;
     *) echo "?" ;;
     esac
 }
@@ -59,7 +60,7 @@ only() {
     done
 }
 
-only '<nghttp2/|nghttp2_[a-z]+\(' session.c section.c section.h trace.c
+only '<nghttp2/|nghttp2_[a-z]+\(' session.c section.c section.h trace.c client.c
 only '\bnghttp2_hd_' trace.c
 only '<jansson\.h>|json_[a-z]+\(' echo.c access.c detail.c
 only '<getopt\.h>|getopt(_long)?\(' settings.c
