@@ -36,6 +36,7 @@ objects := $(sources:src/%.c=$(B)/src/%.o)
 unit_address    := address allowance clock log
 unit_advert     := advert arena framing
 unit_allowance  := allowance
+unit_client     := client allowance clock log
 unit_clock      := clock
 unit_detail     := detail advert arena echo fields framing wishes
 unit_arena      := arena
@@ -49,9 +50,11 @@ unit_preface    := preface
 unit_refusal    := refusal
 unit_settings   := settings allowance clock log
 unit_trace      := trace allowance clock log
+unit_url        := url
 unit_wishes     := wishes
-units           := address advert allowance arena clock detail echo fields framing log notify past preface refusal \
-                   settings trace wishes
+units           := address advert allowance arena client clock detail echo fields framing log notify past preface \
+                   refusal settings trace url wishes
+link_test_client := -Wl,--wrap=calloc,--wrap=nghttp2_session_callbacks_new,--wrap=nghttp2_session_client_new
 link_test_trace := -Wl,--wrap=calloc,--wrap=nghttp2_hd_inflate_new,--wrap=nghttp2_hd_inflate_hd2
 session_modules := session advert allowance arena clock detail echo fields framing log past refusal section wishes
 link_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free \

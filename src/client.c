@@ -189,7 +189,7 @@ static int on_frame_send(nghttp2_session *nghttp2, const nghttp2_frame *frame, v
     char reason[CLIENT_TEXT_MAX];
 
     (void)nghttp2;
-    if (frame->hd.type == NGHTTP2_RST_STREAM)
+    if (frame->hd.type == NGHTTP2_RST_STREAM && frame->hd.stream_id == STREAM)
         fail(client, "the answer is malformed (%s): content-length \"%s\", %zu bytes came; %s",
              nghttp2_http2_strerror(frame->rst_stream.error_code), client->answer.content_length,
              client->answer.length, client->complaint);

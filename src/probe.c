@@ -340,23 +340,27 @@ static void print_body(const char *body, size_t length)
         (void)putchar('\n');
 }
 
-static void print_setting(const struct client_setting *setting)
+static void print_settings(const struct client_answer *answer)
 {
-    const char *name = trace_setting_name(setting->id);
+    const char *before = ", ";
 
-    if (name != NULL)
-        (void)printf(" %s=%u", name, setting->value);
-    else
-        (void)printf(" 0x%04x=%u", setting->id, setting->value);
+    for (size_t i = 0; i < answer->setting_count; i++) {
+        const struct client_setting *setting = &answer->settings[i];
+        const char *name = trace_setting_name(setting->id);
+        if (name != NULL)
+            (void)printf("%s%s=%u", before, name, setting->value);
+        else
+            (void)printf("%s0x%04x=%u", before, setting->id, setting->value);
+        before = " ";
+    }
 }
 
 static void print(const struct probe *probe, const struct client_answer *answer, int64_t took_us)
 {
-    (void)printf("%s: %d, %s, %zu bytes of %s in %.1f ms, h2c,", probe->target, answer->status,
+    (void)printf("%s: %d, %s, %zu bytes of %s in %.1f ms, h2c", probe->target, answer->status,
                  answer->server[0] != '\0' ? answer->server : "no name", answer->length,
                  answer->content_type, (double)took_us / 1000.0);
-    for (size_t i = 0; i < answer->setting_count; i++)
-        print_setting(&answer->settings[i]);
+    print_settings(answer);
     (void)putchar('\n');
     print_body(answer->body, answer->length);
 }
