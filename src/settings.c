@@ -1261,7 +1261,6 @@ static void help_rows(bool in_file, FILE *out)
 void settings_help(FILE *out)
 {
     (void)fputs("Usage: h2echod [OPTION]...\n"
-                "       h2echod --probe [OPTION]... [URL]\n"
                 "Answer every HTTP/2 request with its own fields as JSON. Try: h2echod -p 8080\n"
                 "\n"
                 "Settings, with their [defaults]; in the file the same names, as in port = 8080:\n",

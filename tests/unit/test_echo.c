@@ -569,6 +569,68 @@ static void test_no_memory_in_jansson(void **state)
     free(expected);
 }
 
+static bool is_of(const char *text, const char *path)
+{
+    return echo_is_of(text, strlen(text), path);
+}
+
+static void test_is_of(void **state)
+{
+    static const struct field fields[] = {FIELD(":method", "GET"), FIELD(":path", "/a\"b"),
+                                          FIELD("x", "\xff")};
+    static const char *const others[] = {
+        "",
+        "{}",
+        "[]",
+        "\":path\"",
+        "null",
+        "{\":path\": 1}",
+        "{\":path\": null}",
+        "{\":path\": \"/x\"}",
+        "{\":path\": \"/\"",
+        "{\":path\": \"/\"}}",
+        "{\":path\": \"/\", \":path\": \"/\"}",
+        "{\"a\": {\":path\": \"/\"}}",
+        "[{\":path\": \"/\"}]",
+        "{\":path\": \"/\", \"x\": \"\xff\"}",
+        "{\":path\": \"/\", \"x\": \"\n\"}",
+    };
+
+    (void)state;
+    for (int pretty = 0; pretty < 2; pretty++) {
+        struct echo_body *body = build(fields, COUNT(fields), pretty);
+
+        assert_true(echo_is_of(body->text, body->length, "/a\"b"));
+        assert_false(echo_is_of(body->text, body->length, "/a"));
+        assert_false(echo_is_of(body->text, body->length - 2, "/a\"b"));
+        echo_body_drop(&arena, body);
+    }
+    assert_true(is_of(" {\":path\": \"\\u002f\", \"more\": [1, {}]} ", "/"));
+    for (size_t i = 0; i < COUNT(others); i++) {
+        if (is_of(others[i], "/"))
+            fail_msg("%s is taken for an echo", others[i]);
+        assert_int_equal(errno, 0);
+    }
+}
+
+/* That memory ran out is not taken for a wrong body. */
+static void test_is_of_without_memory(void **state)
+{
+    bool is_same = false;
+    size_t n;
+
+    (void)state;
+    for (n = 0; !is_same; n++) {
+        allocations_left = n;
+        is_same = is_of("{\":method\": \"GET\", \":path\": \"/\"}", "/");
+        allocations_left = SIZE_MAX;
+        assert_true(is_same || errno == ENOMEM);
+        assert_int_equal(live_allocations, 0);
+        assert_true(n < 1000);
+    }
+    assert_true(n > 5);
+}
+
 static void test_library(void **state)
 {
     (void)state;
@@ -585,6 +647,7 @@ int main(void)
         cmocka_unit_test(test_has),        cmocka_unit_test(test_copied),
         cmocka_unit_test(test_find),       cmocka_unit_test(test_shared),
         cmocka_unit_test(test_clear),      cmocka_unit_test(test_no_memory_in_jansson),
+        cmocka_unit_test(test_is_of),      cmocka_unit_test(test_is_of_without_memory),
         cmocka_unit_test(test_library),
     };
 

@@ -524,6 +524,7 @@ static void test_defaults(void **state)
     assert_null(settings->config);
     assert_false(settings->check_config);
     assert_false(settings->dump_config);
+    assert_null(settings->probe);
     assert_false(settings->version);
     assert_false(settings->help);
 }
@@ -646,6 +647,30 @@ static void test_long_options_without_a_value(void **state)
     assert_true(outcome.settings->version);
     assert_int_equal(READ("--help"), SETTINGS_OK);
     assert_true(outcome.settings->help);
+}
+
+/* The operand of --probe may stand anywhere, and is not looked into here. */
+static void test_probe(void **state)
+{
+    static const char *const lines[][5] = {
+        {"--probe", "x:y", NULL},         {"x:y", "--probe", NULL},
+        {"--probe", "--", "x:y", NULL},   {"--probe", "-p", "81", "x:y", NULL},
+        {"x:y", "-p81", "--probe", NULL}, {"--probe", "--probe", "x:y", NULL},
+        {"--pro", "x:y", NULL},
+    };
+
+    (void)state;
+    assert_int_equal(READ("--probe"), SETTINGS_OK);
+    assert_string_equal(outcome.settings->probe, "");
+    assert_int_equal(READ("--probe", "--"), SETTINGS_OK);
+    assert_string_equal(outcome.settings->probe, "");
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        assert_int_equal(read_arguments(lines[i]), SETTINGS_OK);
+        assert_string_equal(outcome.settings->probe, "x:y");
+    }
+    assert_int_equal(READ("--probe", "--", "-p"), SETTINGS_OK);
+    assert_string_equal(outcome.settings->probe, "-p");
+    assert_int_equal(outcome.settings->port, 8080);
 }
 
 static void test_last_of_the_same_option_wins(void **state)
@@ -792,6 +817,25 @@ static void test_arguments_behind_two_dashes(void **state)
     assert_int_equal(strncmp(outcome.errors[0], "unexpected argument '-p'", 24), 0);
     assert_int_equal(strncmp(outcome.errors[1], "unexpected argument '80'", 24), 0);
     assert_int_equal(READ("-p", "80", "--"), SETTINGS_OK);
+}
+
+static void test_one_operand_is_the_probe_s(void **state)
+{
+    (void)state;
+    (void)READ("a", "--probe", "b");
+    assert_only_error("unexpected argument 'b': settings are options, see h2echod --help");
+    (void)READ("--probe", "a", "--", "b");
+    assert_only_error("unexpected argument 'b': settings are options, see h2echod --help");
+    (void)READ("--probe", "");
+    assert_only_error("unexpected argument '': settings are options, see h2echod --help");
+    (void)READ("--probe=a");
+    assert_only_error("--probe: takes no value");
+    (void)READ("-c", "--probe", "a");
+    assert_int_equal(outcome.result, SETTINGS_BAD_USAGE);
+    assert_string_equal(outcome.errors[0],
+                        "unexpected argument 'a': settings are options, see h2echod --help");
+    assert_int_equal(read_text("probe = x\n"), SETTINGS_BAD_FILE);
+    assert_file_error(0, ":1: unknown key 'probe': it is an option of the command line alone");
 }
 
 static void test_every_error_of_both_sources_is_reported(void **state)
@@ -1071,6 +1115,7 @@ static void test_help_names_every_option(void **state)
         "\n  -c, --config FILE ",
         "\n  -t, --check-config ",
         "\n      --dump-config ",
+        "\n      --probe [URL] ",
         "\n      --max-connections N ",
         "\n      --max-connections-per-address N ",
         "\n      --max-concurrent-streams N ",
@@ -1151,7 +1196,7 @@ static int fail_every_allocation(const char *path)
         allocation_failed = false;
         allocations_until_failure = count;
         enum settings_result result =
-            READ("--config", path, "--unix=b", "--unix=c", "--pretty=maybe");
+            READ("--config", path, "--unix=b", "--unix=c", "--pretty=maybe", "--probe", "url");
         allocations_until_failure = -1;
         if (!allocation_failed) {
             assert_int_equal(result, SETTINGS_BAD_USAGE);
@@ -1315,6 +1360,7 @@ int main(void)
         TEST(test_addresses_are_listed_in_order),
         TEST(test_short_options),
         TEST(test_long_options_without_a_value),
+        TEST(test_probe),
         TEST(test_last_of_the_same_option_wins),
         TEST(test_steps_of_the_log_level),
         TEST(test_steps_of_the_trace),
@@ -1322,6 +1368,7 @@ int main(void)
         TEST(test_no_arguments_at_all),
         TEST(test_errors_of_the_command_line),
         TEST(test_arguments_behind_two_dashes),
+        TEST(test_one_operand_is_the_probe_s),
         TEST(test_every_error_of_both_sources_is_reported),
         TEST(test_long_values_leave_room_for_what_is_wrong),
         TEST(test_white_space_and_comments),
