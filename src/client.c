@@ -19,6 +19,7 @@ struct client {
     size_t pending_length;
     uint8_t first[FIRST_MAX];
     size_t first_length;
+    bool has_settings;               /* of the server's first frame */
     int status;                      /* of the block that is coming */
     bool ended;                      /* END_STREAM was seen */
     char complaint[CLIENT_TEXT_MAX]; /* nghttp2's last one */
@@ -46,11 +47,13 @@ static void fail_by(struct client *client, int error)
 
 /* --- What comes ---------------------------------------------------------------------------- */
 
-static void take_settings(struct client_answer *answer, const nghttp2_settings *frame)
+static void take_settings(struct client *client, const nghttp2_settings *frame)
 {
-    if (answer->has_settings || (frame->hd.flags & NGHTTP2_FLAG_ACK) != 0)
+    struct client_answer *answer = &client->answer;
+
+    if (client->has_settings || (frame->hd.flags & NGHTTP2_FLAG_ACK) != 0)
         return;
-    answer->has_settings = true;
+    client->has_settings = true;
     for (size_t i = 0; i < frame->niv && i < CLIENT_SETTINGS_MAX; i++)
         answer->settings[answer->setting_count++] =
             (struct client_setting){(uint16_t)frame->iv[i].settings_id, frame->iv[i].value};
@@ -92,7 +95,7 @@ static int on_frame_recv(nghttp2_session *nghttp2, const nghttp2_frame *frame, v
     (void)nghttp2;
     switch (frame->hd.type) {
     case NGHTTP2_SETTINGS:
-        take_settings(&client->answer, &frame->settings);
+        take_settings(client, &frame->settings);
         break;
     case NGHTTP2_GOAWAY:
         take_goaway(client, &frame->goaway);
@@ -281,6 +284,17 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+/* Whether it begins with a frame of SETTINGS, be there what it may in it. */
+static bool begins_with_settings(const struct client *client)
+{
+    enum { TYPE = 3, FLAGS = 4, STREAM_ID = 5, END = 9 };
+    static const uint8_t connection[END - STREAM_ID] = {0};
+
+    return client->first_length >= END && client->first[TYPE] == NGHTTP2_SETTINGS &&
+           (client->first[FLAGS] & NGHTTP2_FLAG_ACK) == 0 &&
+           memcmp(client->first + STREAM_ID, connection, sizeof(connection)) == 0;
+}
+
 static void keep_first(struct client *client, const uint8_t *bytes, size_t length)
 {
     size_t step = smaller(length, sizeof(client->first) - client->first_length);
@@ -289,6 +303,7 @@ static void keep_first(struct client *client, const uint8_t *bytes, size_t lengt
     client->first_length += step;
     (void)log_escape(client->answer.first, sizeof(client->answer.first), client->first,
                      client->first_length);
+    client->answer.is_http2 = begins_with_settings(client);
 }
 
 void client_receive(struct client *client, const uint8_t *bytes, size_t length)

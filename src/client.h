@@ -32,8 +32,8 @@ struct client_setting {
 
 /* What has come of the answer. Every text is escaped as log_escape does. */
 struct client_answer {
-    bool has_settings;           /* the server's first SETTINGS frame, so it does speak HTTP/2 */
-    char first[CLIENT_TEXT_MAX]; /* its first bytes, whatever it speaks */
+    bool is_http2; /* it began with a SETTINGS frame, as RFC 9113 section 3.4 has it */
+    char first[CLIENT_TEXT_MAX];                         /* its first bytes, whatever it speaks */
     struct client_setting settings[CLIENT_SETTINGS_MAX]; /* of the first frame, in order */
     size_t setting_count;
 

@@ -278,7 +278,7 @@ static int fail_early(const struct probe *probe, const struct client_answer *ans
     const char *stage = "the end of the body";
 
     if (answer->status == 0)
-        stage = answer->has_settings ? "the answer" : "SETTINGS";
+        stage = answer->is_http2 ? "the answer" : "SETTINGS";
     if (length == 0)
         (void)snprintf(words, sizeof(words), "the server closed the connection");
     else if (errno == ETIMEDOUT)
@@ -316,7 +316,7 @@ static int judge_all(const struct probe *probe, ssize_t length)
 {
     const struct client_answer *answer = client_answer(probe->client);
 
-    if (!answer->has_settings && answer->first[0] != '\0')
+    if (!answer->is_http2 && answer->first[0] != '\0')
         return fail(probe, "not HTTP/2, it begins with \"%s\"", answer->first);
     if (answer->failure[0] != '\0')
         return fail(probe, "%s", answer->failure);

@@ -289,7 +289,7 @@ static void assert_whole_answer(void)
 
     assert_no_failure();
     assert_true(client_over(client));
-    assert_true(answer->has_settings);
+    assert_true(answer->is_http2);
     assert_int_equal(answer->setting_count, 2);
     assert_int_equal(answer->settings[0].id, 3);
     assert_int_equal(answer->settings[0].value, 128);
@@ -421,6 +421,7 @@ static void test_too_many_settings(void **state)
     (void)state;
     put_many_settings(CLIENT_SETTINGS_MAX + 1);
     play(WHOLE);
+    assert_true(client_answer(client)->is_http2);
     assert_failure("ENHANCE_YOUR_CALM");
 }
 
@@ -473,7 +474,7 @@ static void test_other_protocols(void **state)
     (void)state;
     put(answer, sizeof(answer) - 1);
     play(WHOLE);
-    assert_false(client_answer(client)->has_settings);
+    assert_false(client_answer(client)->is_http2);
     assert_string_equal(client_answer(client)->first, "HTTP/1.1 400 Bad Request\\x0d\\x0aserver");
     assert_failure("");
     (void)end(state);
@@ -490,7 +491,7 @@ static void test_no_settings_first(void **state)
     put_frame(NGHTTP2_PING, 0, 0, "12345678", 8);
     play(WHOLE);
     assert_failure("PROTOCOL_ERROR");
-    assert_false(client_answer(client)->has_settings);
+    assert_false(client_answer(client)->is_http2);
 }
 
 static void test_goaway(void **state)

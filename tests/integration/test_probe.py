@@ -1,0 +1,428 @@
+"""--probe: what it says of a daemon that is well, and of every server that is not."""
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from pathlib import Path
+from typing import Callable, Iterable, Iterator
+
+import hpack
+import pytest
+from hyperframe.frame import (ContinuationFrame, DataFrame, Frame, GoAwayFrame, HeadersFrame, PingFrame,
+                              RstStreamFrame, SettingsFrame)
+
+from conftest import Start
+from daemon import Daemon, Finished, run
+from waiting import SLOW
+from wire import ENHANCE_YOUR_CALM, REFUSED_STREAM, fields
+
+USAGE = 64
+LIMIT = 5  # seconds
+GOOD = b'{":method": "GET", ":path": "/"}'
+SETTINGS = SettingsFrame(0, settings={SettingsFrame.MAX_CONCURRENT_STREAMS: 7, 0xF0: 9}).serialize()
+
+Pieces = Iterable[bytes]
+Serve = Callable[..., str]
+
+
+# --- a daemon ---
+
+def assert_well(done: Finished, url: str, version: str, authority: str, path: str = "/") -> None:
+    assert (done.status, done.errors) == (0, []), done
+    first, _, body = done.out.partition("\n")
+    assert re.fullmatch(rf"{re.escape(url)}: 200, h2echod/{re.escape(version)}, {len(body) - 1} bytes of "
+                        r"application/json in \d+\.\d ms, h2c, SETTINGS_MAX_CONCURRENT_STREAMS=128 "
+                        r"SETTINGS_INITIAL_WINDOW_SIZE=\d+ SETTINGS_MAX_HEADER_LIST_SIZE=65536", first), first
+    assert json.loads(body) == {":method": "GET", ":path": path, ":scheme": "http", ":authority": authority,
+                                "user-agent": f"h2echod/{version} (probe)"}
+
+
+@pytest.mark.parametrize("path, asked", [("", "/"), ("/", "/"), ("/a?b=%20\"", "/a?b=%20\""), ("?q", "/?q")])
+def test_url(daemon: Daemon, version: str, path: str, asked: str) -> None:
+    url = f"http://127.0.0.1:{daemon.port}{path}"
+    assert_well(run("--probe", url), url.replace('"', '\\"'), version, f"127.0.0.1:{daemon.port}", asked)
+
+
+def test_ipv6(start: Start, version: str) -> None:
+    url = f"http://[::1]:{start(listen=['--port=0', '--address=::1']).port}/"
+    assert_well(run("--probe", url), url, version, url[7:-1])
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_localhost_is_whichever_family_there_is(start: Start, version: str, host: str) -> None:
+    url = f"http://localhost:{start(listen=['--port=0', f'--address={host}']).port}/"
+    assert_well(run("--probe", url), url, version, url[7:-1])
+
+
+def test_unix_socket(start: Start, tmp_path: Path, version: str) -> None:
+    path = tmp_path / "socket"
+    start(f"--unix={path}")
+    assert_well(run("--probe", f"unix:{path}"), f"unix:{path}", version, "localhost")
+
+
+def test_target_is_the_daemon_of_the_file(start: Start, tmp_path: Path, version: str) -> None:
+    config = tmp_path / "h2echod.conf"
+    port = start().port
+    config.write_text(f"port = {port}\naddress = 127.0.0.1\naddress = 192.0.2.1\npretty = on\n")
+    url = f"http://127.0.0.1:{port}/"
+    assert_well(run("--config", config, "--probe"), url, version, url[7:-1])
+
+
+@pytest.mark.parametrize("address, host", [(None, "localhost"), ("0.0.0.0", "127.0.0.1"), ("::", "[::1]"),
+                                           ("0::0", "[::1]"), ("localhost", "localhost")])
+def test_target_is_the_daemon_of_the_settings(start: Start, version: str, address: str | None, host: str) -> None:
+    options = [f"--address={address}"] if address else []
+    port = start(listen=["--port=0", *options]).port
+    assert_well(run(f"--port={port}", *options, "--probe"), f"http://{host}:{port}/", version, f"{host}:{port}")
+
+
+def test_link_local_address_has_its_zone(daemon: Daemon) -> None:
+    """Nobody listens there: what is looked at is that the zone was understood."""
+    done = run("--address=fe80::1%lo", f"--port={daemon.port}", "--probe")
+    assert done.status == 1
+    assert re.fullmatch(rf"http://\[fe80::1%lo\]:{daemon.port}/: cannot connect: .+", done.error())
+
+
+def test_answer_for_people(start: Start) -> None:
+    daemon = start("--pretty")
+    done = run("--probe", daemon.url())
+    assert done.status == 0 and done.out.partition("\n")[2].startswith('{\n  ":method": "GET",\n')
+    assert done.out.endswith("}\n") and not done.out.endswith("\n\n")
+
+
+def test_it_takes_leave(daemon: Daemon) -> None:
+    since = daemon.mark()
+    assert run("--probe", daemon.url()).status == 0
+    number = daemon.wait_for_log(r"connection (\d+) from \S+: open", since)[1]
+    ending = daemon.wait_for_log(rf"debug connection {number} from \S+: closed: (.*)$", since)[1]
+    assert ending in ("done", "by the peer")
+
+
+def test_it_tells_no_service_manager(daemon: Daemon, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        done = run("--probe", daemon.url(), prefix=["env", f"NOTIFY_SOCKET={tmp_path / 'notify'}", "WATCHDOG_USEC=1"])
+        assert done.status == 0
+        with pytest.raises(BlockingIOError):
+            manager.recv(1)
+
+
+def test_output_that_cannot_be_written(daemon: Daemon) -> None:
+    done = run("--probe", daemon.url(), prefix=["sh", "-c", 'exec "$@" >/dev/full', "sh"])
+    assert done.status == 1 and done.error().startswith("cannot write to standard output: ")
+
+
+def test_daemon_that_drains_takes_no_new_connection(start: Start) -> None:
+    daemon = start()
+    client = daemon.connect()
+    stream = client.begin(fields("/last", "POST"), end=False)
+    client.ping()
+    daemon.signal()
+    client.read_until(lambda: len(client.goaways) == 2, "the final GOAWAY")
+    done = run("--probe", daemon.url())
+    assert done.status == 1
+    assert done.error() == f"{daemon.url()}: cannot connect: Connection refused"
+    client.send_body(stream, b"")
+    client.wait(stream)
+
+
+# --- what is no daemon at all ---
+
+@pytest.mark.parametrize("url, words", [
+    ("https://127.0.0.1/", "https://127.0.0.1/: this h2echod has no TLS: give a URL with http:// or unix:"),
+    ("unix:/nowhere/socket", "unix:/nowhere/socket: cannot connect: No such file or directory"),
+    ("http://a..b/", "http://a..b/: cannot look up the host: Name or service not known"),
+    ("http://[::1%nowhere]/", "http://[::1%nowhere]/: cannot look up the host: Name or service not known"),
+])
+def test_url_that_leads_nowhere(url: str, words: str) -> None:
+    done = run("--probe", url)
+    assert (done.status, done.out, done.error()) == (1, "", words)
+
+
+def test_port_that_is_not_known() -> None:
+    done = run("--port=0", "--probe")
+    assert (done.status, done.error()) == (1, "--probe: the port 0 is any free one: give the daemon's URL")
+
+
+@pytest.mark.parametrize("url", ["localhost:8080", "http://h/#x", "http://h/\r\nx: y", "unix:", "\x1b[31m"])
+def test_what_is_no_url_is_64(url: str) -> None:
+    done = run("--probe", url)
+    assert (done.status, done.out) == (USAGE, "")
+    shown = url.replace("\r\n", r"\x0d\x0a").replace("\x1b", r"\x1b")
+    assert done.error() == f"--probe: '{shown}' is not http://HOST[:PORT][/PATH] or unix:PATH"
+
+
+def test_address_that_is_no_part_of_a_url() -> None:
+    done = run("--address=a b", "--probe")
+    assert done.status == USAGE and "'http://a b:8080/'" in done.error()
+
+
+@pytest.mark.parametrize("arguments", [["a", "b", "--probe"], ["--probe", ""], ["http://localhost/"]])
+def test_operands_that_are_too_many_are_64(arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.status == USAGE and done.error().startswith("unexpected argument ")
+
+
+def test_file_that_is_wrong_is_78(tmp_path: Path) -> None:
+    (tmp_path / "wrong").write_text("prot = 80\n")
+    assert run("-c", tmp_path / "wrong", "--probe").status == 78
+
+
+# --- other servers ---
+
+class Server:
+    """Takes one connection, says these pieces whatever it is asked, then waits for the client to go."""
+
+    def __init__(self, pieces: Pieces, end: Callable[[socket.socket], None], address: str | None) -> None:
+        self.listener = socket.socket(socket.AF_UNIX if address else socket.AF_INET)
+        self.listener.bind(address or ("127.0.0.1", 0))
+        self.listener.listen()
+        self.pieces, self.end = pieces, end
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    @property
+    def url(self) -> str:
+        name = self.listener.getsockname()
+        return f"unix:@{name[1:].decode()}" if isinstance(name, bytes) else "http://%s:%d/" % name
+
+    def _serve(self) -> None:
+        connection = self.listener.accept()[0]
+        with connection:
+            connection.settimeout(20 * SLOW)
+            try:
+                connection.recv(65536)  # the request is one segment
+                for piece in self.pieces:
+                    connection.sendall(piece)
+                self.end(connection)
+            except (ConnectionError, TimeoutError):
+                pass  # the client has gone, as it may
+
+    def close(self) -> None:
+        self.listener.close()
+        self.thread.join(30 * SLOW)
+        assert not self.thread.is_alive()
+
+
+def wait_for_client(connection: socket.socket) -> None:
+    while connection.recv(65536):
+        pass
+
+
+def hang_up(connection: socket.socket) -> None:
+    connection.shutdown(socket.SHUT_WR)
+    wait_for_client(connection)
+
+
+def abort(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """serve(pieces): the URL of a server that says them."""
+    servers: list[Server] = []
+
+    def begin(pieces: Pieces, end: Callable[[socket.socket], None] = wait_for_client, address: str | None = None) -> str:
+        servers.append(Server(pieces, end, address))
+        return servers[-1].url
+    yield begin
+    for server in servers:
+        server.close()
+
+
+def block(*more: tuple[str, str], status: str = "200") -> bytes:
+    return hpack.Encoder().encode([(":status", status), *more], huffman=False)
+
+
+def head(*more: tuple[str, str], status: str = "200", flags: Iterable[str] = ("END_HEADERS",)) -> bytes:
+    return HeadersFrame(1, block(*more, status=status), flags=list(flags)).serialize()
+
+
+def data(body: bytes, end: bool = True) -> bytes:
+    return DataFrame(1, body, flags=["END_STREAM"] if end else []).serialize()
+
+
+def answer(body: bytes = GOOD, kind: str = "application/json", length: str | None = None, status: str = "200") -> bytes:
+    return head(("content-type", kind), ("content-length", length or str(len(body))), status=status) + data(body)
+
+
+def goaway(code: int, last: int, reason: bytes = b"") -> bytes:
+    return GoAwayFrame(0, last, code, reason).serialize()
+
+
+def assert_passes(done: Finished, url: str) -> None:
+    assert (done.status, done.errors) == (0, []), done
+    first, body = done.out.splitlines()
+    assert re.fullmatch(rf"{re.escape(url)}: 200, no name, 32 bytes of application/json in \d+\.\d ms, h2c, "
+                        r"SETTINGS_MAX_CONCURRENT_STREAMS=7 0x00f0=9", first), first
+    assert body == GOOD.decode()
+
+
+@pytest.mark.parametrize("pieces", [
+    [SETTINGS, answer()],
+    [bytes([byte]) for byte in SETTINGS + answer()],
+    [SETTINGS + head(("link", "x"), status="103") + answer()],
+    [SETTINGS, goaway(0, 2**31 - 1), goaway(0, 1), answer()],
+], ids=["whole", "by-byte", "interim", "that-goes"])
+def test_server_that_answers_well(serve: Serve, pieces: Pieces) -> None:
+    url = serve(pieces)
+    assert_passes(run("--probe", url), url)
+
+
+def test_abstract_unix_socket(serve: Serve) -> None:
+    url = serve([SETTINGS, answer()], address="")  # any free name
+    assert_passes(run("--probe", url), url)
+
+
+def test_server_without_settings(serve: Serve) -> None:
+    done = run("--probe", serve([SettingsFrame(0).serialize(), answer()]))
+    assert done.status == 0 and done.out.splitlines()[0].endswith(" ms, h2c")
+
+
+def test_bytes_that_a_terminal_could_obey(serve: Serve) -> None:
+    body = b'{":path": "/", "x": "\x7f\xc2\x9b31m"}'
+    fields_ = (("server", "\x9b31m"), ("content-type", "application/json"), ("content-length", str(len(body))))
+    done = run("--probe", serve([SETTINGS, head(*fields_) + data(body)]))
+    assert done.status == 0
+    assert r": 200, \xc2\x9b31m, " in done.out and done.out.endswith('{":path": "/", "x": "\\x7f\\xc2\\x9b31m"}\n')
+
+
+def continuations(count: int) -> bytes:
+    frames: list[Frame] = [HeadersFrame(1, block())]
+    frames += [ContinuationFrame(1, b"") for _ in range(count)]
+    return b"".join(frame.serialize() for frame in frames)
+
+
+WRONG: dict[str, tuple[Pieces, str]] = {
+    "http1": ([b"HTTP/1.1 400 Bad Request\r\n\r\n"],
+              r'not HTTP/2, it begins with "HTTP/1.1 400 Bad Request\x0d\x0a\x0d\x0a"'),
+    "garbage": ([b"220 mail.example ESMTP \x1b[31m\r\n"], r'not HTTP/2, it begins with "220 mail.example ESMTP \x1b[31m'),
+    "tls-alert": ([b"\x15\x03\x03\0\2\2\x0a" + bytes(9)], r'not HTTP/2, it begins with "\x15\x03\x03'),
+    "no-settings-first": ([answer()], "not HTTP/2, it begins with "),
+    "goaway": ([SETTINGS, goaway(ENHANCE_YOUR_CALM, 0, b"too\x1b \"many\"")],
+               r'the server sent GOAWAY ENHANCE_YOUR_CALM, last stream 0, "too\x1b \"many\""'),
+    "goaway-of-a-drain": ([SETTINGS, goaway(0, 0)], 'the server sent GOAWAY NO_ERROR, last stream 0, ""'),
+    "reset": ([SETTINGS, RstStreamFrame(1, REFUSED_STREAM).serialize()], "the server sent RST_STREAM REFUSED_STREAM"),
+    "reset-midway": ([SETTINGS, head(), data(b"{", end=False), RstStreamFrame(1, 0).serialize()],
+                     "the server sent RST_STREAM NO_ERROR"),
+    "status": ([SETTINGS, answer(b"over\x1b loaded", "text/plain", status="503")],
+               r'status 503, not 200: "over\x1b loaded"'),
+    "type": ([SETTINGS, answer(kind="text/html")], 'content-type "text/html", not "application/json"'),
+    "no-type": ([SETTINGS, head(("content-length", "32")), data(GOOD)], 'content-type "", not "application/json"'),
+    "no-length": ([SETTINGS, head(("content-type", "application/json")), data(GOOD)],
+                  'content-length "", but 32 bytes came'),
+    "length-too-long": ([SETTINGS, answer(length="33")],
+                        'the answer is malformed (PROTOCOL_ERROR): content-length "33", 32 bytes came'),
+    "length-too-short": ([SETTINGS, answer(length="31")], 'the answer is malformed (PROTOCOL_ERROR): content-length "31"'),
+    "length-of-another-form": ([SETTINGS, answer(length="032")], 'content-length "032", but 32 bytes came'),
+    "no-json": ([SETTINGS, answer(b"[1, 2]")], 'the body is no JSON object with the :path that was asked for: "[1, 2]"'),
+    "other-path": ([SETTINGS, answer(b'{":path": "/x"}')], "the body is no JSON object with the :path"),
+    "no-body": ([SETTINGS, answer(b"")], "the body is no JSON object"),
+    "malformed": ([SETTINGS, head(("Server", "x"), flags=("END_HEADERS", "END_STREAM"))],
+                  "the answer is malformed (PROTOCOL_ERROR)"),
+    "huge-settings": ([SettingsFrame(0, settings={identifier: 0 for identifier in range(100, 133)}).serialize()],
+                      "what the server sent is wrong (ENHANCE_YOUR_CALM)"),
+    "long-frame": ([SETTINGS, PingFrame(0, bytes(8)).serialize(), b"\0\x40\1\0\0\0\0\0\1" + bytes(16385)],
+                   "what the server sent is wrong (FRAME_SIZE_ERROR)"),
+    "bad-hpack": ([SETTINGS, HeadersFrame(1, b"\x80", flags=["END_HEADERS"]).serialize()],
+                  "what the server sent is wrong (COMPRESSION_ERROR)"),
+    "endless-body": ([SETTINGS, head(), *[data(bytes(4096), end=False)] * 17], "the body has more than 65536 bytes"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_server_that_does_wrong(serve: Serve, case: str) -> None:
+    pieces, words = WRONG[case]
+    url = serve(pieces)
+    done = run("--probe", url)
+    assert (done.status, done.out) == (1, "")
+    assert done.error().startswith(f"{url}: {words}"), done.error()
+
+
+@pytest.mark.parametrize("pieces, stage", [([], "SETTINGS"), ([SETTINGS], "the answer"),
+                                           ([SETTINGS, head(status="100")], "the answer"),
+                                           ([SETTINGS, head(), data(GOOD, end=False)], "the end of the body")])
+def test_server_that_hangs_up(serve: Serve, pieces: Pieces, stage: str) -> None:
+    url = serve(pieces, hang_up)
+    done = run("--probe", url)
+    assert (done.status, done.error()) == (1, f"{url}: the server closed the connection while waiting for {stage}")
+
+
+@pytest.mark.parametrize("pieces, stage", [([], "SETTINGS"), ([SETTINGS], "the answer")])
+def test_server_that_aborts(serve: Serve, pieces: Pieces, stage: str) -> None:
+    """If it was still written to, that has had the error, and the end is all that is left to be read."""
+    done = run("--probe", serve(pieces, abort))
+    assert done.status == 1
+    assert re.search(rf": (Connection reset by peer|the server closed the connection) while waiting for {stage}$",
+                     done.error())
+
+
+def test_nobody_listens() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = "http://%s:%d/" % taken.getsockname()
+        done = run("--probe", url)
+    assert (done.status, done.error()) == (1, f"{url}: cannot connect: Connection refused")
+
+
+# --- time ---
+
+def repeat(piece: bytes, seconds: float = 0) -> Iterator[bytes]:
+    while True:
+        yield piece
+        time.sleep(seconds)
+
+
+@pytest.fixture
+def busy() -> Iterator[str]:
+    """The URL of a Unix socket whose queue is full."""
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as waiting:
+        listener.bind("")
+        listener.listen(0)
+        waiting.connect(listener.getsockname())
+        yield f"unix:@{listener.getsockname()[1:].decode()}"
+
+
+def probe_in_time(url: str) -> tuple[Finished, float]:
+    began = time.monotonic()
+    return run("--probe", url), time.monotonic() - began
+
+
+def test_five_seconds_for_all_of_it(start: Start, serve: Serve, busy: str) -> None:
+    """All at once, since each takes them: whatever a server does, or leaves undone, there is an end."""
+    full = start("--max-connections=1")
+    full.connect().assert_answered()
+    expected = {
+        busy: "timed out after 5 s while connecting",
+        full.url(): "timed out after 5 s while waiting for SETTINGS",
+        serve([]): "timed out after 5 s while waiting for SETTINGS",
+        serve([b"hello"]): 'not HTTP/2, it begins with "hello"',
+        serve([SETTINGS]): "timed out after 5 s while waiting for the answer",
+        serve(repeat(head(status="103"))): 'not HTTP/2, it begins with ',
+        serve(chain([SETTINGS], repeat(head(status="103")))): "timed out after 5 s while waiting for the answer",
+        serve(chain([SETTINGS], repeat(PingFrame(0, bytes(8)).serialize()))):
+            "timed out after 5 s while waiting for the answer",
+        serve(chain([SETTINGS, head()], repeat(data(b" ", end=False), 0.05))):
+            "timed out after 5 s while waiting for the end of the body",
+    }
+    with ThreadPoolExecutor(len(expected)) as pool:
+        results = dict(zip(expected, pool.map(probe_in_time, expected)))
+    for url, words in expected.items():
+        done, took = results[url]
+        assert (done.status, done.out) == (1, "")
+        assert done.error().startswith(f"{url}: {words}"), done.error()
+        if "timed out" in words:
+            assert LIMIT <= took < LIMIT + 3 * SLOW, f"{words}: {took} s"
+
+
+def test_endless_header_block(serve: Serve) -> None:
+    """Which of its bounds nghttp2 comes to first depends on its version; the limit on time is the last."""
+    done = run("--probe", serve(chain([SETTINGS], [continuations(0)], repeat(ContinuationFrame(1, b"").serialize()))))
+    assert (done.status, done.out) == (1, "") and done.error()
