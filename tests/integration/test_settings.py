@@ -21,7 +21,7 @@ USAGE, UNAVAILABLE, NO_PERMISSION, CONFIGURATION = 64, 69, 77, 78
 KEYS = ("port", "address", "unix", "unix-mode", "reuse-port", "max-connections", "max-connections-per-address",
         "max-concurrent-streams", "max-header-list-size", "header-timeout", "idle-timeout", "stream-timeout",
         "write-timeout", "drain-timeout", "log-level", "trace", "access-log", "pretty")
-OPTIONS = (*KEYS, "config", "check-config", "dump-config", "version", "help")
+OPTIONS = (*KEYS, "config", "check-config", "dump-config", "probe", "version", "help")
 
 
 def dumped(*arguments: object) -> dict[str, list[str]]:

@@ -62,6 +62,10 @@ class Machine:
         assert not check or done.returncode == 0, f"{command}: {done.returncode}: {done.stdout}{done.stderr}"
         return done
 
+    def name(self, name: str) -> None:
+        """Let 127.0.0.1 have this name too."""
+        self.path("/etc/hosts").write_text(f"127.0.0.1 localhost {name}\n::1 localhost\n", encoding="ascii")
+
     def systemctl(self, *words: str, check: bool = True) -> str:
         return self.run("systemctl", *words, check=check).stdout.strip()
 

@@ -65,6 +65,52 @@ def test_journal_has_the_levels(service: Unit) -> None:
     assert {entry["PRIORITY"] for entry in service.entries("--priority=warning")} == {"3", "4"}
 
 
+# --- a probe that the start waits for ---
+
+def probe_after_start(service: Unit, *arguments: str) -> None:
+    words = " ".join(("/usr/bin/h2echod", "--config", CONFIG, "--probe", *arguments))
+    service.drop_in("[Service]", f"ExecStartPost={words}")
+
+
+def assert_probed(service: Unit, url: str) -> None:
+    service.control("start")
+    assert service.show("ActiveState", "Result") == {"ActiveState": "active", "Result": "success"}
+    assert any(text.startswith(f"{url}: 200, h2echod/") for text in service.messages()), service.messages()
+    assert not service.entries("--priority=warning")
+
+
+def test_probe(service: Unit) -> None:
+    probe_after_start(service)
+    assert_probed(service, "http://localhost:8080/")
+
+
+def test_probe_of_a_name(service: Unit) -> None:
+    """Within the filter of system calls, and the families of addresses, of the unit."""
+    service.machine.name("echo.test")
+    probe_after_start(service, "http://echo.test:8080/")
+    assert_probed(service, "http://echo.test:8080/")
+
+
+def test_probe_of_a_unix_socket(service: Unit) -> None:
+    service.configure("unix = /tmp/h2echod.sock")
+    probe_after_start(service, "unix:/tmp/h2echod.sock")
+    assert_probed(service, "unix:/tmp/h2echod.sock")
+
+
+def test_probe_behind_the_socket(socket: Unit, service: Unit) -> None:
+    socket.control("start")
+    probe_after_start(service)
+    assert_probed(service, "http://localhost:8080/")
+
+
+def test_probe_that_fails_lets_the_start_fail(service: Unit) -> None:
+    service.drop_in("[Service]", "Restart=no", "ExecStartPost=/usr/bin/h2echod --probe http://127.0.0.1:8081/")
+    assert service.control("start", check=False) != 0
+    service.wait(ActiveState="failed")
+    [failure] = service.entries("--priority=err")
+    assert failure["MESSAGE"] == "http://127.0.0.1:8081/: cannot connect: Connection refused"
+
+
 # --- reload ---
 
 def test_reload(service: Unit) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from load import LastConnection, load
 from machine import Machine
-from unit import ADDRESS, Unit, assert_answers, assert_ended_well
+from unit import ADDRESS, CONFIG, Unit, assert_answers, assert_ended_well
 from waiting import poll
 from wire import Client, fields
 
@@ -16,12 +16,14 @@ UNIT_FILE = "/lib/systemd/system/h2echod.service"
 TRACES = "/run/h2echod-traces"
 EXPECTED = {"accept4", "bind", "chmod", "execve", "getsockopt", "kill", "listen", "madvise", "recvfrom", "sendto",
             "signalfd4", "unlink"}  # some of what a life is made of: the traces are of one
+PROBED = ("", "http://echo.test:8080/")  # after each start
 
 
 def traced(unit_file: str) -> Iterator[str]:
     """The unit's commands, each with strace in front, and without the filter, which would not let strace through."""
     yield from ("[Service]", "SystemCallFilter=", "RuntimeDirectory=h2echod-traces", "RuntimeDirectoryPreserve=yes")
     commands = re.findall(r"^(Exec\w+)=(.*)$", unit_file, re.M)
+    commands += [("ExecStartPost", f"/usr/bin/h2echod --config {CONFIG} --probe {url}".rstrip()) for url in PROBED]
     yield from (f"{name}=" for name in dict(commands))
     yield from (f"{name}=/usr/bin/strace -D -ff -qq -o {TRACES}/trace {words}" for name, words in commands)
 
@@ -34,6 +36,7 @@ def allowed(service: Unit) -> set[str]:
 
 @pytest.fixture
 def traced_service(machine: Machine, service: Unit, allowed: set[str]) -> Unit:
+    machine.name("echo.test")
     service.drop_in(*traced(machine.path(UNIT_FILE).read_text()))
     return service
 
@@ -82,6 +85,7 @@ def live_behind(socket: Unit, service: Unit) -> None:
     service.configure()
     socket.control("start")
     assert_answers("/inherited")
+    service.wait(ActiveState="active")  # so the probes are over
     service.control("stop")
     assert_ended_well(service)
 
