@@ -266,7 +266,6 @@ static void leave(struct probe *probe)
 {
     client_leave(probe->client);
     flush(probe);
-    (void)transport_end_writing(&probe->transport);
 }
 
 /* --- The verdict ---------------------------------------------------------------------------- */

@@ -520,8 +520,10 @@ static void test_reset(void **state)
     (void)state;
     put_settings();
     put_frame(NGHTTP2_RST_STREAM, 0, 1, refused, sizeof(refused));
+    put_frame(NGHTTP2_GOAWAY, 0, 0, "\0\0\0\0\0\0\0\2", 8); /* the first failure is told */
     play(WHOLE);
-    assert_failure("the server sent RST_STREAM REFUSED_STREAM");
+    assert_string_equal(client_answer(client)->failure,
+                        "the server sent RST_STREAM REFUSED_STREAM");
 }
 
 static void test_length_that_is_wrong(void **state)
