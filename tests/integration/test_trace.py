@@ -418,16 +418,30 @@ def test_no_colours_elsewhere() -> None:
     assert b"\x1b" not in log_of_one_request(stderr, output, None)
 
 
-def test_manual_shows_what_curl_gets(start: Start) -> None:
-    """The lines of the manual's example, but for numbers and folding, are those of a trace."""
+def example_of_the_manual() -> str:
     text = re.sub(r"\\(?=-)", "", (TOP / "man/h2echod.8").read_text())
     example = re.search(r"^\.Ss The trace\n.*?^\.Bd .*?\n(.*?)^\.Ed", text, re.MULTILINE | re.DOTALL)
     assert example
-    wanted = re.sub(r"\n  ", " ", example[1]).splitlines()
+    return re.sub(r"\n  ", " ", example[1])
+
+
+def example_of_the_readme() -> str:
+    example = re.search(r"^```console\n(recv .*?)^```", (TOP / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert example
+    return example[1]
+
+
+@pytest.mark.parametrize("example, more", [(example_of_the_manual, ["-H", "authorization: Basic dTpw"]),
+                                           (example_of_the_readme, [])], ids=["manual", "readme"])
+def test_examples_are_what_curl_gets(start: Start, example: Callable[[], str], more: list[str]) -> None:
+    """Their lines, but for numbers, are those of a trace, in order."""
+    wanted = example().splitlines()
     daemon = start("--trace=fields")
-    curl_h2("-H", "authorization: Basic dTpw", f"http://localhost:{daemon.port}/hello")
+    curl_h2(*more, f"http://localhost:{daemon.port}/hello")
     daemon.wait_for_figures(connections=0)
     shown = iter([re.sub(r"\d+", "0", line) for line in daemon.lines])
     assert len(wanted) > 8
     for line in wanted:
-        assert any(told.endswith(" info connection 0 " + re.sub(r"\d+", "0", line)) for told in shown), line
+        line = re.sub(r"date: \w+, (\d+) \w+", r"date: ", line)
+        assert any(re.sub(r"date: \w+, (\d+) \w+", r"date: ", told).endswith(
+            " info connection 0 " + re.sub(r"\d+", "0", line)) for told in shown), line
