@@ -53,7 +53,7 @@ __attribute__((format(printf, 2, 3))) static int fail(const struct probe *probe,
 
 /* --- Where to ask --------------------------------------------------------------------------- */
 
-/* Nobody can be reached at the address that stands for every one. */
+/* The address that stands for every one is not one to connect to. */
 static const char *reachable(const char *address)
 {
     struct in_addr v4;
@@ -191,6 +191,8 @@ static int connect_tcp(struct probe *probe)
 }
 
 /* --- Bytes ---------------------------------------------------------------------------------- */
+/* All of them go through receive and send_all. Neither waits longer than there is time, and each
+ * moves only what it can at once: a peer that lets them drip gets no more of it. */
 
 /* Wait for the socket to be ready. Return false with errno, ETIMEDOUT when the time is over. */
 static bool await(const struct probe *probe, short events)
@@ -214,7 +216,6 @@ static ssize_t receive(struct probe *probe, uint8_t *buffer, size_t size)
 {
     ssize_t length = -1;
 
-    /* Also the one who always has more to say is asked no longer than that. */
     do {
         if (!await(probe, POLLIN))
             return -1;
