@@ -5,6 +5,7 @@ import os
 import pty
 import random
 import re
+import select
 import signal
 import socket
 import struct
@@ -26,7 +27,7 @@ from hostile import (CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, HEADERS, 
                      SETTINGS, WINDOW_UPDATE, WITH_PRIORITY, frame, request)
 from tracing import (Shown, Trace, as_nghttpd_shows, nghttpd_frames, nghttpd_output, record, replay, shown_in,
                      traces_of, whole_traces)
-from waiting import SLOW
+from waiting import SLOW, Deadline
 from wire import CANCEL, COMPRESSION_ERROR, MAGIC, PROTOCOL_ERROR, Client, fields, read_all
 
 GOAWAY, ORIGIN, PRIORITY_UPDATE, GREASE = 7, 12, 16, 0xbb
@@ -390,9 +391,10 @@ def log_of_one_request(stderr: int, output: int, no_color: str | None) -> bytes:
     words = command(["--port=0", "--address=127.0.0.1", "--trace=fields"])
     process = subprocess.Popen(words, env=given, stdin=subprocess.DEVNULL, stderr=stderr)
     os.close(stderr)
-    log, asked = bytearray(), False
+    log, asked, deadline = bytearray(), False, Deadline(10)
     try:
         while True:
+            assert select.select([output], [], [], deadline.left())[0], bytes(log)
             log += os.read(output, 65536)
             if not asked and (match := re.search(rb"ready: curl \S+ (\S+)\r?\n", log)):
                 asked = bool(curl_h2(match[1].decode()))
