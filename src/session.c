@@ -51,8 +51,8 @@ struct particulars {
     uint64_t number;
     struct detail_dependency dependency;
     struct detail_block block;
-    struct fields *fields;   /* owned; NULL = too large */
-    struct fields *trailers; /* owned; NULL = none */
+    struct fields *fields;   /* owned; NULL = too large, or told */
+    struct fields *trailers; /* owned; NULL = none, or told */
 };
 
 struct stream {
@@ -365,10 +365,16 @@ static void leave_block(struct session *session)
     section_break(session->reader, stream->in_trailers ? NULL : &stream->request);
 }
 
-static void drop_particulars(struct session *session, struct particulars *particulars)
+static void drop_fields(struct session *session, struct particulars *particulars)
 {
     fields_free(session->memory.passing, particulars->fields);
     fields_free(session->memory.passing, particulars->trailers);
+    particulars->fields = particulars->trailers = NULL;
+}
+
+static void drop_particulars(struct session *session, struct particulars *particulars)
+{
+    drop_fields(session, particulars);
     arena_free(session->memory.passing, particulars);
 }
 
@@ -535,6 +541,7 @@ static int respond_detail(struct session *session, struct stream *stream)
     stream->echo = compose_detail(session, stream);
     if (stream->echo == NULL)
         return NGHTTP2_ERR_CALLBACK_FAILURE;
+    drop_fields(session, stream->particulars); /* while the answer waits for its window */
     return respond(session, stream, 200, DETAIL_MEDIA_TYPE, stream->echo->text,
                    stream->echo->length);
 }
