@@ -408,6 +408,10 @@ static bool add_dropped_of_request(json_t *list, const struct detail *detail)
         !add_dropped(list, "content is counted, not kept", "content, %" PRIu64 " bytes",
                      detail->content_length))
         return false;
+    if (detail->trailers_left_out > 0 &&
+        !add_dropped(list, "no room to keep them", "trailers, %zu fields",
+                     detail->trailers_left_out))
+        return false;
     if (detail->dependency.weight > 0 &&
         !add_dropped(list, "deprecated, without effect (RFC 9113 section 5.3.2)",
                      "priority in HEADERS, stream %" PRId32, detail->stream_id))

@@ -62,6 +62,7 @@ struct detail {
     uint64_t number; /* of this request on the connection, from 1 */
     const struct fields *fields;
     const struct fields *trailers; /* NULL = none */
+    size_t trailers_left_out;      /* fields of them */
     uint64_t content_length;       /* bytes that came */
     struct detail_dependency dependency;
     struct detail_block block;

@@ -53,6 +53,7 @@ struct particulars {
     struct detail_block block;
     struct fields *fields;   /* owned; NULL = too large, or told */
     struct fields *trailers; /* owned; NULL = none, or told */
+    size_t trailers_left_out;
 };
 
 struct stream {
@@ -520,6 +521,7 @@ static struct echo_body *compose_detail(struct session *session, const struct st
         .number = stream->particulars->number,
         .fields = stream->particulars->fields,
         .trailers = stream->particulars->trailers,
+        .trailers_left_out = stream->particulars->trailers_left_out,
         .content_length = stream->received,
         .dependency = stream->particulars->dependency,
         .block = stream->particulars->block,
@@ -902,6 +904,29 @@ static bool keep_particulars(struct session *session, struct stream *stream,
     return section_take(session->reader, &particulars->fields);
 }
 
+/* As RFC 9113 section 6.5.2 counts. */
+static size_t list_size_of(const struct fields *fields)
+{
+    enum { FIELD_OVERHEAD = 32 };
+
+    return fields != NULL ? fields->length + fields->count * FIELD_OVERHEAD : 0;
+}
+
+/* The same for trailers. With the fields they may come to no more than those alone, which bounds
+ * the answer. */
+static bool keep_trailers(struct session *session, struct particulars *particulars)
+{
+    if (!section_take(session->reader, &particulars->trailers))
+        return false;
+    if (list_size_of(particulars->fields) + list_size_of(particulars->trailers) <=
+        session->options.max_header_list_size)
+        return true;
+    particulars->trailers_left_out = particulars->trailers->count;
+    fields_free(session->memory.passing, particulars->trailers);
+    particulars->trailers = NULL;
+    return true;
+}
+
 /* The block is whole. Return false if memory ran out. */
 static bool end_block(struct session *session, const nghttp2_headers *headers)
 {
@@ -909,7 +934,7 @@ static bool end_block(struct session *session, const nghttp2_headers *headers)
 
     session->block = NULL;
     if (stream->in_trailers && stream->particulars != NULL)
-        return section_take(session->reader, &stream->particulars->trailers);
+        return keep_trailers(session, stream->particulars);
     if (stream->in_trailers) {
         section_break(session->reader, NULL);
         return true;

@@ -948,6 +948,28 @@ static void run_too_large(struct peer *peer)
     bytes_free(&trailers);
 }
 
+/* Fields and trailers are told as long as they come to no more than the fields alone may. */
+static void run_trailers_without_room(struct peer *peer)
+{
+    enum { REST = 1000 - 5 * 32 - 73 }; /* what a request's fields leave */
+    char value[REST];
+    struct field trailers[] = {{"x", 1, value, REST - 32 - 1}};
+
+    memset(value, 'v', sizeof(value));
+    begin(peer);
+    for (int32_t id = 1; id < 5; id += 2) {
+        frame_add_request(&peer->out, id, 0, post, COUNT(post));
+        frame_add_request(&peer->out, id, END_STREAM, trailers, COUNT(trailers));
+        trailers[0].value_length++;
+    }
+    peer_pump(peer);
+    check(peer, 1, "dropped", "[]");
+    check(peer, 3, "trailers", "[]");
+    check(peer, 3, "dropped",
+          "[{\"what\": \"trailers, 1 fields\", \"why\": \"no room to keep them\"}]");
+    assert_int_equal(number_of(peer, 1, "hpack.decoded_bytes"), 73);
+}
+
 static void run_connect(struct peer *peer)
 {
     static const struct field fields[] = {FIELD(":method", "CONNECT"), FIELD(":authority", "h:1"),
@@ -1095,6 +1117,7 @@ EACH_WAY(priority, &peer_options)
 EACH_WAY(reports, &peer_options)
 EACH_WAY(long_report, &peer_options)
 EACH_WAY(too_large, &small_fields)
+EACH_WAY(trailers_without_room, &small_fields)
 EACH_WAY(connect, &peer_options)
 EACH_WAY(malformed, &peer_options)
 EACH_WAY(reset, &peer_options)
@@ -1132,6 +1155,7 @@ int main(void)
         TEST(reports),
         TEST(long_report),
         TEST(too_large),
+        TEST(trailers_without_room),
         TEST(connect),
         TEST(malformed),
         TEST(reset),

@@ -622,6 +622,19 @@ static void test_frames_without_room(void **state)
     forget(&known);
 }
 
+static void test_trailers_without_room(void **state)
+{
+    struct known known;
+
+    (void)state;
+    know(&known, get, COUNT(get));
+    known.detail.trailers_left_out = 3;
+    check(&known, "trailers", "[]");
+    check(&known, "dropped",
+          "[{\"what\": \"trailers, 3 fields\", \"why\": \"no room to keep them\"}]");
+    forget(&known);
+}
+
 /* The latest ones, the oldest of them first, whatever the number of all. */
 static void test_reports(void **state)
 {
@@ -667,6 +680,7 @@ int main(void)
         cmocka_unit_test(test_fingerprint_of_fields),
         cmocka_unit_test(test_priority),
         cmocka_unit_test(test_frames_without_room),
+        cmocka_unit_test(test_trailers_without_room),
         cmocka_unit_test(test_reports),
     };
 
