@@ -19,8 +19,8 @@ enum {
     SETTING_SIZE = 6,
     PRIORITY_SIZE = 5,
     WINDOW_UPDATE_SIZE = 4,
-    UPDATED_ID_SIZE = 4,    /* in PRIORITY_UPDATE */
-    FINGERPRINT_MAX = 5120, /* all that advert keeps, at its longest */
+    UPDATED_ID_SIZE = 4,              /* in PRIORITY_UPDATE */
+    FINGERPRINT_MAX = 3 * ADVERT_MAX, /* a setting's 6 bytes become 17, PRIORITY's 14 become 28 */
     WHAT_MAX = 96,
 };
 
