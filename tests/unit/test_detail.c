@@ -660,6 +660,156 @@ static void test_reports(void **state)
     forget(&known);
 }
 
+/* --- Its size --- */
+
+/* What ${size} bytes of fields like ${pair}, as RFC 9113 section 6.5.2 counts them, come to. */
+static size_t length_of_fields(size_t size, const struct pair *pair, bool pretty)
+{
+    size_t count = size / (strlen(pair->name) + pair->value_length + 32);
+    struct pair *pairs = malloc(count * sizeof(*pairs));
+    struct known known;
+    struct echo_body *body;
+    size_t length;
+
+    assert_non_null(pairs);
+    for (size_t i = 0; i < count; i++)
+        pairs[i] = *pair;
+    know(&known, pairs, count);
+    known.detail.pretty = pretty;
+    body = compose(&known);
+    length = body->length;
+    echo_body_drop(&arena, body);
+    forget(&known);
+    free(pairs);
+    return length;
+}
+
+/* Of whatever kind the fields are, an answer is little more than twice as large as they are: in the
+ * indented form, two and a half times. */
+static void test_size_by_fields(void **state)
+{
+    enum { SIZE = 65536, REST = 1024 };
+    static const size_t lengths[] = {0, 1, 2, 3, 31, 100, 1000, 60000};
+    static const uint8_t bytes[] = {'a', '"', '\\', '\t', 0xff};
+    static char value[60000];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(lengths) * COUNT(bytes) * 2; i++) {
+        struct pair pair = {"a", value, lengths[i / 2 % COUNT(lengths)], i % 2 == 0};
+
+        memset(value, bytes[i / 2 / COUNT(lengths)], sizeof(value));
+        assert_in_range(length_of_fields(SIZE, &pair, false), 1, 2 * SIZE + REST);
+        assert_in_range(length_of_fields(SIZE, &pair, true), 1, 2 * SIZE + SIZE / 2 + REST);
+    }
+}
+
+/* As many frames of a kind as there is room for, each a line that is as long as can be. */
+static size_t length_of_frames(uint8_t type, size_t length, uint8_t content, bool opened,
+                               bool pretty)
+{
+    uint8_t payload[ADVERT_PAYLOAD_MAX];
+    struct known known;
+    struct echo_body *body;
+    size_t body_length;
+
+    memset(payload, content, sizeof(payload));
+    know(&known, get, COUNT(get));
+    known.advert.opened = opened;
+    known.detail.pretty = pretty;
+    for (int i = 0; i < ADVERT_MAX; i++)
+        add_frame(&known.advert, type, INT32_MAX, payload, length);
+    body = compose(&known);
+    body_length = body->length;
+    echo_body_drop(&arena, body);
+    forget(&known);
+    return body_length;
+}
+
+/* What is kept of frames is bounded, and so is what becomes of it. */
+static void test_size_by_frames(void **state)
+{
+    enum { SETTINGS_MAX = ADVERT_PAYLOAD_MAX / SETTING_SIZE * SETTING_SIZE };
+    static const struct {
+        uint8_t type;
+        size_t length;
+        uint8_t content;
+    } frames[] = {
+        {0xff, 0, 0},
+        {0xff, 1, 0},
+        {PRIORITY, 5, 0xff},
+        {PRIORITY, 0, 0},
+        {PRIORITY_UPDATE, 4, 0xff},
+        {SETTINGS, 0, 0},
+        {SETTINGS, SETTING_SIZE, 0xff},
+        {SETTINGS, SETTINGS_MAX, 0xff},
+        {SETTINGS, SETTINGS_MAX, 0},
+        {WINDOW_UPDATE, 4, 0x7f},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < 2 * COUNT(frames); i++) {
+        size_t length = frames[i / 2].length;
+        uint8_t content = frames[i / 2].content;
+        bool opened = i % 2 == 0;
+
+        assert_in_range(length_of_frames(frames[i / 2].type, length, content, opened, false), 1,
+                        48 * 1024);
+        assert_in_range(length_of_frames(frames[i / 2].type, length, content, opened, true), 1,
+                        68 * 1024);
+    }
+}
+
+/* No report, however long, makes much of it. */
+static void test_size_by_reports(void **state)
+{
+    static struct detail_reports reports = {.count = 1000};
+    struct known known;
+    struct echo_body *body;
+
+    (void)state;
+    for (size_t i = 0; i < DETAIL_REPORTS; i++) {
+        reports.latest[i].stream_id = INT32_MAX;
+        memset(reports.latest[i].text, '\\', DETAIL_REPORT_MAX - 1);
+    }
+    know(&known, get, COUNT(get));
+    known.detail.reports = &reports;
+    body = compose(&known);
+    assert_in_range(body->length, DETAIL_REPORTS * 2 * (DETAIL_REPORT_MAX - 1), 6 * 1024);
+    echo_body_drop(&arena, body);
+    forget(&known);
+}
+
+/* Of all that is kept none is missing in it. */
+static void test_longest_fingerprint(void **state)
+{
+    enum { ALL = ADVERT_PAYLOAD_MAX / SETTING_SIZE, ENDING = sizeof("|m,p,s,a") - 1 };
+    uint8_t payload[ADVERT_PAYLOAD_MAX];
+    struct known known;
+    json_t *object;
+    const char *text;
+    size_t settings = 1;
+    size_t priorities = 1;
+
+    (void)state;
+    memset(payload, 0xff, sizeof(payload));
+    know(&known, get, COUNT(get));
+    add_frame(&known.advert, SETTINGS, 0, payload, sizeof(payload));
+    add_frame(&known.advert, WINDOW_UPDATE, 0, payload, 4);
+    while (known.advert.left_out == 0)
+        add_frame(&known.advert, PRIORITY, INT32_MAX, payload, 5);
+    object = read_back(&known);
+    text = json_string_value(find(object, "client.fingerprint"));
+    for (const char *at = text; *at != '\0'; at++) {
+        settings += *at == ';';
+        priorities += *at == ',' && at[1] == '2';
+    }
+    assert_int_equal(settings, ALL);
+    assert_int_equal(priorities, json_array_size(find(object, "client.priority_frames")));
+    assert_string_equal(text + strlen(text) - ENDING, "|m,p,s,a");
+    json_decref(object);
+    forget(&known);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -682,6 +832,10 @@ int main(void)
         cmocka_unit_test(test_frames_without_room),
         cmocka_unit_test(test_trailers_without_room),
         cmocka_unit_test(test_reports),
+        cmocka_unit_test(test_size_by_fields),
+        cmocka_unit_test(test_size_by_frames),
+        cmocka_unit_test(test_size_by_reports),
+        cmocka_unit_test(test_longest_fingerprint),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
