@@ -404,6 +404,17 @@ bool section_mark(struct section_reader *reader)
     return true;
 }
 
+/* The present section is over. */
+static void clear_current(struct section_reader *reader)
+{
+    clear(&reader->current);
+    if (reader->mark_capacity <= REMEMBERED_FIELDS)
+        return;
+    arena_free(reader->arena, reader->marks);
+    reader->marks = NULL;
+    reader->mark_count = reader->mark_capacity = 0;
+}
+
 static void add_entries(const struct section_reader *reader, struct fields *fields)
 {
     const struct echo *echo = &reader->current.echo;
@@ -442,7 +453,7 @@ bool section_take(struct section_reader *reader, struct fields **fields)
     bool is_too_large = reader->state == COUNTING;
 
     *fields = is_too_large ? NULL : list(reader);
-    clear(&reader->current);
+    clear_current(reader);
     return is_too_large || *fields != NULL;
 }
 
@@ -499,7 +510,7 @@ bool section_end(struct section_reader *reader, struct section_request *request,
             return true;
         ended = compose(reader, body);
     }
-    clear(&reader->current);
+    clear_current(reader);
     return ended;
 }
 
@@ -507,6 +518,6 @@ void section_break(struct section_reader *reader, struct section_request *reques
 {
     if (request != NULL && catch_up(reader) && aim(&reader->current, &reader->options))
         *request = request_of(&reader->current);
-    clear(&reader->current);
+    clear_current(reader);
     reader->state = COUNTING;
 }
