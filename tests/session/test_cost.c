@@ -32,14 +32,22 @@ static void bare_give(struct bare *bare, struct bytes *bytes)
     bytes->length = 0;
 }
 
+static void describe(struct detail_origin *origin, void *argument)
+{
+    (void)argument;
+    origin->protocol = "h2c";
+}
+
 static void bare_open(struct bare *bare)
 {
-    static const struct session_observer observer = {.report = ignore_report};
+    static const struct session_observer observer = {.report = ignore_report, .describe = describe};
+    struct session_options options = peer_options;
     struct session_memory memory = {&bare->arena, &bare->arena};
     struct bytes out = {0};
 
     *bare = (struct bare){.now = {.monotonic_us = SECOND, .unix_s = 784111777}, .id = 1};
-    bare->session = session_new(&peer_options, &observer, &bare->counters, &memory, bare->now);
+    options.max_header_list_size = 1 << 20;
+    bare->session = session_new(&options, &observer, &bare->counters, &memory, bare->now);
     frame_add_preface(&out);
     frame_add(&out, NGHTTP2_SETTINGS, NGHTTP2_FLAG_ACK, 0, NULL, 0);
     frame_add_setting(&out, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0x7fffffff);
@@ -66,36 +74,59 @@ static void begin_block(struct bytes *block)
     bytes_add(block, get, sizeof(get) - 1);
 }
 
-/* What a large request took is not kept once it is answered and others have come, as long as the
- * client does not fall silent for a second. */
-static void test_large_request_is_forgotten(void **state)
+/* What a large request took, of so many fields as ${field}, is not kept once it is answered and
+ * others have come, as long as the client does not fall silent for a second. */
+static void check_forgotten(const char *asking, const char field[static 4], int count)
 {
     struct bare bare;
     struct bytes block = {0};
     size_t before;
     size_t after;
 
-    (void)state;
     bare_open(&bare);
     begin_block(&block);
     bare_ask(&bare, &block);
+    bytes_free(&block);
     before = mallinfo2().uordblks;
-    for (int i = 0; i < 1900; i++)
-        bytes_add(&block, "\0\1a\0", 4);
+    begin_block(&block);
+    bytes_add(&block, asking, strlen(asking));
+    for (int i = 0; i < count; i++)
+        bytes_add(&block, field, 4);
     bare_ask(&bare, &block);
+    bytes_free(&block);
     begin_block(&block);
     for (int i = 0; i < 10; i++)
         bare_ask(&bare, &block);
+    bytes_free(&block);
     after = mallinfo2().uordblks;
     if (after > before + 64 * 1024)
         fail_msg("%zu KiB are kept, no stream is open", (after - before) / 1024);
-    bytes_free(&block);
     session_free(bare.session);
+}
+
+static void test_large_request_is_forgotten(void **state)
+{
+    (void)state;
+    check_forgotten("", "\0\1a\0", 1900);
+    check_forgotten("", "\0\1a\0", 30000);
+    check_forgotten("", "\x10\1a\0", 30000); /* never to be indexed */
+}
+
+static void test_large_detailed_request_is_forgotten(void **state)
+{
+    static const char asking[] = "\x53\x1c" DETAIL_MEDIA_TYPE;
+
+    (void)state;
+    check_forgotten(asking, "\0\1a\0", 30000);
+    check_forgotten(asking, "\x10\1a\0", 30000);
 }
 
 int main(void)
 {
-    static const struct CMUnitTest tests[] = {cmocka_unit_test(test_large_request_is_forgotten)};
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_large_request_is_forgotten),
+        cmocka_unit_test(test_large_detailed_request_is_forgotten),
+    };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
