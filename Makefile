@@ -38,7 +38,7 @@ unit_advert     := advert arena framing
 unit_allowance  := allowance
 unit_client     := client allowance clock log
 unit_clock      := clock
-unit_detail     := detail advert arena echo fields framing wishes
+unit_detail     := detail advert arena echo fields framing setting wishes
 unit_arena      := arena
 unit_echo       := echo arena
 unit_fields     := fields arena
@@ -49,14 +49,15 @@ unit_past       := past
 unit_preface    := preface
 unit_refusal    := refusal
 unit_settings   := settings allowance clock log
-unit_trace      := trace allowance clock log
+unit_trace      := trace allowance clock log setting
 unit_url        := url
 unit_wishes     := wishes
 units           := address advert allowance arena client clock detail echo fields framing log notify past preface \
                    refusal settings trace url wishes
 link_test_client := -Wl,--wrap=calloc,--wrap=nghttp2_session_callbacks_new,--wrap=nghttp2_session_client_new
 link_test_trace := -Wl,--wrap=calloc,--wrap=nghttp2_hd_inflate_new,--wrap=nghttp2_hd_inflate_hd2
-session_modules := session advert allowance arena clock detail echo fields framing log past refusal section wishes
+session_modules := session advert allowance arena clock detail echo fields framing log past refusal section setting \
+                   wishes
 link_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free \
                     -Wl,--wrap=nghttp2_option_new,--wrap=nghttp2_session_callbacks_new
 

@@ -1,6 +1,7 @@
 #include "detail.h"
 
 #include "advert.h"
+#include "setting.h"
 #include "wishes.h"
 
 #include <errno.h>
@@ -16,7 +17,6 @@ enum {
     TYPE_SETTINGS = 0x4,
     TYPE_WINDOW_UPDATE = 0x8,
     TYPE_PRIORITY_UPDATE = 0x10,
-    SETTING_SIZE = 6,
     PRIORITY_SIZE = 5,
     WINDOW_UPDATE_SIZE = 4,
     UPDATED_ID_SIZE = 4,              /* in PRIORITY_UPDATE */
@@ -107,25 +107,9 @@ static json_t *list_of(const struct fields *fields, bool head)
 
 /* --- What the client says of itself ---------------------------------------------------------- */
 
-static const char *setting_name(unsigned id)
-{
-    static const char *const names[] = {NULL,
-                                        "HEADER_TABLE_SIZE",
-                                        "ENABLE_PUSH",
-                                        "MAX_CONCURRENT_STREAMS",
-                                        "INITIAL_WINDOW_SIZE",
-                                        "MAX_FRAME_SIZE",
-                                        "MAX_HEADER_LIST_SIZE",
-                                        NULL,
-                                        "ENABLE_CONNECT_PROTOCOL",
-                                        "NO_RFC7540_PRIORITIES"};
-
-    return id < sizeof(names) / sizeof(names[0]) ? names[id] : NULL;
-}
-
 static json_t *setting_of(const uint8_t *entry)
 {
-    unsigned id = (unsigned)entry[0] << 8 | entry[1];
+    uint16_t id = (uint16_t)(entry[0] << 8 | entry[1]);
 
     return json_pack("{s:i, s:s?, s:I}", "id", (int)id, "name", setting_name(id), "value",
                      (json_int_t)number_at(entry + 2));
@@ -369,7 +353,7 @@ static bool add_dropped_settings(json_t *list, const struct advert_frame *frame)
 {
     for (size_t at = 0; at + SETTING_SIZE <= frame->payload_length; at += SETTING_SIZE) {
         const uint8_t *entry = frame->payload + at;
-        unsigned id = (unsigned)entry[0] << 8 | entry[1];
+        uint16_t id = (uint16_t)(entry[0] << 8 | entry[1]);
 
         if (setting_name(id) == NULL &&
             !add_dropped(list, "of no known meaning (RFC 9113 section 6.5.2)", "setting %u", id))

@@ -4,7 +4,7 @@
 #include "clock.h"
 #include "echo.h"
 #include "log.h"
-#include "trace.h"
+#include "setting.h"
 #include "transport.h"
 #include "url.h"
 
@@ -346,9 +346,9 @@ static void print_settings(const struct client_answer *answer)
 
     for (size_t i = 0; i < answer->setting_count; i++) {
         const struct client_setting *setting = &answer->settings[i];
-        const char *name = trace_setting_name(setting->id);
+        const char *name = setting_name(setting->id);
         if (name != NULL)
-            (void)printf("%s%s=%u", before, name, setting->value);
+            (void)printf("%sSETTINGS_%s=%u", before, name, setting->value);
         else
             (void)printf("%s0x%04x=%u", before, setting->id, setting->value);
         before = " ";

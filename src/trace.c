@@ -1,6 +1,7 @@
 #include "trace.h"
 
 #include "log.h"
+#include "setting.h"
 
 #include <inttypes.h>
 #include <nghttp2/nghttp2.h>
@@ -13,7 +14,6 @@ enum {
     PREFACE_SIZE = 24,
     HEADER_SIZE = 9,
     PRIORITY_SIZE = 5,
-    SETTING_SIZE = 6,
     NAME_SHOWN_MAX = 256, /* bytes of a field's name */
     HEX_MAX = 512,        /* bytes of a payload that are shown */
     TAIL_ROOM = 64,       /* of a line, behind a value that is cut */
@@ -342,22 +342,6 @@ static void add_rst_stream(struct trace *trace, const struct frame *frame)
     add(trace, ")");
 }
 
-const char *trace_setting_name(uint16_t id)
-{
-    static const char *const names[] = {NULL,
-                                        "SETTINGS_HEADER_TABLE_SIZE",
-                                        "SETTINGS_ENABLE_PUSH",
-                                        "SETTINGS_MAX_CONCURRENT_STREAMS",
-                                        "SETTINGS_INITIAL_WINDOW_SIZE",
-                                        "SETTINGS_MAX_FRAME_SIZE",
-                                        "SETTINGS_MAX_HEADER_LIST_SIZE",
-                                        NULL,
-                                        "SETTINGS_ENABLE_CONNECT_PROTOCOL",
-                                        "SETTINGS_NO_RFC7540_PRIORITIES"};
-
-    return id < sizeof(names) / sizeof(names[0]) ? names[id] : NULL;
-}
-
 /* Very many take several lines. */
 static void add_settings(struct trace *trace, const struct frame *frame)
 {
@@ -365,15 +349,15 @@ static void add_settings(struct trace *trace, const struct frame *frame)
     for (struct part left = frame->payload; left.length >= SETTING_SIZE;
          left = behind(left, SETTING_SIZE)) {
         uint16_t id = short_at(left.bytes);
-        const char *name = trace_setting_name(id);
+        const char *name = setting_name(id);
 
         if (room_of(trace) == 0) {
             end_line(trace);
             begin_line(trace, frame->direction);
             add(trace, "SETTINGS, more");
         }
-        add(trace, " [%s(0x%02x):%" PRIu32 "]", name != NULL ? name : "UNKNOWN", id,
-            number_at(left.bytes + 2));
+        add(trace, " [%s%s(0x%02x):%" PRIu32 "]", name != NULL ? "SETTINGS_" : "",
+            name != NULL ? name : "UNKNOWN", id, number_at(left.bytes + 2));
     }
 }
 
@@ -428,7 +412,7 @@ static void add_origin(struct trace *trace, const struct frame *frame)
 {
     struct part left = frame->payload;
 
-    while (left.length > 0 && room_of(trace) >= 2 * LOG_ESCAPE_MIN) {
+    while (left.length > 0 && room_of(trace) >= (size_t)2 * LOG_ESCAPE_MIN) {
         add(trace, " [");
         (void)add_bytes(trace, take_counted(&left));
         add(trace, "]");

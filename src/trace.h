@@ -32,13 +32,6 @@ struct trace_options {
 typedef void trace_line_fn(const char *line, void *argument);
 
 /*
- * trace_setting_name(id):
- * Return the name of a setting, as in "SETTINGS_MAX_FRAME_SIZE" (RFC 9113 section 6.5.2, RFC 8441,
- * RFC 9218), NULL if it has none. The string is static.
- */
-const char *trace_setting_name(uint16_t id);
-
-/*
  * trace_new(options, tell, argument):
  * Return a trace of one connection, to be ended by trace_end; NULL if memory ran out.
  */

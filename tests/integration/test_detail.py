@@ -433,8 +433,21 @@ def test_its_size_is_bounded(daemon: Daemon) -> None:
     client.send(client.headers([*fields(), *many, ASKING], False, stream), client.headers(many, True, stream))
     answer = client.wait(stream)
     found = detail_of(answer)
-    assert len(found["fields"]) == 1805 and len(found["trailers"]) == 1800
-    assert len(answer.body) < 2 * 2 * 65536 + 32768
+    assert len(found["fields"]) == 1805 and found["trailers"] == []
+    assert {"what": "trailers, 1800 fields", "why": "no room to keep them"} in found["dropped"]
+    assert len(answer.body) < 2.5 * 65536 + 80 * 1024
+
+
+def test_as_many_trailers_as_there_may_be(daemon: Daemon) -> None:
+    """With the fields they may come to as much as those alone."""
+    client = daemon.connect()
+    own = sum(len(name) + len(value) + 32 for name, value in fields("/", "GET", ASKING))
+    trailers = [("x", "v" * 9967)] * 6
+    trailers += [("x", "v" * (65536 - own - 6 * 10000 - 33))]
+    assert len(ask(client, trailers=trailers)["trailers"]) == 7
+    trailers[-1] = ("x", trailers[-1][1] + "v")
+    found = ask(client, trailers=trailers)
+    assert found["trailers"] == [] and found["dropped"][-1]["what"] == "trailers, 7 fields"
 
 
 def test_fields_over_the_limit(daemon: Daemon) -> None:

@@ -17,20 +17,21 @@ allowed() {
     server) echo "clock listener log notify settings worker" ;;
     worker) echo "address arena clock connection counters log" ;;
     connection) echo "access address arena clock counters detail log preface session settings trace transport" ;;
-    probe) echo "client clock echo log settings trace transport url" ;;
+    probe) echo "client clock echo log setting settings transport url" ;;
     access) echo "clock log session" ;;
     listener) echo "address log settings" ;;
     session) echo "advert allowance arena clock counters detail detected fields framing log past refusal section" ;;
     settings) echo "log" ;;
-    address | client | notify | trace) echo "log" ;;
+    address | client | notify) echo "log" ;;
+    trace) echo "log setting" ;;
     log) echo "allowance clock" ;;
     preface | refusal) echo "token" ;;
     section) echo "arena echo fields wishes" ;;
-    detail) echo "advert arena echo fields framing wishes" ;;
+    detail) echo "advert arena echo fields framing setting wishes" ;;
     advert) echo "arena framing" ;;
     fields) echo "arena" ;;
     echo) echo "arena" ;;
-    allowance | arena | clock | counters | framing | past | token | transport | url | wishes) echo "" ;;
+    allowance | arena | clock | counters | framing | past | setting | token | transport | url | wishes) echo "" ;;
     *) echo "?" ;;
     esac
 }
