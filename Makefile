@@ -61,8 +61,8 @@ session_modules := session advert allowance arena clock detail echo fields frami
 link_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free \
                     -Wl,--wrap=nghttp2_option_new,--wrap=nghttp2_session_callbacks_new
 
-# The whole daemon but main; faults.c has a word in each of these calls.
-fault_modules := $(filter-out main,$(sources:src/%.c=%))
+# All that serves, but main; faults.c has a word in each of these calls.
+fault_modules := $(filter-out main probe client url,$(sources:src/%.c=%))
 fault_helpers := tests/faults/faults tests/faults/daemon tests/session/peer
 fault_calls   := malloc calloc realloc reallocarray free arena_start nghttp2_option_new nghttp2_session_callbacks_new \
                  recv send shutdown setsockopt getsockname ioctl close madvise malloc_trim \
@@ -80,7 +80,7 @@ fuzz_frames   := $(session_modules)
 fuzz_echo     := echo arena
 fuzz_preface  := preface
 fuzz_settings := settings allowance clock log
-fuzz_trace    := trace allowance clock log
+fuzz_trace    := trace allowance clock log setting
 fuzzers       := session frames echo preface settings trace
 replays       := $(fuzzers:%=$(B)/tests/fuzz/replay_%)
 fuzz_programs := $(fuzzers:%=$(B)/tests/fuzz/fuzz_%)
