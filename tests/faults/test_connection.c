@@ -521,11 +521,11 @@ static void try_row(struct scene *scene, const struct row *row)
     assert_true(struck > 0);
 }
 
-static void try_rows(const struct row *rows, size_t count)
+static void try_rows(struct settings *settings, const struct row *rows, size_t count)
 {
     static struct scene scene; /* not the stack's: a teardown stops what a failure leaves */
 
-    daemon_start(&scene.daemon, usual_settings());
+    daemon_start(&scene.daemon, settings);
     for (size_t i = 0; i < count; i++)
         try_row(&scene, &rows[i]);
     daemon_stop(&scene.daemon);
@@ -812,25 +812,34 @@ static void test_nothing_is_delayed(void **state)
 static void test_interruptions(void **state)
 {
     (void)state;
-    try_rows(interruptions, COUNT(interruptions));
+    try_rows(usual_settings(), interruptions, COUNT(interruptions));
 }
 
 static void test_short_reads_and_writes(void **state)
 {
     (void)state;
-    try_rows(short_moves, COUNT(short_moves));
+    try_rows(usual_settings(), short_moves, COUNT(short_moves));
 }
 
 static void test_failing_calls(void **state)
 {
     (void)state;
-    try_rows(failures, COUNT(failures));
+    try_rows(usual_settings(), failures, COUNT(failures));
 }
 
 static void test_failing_allocations(void **state)
 {
     (void)state;
-    try_rows(shortages, COUNT(shortages));
+    try_rows(usual_settings(), shortages, COUNT(shortages));
+}
+
+/* A trace that cannot be had ends the connection, as a session does. */
+static void test_failing_allocations_of_a_trace(void **state)
+{
+    (void)state;
+    try_rows(daemon_settings("--max-header-list-size=5K", "--header-timeout=1h",
+                             "--idle-timeout=1h", "--stream-timeout=1h", "--trace=fields", NULL),
+             shortages, COUNT(shortages));
 }
 
 int main(void)
@@ -840,6 +849,7 @@ int main(void)
         cmocka_unit_test_teardown(test_short_reads_and_writes, daemon_teardown),
         cmocka_unit_test_teardown(test_failing_calls, daemon_teardown),
         cmocka_unit_test_teardown(test_failing_allocations, daemon_teardown),
+        cmocka_unit_test_teardown(test_failing_allocations_of_a_trace, daemon_teardown),
         cmocka_unit_test_teardown(test_drain, daemon_teardown),
         cmocka_unit_test_teardown(test_end_of_a_peer_that_has_ended, daemon_teardown),
         cmocka_unit_test_teardown(test_nothing_is_delayed, daemon_teardown),
