@@ -35,7 +35,7 @@ LARGE = ("x", "v" * 16000)
 FLOOD = 11000  # frames that bring nothing; 10,000 are borne
 
 GOOD_FILES = ("pretty = on\n", "pretty = off\nmax-concurrent-streams = 100\n", "access-log = json\n",
-              "access-log = text\n", "log-level = debug\n", "max-header-list-size = 32KiB\n")
+              "access-log = text\n", "log-level = debug\n", "max-header-list-size = 32KiB\n", "trace = fields\n")
 BAD_FILES = ("nonsense\n", "max-concurrent-streams = many\n", "pretty = on\nunknown = 1\n")
 
 

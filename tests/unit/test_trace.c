@@ -327,6 +327,16 @@ static const struct frame malformed[] = {
           "recv HEADERS frame <length=4, flags=0x24, stream_id=1> ; END_HEADERS | PRIORITY"
           " ; malformed: too short for its type\n"
           "recv (stream_id=1) [the fields can't be decoded, nor any after them]"),
+    FRAME(HEADERS, PADDED | WITH_PRIORITY | END_HEADERS, 1, "\2\0\0\0\0\0" GET,
+          "recv HEADERS frame <length=7, flags=0x2c, stream_id=1>"
+          " ; END_HEADERS | PADDED | PRIORITY"
+          " (padlen=2, dep_stream_id=0, weight=1, exclusive=0)"
+          " ; malformed: more padding than payload\n"
+          "recv (stream_id=1) [the fields can't be decoded, nor any after them]"),
+    FRAME(PUSH_PROMISE, PADDED | END_HEADERS, 1, "\2\0\0\0\2" GET,
+          "recv PUSH_PROMISE frame <length=6, flags=0x0c, stream_id=1> ; END_HEADERS | PADDED"
+          " (padlen=2, promised_stream_id=2) ; malformed: more padding than payload\n"
+          "recv (stream_id=1) [the fields can't be decoded, nor any after them]"),
     FRAME(HEADERS, PADDED | END_HEADERS, 1, "\2" GET,
           "recv HEADERS frame <length=2, flags=0x0c, stream_id=1> ; END_HEADERS | PADDED"
           " (padlen=2) ; malformed: more padding than payload\n"
