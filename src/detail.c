@@ -27,37 +27,7 @@ enum {
 /* jansson takes NULL for what could not be had, and frees what it was given beside it: so memory
  * that runs out anywhere below makes the whole NULL, and nothing else has to ask. */
 
-/* --- Bytes ----------------------------------------------------------------------------------- */
-
-static json_t *hex_of(const uint8_t *bytes, size_t length)
-{
-    static const char digits[] = "0123456789abcdef";
-    char *text = malloc(2 * length + 1);
-    json_t *hex;
-
-    if (text == NULL)
-        return NULL;
-    for (size_t i = 0; i < length; i++) {
-        text[2 * i] = digits[bytes[i] >> 4];
-        text[2 * i + 1] = digits[bytes[i] & 15];
-    }
-    hex = json_pack("{s:s%}", "hex", text, 2 * length);
-    free(text);
-    return hex;
-}
-
-/* A string where the bytes are UTF-8. jansson has one NULL for "not UTF-8" and for "no memory";
- * errno tells them apart. */
-static json_t *value_of(const uint8_t *bytes, size_t length)
-{
-    json_t *string;
-
-    errno = 0;
-    string = json_stringn((const char *)bytes, length);
-    if (string != NULL || errno == ENOMEM)
-        return string;
-    return hex_of(bytes, length);
-}
+/* --- Numbers --------------------------------------------------------------------------------- */
 
 static uint32_t number_at(const uint8_t *bytes)
 {
@@ -67,42 +37,6 @@ static uint32_t number_at(const uint8_t *bytes)
 static int32_t id_at(const uint8_t *bytes)
 {
     return (int32_t)(number_at(bytes) & INT32_MAX);
-}
-
-/* --- Fields ---------------------------------------------------------------------------------- */
-
-static bool is(const uint8_t *bytes, size_t length, const char *text)
-{
-    return strlen(text) == length && memcmp(bytes, text, length) == 0;
-}
-
-static json_t *pair_of(const struct fields_entry *field, bool head)
-{
-    struct fields_entry shown = *field;
-    json_t *name;
-    json_t *value;
-
-    if (head && is(field->name, field->name_length, ":method")) {
-        shown.value = (const uint8_t *)"GET";
-        shown.value_length = strlen("GET");
-    }
-    name = value_of(shown.name, shown.name_length);
-    value = value_of(shown.value, shown.value_length);
-    return shown.never_indexed ? json_pack("[o, o, s]", name, value, "never-indexed")
-                               : json_pack("[o, o]", name, value);
-}
-
-static json_t *list_of(const struct fields *fields, bool head)
-{
-    json_t *list = json_array();
-
-    for (size_t i = 0; fields != NULL && i < fields->count; i++) {
-        if (json_array_append_new(list, pair_of(&fields->entries[i], head)) != 0) {
-            json_decref(list);
-            return NULL;
-        }
-    }
-    return list;
 }
 
 /* --- What the client says of itself ---------------------------------------------------------- */
@@ -289,6 +223,11 @@ static bool is_update_of(const struct advert_frame *frame, int32_t stream_id)
            id_at(frame->payload) == stream_id;
 }
 
+static bool is(const uint8_t *bytes, size_t length, const char *text)
+{
+    return strlen(text) == length && memcmp(bytes, text, length) == 0;
+}
+
 /* A frame counts more than the field (RFC 9218 section 7). Return who has spoken. */
 static const char *find_priority(const struct detail *detail, struct wishes_priority *priority)
 {
@@ -472,37 +411,180 @@ static json_t *hpack_of(const struct detail *detail)
                      (json_int_t)detail->block.table_bytes);
 }
 
+/* All but the fields. */
 static json_t *object_of(const struct detail *detail)
 {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "fields",
-                     list_of(detail->fields, detail->head), "trailers",
-                     list_of(detail->trailers, false), "stream", stream_of(detail), "connection",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "stream", stream_of(detail), "connection",
                      connection_of(detail), "client", client_of(detail), "hpack", hpack_of(detail),
                      "dropped", dropped_of(detail), "reports", reports_of(detail->reports));
 }
 
-/* ${object} as text, with a newline behind the indented form, as the plain object has it. */
-static struct echo_body *write_object(struct arena *arena, const json_t *object, bool pretty)
-{
-    size_t flags = JSON_REAL_PRECISION(15) | (pretty ? JSON_INDENT(2) : 0);
-    size_t length = json_dumpb(object, NULL, 0, flags);
-    struct echo_body *body = length > 0 ? echo_body_new(arena, length + pretty) : NULL;
+/* --- Text ------------------------------------------------------------------------------------ */
 
+/* Fields are written one by one: all at once as jansson's objects they take up to twenty times the
+ * bytes that came. */
+struct text {
+    char *bytes; /* NULL = it is only measured */
+    size_t length;
+    bool pretty;
+};
+
+static void put(struct text *text, const char *bytes, size_t length)
+{
+    if (text->bytes != NULL)
+        memcpy(text->bytes + text->length, bytes, length);
+    text->length += length;
+}
+
+static void put_words(struct text *text, const char *words)
+{
+    put(text, words, strlen(words));
+}
+
+static int put_dumped(const char *bytes, size_t length, void *text)
+{
+    put(text, bytes, length);
+    return 0;
+}
+
+/* What comes next stands so deep. */
+static void put_break(struct text *text, size_t depth)
+{
+    static const char newline[] = "\n        ";
+
+    if (text->pretty)
+        put(text, newline, 1 + 2 * depth);
+}
+
+static void put_comma(struct text *text, size_t depth)
+{
+    put_words(text, text->pretty ? "," : ", ");
+    put_break(text, depth);
+}
+
+static void put_hex(struct text *text, size_t depth, const uint8_t *bytes, size_t length)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    put_words(text, "{");
+    put_break(text, depth + 1);
+    put_words(text, "\"hex\": \"");
+    for (size_t i = 0; i < length; i++) {
+        put(text, &digits[bytes[i] >> 4], 1);
+        put(text, &digits[bytes[i] & 15], 1);
+    }
+    put_words(text, "\"");
+    put_break(text, depth);
+    put_words(text, "}");
+}
+
+/* A string where the bytes are UTF-8. jansson has one NULL for "not UTF-8" and for "no memory";
+ * errno tells them apart. */
+static bool put_value(struct text *text, size_t depth, const uint8_t *bytes, size_t length)
+{
+    json_t *string;
+    int result;
+
+    errno = 0;
+    string = json_stringn((const char *)bytes, length);
+    if (string == NULL && errno == ENOMEM)
+        return false;
+    if (string == NULL) {
+        put_hex(text, depth, bytes, length);
+        return true;
+    }
+    result = json_dump_callback(string, put_dumped, text, JSON_ENCODE_ANY);
+    json_decref(string);
+    return result == 0;
+}
+
+static bool put_field(struct text *text, const struct fields_entry *field, bool head)
+{
+    enum { DEPTH = 3 };
+    struct fields_entry shown = *field;
+
+    if (head && is(field->name, field->name_length, ":method")) {
+        shown.value = (const uint8_t *)"GET";
+        shown.value_length = strlen("GET");
+    }
+    put_words(text, "[");
+    put_break(text, DEPTH);
+    if (!put_value(text, DEPTH, shown.name, shown.name_length))
+        return false;
+    put_comma(text, DEPTH);
+    if (!put_value(text, DEPTH, shown.value, shown.value_length))
+        return false;
+    if (shown.never_indexed) {
+        put_comma(text, DEPTH);
+        put_words(text, "\"never-indexed\"");
+    }
+    put_break(text, DEPTH - 1);
+    put_words(text, "]");
+    return true;
+}
+
+static bool put_fields(struct text *text, const char *name, const struct fields *fields, bool head)
+{
+    enum { DEPTH = 2 };
+    size_t count = fields != NULL ? fields->count : 0;
+
+    put_words(text, name);
+    put_words(text, ": [");
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            put_comma(text, DEPTH);
+        else
+            put_break(text, DEPTH);
+        if (!put_field(text, &fields->entries[i], head))
+            return false;
+    }
+    if (count > 0)
+        put_break(text, DEPTH - 1);
+    put_words(text, "]");
+    return true;
+}
+
+/* With a newline behind the indented form, as the plain object has it. */
+static bool put_all(struct text *text, const struct detail *detail, const json_t *object)
+{
+    size_t flags = JSON_EMBED | JSON_REAL_PRECISION(15) | (text->pretty ? JSON_INDENT(2) : 0);
+
+    put_words(text, "{");
+    put_break(text, 1);
+    if (!put_fields(text, "\"fields\"", detail->fields, detail->head))
+        return false;
+    put_comma(text, 1);
+    if (!put_fields(text, "\"trailers\"", detail->trailers, false))
+        return false;
+    put_words(text, text->pretty ? "," : ", ");
+    if (json_dump_callback(object, put_dumped, text, flags) != 0)
+        return false;
+    put_words(text, text->pretty ? "}\n" : "}");
+    return true;
+}
+
+static struct echo_body *write_all(struct arena *arena, const struct detail *detail,
+                                   const json_t *object)
+{
+    struct text text = {.pretty = detail->pretty};
+    struct echo_body *body;
+
+    if (object == NULL || !put_all(&text, detail, object))
+        return NULL;
+    body = echo_body_new(arena, text.length);
     if (body == NULL)
         return NULL;
-    if (json_dumpb(object, body->text, length, flags) != length) {
-        echo_body_drop(arena, body);
-        return NULL;
-    }
-    if (pretty)
-        body->text[length] = '\n';
-    return body;
+    text = (struct text){.bytes = body->text, .pretty = detail->pretty};
+    if (put_all(&text, detail, object))
+        return body;
+    echo_body_drop(arena, body);
+    return NULL;
 }
 
 struct echo_body *detail_compose(struct arena *arena, const struct detail *detail)
 {
     json_t *object = object_of(detail);
-    struct echo_body *body = write_object(arena, object, detail->pretty);
+    struct echo_body *body = write_all(arena, detail, object);
 
     json_decref(object);
     return body;
