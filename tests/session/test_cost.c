@@ -19,15 +19,17 @@ struct bare {
     struct arena arena; /* of no memory: all is malloc's */
     struct instant now;
     int32_t id;
+    size_t sent;
 };
 
 static void bare_give(struct bare *bare, struct bytes *bytes)
 {
     uint8_t buffer[16384];
+    size_t length;
 
     session_receive(bare->session, bare->now, bytes->data, bytes->length);
-    while (session_send(bare->session, bare->now, buffer, sizeof(buffer)) > 0)
-        continue;
+    while ((length = session_send(bare->session, bare->now, buffer, sizeof(buffer))) > 0)
+        bare->sent += length;
     assert_false(session_failed(bare->session));
     bytes->length = 0;
 }
@@ -121,11 +123,60 @@ static void test_large_detailed_request_is_forgotten(void **state)
     check_forgotten(asking, "\x10\1a\0", 30000);
 }
 
+/* What all streams hold that wait for their windows is what a connection is said to hold at most,
+ * though their requests had trailers as large as the fields. */
+static void test_detailed_answers_that_wait(void **state)
+{
+    enum { STREAMS = 4, LIMIT = 1 << 20, REST = 64 * 1024 };
+    static const char head[] = "\x83\x84\x86\x01\x01h\x0f\x04\x1c" DETAIL_MEDIA_TYPE;
+    static const char field[] = "\0\1a\x7f\x41"; /* and 192 bytes that become two each */
+    struct bare bare;
+    struct bytes fields = {0};
+    struct bytes block = {0};
+    struct bytes out = {0};
+    size_t before;
+    size_t held;
+
+    (void)state;
+    bare_open(&bare);
+    frame_add_setting(&out, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0);
+    bare_give(&bare, &out);
+    for (size_t i = 0; i < (LIMIT - 300) / (1 + 192 + 32); i++) {
+        bytes_add(&fields, field, sizeof(field) - 1);
+        bytes_fill(&fields, 0xff, 192);
+    }
+    bytes_add(&block, head, sizeof(head) - 1);
+    bytes_add(&block, fields.data, fields.length);
+    bytes_fill(&out, 0, 4 * fields.length); /* room that counts as held already */
+    out.length = 0;
+    before = mallinfo2().uordblks + mallinfo2().hblkhd;
+    for (int32_t id = 1; id < 2 * STREAMS; id += 2) {
+        frame_add_block(&out, id, 0, &block, FRAME_PAYLOAD_MAX);
+        bare_give(&bare, &out);
+    }
+    for (int32_t id = 1; id < 2 * STREAMS; id += 2) {
+        frame_add_block(&out, id, END_STREAM, &fields, FRAME_PAYLOAD_MAX);
+        bare_give(&bare, &out);
+    }
+    held = mallinfo2().uordblks + mallinfo2().hblkhd - before;
+    assert_true(held <= STREAMS * (2 * LIMIT + LIMIT / 2) + REST);
+    assert_true(bare.sent < REST);
+    out.length = 0;
+    frame_add_setting(&out, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0x7fffffff);
+    bare_give(&bare, &out);
+    assert_true(bare.sent > STREAMS * LIMIT);
+    bytes_free(&fields);
+    bytes_free(&block);
+    bytes_free(&out);
+    session_free(bare.session);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_large_request_is_forgotten),
         cmocka_unit_test(test_large_detailed_request_is_forgotten),
+        cmocka_unit_test(test_detailed_answers_that_wait),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
