@@ -83,14 +83,13 @@ static void heed(struct section_reader *reader, const struct field *field)
 {
     struct section *section = &reader->current;
     struct section_request *request = &section->request;
-    bool wants_target = reader->options.path_max > 0;
 
     switch (field->name.len) {
     case sizeof("host") - 1:
         request->has_host |= is(field->name, "host");
         break;
     case sizeof(":path") - 1:
-        if (wants_target && is(field->name, ":path"))
+        if (reader->options.path_max > 0 && is(field->name, ":path"))
             keep(&section->path, field->key.value);
         break;
     case sizeof("accept") - 1:
@@ -105,7 +104,7 @@ static void heed(struct section_reader *reader, const struct field *field)
             break;
         request->head = is(field->value, "HEAD");
         request->connect = is(field->value, "CONNECT");
-        if (wants_target)
+        if (reader->options.path_max > 0)
             keep(&section->method, field->key.value);
         break;
     case sizeof("content-length") - 1:

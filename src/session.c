@@ -857,7 +857,9 @@ static void on_ping(struct session *session, const nghttp2_ping *ping)
         session->final_goaway_due = true;
 }
 
-static void on_goaway(struct session *session, const nghttp2_goaway *goaway)
+/* Not to be inlined, as what has buffers in which it words something for the log. */
+__attribute__((noinline)) static void on_goaway(struct session *session,
+                                                const nghttp2_goaway *goaway)
 {
     char shown[LOG_ESCAPE_MAX];
     char name[ERROR_NAME_MAX];
@@ -954,7 +956,8 @@ static int on_message_frame(struct session *session, const nghttp2_frame *frame)
     return answer(session, stream, (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0);
 }
 
-static int on_reset(struct session *session, const nghttp2_rst_stream *frame)
+__attribute__((noinline)) static int on_reset(struct session *session,
+                                              const nghttp2_rst_stream *frame)
 {
     struct stream *stream = stream_of(session, frame->hd.stream_id);
     char name[ERROR_NAME_MAX];
