@@ -711,6 +711,36 @@ static void run_numbers(struct peer *peer)
     assert_int_equal(number_of(peer, 103, "stream.id"), 103);
 }
 
+static void describe(struct detail_origin *origin, void *argument)
+{
+    (void)argument;
+    origin->protocol = "h2c";
+}
+
+/* A worker's counters go on from one connection to the next. */
+static void test_number_on_the_next_connection(void **state)
+{
+    static const struct field fields[] = {REQUEST_OF("GET", "/"), ASKING};
+    struct session_observer observer = {.describe = describe};
+    struct counters counters = {.requests = 1000};
+    struct instant now = {0};
+    struct bytes bytes = {0};
+    uint8_t buffer[4096];
+    struct arena arena = {0};
+    struct session_memory memory = {&arena, &arena};
+    struct session *session = session_new(&peer_options, &observer, &counters, &memory, now);
+
+    (void)state;
+    assert_non_null(session);
+    frame_add_preface(&bytes);
+    frame_add_request(&bytes, 1, END_STREAM, fields, COUNT(fields));
+    session_receive(session, now, bytes.data, bytes.length);
+    bytes_free(&bytes);
+    assert_non_null(
+        memmem(buffer, session_send(session, now, buffer, sizeof(buffer)), "\"request\": 1,", 13));
+    session_free(session);
+}
+
 static void run_connection(struct peer *peer)
 {
     begin(peer);
@@ -1135,6 +1165,7 @@ int main(void)
         TEST(wire_bytes),
         TEST(dynamic_table),
         TEST(numbers),
+        TEST(number_on_the_next_connection),
         TEST(connection),
         TEST(windows),
         TEST(settings),
