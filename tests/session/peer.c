@@ -570,6 +570,8 @@ struct peer *peer_alone(void)
     return peer;
 }
 
+static const struct peer_way *way_under_test; /* of the peer that was made last, while it lives */
+
 struct peer *peer_new(const struct session_options *options, struct peer_way way)
 {
     struct peer *peer = peer_alone();
@@ -577,6 +579,7 @@ struct peer *peer_new(const struct session_options *options, struct peer_way way
         .report = on_report, .request = on_request, .describe = on_describe, .argument = peer};
 
     peer->way = way;
+    way_under_test = &peer->way;
     peer->buffer = grown(NULL, way.buffer);
     give_memory(peer);
     peer->session =
@@ -588,6 +591,7 @@ struct peer *peer_new(const struct session_options *options, struct peer_way way
 
 void peer_free(struct peer *peer)
 {
+    way_under_test = NULL;
     session_free(peer->session);
     nghttp2_session_del(peer->client);
     nghttp2_hd_inflate_del(peer->inflater);
@@ -629,6 +633,27 @@ struct peer *peer_open(const struct session_options *options, struct peer_way wa
     frame_add_preface(&peer->out);
     frame_add(&peer->out, NGHTTP2_SETTINGS, NGHTTP2_FLAG_ACK, 0, NULL, 0);
     return peer;
+}
+
+void peer_play(struct peer *peer, peer_script *script)
+{
+    script(peer);
+    assert_int_equal(peer->goaway_count, 0);
+    assert_false(session_failed(peer->session));
+    peer_free(peer);
+}
+
+int peer_tell_way(void **state)
+{
+    static const char *const feeds[] = {
+        [FEED_WHOLE] = "whole", [FEED_BYTES] = "byte by byte", [FEED_SPLITS] = "cut at random"};
+
+    (void)state;
+    if (way_under_test != NULL)
+        print_error("the bytes came %s; session_send had %zu bytes\n", feeds[way_under_test->feed],
+                    way_under_test->buffer);
+    way_under_test = NULL;
+    return 0;
 }
 
 /* Give a piece of its own on the heap, so that reading past its end is seen. */

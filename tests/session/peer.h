@@ -201,7 +201,16 @@ struct peer *peer_new(const struct session_options *options, struct peer_way way
 /* The same with the preface under way, and the ACK of the server's SETTINGS. */
 struct peer *peer_open(const struct session_options *options, struct peer_way way);
 
-/* The same with an nghttp2 client that writes the frames, its stream windows ${window} bytes. */
+typedef void peer_script(struct peer *peer);
+
+/* Run ${script} with ${peer}, whose connection must live on, and free it. */
+void peer_play(struct peer *peer, peer_script *script);
+
+/* A test's teardown: where it failed with a peer, tell in which way its bytes came. */
+int peer_tell_way(void **state);
+
+/* As peer_open, with an nghttp2 client that writes the frames, its stream windows ${window} bytes.
+ */
 struct peer *peer_open_client(const struct session_options *options, struct peer_way way,
                               uint32_t window);
 

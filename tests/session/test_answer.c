@@ -9,40 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef void script(struct peer *peer);
-
 static const struct peer_way ways[] = {
     {FEED_WHOLE, 16384},  {FEED_WHOLE, 100},  {FEED_WHOLE, 9},  {FEED_WHOLE, 1},
     {FEED_SPLITS, 16384}, {FEED_SPLITS, 100}, {FEED_SPLITS, 9}, {FEED_SPLITS, 1},
     {FEED_BYTES, 16384},  {FEED_BYTES, 100},  {FEED_BYTES, 9},  {FEED_BYTES, 1},
 };
 
-static const struct peer_way *way_under_test; /* told where a script fails in it */
-
-static int tell_way(void **state)
+static void each_way(peer_script *run, const struct session_options *options)
 {
-    static const char *const feeds[] = {"whole", "byte by byte", "cut at random"};
-
-    (void)state;
-    if (way_under_test)
-        print_error("the bytes came %s; session_send had %zu bytes\n", feeds[way_under_test->feed],
-                    way_under_test->buffer);
-    way_under_test = NULL;
-    return 0;
-}
-
-static void each_way(script *run, const struct session_options *options)
-{
-    for (size_t i = 0; i < COUNT(ways); i++) {
-        struct peer *peer = peer_open(options, ways[i]);
-
-        way_under_test = &ways[i];
-        run(peer);
-        assert_int_equal(peer->goaway_count, 0);
-        assert_false(session_failed(peer->session));
-        peer_free(peer);
-    }
-    way_under_test = NULL;
+    for (size_t i = 0; i < COUNT(ways); i++)
+        peer_play(peer_open(options, ways[i]), run);
 }
 
 #define CHECK_ANSWER(peer, stream_id, body)                                                        \
@@ -777,7 +753,6 @@ static void upload(const struct peer_way *way, size_t length, uint32_t window)
     struct bytes bodies[2] = {0};
     int32_t ids[2];
 
-    way_under_test = way;
     for (size_t i = 0; i < COUNT(bodies); i++) {
         bytes_fill(&bodies[i], 'b', length);
         ids[i] = peer_submit(peer, post, COUNT(post), &bodies[i]);
@@ -790,7 +765,6 @@ static void upload(const struct peer_way *way, size_t length, uint32_t window)
     }
     assert_true(peer->window > 0);
     peer_free(peer);
-    way_under_test = NULL;
 }
 
 /* Content of several MiB, twice at once: the windows go on being opened. */
@@ -812,7 +786,6 @@ static void test_client(void **state)
     for (size_t i = 0; i < COUNT(ways); i++) {
         struct peer *peer = peer_open_client(&peer_options, ways[i], 65535);
 
-        way_under_test = &ways[i];
         for (int r = 0; r < REQUESTS; r++) {
             struct field fields[] = {REQUEST_OF("GET", "")};
             char path[16];
@@ -830,7 +803,6 @@ static void test_client(void **state)
         }
         peer_free(peer);
     }
-    way_under_test = NULL;
 }
 
 /* --- Fields that come again --- */
@@ -1077,7 +1049,7 @@ static void test_expect_comes_twice(void **state)
     peer_free(peer);
 }
 
-#define RUN(name) cmocka_unit_test_teardown(test_##name, tell_way)
+#define RUN(name) cmocka_unit_test_teardown(test_##name, peer_tell_way)
 
 int main(void)
 {

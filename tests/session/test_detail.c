@@ -14,38 +14,14 @@
 
 #define ASKING FIELD("accept", TYPE)
 
-typedef void script(struct peer *peer);
-
 static const struct peer_way ways[] = {{FEED_WHOLE, 16384},  {FEED_WHOLE, 9},
                                        {FEED_SPLITS, 16384}, {FEED_SPLITS, 9},
                                        {FEED_BYTES, 16384},  {FEED_BYTES, 1}};
 
-static const struct peer_way *way_under_test; /* told where a script fails in it */
-
-static int tell_way(void **state)
+static void each_way(peer_script *run, const struct session_options *options)
 {
-    static const char *const feeds[] = {"whole", "byte by byte", "cut at random"};
-
-    (void)state;
-    if (way_under_test)
-        print_error("the bytes came %s; session_send had %zu bytes\n", feeds[way_under_test->feed],
-                    way_under_test->buffer);
-    way_under_test = NULL;
-    return 0;
-}
-
-static void each_way(script *run, const struct session_options *options)
-{
-    for (size_t i = 0; i < COUNT(ways); i++) {
-        struct peer *peer = peer_new(options, ways[i]);
-
-        way_under_test = &ways[i];
-        run(peer);
-        assert_int_equal(peer->goaway_count, 0);
-        assert_false(session_failed(peer->session));
-        peer_free(peer);
-    }
-    way_under_test = NULL;
+    for (size_t i = 0; i < COUNT(ways); i++)
+        peer_play(peer_new(options, ways[i]), run);
 }
 
 /* --- What comes back --- */
@@ -1142,7 +1118,7 @@ EACH_WAY(connect, &peer_options)
 EACH_WAY(malformed, &peer_options)
 EACH_WAY(reset, &peer_options)
 
-#define TEST(name) cmocka_unit_test_teardown(test_##name, tell_way)
+#define TEST(name) cmocka_unit_test_teardown(test_##name, peer_tell_way)
 
 int main(void)
 {
