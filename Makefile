@@ -43,6 +43,7 @@ unit_arena      := arena
 unit_echo       := echo arena
 unit_fields     := fields arena
 unit_framing    := framing
+unit_listener   := listener address allowance clock log settings
 unit_log        := log allowance clock
 unit_notify     := notify allowance clock log
 unit_past       := past
@@ -52,9 +53,10 @@ unit_settings   := settings allowance clock log
 unit_trace      := trace allowance clock log setting
 unit_url        := url
 unit_wishes     := wishes
-units           := address advert allowance arena client clock detail echo fields framing log notify past preface \
-                   refusal settings trace url wishes
+units           := address advert allowance arena client clock detail echo fields framing listener log notify past \
+                   preface refusal settings trace url wishes
 link_test_client := -Wl,--wrap=calloc,--wrap=nghttp2_session_callbacks_new,--wrap=nghttp2_session_client_new
+link_test_listener := -Wl,--wrap=bind
 link_test_trace := -Wl,--wrap=calloc,--wrap=nghttp2_hd_inflate_new,--wrap=nghttp2_hd_inflate_hd2
 session_modules := session advert allowance arena clock detail echo fields framing log past refusal section setting \
                    wishes

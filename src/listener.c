@@ -72,6 +72,12 @@ struct tcp {
     uint64_t port; /* of all of them; 0 = any free one */
     bool both;     /* IPv6 and IPv4 */
     bool shared;
+    bool may_change; /* the port, if it is free at one address and not at the next */
+};
+
+enum {
+    PORT_TAKEN = -1, /* no status to exit with: another port may do */
+    PORT_TRIES = 32,
 };
 
 /* An IPv6 socket serves IPv4 too where ${both}: for every address, but not for "::" by its name,
@@ -128,6 +134,8 @@ static int open_tcp(struct listeners *listeners, struct address *address, struct
 
     set_port(address, (unsigned)tcp->port);
     fd = listen_tcp(address, tcp);
+    if (fd < 0 && errno == EADDRINUSE && tcp->may_change && tcp->port != 0)
+        return PORT_TAKEN;
     if (fd < 0)
         return refuse(address, errno);
     result = add(listeners, fd);
@@ -298,9 +306,12 @@ static int inherit(struct listeners *listeners, int fd)
 
 /* --- All of them --------------------------------------------------------------------------- */
 
-static int open_all(const struct settings *settings, struct listeners *listeners)
+static int open_all(const struct settings *settings, struct listeners *listeners, bool is_last_try)
 {
-    struct tcp tcp = {settings->port, settings->address == NULL, settings->reuse_port};
+    struct tcp tcp = {.port = settings->port,
+                      .both = settings->address == NULL,
+                      .shared = settings->reuse_port,
+                      .may_change = settings->port == 0 && !is_last_try};
     int result = 0;
 
     if (tcp.both)
@@ -323,12 +334,15 @@ static void log_listeners(const struct listeners *listeners, const char *origin)
 
 int listeners_open(const struct settings *settings, struct listeners *listeners)
 {
+    int tries = 0;
     int result;
 
-    *listeners = (struct listeners){0};
-    result = open_all(settings, listeners);
-    if (result != 0)
-        listeners_close(listeners);
+    do {
+        *listeners = (struct listeners){0};
+        result = open_all(settings, listeners, ++tries == PORT_TRIES);
+        if (result != 0)
+            listeners_close(listeners);
+    } while (result == PORT_TAKEN);
     log_listeners(listeners, "");
     return result;
 }

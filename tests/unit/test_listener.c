@@ -1,0 +1,86 @@
+/* One port for several addresses: any that is free for all of them, and a clear end if none is. */
+#include "listener.h"
+#include "settings.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sysexits.h>
+
+#include <cmocka.h>
+
+int __real_bind(int fd, const struct sockaddr *address, socklen_t length);
+int __wrap_bind(int fd, const struct sockaddr *address, socklen_t length);
+
+static struct {
+    int calls;
+    int taken; /* every second address's port is, so many times */
+} binding;
+
+int __wrap_bind(int fd, const struct sockaddr *address, socklen_t length)
+{
+    if (binding.calls++ % 2 == 1 && binding.taken > 0) {
+        binding.taken--;
+        errno = EADDRINUSE;
+        return -1;
+    }
+    return __real_bind(fd, address, length);
+}
+
+static void on_error(const char *message, void *argument)
+{
+    (void)argument;
+    fail_msg("%s", message);
+}
+
+/* Open 127.0.0.1 and 127.0.0.2 at a free port, of which the second one is taken ${taken} times. */
+static int open_two(int taken, struct listeners *listeners)
+{
+    char *const argv[] = {(char *)"h2echod", (char *)"--port=0", (char *)"--address=127.0.0.1",
+                          (char *)"--address=127.0.0.2", NULL};
+    struct settings *settings = NULL;
+    int result;
+
+    assert_int_equal(settings_read(4, argv, on_error, NULL, &settings), SETTINGS_OK);
+    binding.calls = 0;
+    binding.taken = taken;
+    result = listeners_open(settings, listeners);
+    settings_unref(settings);
+    return result;
+}
+
+static void test_another_port_is_tried(void **state)
+{
+    struct listeners listeners;
+
+    (void)state;
+    assert_int_equal(open_two(5, &listeners), 0);
+    assert_int_equal(binding.calls, 2 * (5 + 1));
+    assert_int_equal(listeners.count, 2);
+    assert_int_equal(address_port(&listeners.list[0].address),
+                     address_port(&listeners.list[1].address));
+    listeners_close(&listeners);
+}
+
+static void test_not_for_ever(void **state)
+{
+    struct listeners listeners;
+
+    (void)state;
+    assert_int_equal(open_two(1000, &listeners), EX_UNAVAILABLE);
+    assert_int_equal(listeners.count, 0);
+    assert_in_range(binding.calls, 20, 100);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_another_port_is_tried),
+        cmocka_unit_test(test_not_for_ever),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
