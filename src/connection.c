@@ -39,7 +39,7 @@ struct life {
     struct connection_workspace *workspace;
     struct transport transport;
     struct session *session; /* NULL = the preface was not seen yet */
-    const char *protocol;    /* as the access log names it */
+    const char *protocol;    /* as the access log and detailed answers name it */
     struct trace *trace;     /* of what is received and sent by it; NULL = nobody wants one */
     struct instant now;
     int64_t accepted_us;
@@ -104,7 +104,7 @@ static void on_describe(struct detail_origin *origin, void *argument)
 
     find_local(life, &local);
     origin->id = life->connection->id;
-    origin->protocol = "h2c";
+    origin->protocol = life->protocol;
     address_text(origin->peer, &life->connection->peer);
     address_text(origin->local, &local);
 }
