@@ -18,7 +18,7 @@
 struct arena;
 
 enum {
-    ADVERT_MAX = 2048,        /* bytes of all that is kept */
+    ADVERT_MAX = 512,         /* bytes of all that is kept */
     ADVERT_PAYLOAD_MAX = 192, /* of a frame: 32 settings; nghttp2 takes no more */
 };
 

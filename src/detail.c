@@ -288,67 +288,89 @@ static bool add_dropped(json_t *list, const char *why, const char *format, ...)
     return json_array_append_new(list, json_pack("{s:s, s:s}", "what", what, "why", why)) == 0;
 }
 
-static bool add_dropped_settings(json_t *list, const struct advert_frame *frame)
-{
-    for (size_t at = 0; at + SETTING_SIZE <= frame->payload_length; at += SETTING_SIZE) {
-        const uint8_t *entry = frame->payload + at;
-        uint16_t id = (uint16_t)(entry[0] << 8 | entry[1]);
+/* How many there are of what other members of the answer list one by one. */
+struct listed {
+    size_t settings;
+    size_t priorities;
+    size_t updates;
+};
 
-        if (setting_name(id) == NULL &&
-            !add_dropped(list, "of no known meaning (RFC 9113 section 6.5.2)", "setting %u", id))
-            return false;
-    }
-    return true;
+static size_t count_unknown_settings(const struct advert_frame *frame)
+{
+    size_t count = 0;
+
+    for (size_t at = 0; at + SETTING_SIZE <= frame->payload_length; at += SETTING_SIZE)
+        count += setting_name((uint16_t)(frame->payload[at] << 8 | frame->payload[at + 1])) == NULL;
+    return count;
 }
 
-static bool add_dropped_frame(json_t *list, const struct advert_frame *frame, bool is_first)
+static struct listed count_listed(const struct advert *advert)
+{
+    struct listed listed = {0};
+    struct advert_frame frame;
+
+    for (size_t place = 0; advert_next(advert, &place, &frame);) {
+        listed.priorities += frame.header.type == TYPE_PRIORITY;
+        listed.updates += frame.header.type == TYPE_PRIORITY_UPDATE;
+        if (frame.header.type == TYPE_SETTINGS)
+            listed.settings += count_unknown_settings(&frame);
+    }
+    return listed;
+}
+
+static const char deprecated[] = "deprecated, without effect (RFC 9113 section 5.3.2)";
+static const char no_room[] = "no room to keep them";
+
+static bool add_dropped_listed(json_t *list, const struct advert *advert)
+{
+    struct listed listed = count_listed(advert);
+
+    return (listed.settings == 0 ||
+            add_dropped(list, "of no known meaning (RFC 9113 section 6.5.2)", "settings: %zu",
+                        listed.settings)) &&
+           (listed.priorities == 0 ||
+            add_dropped(list, deprecated, "PRIORITY frames: %zu", listed.priorities)) &&
+           (listed.updates == 0 ||
+            add_dropped(list, "without effect: answers go out as they are ready",
+                        "PRIORITY_UPDATE frames: %zu", listed.updates));
+}
+
+static bool add_unknown_frame(json_t *list, const struct advert_frame *frame, bool is_first)
 {
     const struct framing_frame *header = &frame->header;
 
     (void)is_first;
     switch (header->type) {
     case TYPE_SETTINGS:
-        return add_dropped_settings(list, frame);
     case TYPE_WINDOW_UPDATE:
-        return true;
     case TYPE_PRIORITY:
-        return add_dropped(list, "deprecated, without effect (RFC 9113 section 5.3.2)",
-                           "PRIORITY, stream %" PRId32, header->stream_id);
     case TYPE_PRIORITY_UPDATE:
-        return add_dropped(list, "without effect: answers go out as they are ready",
-                           "PRIORITY_UPDATE, stream %" PRId32,
-                           frame->payload_length >= UPDATED_ID_SIZE ? id_at(frame->payload) : 0);
+        return true;
     default:
         return add_dropped(list, "of no known type (RFC 9113 section 5.5)",
-                           "frame of type 0x%02x, %zu bytes, stream %" PRId32, header->type,
+                           "frame of type 0x%02x: %zu bytes, stream %" PRId32, header->type,
                            header->length, header->stream_id);
     }
 }
 
 static bool add_dropped_of_request(json_t *list, const struct detail *detail)
 {
-    if (detail->content_length > 0 &&
-        !add_dropped(list, "content is counted, not kept", "content, %" PRIu64 " bytes",
-                     detail->content_length))
-        return false;
-    if (detail->trailers_left_out > 0 &&
-        !add_dropped(list, "no room to keep them", "trailers, %zu fields",
-                     detail->trailers_left_out))
-        return false;
-    if (detail->dependency.weight > 0 &&
-        !add_dropped(list, "deprecated, without effect (RFC 9113 section 5.3.2)",
-                     "priority in HEADERS, stream %" PRId32, detail->stream_id))
-        return false;
-    return detail->advert->left_out == 0 ||
-           add_dropped(list, "no room to keep them", "%zu frames that were no request's",
-                       detail->advert->left_out);
+    return (detail->content_length == 0 ||
+            add_dropped(list, "counted, not kept", "content: %" PRIu64 " bytes",
+                        detail->content_length)) &&
+           (detail->trailers_left_out == 0 ||
+            add_dropped(list, no_room, "trailers: %zu fields", detail->trailers_left_out)) &&
+           (detail->dependency.weight == 0 || add_dropped(list, deprecated, "priority in HEADERS"));
 }
 
 static json_t *dropped_of(const struct detail *detail)
 {
-    json_t *list = collect(detail->advert, add_dropped_frame);
+    const struct advert *advert = detail->advert;
+    json_t *list = collect(advert, add_unknown_frame);
 
-    if (list == NULL || add_dropped_of_request(list, detail))
+    if (list == NULL || (add_dropped_listed(list, advert) && add_dropped_of_request(list, detail) &&
+                         (advert->left_out == 0 ||
+                          add_dropped(list, no_room, "other frames: %zu", advert->left_out))))
         return list;
     json_decref(list);
     return NULL;

@@ -30,7 +30,7 @@ struct detail_origin {
 };
 
 /* What the log was told last. */
-enum { DETAIL_REPORTS = 8, DETAIL_REPORT_MAX = 320 };
+enum { DETAIL_REPORTS = 8, DETAIL_REPORT_MAX = 200 };
 
 struct detail_report {
     int32_t stream_id; /* 0 = the connection */

@@ -11,7 +11,7 @@ from conftest import Start
 from daemon import PLAIN_MEMORY
 from hostile import (CONTINUATION, GET, HEADERS, POST, REQUEST_SIZE, RST_STREAM, Record, Watch, assert_goaway, frame,
                      ids, literal, pour, request)
-from rules import integer
+from rules import integer, settings
 from wire import ENHANCE_YOUR_CALM, Client
 
 pytestmark = pytest.mark.heavy
@@ -31,9 +31,9 @@ def name_of(block: Block) -> str:
     return block.__name__.replace("_", "-")
 
 
-def bound(streams: int, size: int, factor: float = 2.5) -> float:
+def bound(streams: int, size: int, factor: float = 2.5, rest: int = 4 * KIB) -> float:
     """KiB of a connection, by the manual."""
-    return ((streams + 4) * (factor * size + 4 * KIB) + 1024 * KIB) / KIB
+    return ((streams + 4) * (factor * size + rest) + 1024 * KIB) / KIB
 
 
 # --- requests of nearly so many bytes, behind their first fields ---
@@ -94,14 +94,16 @@ def reset(client: Client, streams: int) -> None:
 
 
 def holds(start: Start, record: Record, limits: str, rounds: Sequence[tuple[Block, bool]],
-          *options: str, get: bytes = GET, factor: float = 2.5, least: float = 0.5,
-          then: Callable[[Client], None] | None = None) -> None:
+          *options: str, get: bytes = GET, factor: float = 2.5, rest: int = 4 * KIB, least: float = 0.5,
+          said: bytes = b"", then: Callable[[Client], None] | None = None) -> None:
     """One round after the other, in which all streams are used; those of the one before are reset. What is held is
     so many times what the lists come to: at least, or the test tests nothing, and at most."""
     streams, size, crowd = LIMITS[limits]
     daemon = start(f"--max-concurrent-streams={streams}", f"--max-header-list-size={size}", *options)
     with Watch(daemon, crowd) as watch:
         clients = [daemon.connect({WINDOW: 0}) for _ in range(crowd)]
+        for client in clients:
+            client.send(said)
         for number, (shape, end) in enumerate(rounds):
             for client in clients:
                 if number > 0:
@@ -112,7 +114,7 @@ def holds(start: Start, record: Record, limits: str, rounds: Sequence[tuple[Bloc
             then(clients[0])
     if PLAIN_MEMORY:
         assert held >= crowd * streams * size / KIB * least, "it doesn't hold what it was to hold"
-    watch.assert_harmless(clients, int(crowd * bound(streams, size, factor)), CPU)
+    watch.assert_harmless(clients, int(crowd * bound(streams, size, factor, rest)), CPU)
     record("figures", watch.summary())
 
 
@@ -171,3 +173,16 @@ def test_header_block_that_does_not_end_besides(start: Start, record_property: R
         pour(client, b"".join(frame(kind, 0, client.next_stream, piece) for kind, piece in zip(kinds, pieces)))
         assert_goaway(client, ENHANCE_YOUR_CALM)
     holds(start, record_property, "default", [(short_values, False)], "--header-timeout=1s", then=begin_another)
+
+
+SETTINGS_OF_NO_MEANING = b"".join(settings(*((0xF000 + n, 2**32 - 1) for n in range(32))) for _ in range(2))
+FRAMES_OF_NO_TYPE = frame(0xFF, 0, 0, b"") * 100
+
+
+@pytest.mark.parametrize("limits", ["default", "many-and-tiny"])
+@pytest.mark.parametrize("said", [SETTINGS_OF_NO_MEANING, FRAMES_OF_NO_TYPE], ids=["settings", "frames"])
+def test_detailed_answers_that_are_not_taken(start: Start, record_property: Record, limits: str, said: bytes) -> None:
+    """Each tells all that the client said besides."""
+    asking = literal(b"accept", b"application/vnd.h2echod+json")
+    holds(start, record_property, limits, [(lambda size: long_values(size - len(asking) - 64), True)],
+          get=GET + asking, said=said, rest=16 * KIB)

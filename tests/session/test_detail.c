@@ -424,7 +424,7 @@ static void run_trailers(struct peer *peer)
               "[\":authority\", \"h\"], " ASKING_PAIR "]");
         check(peer, id, "stream.content_bytes", "8");
         check(peer, id, "dropped",
-              "[{\"what\": \"content, 8 bytes\", \"why\": \"content is counted, not kept\"}]");
+              "[{\"what\": \"content: 8 bytes\", \"why\": \"counted, not kept\"}]");
     }
     bytes_free(&trailers.block);
 }
@@ -801,10 +801,10 @@ static void run_later(struct peer *peer)
           "{\"stream\": 9, \"depends_on\": 7, \"weight\": 16, \"exclusive\": false}], "
           "\"fingerprint\": \"|00|0|p,a,s,m\"}");
     check(peer, 3, "dropped",
-          "[{\"what\": \"PRIORITY, stream 9\", "
-          "\"why\": \"deprecated, without effect (RFC 9113 section 5.3.2)\"}, "
-          "{\"what\": \"setting 65278\", "
-          "\"why\": \"of no known meaning (RFC 9113 section 6.5.2)\"}]");
+          "[{\"what\": \"settings: 1\", "
+          "\"why\": \"of no known meaning (RFC 9113 section 6.5.2)\"}, "
+          "{\"what\": \"PRIORITY frames: 1\", "
+          "\"why\": \"deprecated, without effect (RFC 9113 section 5.3.2)\"}]");
 }
 
 static void run_unknown_frames(struct peer *peer)
@@ -814,9 +814,9 @@ static void run_unknown_frames(struct peer *peer)
     frame_add(&peer->out, 0x0c, 0, 0, NULL, 0);
     ask_get(peer, 1);
     check(peer, 1, "dropped",
-          "[{\"what\": \"frame of type 0xaa, 8 bytes, stream 0\", "
+          "[{\"what\": \"frame of type 0xaa: 8 bytes, stream 0\", "
           "\"why\": \"of no known type (RFC 9113 section 5.5)\"}, "
-          "{\"what\": \"frame of type 0x0c, 0 bytes, stream 0\", "
+          "{\"what\": \"frame of type 0x0c: 0 bytes, stream 0\", "
           "\"why\": \"of no known type (RFC 9113 section 5.5)\"}]");
 }
 
@@ -842,9 +842,9 @@ static void run_too_many_frames(struct peer *peer)
     assert_int_equal(json_array_size(find(object, "dropped")), KEPT + 1);
     last = json_array_get(find(object, "dropped"), KEPT - 1);
     assert_string_equal(json_string_value(find(last, "what")),
-                        "frame of type 0xaa, 300 bytes, stream 999");
+                        "frame of type 0xaa: 300 bytes, stream 999");
     last = json_array_get(find(object, "dropped"), KEPT);
-    snprintf(left_out, sizeof(left_out), "%d frames that were no request's", SENT - KEPT);
+    snprintf(left_out, sizeof(left_out), "other frames: %d", SENT - KEPT);
     assert_string_equal(json_string_value(find(last, "what")), left_out);
     json_decref(object);
 }
@@ -963,7 +963,7 @@ static void run_trailers_without_room(struct peer *peer)
     check(peer, 1, "dropped", "[]");
     check(peer, 3, "trailers", "[]");
     check(peer, 3, "dropped",
-          "[{\"what\": \"trailers, 1 fields\", \"why\": \"no room to keep them\"}]");
+          "[{\"what\": \"trailers: 1 fields\", \"why\": \"no room to keep them\"}]");
     assert_int_equal(number_of(peer, 1, "hpack.decoded_bytes"), 73);
 }
 
