@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* In JSON a byte of these may become two: together they leave room in a record. */
+/* In JSON these may take twice their bytes: together they leave room in a record. */
 _Static_assert(2 * (SESSION_METHOD_MAX + SESSION_PATH_MAX) < LOG_RECORD_MAX, "no room in a record");
 
 /* How the stream ended; who was cut off by the connection's end may have been reset before. */
@@ -55,6 +55,16 @@ void access_log_text(const struct access_origin *origin, const struct session_re
               milliseconds(request, now), end_of(request), reset);
 }
 
+/* How much of a line they take at most: what is not ASCII becomes \uNNNN, of two bytes or more. */
+static size_t json_size(const uint8_t *bytes, size_t length)
+{
+    size_t size = 0;
+
+    for (size_t i = 0; i < length; i++)
+        size += bytes[i] >= 0x80 ? 3 : bytes[i] == '"' || bytes[i] == '\\' ? 2 : 1;
+    return size;
+}
+
 /* A field as a string: its bytes as they are where they are UTF-8 and not too many for a line of
  * the log, else as the log escapes and cuts them, which is noted. */
 static json_t *field_string(const uint8_t *bytes, size_t length, size_t max, bool *escaped)
@@ -64,7 +74,7 @@ static json_t *field_string(const uint8_t *bytes, size_t length, size_t max, boo
 
     if (bytes == NULL)
         return NULL;
-    if (length < max)
+    if (length < max && json_size(bytes, length) < 2 * max)
         string = json_stringn((const char *)bytes, length);
     if (string != NULL)
         return string;
@@ -109,7 +119,8 @@ void access_log_json(const struct access_origin *origin, const struct session_re
     if (!log_enabled(LOG_LEVEL_INFO))
         return;
     record = record_of(origin, request, now);
-    line = json_dumps(record, JSON_COMPACT | JSON_REAL_PRECISION(6));
+    /* A log is read at terminals, and some of what is UTF-8 commands them: U+009B as ESC [ does. */
+    line = json_dumps(record, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(6));
     json_decref(record);
     if (line != NULL)
         log_record(LOG_LEVEL_INFO, line);
