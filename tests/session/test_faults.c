@@ -190,7 +190,9 @@ static void test_echo(void **state)
 
 /* --- advert --- */
 
-enum { SETTINGS_FRAMES = 40, SETTINGS_LENGTH = 12 };
+enum { SETTINGS_LENGTH = 12 };
+/* So many that no more are kept. */
+enum { SETTINGS_FRAMES = ADVERT_MAX / (FRAMING_HEADER_SIZE + SETTINGS_LENGTH) };
 
 static bool add_settings(struct advert *advert, uint8_t content)
 {
