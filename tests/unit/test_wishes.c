@@ -85,6 +85,7 @@ static const char *const not_naming[] = {
     "text/html;t=\"\\\"," TYPE "\"",
     "text/html;t=\"," TYPE,
     "text/html;t=\"\\",
+    "text/html;t=\\\"," TYPE, /* outside quotes a backslash is nothing: this one opens them */
     "text/html " TYPE,
     TYPE " text/html",
     TYPE ";q=0",
