@@ -274,10 +274,8 @@ static json_t *dependency_of(const struct detail_dependency *dependency)
 
 /* --- What has no effect ---------------------------------------------------------------------- */
 
-static bool add_dropped(json_t *list, const char *why, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static bool add_dropped(json_t *list, const char *why, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static bool add_dropped(json_t *list, const char *why,
+                                                              const char *format, ...)
 {
     char what[WHAT_MAX];
     va_list arguments;

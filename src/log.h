@@ -1,7 +1,7 @@
 /*
- * log: one line, one write(2), to stderr. A reader that stops reading stops nobody here for more
- * than a second: then lines for which there is no room are lost, and counted before the next one
- * that is not.
+ * log: one line, one write(2), to stderr. A reader that is slow makes all who log slow; one that
+ * stops reading stops nobody for more than a second: then lines for which there is no room are
+ * lost, and counted before the next one that is not.
  *
  * Under journald (JOURNAL_STREAM names stderr's own device and inode) a line begins with its
  * priority, <N>; elsewhere with a timestamp and the level's name. Whatever came from the network

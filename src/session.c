@@ -1083,8 +1083,9 @@ static int on_error(nghttp2_session *nghttp2, int error, const char *message, si
     if (error == NGHTTP2_ERR_SETTINGS_EXPECTED)
         return 0; /* the GOAWAY that follows is told */
     if (error != NGHTTP2_ERR_HTTP_HEADER || stream == NULL) {
-        report(session, LOG_LEVEL_NOTICE, 0, "%s",
-               log_escape(shown, sizeof(shown), message, length));
+        log_escape(shown, sizeof(shown), message, length);
+        tell(session, LOG_LEVEL_NOTICE, 0, shown,
+             error == NGHTTP2_ERR_HTTP_HEADER ? "malformed request" : shown);
         return 0;
     }
     if (!stream->explained && find_field(message, &name, &value))
