@@ -485,9 +485,16 @@ static size_t decimal(char digits[static DECIMAL_MAX], size_t number)
     return count;
 }
 
+struct media_type {
+    const char *name;
+    size_t length;
+};
+
+#define MEDIA_TYPE(name) ((struct media_type){(name), sizeof(name) - 1})
+
 /* Submit the final response; its body stays where it is until the stream is closed. */
 static int respond(struct session *session, struct stream *stream, int status,
-                   const char *content_type, const char *body, size_t length)
+                   struct media_type type, const char *body, size_t length)
 {
     const char *text = status_text(status);
     size_t count = RESPONSE_FIELDS_MAX - 1;
@@ -501,7 +508,7 @@ static int respond(struct session *session, struct stream *stream, int status,
         FIELD(":status", text, STATUS_DIGITS),
         FIELD("server", SERVER, sizeof(SERVER) - 1),
         FIELD("date", http_date(session), CLOCK_HTTP_DATE_SIZE - 1),
-        FIELD("content-type", content_type, strlen(content_type)),
+        FIELD("content-type", type.name, type.length),
         FIELD("content-length", stream->body_length_text, stream->body_length_digits),
         FIELD("cache-control", "no-store", sizeof("no-store") - 1),
     };
@@ -544,7 +551,7 @@ static int respond_detail(struct session *session, struct stream *stream)
     if (stream->echo == NULL)
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     drop_fields(session, stream->particulars); /* while the answer waits for its window */
-    return respond(session, stream, 200, DETAIL_MEDIA_TYPE, stream->echo->text,
+    return respond(session, stream, 200, MEDIA_TYPE(DETAIL_MEDIA_TYPE), stream->echo->text,
                    stream->echo->length);
 }
 
@@ -553,14 +560,15 @@ static int respond_echo(struct session *session, struct stream *stream)
 {
     if (stream->particulars != NULL)
         return respond_detail(session, stream);
-    return respond(session, stream, 200, "application/json", stream->echo->text,
+    return respond(session, stream, 200, MEDIA_TYPE("application/json"), stream->echo->text,
                    stream->echo->length);
 }
 
 static int respond_text(struct session *session, struct stream *stream, int status,
                         const char *text)
 {
-    return respond(session, stream, status, "text/plain; charset=utf-8", text, strlen(text));
+    return respond(session, stream, status, MEDIA_TYPE("text/plain; charset=utf-8"), text,
+                   strlen(text));
 }
 
 static int respond_too_large(struct session *session, struct stream *stream)
@@ -678,8 +686,11 @@ static int fail_in_callback(struct session *session, uint32_t error, const char 
 
 static bool is_known(const struct session *session, int32_t id)
 {
-    nghttp2_stream *stream = nghttp2_session_find_stream(session->nghttp2, id);
+    nghttp2_stream *stream;
 
+    if (session->recent != NULL && session->recent->id == id)
+        return true;
+    stream = nghttp2_session_find_stream(session->nghttp2, id);
     return stream != NULL && nghttp2_stream_get_state(stream) != NGHTTP2_STREAM_STATE_IDLE;
 }
 
