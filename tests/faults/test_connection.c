@@ -231,10 +231,10 @@ static void say_http1(struct client *client)
     bytes_add(&client->peer->out, request, (size_t)length);
 }
 
-static void check_505(const struct client *client)
+static void check_426(const struct client *client)
 {
     assert_true(client->raw.length > 12);
-    assert_memory_equal(client->raw.data, "HTTP/1.1 505", 12);
+    assert_memory_equal(client->raw.data, "HTTP/1.1 426", 12);
 }
 
 static void say_tls(struct client *client)
@@ -264,7 +264,7 @@ static const struct conversation mistake = {
     "mistake", true, check_goaway, {{say_one, has_one, 0}, {say_wrong, is_gone, 0}}};
 static const struct conversation garbage = {
     "garbage", true, check_goaway, {{say_garbage, is_gone, 0}}};
-static const struct conversation http1 = {"http1", false, check_505, {{say_http1, is_gone, 0}}};
+static const struct conversation http1 = {"http1", false, check_426, {{say_http1, is_gone, 0}}};
 static const struct conversation tls = {"tls", false, check_alert, {{say_tls, is_gone, 0}}};
 
 static const struct conversation *const conversations[] = {&requests, &mistake, &garbage, &http1,
