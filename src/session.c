@@ -733,13 +733,15 @@ static int on_begin_frame(nghttp2_session *nghttp2, const nghttp2_frame_hd *hd, 
 }
 
 /* The request that asked for the upgrade is followed by a preface like any other: its first frame
- * is SETTINGS. nghttp2 has seen some already, and would let it begin with anything. */
+ * is SETTINGS. nghttp2 has seen some already, and would let it begin with anything. (Of frames of
+ * unknown types it does not tell; they have no effect.) */
 static int on_begin_frame_upgraded(nghttp2_session *nghttp2, const nghttp2_frame_hd *hd,
                                    void *user_data)
 {
     struct session *session = user_data;
 
-    if (hd->type != NGHTTP2_SETTINGS && !session->preface_complete)
+    if (!session->preface_complete &&
+        (hd->type != NGHTTP2_SETTINGS || (hd->flags & NGHTTP2_FLAG_ACK) != 0))
         return fail_in_callback(session, NGHTTP2_PROTOCOL_ERROR, "SETTINGS expected");
     return on_begin_frame(nghttp2, hd, user_data);
 }
