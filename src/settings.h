@@ -42,11 +42,11 @@ struct settings {
     uint64_t stream_timeout;
     uint64_t write_timeout;
     uint64_t drain_timeout;
-    bool upgrade;
     uint64_t log_level;  /* enum log_level */
     uint64_t trace;      /* enum settings_trace */
     uint64_t access_log; /* enum settings_access_log */
     bool pretty;
+    bool upgrade;
 
     /* What the command line asked for instead of serving. */
     char *config; /* the file that was read; NULL = none */

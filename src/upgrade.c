@@ -192,29 +192,36 @@ static int digit_value(uint8_t digit)
     return digit == '-' ? 62 : digit == '_' ? 63 : -1;
 }
 
-/* Four digits are three bytes; a setting has six, so there is never a rest, nor padding for it. */
-static bool read_settings(struct upgrade *upgrade, struct upgrade_text value)
+/* Four digits are three bytes. */
+static bool decode_settings(struct upgrade *upgrade, struct upgrade_text value)
 {
-    enum { DIGITS_OF_SETTING = 8 };
-
-    if (upgrade->has_settings)
-        return malformed(upgrade, "http2-settings repeated (RFC 7540 section 3.2.1)");
-    if (value.length % DIGITS_OF_SETTING != 0 || value.length > UPGRADE_SETTINGS_MAX / 3 * 4)
-        return malformed(upgrade, "http2-settings of a wrong length (RFC 7540 section 3.2.1)");
-    upgrade->has_settings = true;
     for (size_t i = 0; i < value.length; i += 4) {
         uint32_t bits = 0;
 
         for (size_t j = i; j < i + 4; j++) {
             if (digit_value(value.bytes[j]) < 0)
-                return malformed(upgrade, "http2-settings not in base64url "
-                                          "(RFC 7540 section 3.2.1)");
+                return false;
             bits = bits << 6 | (uint32_t)digit_value(value.bytes[j]);
         }
         upgrade->settings[upgrade->settings_length++] = (uint8_t)(bits >> 16);
         upgrade->settings[upgrade->settings_length++] = (uint8_t)(bits >> 8);
         upgrade->settings[upgrade->settings_length++] = (uint8_t)bits;
     }
+    return true;
+}
+
+/* A setting has six bytes, so there is never a rest, nor padding for it. */
+static bool read_settings(struct upgrade *upgrade, struct upgrade_text value)
+{
+    enum { DIGITS_OF_SETTING = 8, DIGITS_MAX = UPGRADE_SETTINGS_MAX / 3 * 4 };
+
+    if (upgrade->has_settings)
+        return malformed(upgrade, "http2-settings repeated (RFC 7540 section 3.2.1)");
+    if (value.length % DIGITS_OF_SETTING != 0 || value.length > DIGITS_MAX)
+        return malformed(upgrade, "http2-settings of a wrong length (RFC 7540 section 3.2.1)");
+    if (!decode_settings(upgrade, value))
+        return malformed(upgrade, "http2-settings not in base64url (RFC 7540 section 3.2.1)");
+    upgrade->has_settings = true;
     return true;
 }
 
@@ -455,10 +462,10 @@ static void put_block(struct writer *writer, const struct upgrade *upgrade)
 size_t upgrade_translate(const struct upgrade *upgrade, uint8_t opening[static UPGRADE_OPENING_MAX])
 {
     enum { TYPE_HEADERS = 0x1, TYPE_SETTINGS = 0x4, END_STREAM = 0x1, END_HEADERS = 0x4 };
-    struct writer writer = {.bytes = opening};
+    struct writer writer = {opening, PREFACE_HTTP2_SIZE};
     size_t payload_at;
 
-    put(&writer, preface_http2, PREFACE_HTTP2_SIZE);
+    memcpy(opening, preface_http2, PREFACE_HTTP2_SIZE);
     payload_at = begin_frame(&writer);
     put(&writer, upgrade->settings, upgrade->settings_length);
     end_frame(&writer, payload_at, (struct framing_frame){.type = TYPE_SETTINGS});
