@@ -216,6 +216,26 @@ static void test_bytes_behind(void **state)
     assert_int_equal(upgrade.length, LENGTH(GET HOST ASK END));
 }
 
+/* Around those at which HPACK's lengths take one byte more (RFC 7541 section 5.1). */
+static void test_lengths(void **state)
+{
+    static const size_t lengths[] = {1, 126, 127, 128, 254, 255, 256, 383, 7000};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(lengths); i++) {
+        static char head[2 * UPGRADE_HEAD_MAX];
+        static char fields[2 * UPGRADE_HEAD_MAX];
+        static char text[UPGRADE_HEAD_MAX];
+
+        memset(text, 't', lengths[i]);
+        text[lengths[i]] = '\0';
+        snprintf(head, sizeof(head), GET HOST ASK "%.300s: %s\r\n" END, text, text);
+        snprintf(fields, sizeof(fields), ":method=GET|:path=/|:scheme=http|:authority=h|%.300s=%s|",
+                 text, text);
+        check_taken(head, fields);
+    }
+}
+
 /* --- Refusing --- */
 
 #define SETTINGS "Connection: upgrade, http2-settings\r\nUpgrade: h2c\r\nHTTP2-Settings: "
@@ -520,11 +540,17 @@ static void test_opening_has_room(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_taken),         cmocka_unit_test(test_request_lines),
-        cmocka_unit_test(test_bytes_behind),  cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_every_byte),    cmocka_unit_test(test_settings),
-        cmocka_unit_test(test_most_settings), cmocka_unit_test(test_longest_head),
-        cmocka_unit_test(test_most_fields),   cmocka_unit_test(test_opening_has_room),
+        cmocka_unit_test(test_taken),
+        cmocka_unit_test(test_request_lines),
+        cmocka_unit_test(test_bytes_behind),
+        cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_every_byte),
+        cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_most_settings),
+        cmocka_unit_test(test_longest_head),
+        cmocka_unit_test(test_most_fields),
+        cmocka_unit_test(test_opening_has_room),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
