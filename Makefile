@@ -51,10 +51,11 @@ unit_preface    := preface
 unit_refusal    := refusal
 unit_settings   := settings allowance clock log
 unit_trace      := trace allowance clock log setting
+unit_upgrade    := upgrade framing preface
 unit_url        := url
 unit_wishes     := wishes
 units           := address advert allowance arena client clock detail echo fields framing listener log notify past \
-                   preface refusal settings trace url wishes
+                   preface refusal settings trace upgrade url wishes
 link_test_client := -Wl,--wrap=calloc,--wrap=nghttp2_session_callbacks_new,--wrap=nghttp2_session_client_new
 link_test_listener := -Wl,--wrap=bind
 link_test_trace := -Wl,--wrap=calloc,--wrap=nghttp2_hd_inflate_new,--wrap=nghttp2_hd_inflate_hd2
@@ -83,7 +84,8 @@ fuzz_echo     := echo arena
 fuzz_preface  := preface
 fuzz_settings := settings allowance clock log
 fuzz_trace    := trace allowance clock log setting
-fuzzers       := session frames echo preface settings trace
+fuzz_upgrade  := upgrade preface $(session_modules)
+fuzzers       := session frames echo preface settings trace upgrade
 replays       := $(fuzzers:%=$(B)/tests/fuzz/replay_%)
 fuzz_programs := $(fuzzers:%=$(B)/tests/fuzz/fuzz_%)
 FUZZ_SECONDS  ?= 60

@@ -7,9 +7,11 @@
 #include "session.h"
 #include "trace.h"
 #include "transport.h"
+#include "upgrade.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -337,6 +339,16 @@ static void give_up_preface(struct life *life)
     tell(life, LOG_LEVEL_NOTICE, "header-timeout: no whole preface came");
 }
 
+/* What has come is not enough. Return false if there will not be more. */
+static bool await_more(struct life *life)
+{
+    if (life->ending == ENDING_OPEN)
+        look_up(life);
+    if (life->ending == ENDING_OPEN && life->now.monotonic_us >= preface_deadline(life))
+        give_up_preface(life);
+    return life->ending == ENDING_OPEN;
+}
+
 /* Read until the first bytes tell the protocol; ${length} is how many there are then. */
 static enum preface await_preface(struct life *life, size_t *length)
 {
@@ -344,18 +356,12 @@ static enum preface await_preface(struct life *life, size_t *length)
     enum preface preface;
 
     *length = 0;
-    for (;;) {
+    do {
         *length += read_some(life, input + *length, CONNECTION_BUFFER_SIZE - *length,
                              preface_deadline(life));
         preface = preface_detect(input, *length);
-        if (preface != PREFACE_MORE || life->ending != ENDING_OPEN)
-            return preface;
-        look_up(life);
-        if (life->ending == ENDING_OPEN && life->now.monotonic_us >= preface_deadline(life))
-            give_up_preface(life);
-        if (life->ending != ENDING_OPEN)
-            return preface;
-    }
+    } while (preface == PREFACE_MORE && await_more(life));
+    return preface;
 }
 
 /* Its first line says whose it is. Return false if memory ran out. */
@@ -378,7 +384,7 @@ __attribute__((noinline)) static bool open_trace(struct life *life)
     return true;
 }
 
-static void open_session(struct life *life)
+static void open_session(struct life *life, bool upgraded)
 {
     const struct settings *settings = life->connection->settings;
     struct session_options options = {
@@ -388,6 +394,7 @@ static void open_session(struct life *life)
         .idle_timeout_us = timeout_us(settings->idle_timeout),
         .stream_timeout_us = timeout_us(settings->stream_timeout),
         .pretty = settings->pretty,
+        .upgraded = upgraded,
     };
     struct session_observer observer = {
         .report = on_report,
@@ -403,14 +410,22 @@ static void open_session(struct life *life)
         life->ending = ENDING_NO_MEMORY;
 }
 
+/* The end of each turn: act on the time, and send what there is to be sent. Return false if that
+ * was the last one. */
+static inline bool end_turn(struct life *life)
+{
+    look_up(life);
+    flush(life);
+    if (life->ending == ENDING_OPEN && session_done(life->session))
+        life->ending = ENDING_DONE;
+    return life->ending == ENDING_OPEN;
+}
+
 /* The connection's steady state: a turn is one read, one look at the time, one write. */
 static void serve_http2(struct life *life, size_t length)
 {
     struct connection_workspace *workspace = life->workspace;
 
-    open_session(life);
-    if (life->ending != ENDING_OPEN)
-        return;
     for (;;) {
         if (length > 0) {
             if (life->trace != NULL)
@@ -418,11 +433,7 @@ static void serve_http2(struct life *life, size_t length)
             session_receive(life->session, life->now, workspace->input, length);
             life->rest_us = life->now.monotonic_us + REST_US;
         }
-        look_up(life);
-        flush(life);
-        if (life->ending == ENDING_OPEN && session_done(life->session))
-            life->ending = ENDING_DONE;
-        if (life->ending != ENDING_OPEN)
+        if (!end_turn(life))
             return;
         if (life->now.monotonic_us >= life->rest_us) {
             tell(life, LOG_LEVEL_DEBUG, "at rest: memory given back");
@@ -434,39 +445,6 @@ static void serve_http2(struct life *life, size_t length)
         if (life->ending != ENDING_OPEN)
             return;
     }
-}
-
-/* How long the first line is, without its end. */
-static size_t line_length(const uint8_t *bytes, size_t length)
-{
-    size_t line = 0;
-
-    while (line < length && bytes[line] != '\r' && bytes[line] != '\n')
-        line++;
-    return line;
-}
-
-__attribute__((noinline)) static void answer_http1(struct life *life, size_t length)
-{
-    struct address local;
-    char authority[ADDRESS_TEXT_MAX];
-    char answer[PREFACE_ANSWER_MAX];
-    char path[ADDRESS_PATH_MAX];
-    char shown[LOG_ESCAPE_MAX];
-    char text[sizeof(shown) + 128];
-    size_t answer_length;
-
-    find_local(life, &local);
-    snprintf(text, sizeof(text),
-             "HTTP/1.1 request \"%s\" on a port that speaks HTTP/2 only: answered with 505 "
-             "(RFC 9110 section 15.6.6)",
-             log_escape(shown, sizeof(shown), life->workspace->input,
-                        line_length(life->workspace->input, length)));
-    tell(life, LOG_LEVEL_NOTICE, text);
-    answer_length =
-        preface_http1_answer(answer, life->workspace->input, length,
-                             address_text(authority, &local), address_unix_path(path, &local));
-    write_all(life, (const uint8_t *)answer, answer_length);
 }
 
 static void answer_tls(struct life *life)
@@ -487,11 +465,133 @@ __attribute__((noinline)) static void refuse_other(struct life *life, size_t len
     snprintf(text, sizeof(text), "not an HTTP/2 preface: \"%s\"%s (RFC 9113 section 3.4)", shown,
              length > SHOWN ? "..." : "");
     tell(life, LOG_LEVEL_NOTICE, text);
-    open_session(life);
+    if (life->session == NULL)
+        open_session(life, false);
     if (life->session == NULL)
         return;
     session_fail(life->session, SESSION_PROTOCOL_ERROR, "not an HTTP/2 preface");
     flush(life);
+}
+
+/* How long the first line is, without its end. */
+static size_t line_length(const uint8_t *bytes, size_t length)
+{
+    size_t line = 0;
+
+    while (line < length && bytes[line] != '\r' && bytes[line] != '\n')
+        line++;
+    return line;
+}
+
+__attribute__((noinline)) static void refuse_http1(struct life *life, size_t length,
+                                                   const struct preface_refusal *refusal)
+{
+    struct address local;
+    char authority[ADDRESS_TEXT_MAX];
+    char answer[PREFACE_ANSWER_MAX];
+    char path[ADDRESS_PATH_MAX];
+    char shown[LOG_ESCAPE_MAX];
+    char text[sizeof(shown) + 256];
+    size_t answer_length;
+
+    find_local(life, &local);
+    snprintf(text, sizeof(text), "HTTP/1.1 request \"%s\" answered with %d: %s",
+             log_escape(shown, sizeof(shown), life->workspace->input,
+                        line_length(life->workspace->input, length)),
+             refusal->status, refusal->words);
+    tell(life, LOG_LEVEL_NOTICE, text);
+    answer_length =
+        preface_http1_answer(answer, refusal, life->workspace->input, length,
+                             address_text(authority, &local), address_unix_path(path, &local));
+    write_all(life, (const uint8_t *)answer, answer_length);
+}
+
+/* Read until the request's head is whole, or known to be wrong; ${length} is how many bytes there
+ * are then. */
+static enum upgrade_verdict await_head(struct life *life, struct upgrade *upgrade, size_t *length)
+{
+    uint8_t *input = life->workspace->input;
+    enum upgrade_verdict verdict;
+
+    upgrade_start(upgrade);
+    while ((verdict = upgrade_read(upgrade, input, *length)) == UPGRADE_MORE && await_more(life))
+        *length += read_some(life, input + *length, CONNECTION_BUFFER_SIZE - *length,
+                             preface_deadline(life));
+    return verdict;
+}
+
+static void tell_head(const struct life *life, const struct upgrade *upgrade)
+{
+    if (life->trace == NULL)
+        return;
+    trace_head(life->trace, TRACE_RECEIVED, life->workspace->input, upgrade->length);
+    trace_head(life->trace, TRACE_SENT, (const uint8_t *)upgrade_accepted,
+               strlen(upgrade_accepted));
+}
+
+/* Begin with the request that asked for it, on stream 1. Not to be inlined: a head takes more than
+ * a page of stack. Return false if the connection stays as it is, or is over. */
+__attribute__((noinline)) static bool begin_upgraded(struct life *life, size_t *length)
+{
+    _Static_assert((int)UPGRADE_OPENING_MAX <= (int)CONNECTION_BUFFER_SIZE, "no room for a head");
+    struct connection_workspace *workspace = life->workspace;
+    struct upgrade upgrade;
+    enum upgrade_verdict verdict = await_head(life, &upgrade, length);
+
+    if (verdict == UPGRADE_REFUSED)
+        refuse_http1(life, *length, &upgrade.refusal);
+    if (verdict != UPGRADE_WHOLE || life->ending != ENDING_OPEN)
+        return false;
+    life->protocol = "h2c by upgrade";
+    open_session(life, true);
+    if (life->ending != ENDING_OPEN)
+        return false;
+    tell_head(life, &upgrade);
+    session_upgrade(life->session, life->now, workspace->output,
+                    upgrade_translate(&upgrade, workspace->output));
+    *length -= upgrade.length;
+    memmove(workspace->input, workspace->input + upgrade.length, *length);
+    write_all(life, (const uint8_t *)upgrade_accepted, strlen(upgrade_accepted));
+    return life->ending == ENDING_OPEN;
+}
+
+/* While the answer goes out already, the client's preface comes. Take it off the ${length} bytes of
+ * input; return false if it is none, or the connection is over. */
+static bool take_preface(struct life *life, size_t *length)
+{
+    struct connection_workspace *workspace = life->workspace;
+    enum preface preface = PREFACE_MORE;
+
+    while (end_turn(life)) {
+        preface = preface_detect(workspace->input, *length);
+        if (preface != PREFACE_MORE || *length >= PREFACE_HTTP2_SIZE)
+            break;
+        *length += read_some(life, workspace->input + *length, CONNECTION_BUFFER_SIZE - *length,
+                             session_deadline(life->session));
+        if (life->ending != ENDING_OPEN)
+            return false;
+    }
+    if (life->ending == ENDING_OPEN && preface != PREFACE_HTTP2)
+        refuse_other(life, *length);
+    if (life->ending != ENDING_OPEN || preface != PREFACE_HTTP2)
+        return false;
+    if (life->trace != NULL)
+        trace_bytes(life->trace, TRACE_RECEIVED, workspace->input, PREFACE_HTTP2_SIZE);
+    *length -= PREFACE_HTTP2_SIZE;
+    memmove(workspace->input, workspace->input + PREFACE_HTTP2_SIZE, *length);
+    life->rest_us = life->now.monotonic_us + REST_US;
+    return true;
+}
+
+static void serve_http1(struct life *life, size_t length)
+{
+    static const struct preface_refusal not_served = {
+        505, "only HTTP/2 is spoken here, from the first byte (RFC 9110 section 15.6.6)"};
+
+    if (!life->connection->settings->upgrade)
+        refuse_http1(life, length, &not_served);
+    else if (begin_upgraded(life, &length) && take_preface(life, &length))
+        serve_http2(life, length);
 }
 
 static void serve(struct life *life)
@@ -501,10 +601,12 @@ static void serve(struct life *life)
 
     switch (preface) {
     case PREFACE_HTTP2:
-        serve_http2(life, length);
+        open_session(life, false);
+        if (life->ending == ENDING_OPEN)
+            serve_http2(life, length);
         return;
     case PREFACE_HTTP1:
-        answer_http1(life, length);
+        serve_http1(life, length);
         break;
     case PREFACE_TLS:
         answer_tls(life);

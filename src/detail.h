@@ -24,7 +24,7 @@ enum { DETAIL_ADDRESS_MAX = 512 };
 /* What whoever has the socket knows of a connection. */
 struct detail_origin {
     uint64_t id;
-    const char *protocol; /* "h2c"; static */
+    const char *protocol; /* "h2c" or "h2c by upgrade"; static */
     char peer[DETAIL_ADDRESS_MAX];
     char local[DETAIL_ADDRESS_MAX];
 };

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-static const char http2_preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const char preface_http2[PREFACE_HTTP2_SIZE + 1] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const uint8_t preface_tls_alert[PREFACE_TLS_ALERT_SIZE] = {
     0x15,       /* alert */
@@ -19,11 +19,11 @@ const uint8_t preface_tls_alert[PREFACE_TLS_ALERT_SIZE] = {
 
 static enum preface detect_http2(const uint8_t *bytes, size_t length)
 {
-    enum { LENGTH = sizeof(http2_preface) - 1 };
+    size_t compared = length < PREFACE_HTTP2_SIZE ? length : PREFACE_HTTP2_SIZE;
 
-    if (memcmp(bytes, http2_preface, length < LENGTH ? length : LENGTH) != 0)
+    if (memcmp(bytes, preface_http2, compared) != 0)
         return PREFACE_OTHER;
-    return length < LENGTH ? PREFACE_MORE : PREFACE_HTTP2;
+    return compared < PREFACE_HTTP2_SIZE ? PREFACE_MORE : PREFACE_HTTP2;
 }
 
 static enum preface detect_tls(const uint8_t *bytes, size_t length)
@@ -151,26 +151,43 @@ static void write_command(char *command, size_t size, const char *request, size_
         snprintf(command, size, "curl --http2-prior-knowledge http://%s/", authority);
 }
 
-size_t preface_http1_answer(char answer[static PREFACE_ANSWER_MAX], const uint8_t *request,
+static const char *reason_of(int status)
+{
+    switch (status) {
+    case 400:
+        return "Bad Request";
+    case 426:
+        return "Upgrade Required";
+    case 431:
+        return "Request Header Fields Too Large";
+    default:
+        return "HTTP Version Not Supported";
+    }
+}
+
+size_t preface_http1_answer(char answer[static PREFACE_ANSWER_MAX],
+                            const struct preface_refusal *refusal, const uint8_t *request,
                             size_t length, const char *authority, const char *unix_path)
 {
     static const char head[] = "HEAD ";
     const char *text = (const char *)request;
+    const char *reason = reason_of(refusal->status);
     char command[PREFACE_ANSWER_MAX / 2];
     char body[PREFACE_ANSWER_MAX - 256];
     int written;
 
     write_command(command, sizeof(command), text, length, authority, unix_path);
-    snprintf(body, sizeof(body),
-             "This server speaks HTTP/2 only, from the first byte. Try:\n  %s\n", command);
+    snprintf(body, sizeof(body), "%s: %s. Try:\n  %s\n", reason, refusal->words, command);
     written = snprintf(answer, PREFACE_ANSWER_MAX,
-                       "HTTP/1.1 505 HTTP Version Not Supported\r\n"
+                       "HTTP/1.1 %d %s\r\n"
                        "server: h2echod/" H2ECHOD_VERSION "\r\n"
                        "content-type: text/plain; charset=utf-8\r\n"
                        "content-length: %zu\r\n"
-                       "connection: close\r\n"
+                       "connection: %s\r\n"
                        "\r\n"
                        "%s",
-                       strlen(body), strncmp(text, head, sizeof(head) - 1) == 0 ? "" : body);
+                       refusal->status, reason, strlen(body),
+                       refusal->status == 426 ? "upgrade, close\r\nupgrade: h2c" : "close",
+                       strncmp(text, head, sizeof(head) - 1) == 0 ? "" : body);
     return written < 0 ? 0 : (size_t)written;
 }

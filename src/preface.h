@@ -17,10 +17,20 @@ enum preface {
 };
 
 enum {
+    PREFACE_HTTP2_SIZE = 24,
     PREFACE_LINE_MAX = 8192,   /* bytes of the longest request line that is recognised */
     PREFACE_ANSWER_MAX = 1024, /* bytes that hold any answer below */
     PREFACE_TLS_ALERT_SIZE = 7,
 };
+
+/* Why an HTTP/1.x request is not answered as it would like. */
+struct preface_refusal {
+    int status;        /* 400, 426, 431 or 505; 0 = it is */
+    const char *words; /* the reason, with its rule; static */
+};
+
+/* What an HTTP/2 client begins with, as a string. */
+extern const char preface_http2[PREFACE_HTTP2_SIZE + 1];
 
 /* The alert unexpected_message, fatal, as a record (RFC 8446 section 6): what a TLS client that
  * meets a cleartext port understands. */
@@ -34,14 +44,16 @@ extern const uint8_t preface_tls_alert[PREFACE_TLS_ALERT_SIZE];
 enum preface preface_detect(const uint8_t *bytes, size_t length);
 
 /*
- * preface_http1_answer(answer, request, length, authority, unix_path):
- * Write the whole HTTP/1.1 response 505 to ${request}, ${length} bytes that preface_detect found to
- * begin with a request line. Its text names the command that works: for the authority of the
- * request's Host field where that is harmless, else for ${authority} ("127.0.0.1:8080"); through
- * ${unix_path} where that is not NULL ("PATH" if a shell would not take it as it is). A HEAD
- * request gets no body. Return the response's length, less than PREFACE_ANSWER_MAX.
+ * preface_http1_answer(answer, refusal, request, length, authority, unix_path):
+ * Write the whole HTTP/1.1 response that tells of ${refusal}, to ${request}, ${length} bytes that
+ * preface_detect found to begin with a request line. Its text names the command that works: for the
+ * authority of the request's Host field where that is harmless, else for ${authority}
+ * ("127.0.0.1:8080"); through ${unix_path} where that is not NULL ("PATH" if a shell would not take
+ * it as it is). A HEAD request gets no body. Return the response's length, less than
+ * PREFACE_ANSWER_MAX.
  */
-size_t preface_http1_answer(char answer[static PREFACE_ANSWER_MAX], const uint8_t *request,
+size_t preface_http1_answer(char answer[static PREFACE_ANSWER_MAX],
+                            const struct preface_refusal *refusal, const uint8_t *request,
                             size_t length, const char *authority, const char *unix_path);
 
 #endif

@@ -138,6 +138,7 @@ struct session {
 
     bool reset_unfed;      /* a RST_STREAM came that nghttp2 may not have seen whole */
     bool preface_complete; /* the client's SETTINGS were seen */
+    bool ack_cancelled;    /* of the SETTINGS that came with an upgrade */
     bool shutting_down;
     bool drain_ping_submitted;
     bool final_goaway_due;
@@ -731,6 +732,20 @@ static int on_begin_frame(nghttp2_session *nghttp2, const nghttp2_frame_hd *hd, 
     return 0;
 }
 
+/* The request that asked for the upgrade is followed by a preface like any other: its first frame
+ * is SETTINGS. nghttp2 has seen some already, and would let it begin with anything. (Of frames of
+ * unknown types it does not tell; they have no effect.) */
+static int on_begin_frame_upgraded(nghttp2_session *nghttp2, const nghttp2_frame_hd *hd,
+                                   void *user_data)
+{
+    struct session *session = user_data;
+
+    if (!session->preface_complete &&
+        (hd->type != NGHTTP2_SETTINGS || (hd->flags & NGHTTP2_FLAG_ACK) != 0))
+        return fail_in_callback(session, NGHTTP2_PROTOCOL_ERROR, "SETTINGS expected");
+    return on_begin_frame(nghttp2, hd, user_data);
+}
+
 static struct section_reader *reader_new(const struct session *session)
 {
     bool is_told = session->observer.request != NULL;
@@ -904,7 +919,8 @@ static bool keep_particulars(struct session *session, struct stream *stream,
     particulars->number = atomic_load_explicit(&session->counters->requests, memory_order_relaxed) -
                           session->requests_before;
     particulars->block = (struct detail_block){
-        .wire_bytes = wire_bytes_of(headers),
+        /* The request that asked for an upgrade came as text. */
+        .wire_bytes = session->options.upgraded && stream->id == 1 ? 0 : wire_bytes_of(headers),
         .table_bytes = nghttp2_session_get_hd_inflate_dynamic_table_size(session->nghttp2),
     };
     if ((headers->hd.flags & NGHTTP2_FLAG_PRIORITY) != 0)
@@ -1260,9 +1276,23 @@ static int on_frame_send(nghttp2_session *nghttp2, const nghttp2_frame *frame, v
     }
 }
 
+/* The 101 has acknowledged the SETTINGS that came with the request (RFC 7540 section 3.2.1): a
+ * client takes an ACK of them for a mistake. */
+static int on_frame_upgraded(nghttp2_session *nghttp2, const nghttp2_frame *frame, void *user_data)
+{
+    struct session *session = user_data;
+
+    (void)nghttp2;
+    if (session->ack_cancelled || frame->hd.type != NGHTTP2_SETTINGS ||
+        (frame->hd.flags & NGHTTP2_FLAG_ACK) == 0)
+        return 0;
+    session->ack_cancelled = true;
+    return NGHTTP2_ERR_CANCEL;
+}
+
 /* --- Beginning and end --------------------------------------------------------------------- */
 
-static nghttp2_session_callbacks *callbacks_new(void)
+static nghttp2_session_callbacks *callbacks_new(bool upgraded)
 {
     nghttp2_session_callbacks *callbacks;
 
@@ -1279,6 +1309,10 @@ static nghttp2_session_callbacks *callbacks_new(void)
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
     nghttp2_session_callbacks_set_send_data_callback(callbacks, send_body);
+    if (upgraded) {
+        nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame_upgraded);
+        nghttp2_session_callbacks_set_before_frame_send_callback(callbacks, on_frame_upgraded);
+    }
     return callbacks;
 }
 
@@ -1348,7 +1382,7 @@ static void watched_free(void *block, void *user_data)
 static int open_nghttp2(struct session *session)
 {
     nghttp2_mem memory = {session, watched_malloc, watched_free, watched_calloc, watched_realloc};
-    nghttp2_session_callbacks *callbacks = callbacks_new();
+    nghttp2_session_callbacks *callbacks = callbacks_new(session->options.upgraded);
     nghttp2_option *option = option_new();
     int result = NGHTTP2_ERR_NOMEM;
 
@@ -1530,6 +1564,17 @@ void session_receive(struct session *session, struct instant now, const uint8_t 
         feed(session, bytes + fed, length - fed);
     if (session->phase == OPEN && !afford(session, frames))
         terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, "too many frames that bring nothing");
+}
+
+/* nghttp2 hands out fields to keep, and knows all that may be wrong with a request, only where they
+ * come as frames: nghttp2_session_upgrade2 would leave all of that to be done again. */
+void session_upgrade(struct session *session, struct instant now, const uint8_t *opening,
+                     size_t length)
+{
+    session->preface_complete = true;
+    session_receive(session, now, opening, length);
+    session->preface_complete = false;
+    session->advert.opened = false; /* what comes with the preface is part of its opening */
 }
 
 /* The last stream id is asked for when nothing is being received: every stream up to it, and none

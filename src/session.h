@@ -32,6 +32,7 @@ struct session_options {
     int64_t idle_timeout_us;
     int64_t stream_timeout_us;
     bool pretty;
+    bool upgraded; /* session_upgrade is called first */
 };
 
 enum session_reset { SESSION_NOT_RESET, SESSION_RESET_BY_PEER, SESSION_RESET_BY_SERVER };
@@ -104,6 +105,15 @@ void session_free(struct session *session);
  * session_send gives (RST_STREAM, GOAWAY) and in reports; memory that ran out ends the session.
  */
 void session_receive(struct session *session, struct instant now, const uint8_t *bytes,
+                     size_t length);
+
+/*
+ * session_upgrade(session, now, opening, length):
+ * Take in the request of HTTP/1.1 that asked for this connection, put into HTTP/2: ${opening} is a
+ * preface, the SETTINGS that the request brought, and itself, on stream 1. What the client sends
+ * next, from the SETTINGS of its own preface on, is received as ever.
+ */
+void session_upgrade(struct session *session, struct instant now, const uint8_t *opening,
                      size_t length);
 
 /*

@@ -46,6 +46,7 @@ struct settings {
     uint64_t trace;      /* enum settings_trace */
     uint64_t access_log; /* enum settings_access_log */
     bool pretty;
+    bool upgrade;
 
     /* What the command line asked for instead of serving. */
     char *config; /* the file that was read; NULL = none */

@@ -658,6 +658,22 @@ void trace_bytes(struct trace *trace, enum trace_direction direction, const uint
     }
 }
 
+void trace_head(struct trace *trace, enum trace_direction direction, const uint8_t *bytes,
+                size_t length)
+{
+    begin_line(trace, direction);
+    paint(trace, direction == TRACE_RECEIVED ? CYAN : MAGENTA);
+    add(trace, "HTTP/1.1");
+    unpaint(trace);
+    add(trace, " head <length=%zu>", length);
+    if (trace->options.fields) {
+        add(trace, " \"");
+        (void)add_bytes(trace, (struct part){bytes, length});
+        add(trace, "\"");
+    }
+    end_line(trace);
+}
+
 /* --- Beginning and end --------------------------------------------------------------------- */
 
 /* What is received has the table of 4096 bytes that a decoder begins with, since the daemon asks

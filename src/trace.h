@@ -48,6 +48,14 @@ void trace_bytes(struct trace *trace, enum trace_direction direction, const uint
                  size_t length);
 
 /*
+ * trace_head(trace, direction, bytes, length):
+ * Tell of the head of an HTTP/1.1 message that the frames follow: the whole of it where values are
+ * shown, else its length.
+ */
+void trace_head(struct trace *trace, enum trace_direction direction, const uint8_t *bytes,
+                size_t length);
+
+/*
  * trace_end(trace):
  * Tell of frames that were begun and never ended, and free ${trace}. NULL is fine.
  */

@@ -194,6 +194,14 @@ void client_send(struct client *client)
     out->length = 0;
 }
 
+static void take_frames(struct client *client, const uint8_t *bytes, size_t length)
+{
+    size_t skipped = length < client->skip ? length : client->skip;
+
+    client->skip -= skipped;
+    peer_take(client->peer, bytes + skipped, length - skipped);
+}
+
 /* Return whether something came within ${ms}. */
 static bool take(struct client *client, int ms)
 {
@@ -207,7 +215,7 @@ static bool take(struct client *client, int ms)
     if (length > 0) {
         bytes_add(&client->raw, buffer, (size_t)length);
         if (client->is_http2)
-            peer_take(client->peer, buffer, (size_t)length);
+            take_frames(client, buffer, (size_t)length);
     } else if (length < 0) {
         lose(client);
     }

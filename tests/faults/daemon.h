@@ -50,6 +50,7 @@ struct client {
     struct peer *peer;
     struct bytes raw; /* all that came */
     bool is_http2;    /* else the peer is told nothing of what comes */
+    size_t skip;      /* bytes that still come before the first frame */
     bool gone;        /* the daemon has closed or reset the connection */
     int32_t awaited;  /* client_check_served's */
 };

@@ -7,6 +7,7 @@
 #include "address.h"
 #include "detail.h"
 #include "faults/daemon.h"
+#include "upgrade.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -50,6 +51,7 @@ enum {
     WINDOW = 1000,
     ONE = 1,
     MALFORMED = 3,
+    SECOND_GET = 3,
     PUT = 5,
     LONG = 7,
     DROPPED = 9,
@@ -231,10 +233,42 @@ static void say_http1(struct client *client)
     bytes_add(&client->peer->out, request, (size_t)length);
 }
 
-static void check_505(const struct client *client)
+static void check_426(const struct client *client)
 {
     assert_true(client->raw.length > 12);
-    assert_memory_equal(client->raw.data, "HTTP/1.1 505", 12);
+    assert_memory_equal(client->raw.data, "HTTP/1.1 426", 12);
+}
+
+/* Of a client that says nothing more before its preface. */
+static void say_upgrade(struct client *client)
+{
+    static const char head[] = "GET /one HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\n"
+                               "Connection: Upgrade, HTTP2-Settings\r\n"
+                               "HTTP2-Settings: AAMAAABk\r\n\r\n";
+
+    bytes_add(&client->peer->out, head, sizeof(head) - 1);
+    client->skip = strlen(upgrade_accepted);
+    client->peer->opens_windows = false;
+}
+
+static void say_second(struct client *client)
+{
+    frame_add_preface(&client->peer->out);
+    frame_add_get(&client->peer->out, SECOND_GET, "/second");
+}
+
+static bool has_second(const struct client *client)
+{
+    return is_settled(client, SECOND_GET);
+}
+
+static void check_upgraded(const struct client *client)
+{
+    assert_memory_equal(client->raw.data, upgrade_accepted, strlen(upgrade_accepted));
+    peer_check_get(client->peer, ONE, "/one");
+    peer_check_get(client->peer, SECOND_GET, "/second");
+    assert_int_equal(client->peer->settings_ack_count, 1);
+    assert_int_equal(client->peer->goaway_count, 0);
 }
 
 static void say_tls(struct client *client)
@@ -264,11 +298,16 @@ static const struct conversation mistake = {
     "mistake", true, check_goaway, {{say_one, has_one, 0}, {say_wrong, is_gone, 0}}};
 static const struct conversation garbage = {
     "garbage", true, check_goaway, {{say_garbage, is_gone, 0}}};
-static const struct conversation http1 = {"http1", false, check_505, {{say_http1, is_gone, 0}}};
+static const struct conversation http1 = {"http1", false, check_426, {{say_http1, is_gone, 0}}};
+static const struct conversation upgrade = {
+    "upgrade",
+    true,
+    check_upgraded,
+    {{say_upgrade, has_one, 0}, {say_second, has_second, 0}, {say_end, is_gone, 0}}};
 static const struct conversation tls = {"tls", false, check_alert, {{say_tls, is_gone, 0}}};
 
-static const struct conversation *const conversations[] = {&requests, &mistake, &garbage, &http1,
-                                                           &tls};
+static const struct conversation *const conversations[] = {&requests, &mistake, &garbage,
+                                                           &http1,    &upgrade, &tls};
 
 /* --- One conversation --- */
 

@@ -10,8 +10,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_answer(const uint8_t *request, size_t length)
 {
+    static const struct preface_refusal refusal = {505, "words"};
     char answer[PREFACE_ANSWER_MAX];
-    size_t written = preface_http1_answer(answer, request, length, "127.0.0.1:8080", NULL);
+    size_t written =
+        preface_http1_answer(answer, &refusal, request, length, "127.0.0.1:8080", NULL);
 
     if (written == 0 || written >= sizeof(answer) || strlen(answer) != written)
         abort();

@@ -302,7 +302,7 @@ def say_nothing(visit: Visit) -> None:
 
 
 def speak_otherwise(visit: Visit) -> None:
-    words, answer = visit.dice.choice([(b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 505 "),
+    words, answer = visit.dice.choice([(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", b"HTTP/1.1 426 "),
                                        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\x15\x03\x01"),
                                        (b"nobody knows this protocol\r\n\r\n", b"\0\0")])
     visit.client.send_if_open(words)

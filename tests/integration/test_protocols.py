@@ -6,6 +6,7 @@ import select
 import shlex
 import socket
 import ssl
+from typing import Iterator
 
 import pytest
 from hyperframe.frame import SettingsFrame
@@ -69,7 +70,14 @@ def test_nothing_is_sent_while_the_bytes_could_still_be_anything(daemon: Daemon,
     assert select.select([client.socket], [], [], 0.05) == ([], [], [])
 
 
-# --- HTTP/1.x ---
+# --- HTTP/1.x, where the Upgrade is not taken ---
+
+@pytest.fixture(scope="module")
+def unwilling() -> Iterator[Daemon]:
+    daemon = Daemon("--upgrade=off", "--log-level=debug")
+    yield daemon
+    daemon.stop()
+
 
 def assert_505(answer: bytes, host: str, body: bool = True) -> str:
     """The answer is a whole 505; the command that its body names."""
@@ -89,8 +97,8 @@ def assert_505(answer: bytes, host: str, body: bool = True) -> str:
     return command
 
 
-def test_curl_without_http2_is_told_the_command_that_works(daemon: Daemon) -> None:
-    host = f"localhost:{daemon.port}"
+def test_curl_without_http2_is_told_the_command_that_works(unwilling: Daemon) -> None:
+    host = f"localhost:{unwilling.port}"
     done = curl("-i", f"http://{host}/")
     command = assert_505(done.stdout, host)
     printed = re.search(r"curl --http2-prior-knowledge \S+", done.stdout.decode())
@@ -102,58 +110,58 @@ def test_curl_without_http2_is_told_the_command_that_works(daemon: Daemon) -> No
 @PIECES
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "OPTIONS", "PROPFIND", "PATCH", "P"])
-def test_http_1_is_505(daemon: Daemon, method: str, version: str, piece: int | None) -> None:
-    host = f"127.0.0.1:{daemon.port}"
-    client = daemon.dial()
+def test_http_1_is_505(unwilling: Daemon, method: str, version: str, piece: int | None) -> None:
+    host = f"127.0.0.1:{unwilling.port}"
+    client = unwilling.dial()
     knock(client, f"{method} / HTTP/{version}\r\nHost: {host}\r\n\r\n".encode(), piece)
     assert_505(read_all(client.socket), host)
-    one_line(daemon, client, "HTTP/1.1 request")
+    one_line(unwilling, client, "HTTP/1.1 request")
 
 
-def test_http_1_0_without_host_is_told_the_local_address(daemon: Daemon) -> None:
-    assert_505(reply(daemon, b"GET / HTTP/1.0\r\n\r\n"), f"127.0.0.1:{daemon.port}")
+def test_http_1_0_without_host_is_told_the_local_address(unwilling: Daemon) -> None:
+    assert_505(reply(unwilling, b"GET / HTTP/1.0\r\n\r\n"), f"127.0.0.1:{unwilling.port}")
 
 
 @pytest.mark.parametrize("host", ["a b", "$(reboot)", "`id`", "a;id", "a|b", "<script>", "\xff", "'\"",
                                   "a\tb", "../..", "user@host"])
-def test_harmful_host_is_not_repeated(daemon: Daemon, host: str) -> None:
+def test_harmful_host_is_not_repeated(unwilling: Daemon, host: str) -> None:
     request = f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode("latin-1")
-    words = reply(daemon, request)
-    assert_505(words, f"127.0.0.1:{daemon.port}")
+    words = reply(unwilling, request)
+    assert_505(words, f"127.0.0.1:{unwilling.port}")
     assert host.encode("latin-1") not in words
 
 
 @pytest.mark.parametrize("header", ["Host: example.org:81", "hOST:example.org:81",
                                     "HOST: \t example.org:81 "])
-def test_host_is_found_as_http_1_spells_it(daemon: Daemon, header: str) -> None:
+def test_host_is_found_as_http_1_spells_it(unwilling: Daemon, header: str) -> None:
     request = f"GET / HTTP/1.1\r\nAccept: */*\r\n{header}\r\n\r\n".encode()
-    assert_505(reply(daemon, request), "example.org:81")
+    assert_505(reply(unwilling, request), "example.org:81")
 
 
 @PIECES
-def test_head_over_http_1_has_no_body(daemon: Daemon, piece: int | None) -> None:
-    assert_505(reply(daemon, b"HEAD / HTTP/1.1\r\nHost: a:1\r\n\r\n", piece), "a:1", body=False)
+def test_head_over_http_1_has_no_body(unwilling: Daemon, piece: int | None) -> None:
+    assert_505(reply(unwilling, b"HEAD / HTTP/1.1\r\nHost: a:1\r\n\r\n", piece), "a:1", body=False)
 
 
-def test_curl_head_over_http_1(daemon: Daemon) -> None:
-    assert_505(curl("--head", daemon.url()).stdout, f"127.0.0.1:{daemon.port}", body=False)
+def test_curl_head_over_http_1(unwilling: Daemon) -> None:
+    assert_505(curl("--head", unwilling.url()).stdout, f"127.0.0.1:{unwilling.port}", body=False)
 
 
-def test_http_1_post_with_a_body_reads_the_505(daemon: Daemon) -> None:
+def test_http_1_post_with_a_body_reads_the_505(unwilling: Daemon) -> None:
     """A close with bytes unread would be a reset, which takes the words away from the client."""
-    done = curl("-i", "-H", "Expect:", "--data-binary", "@-", daemon.url(), stdin=bytes(300_000))
+    done = curl("-i", "-H", "Expect:", "--data-binary", "@-", unwilling.url(), stdin=bytes(300_000))
     assert done.stdout.startswith(b"HTTP/1.1 505 ")
 
 
-def test_curl_with_upgrade_reads_the_505(daemon: Daemon) -> None:
-    assert curl("-i", "--http2", daemon.url()).stdout.startswith(b"HTTP/1.1 505 ")
+def test_curl_with_upgrade_reads_the_505(unwilling: Daemon) -> None:
+    assert curl("-i", "--http2", unwilling.url()).stdout.startswith(b"HTTP/1.1 505 ")
 
 
-def test_http_1_request_line_alone_is_enough(daemon: Daemon) -> None:
+def test_http_1_request_line_alone_is_enough(unwilling: Daemon) -> None:
     """It tells who knocks: nobody has to wait for the end of the header section."""
-    client = daemon.dial()
+    client = unwilling.dial()
     client.send(b"GET / HTTP/1.1\r\nAccept: */*\r\n")
-    assert_505(read_all(client.socket), f"127.0.0.1:{daemon.port}")
+    assert_505(read_all(client.socket), f"127.0.0.1:{unwilling.port}")
 
 
 # --- TLS ---

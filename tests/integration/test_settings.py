@@ -20,7 +20,7 @@ NOBODY = 65534
 USAGE, UNAVAILABLE, NO_PERMISSION, CONFIGURATION = 64, 69, 77, 78
 KEYS = ("port", "address", "unix", "unix-mode", "reuse-port", "max-connections", "max-connections-per-address",
         "max-concurrent-streams", "max-header-list-size", "header-timeout", "idle-timeout", "stream-timeout",
-        "write-timeout", "drain-timeout", "log-level", "trace", "access-log", "pretty")
+        "write-timeout", "drain-timeout", "upgrade", "log-level", "trace", "access-log", "pretty")
 OPTIONS = (*KEYS, "config", "check-config", "dump-config", "probe", "version", "help")
 
 
@@ -43,8 +43,8 @@ def test_defaults_are_what_users_are_told() -> None:
         "port": ["8080"], "address": [], "unix": [], "unix-mode": ["0660"], "reuse-port": ["off"],
         "max-connections": ["10000"], "max-connections-per-address": ["0"], "max-concurrent-streams": ["128"],
         "max-header-list-size": ["64KiB"], "header-timeout": ["10s"], "idle-timeout": ["5m"],
-        "stream-timeout": ["30s"], "write-timeout": ["30s"], "drain-timeout": ["10s"], "log-level": ["info"],
-        "trace": ["off"], "access-log": ["off"], "pretty": ["off"]}
+        "stream-timeout": ["30s"], "write-timeout": ["30s"], "drain-timeout": ["10s"], "upgrade": ["on"],
+        "log-level": ["info"], "trace": ["off"], "access-log": ["off"], "pretty": ["off"]}
 
 
 def test_file_goes_before_default_and_command_line_before_file(config: Path) -> None:

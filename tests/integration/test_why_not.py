@@ -224,8 +224,13 @@ def test_client_that_behaves_is_silent(strict: Daemon) -> None:
 
 PROTOCOLS = [
     row("http1", b'GET /a"b HTTP/1.1\r\nhost: x\r\n\r\n',
-        r'notice HTTP/1.1 request "GET /a\"b HTTP/1.1" on a port that speaks HTTP/2 only: answered with 505 '
-        "(RFC 9110 section 15.6.6)"),
+        r'notice HTTP/1.1 request "GET /a\"b HTTP/1.1" answered with 426: only HTTP/2 is spoken here, and this is no '
+        "Upgrade to h2c (RFC 7540 section 3.2)"),
+    row("http1-malformed", b"GET / HTTP/1.1\r\nhost: x\r\nhost: y\r\n",
+        'notice HTTP/1.1 request "GET / HTTP/1.1" answered with 400: host repeated (RFC 9112 section 3.2)'),
+    row("http1-old", b"GET / HTTP/1.0\r\n",
+        'notice HTTP/1.1 request "GET / HTTP/1.0" answered with 505: only HTTP/1.1 has the Upgrade to h2c '
+        "(RFC 9110 section 7.8)"),
     row("tls", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         "notice TLS ClientHello on a cleartext port: answered with an alert (RFC 8446 section 6.2); "
         "use http://, not https://"),

@@ -16,7 +16,7 @@ allowed() {
     main) echo "echo listener log notify probe server session settings" ;;
     server) echo "clock listener log notify settings worker" ;;
     worker) echo "address arena clock connection counters log" ;;
-    connection) echo "access address arena clock counters detail log preface session settings trace transport" ;;
+    connection) echo "access address arena clock counters detail log preface session settings trace transport upgrade" ;;
     probe) echo "client clock echo log setting settings transport url" ;;
     access) echo "clock log session" ;;
     listener) echo "address log settings" ;;
@@ -26,6 +26,7 @@ allowed() {
     trace) echo "log setting" ;;
     log) echo "allowance clock" ;;
     preface | refusal) echo "token" ;;
+    upgrade) echo "framing preface token" ;;
     section) echo "arena echo fields wishes" ;;
     detail) echo "advert arena echo fields framing setting wishes" ;;
     advert) echo "arena framing" ;;

@@ -519,8 +519,15 @@ static void drain(struct session *session, struct instant now, struct outcome *o
     }
 }
 
-static void run_script(const struct bytes steps[STEPS], size_t piece, enum ending ending,
-                       struct outcome *outcome)
+/* What is given to a session, and the streams that are to end by it. */
+struct script {
+    struct bytes steps[STEPS];
+    size_t streams;
+    enum ending ending;
+    bool upgraded; /* by the first step */
+};
+
+static void run_script(const struct script *script, size_t piece, struct outcome *outcome)
 {
     struct session_observer observer = {.report = count_report,
                                         .request = ignore_request,
@@ -529,17 +536,24 @@ static void run_script(const struct bytes steps[STEPS], size_t piece, enum endin
     struct counters counters = {0};
     struct instant now = {.monotonic_us = SECOND, .unix_s = 784111777};
     struct session_memory from = {&arena, &arena};
-    struct session *session = session_new(&options, &observer, &counters, &from, now);
+    struct session_options with = options;
+    struct session *session;
 
+    with.upgraded = script->upgraded;
+    session = session_new(&with, &observer, &counters, &from, now);
     outcome->made = session != NULL;
     if (!session)
         return;
     pull(session, now, outcome);
-    for (size_t i = 0; i < STEPS; i++)
-        give(session, now, &steps[i], piece, outcome);
-    if (ending == ENDS_WITH_DRAIN && !session_done(session)) {
+    if (script->upgraded) {
+        session_upgrade(session, now, script->steps[0].data, script->steps[0].length);
+        pull(session, now, outcome);
+    }
+    for (size_t i = script->upgraded; i < STEPS; i++)
+        give(session, now, &script->steps[i], piece, outcome);
+    if (script->ending == ENDS_WITH_DRAIN && !session_done(session)) {
         drain(session, now, outcome);
-    } else if (ending == ENDS_WITH_FAILURE && !session_done(session)) {
+    } else if (script->ending == ENDS_WITH_FAILURE && !session_done(session)) {
         session_fail(session, SESSION_ENHANCE_YOUR_CALM, "the end");
         pull(session, now, outcome);
     }
@@ -579,13 +593,6 @@ static void read_frames(struct outcome *outcome)
     }
 }
 
-/* What is given to a session, and the streams that are to end by it. */
-struct script {
-    struct bytes steps[STEPS];
-    size_t streams;
-    enum ending ending;
-};
-
 /* Nothing wrong was said; and where the session did not fail, nothing is missing. */
 static void check_outcome(const struct outcome *outcome, const struct outcome *undisturbed,
                           size_t streams)
@@ -607,7 +614,7 @@ static void check_script(const struct script *script, enum mode mode, size_t pie
     size_t n;
 
     memset(&undisturbed, 0, sizeof(undisturbed));
-    run_script(script->steps, piece, script->ending, &undisturbed);
+    run_script(script, piece, &undisturbed);
     read_frames(&undisturbed);
     assert_int_equal(undisturbed.failed, script->ending != ENDS_WITH_DRAIN);
     check_outcome(&undisturbed, &undisturbed, script->streams);
@@ -618,7 +625,7 @@ static void check_script(const struct script *script, enum mode mode, size_t pie
         memset(&outcome, 0, sizeof(outcome));
         memory.failed = false;
         memory.left = n;
-        run_script(script->steps, piece, script->ending, &outcome);
+        run_script(script, piece, &outcome);
         memory.left = SIZE_MAX;
         assert_int_equal(memory.live, live);
         if (outcome.made) {
@@ -658,6 +665,22 @@ static void check_detailed(enum mode mode, size_t piece)
     script_free(&script);
 }
 
+/* The request is a detailed one, and its settings let little of its answer go out at first. */
+static void check_upgraded(enum mode mode)
+{
+    static const struct field get[] = {REQUEST_OF("GET", "/one"),
+                                       FIELD("accept", DETAIL_MEDIA_TYPE)};
+    struct script script = {.streams = 2, .ending = ENDS_WITH_DRAIN, .upgraded = true};
+
+    bytes_add(&script.steps[0], NGHTTP2_CLIENT_MAGIC, NGHTTP2_CLIENT_MAGIC_LEN);
+    frame_add_setting(&script.steps[0], NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 10);
+    frame_add_request(&script.steps[0], 1, END_STREAM, get, COUNT(get));
+    frame_add_setting(&script.steps[1], NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 10000);
+    frame_add_get(&script.steps[1], 3, "/three");
+    check_script(&script, mode, 100);
+    script_free(&script);
+}
+
 static void test_one_failure(void **state)
 {
     (void)state;
@@ -667,6 +690,7 @@ static void test_one_failure(void **state)
     check_plain(FAIL_ONCE, WHOLE, ENDS_WITH_MISTAKE);
     check_detailed(FAIL_ONCE, WHOLE);
     check_detailed(FAIL_ONCE, 100);
+    check_upgraded(FAIL_ONCE);
 }
 
 static void test_no_memory_from_then_on(void **state)
@@ -678,6 +702,7 @@ static void test_no_memory_from_then_on(void **state)
     check_plain(FAIL_FROM_THEN_ON, WHOLE, ENDS_WITH_MISTAKE);
     check_detailed(FAIL_FROM_THEN_ON, WHOLE);
     check_detailed(FAIL_FROM_THEN_ON, 100);
+    check_upgraded(FAIL_FROM_THEN_ON);
 }
 
 int main(void)

@@ -223,6 +223,8 @@ static void test_too_long_lines(void **state)
 
 /* --- The answer --- */
 
+static const struct preface_refusal not_served = {505, "not served"};
+
 /* Answer ${request}; check everything but the words, and return those, which ${answer} holds. */
 static const char *answer_to(char answer[static PREFACE_ANSWER_MAX], const char *request,
                              const char *authority, const char *unix_path)
@@ -238,7 +240,8 @@ static const char *answer_to(char answer[static PREFACE_ANSWER_MAX], const char 
     assert_non_null(copy);
     memcpy(copy, request, length);
     memset(answer, 'x', PREFACE_ANSWER_MAX);
-    written = preface_http1_answer(answer, (const uint8_t *)copy, length, authority, unix_path);
+    written = preface_http1_answer(answer, &not_served, (const uint8_t *)copy, length, authority,
+                                   unix_path);
     free(copy);
     assert_true(written < PREFACE_ANSWER_MAX);
     answer[written] = '\0';

@@ -517,6 +517,7 @@ static void test_defaults(void **state)
     assert_int_equal(settings->stream_timeout, 30000);
     assert_int_equal(settings->write_timeout, 30000);
     assert_int_equal(settings->drain_timeout, 10000);
+    assert_true(settings->upgrade);
     assert_int_equal(settings->log_level, LOG_LEVEL_INFO);
     assert_int_equal(settings->trace, TRACE_OFF);
     assert_int_equal(settings->access_log, ACCESS_LOG_OFF);
@@ -549,6 +550,7 @@ static const struct both {
     {"stream-timeout", "71s", "7200ms"},
     {"write-timeout", "81s", "8m"},
     {"drain-timeout", "91s", "9h"},
+    {"upgrade", "off", "off"},
     {"log-level", "error", "debug"},
     {"trace", "frames", "fields"},
     {"access-log", "text", "json"},
@@ -1125,6 +1127,7 @@ static void test_help_names_every_option(void **state)
         "\n      --stream-timeout TIME ",
         "\n      --write-timeout TIME ",
         "\n      --drain-timeout TIME ",
+        "\n      --upgrade[=on|off] ",
         "\n      --log-level LEVEL ",
         "\n  -q, --quiet ",
         "\n  -v, --verbose ",
