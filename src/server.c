@@ -295,6 +295,7 @@ static bool accept_one(struct server *server, const struct listener *listener)
         return true;
     }
     connection.id = ++server->accepted;
+    connection.is_tls = listener->is_tls;
     connection.settings = settings_ref(server->settings);
     workers_serve(server->workers, &connection);
     return true;

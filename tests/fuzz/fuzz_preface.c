@@ -11,7 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void check_answer(const uint8_t *request, size_t length)
 {
     char answer[PREFACE_ANSWER_MAX];
-    size_t written = preface_http1_answer(answer, request, length, "127.0.0.1:8080", NULL);
+    const struct preface_place place = {.authority = "127.0.0.1:8080"};
+    size_t written = preface_http1_answer(answer, request, length, &place);
 
     if (written == 0 || written >= sizeof(answer) || strlen(answer) != written)
         abort();
