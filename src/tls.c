@@ -457,7 +457,7 @@ static int note_result(BIO *bio, struct tls *tls, ssize_t result, int retry)
 static int read_wire(BIO *bio, char *buffer, int size)
 {
     struct tls *tls = BIO_get_data(bio);
-    ssize_t result = tls->wire.receive(tls->wire.argument, buffer, (size_t)size);
+    ssize_t result = tls->wire.read(tls->wire.argument, buffer, (size_t)size);
 
     tls->has_ended = result == 0;
     return note_result(bio, tls, result, BIO_FLAGS_READ);
@@ -466,7 +466,7 @@ static int read_wire(BIO *bio, char *buffer, int size)
 static int write_wire(BIO *bio, const char *bytes, int length)
 {
     struct tls *tls = BIO_get_data(bio);
-    ssize_t result = tls->wire.send(tls->wire.argument, bytes, (size_t)length);
+    ssize_t result = tls->wire.write(tls->wire.argument, bytes, (size_t)length);
 
     return note_result(bio, tls, result, BIO_FLAGS_WRITE);
 }

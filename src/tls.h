@@ -62,8 +62,8 @@ struct tls_facts {
 /* How TLS gets at its connection; both return as recv and send do, -1 with EINTR or EAGAIN where
  * the call is to be repeated. */
 struct tls_wire {
-    ssize_t (*receive)(void *argument, void *buffer, size_t size);
-    ssize_t (*send)(void *argument, const void *bytes, size_t length);
+    ssize_t (*read)(void *argument, void *buffer, size_t size);
+    ssize_t (*write)(void *argument, const void *bytes, size_t length);
     void *argument;
 };
 

@@ -46,7 +46,7 @@ static ssize_t send_some(void *argument, const void *bytes, size_t length)
 
 bool transport_begin_tls(struct transport *transport, struct tls_context *context)
 {
-    const struct tls_wire wire = {.receive = receive, .send = send_some, .argument = transport};
+    const struct tls_wire wire = {.read = receive, .write = send_some, .argument = transport};
 
     transport->tls = tls_new(context, &wire);
     return transport->tls != NULL;
