@@ -522,7 +522,7 @@ static bool await_tls(struct life *life)
         else if (errno != EINTR)
             life->ending = ENDING_LOST;
         else
-            judge_newcomer(life, "header-timeout: no TLS handshake began");
+            judge_newcomer(life, "header-timeout: no whole preface came, nor a TLS handshake");
         if (life->ending != ENDING_OPEN)
             return false;
     }
@@ -565,7 +565,7 @@ static void shake_hands(struct life *life)
         else if (errno != EINTR)
             give_up_handshake(life, errno);
         else
-            judge_newcomer(life, "header-timeout: the TLS handshake was not over");
+            judge_newcomer(life, "header-timeout: no whole preface came, the TLS handshake was not over");
     }
 }
 
