@@ -179,11 +179,10 @@ static bool use_key(SSL_CTX *ssl, const struct source *source, char error[TLS_ER
     EVP_PKEY *key = PEM_read_bio_PrivateKey(source->bio, NULL, no_passphrase, NULL);
     bool result;
 
-    if (key == NULL && is_at_end())
-        return fail(error, "tls-key: %s: has no private key: name a file with one in PEM",
-                    source->shown);
     if (key == NULL)
-        return fail(error, "tls-key: %s: %s: name a key in PEM, without a passphrase",
+        return fail(error,
+                    "tls-key: %s: %s: name a file with a private key in PEM, without a "
+                    "passphrase",
                     source->shown, openssl_words());
     result = SSL_CTX_use_PrivateKey(ssl, key) == 1 && SSL_CTX_check_private_key(ssl) == 1;
     EVP_PKEY_free(key);

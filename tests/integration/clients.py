@@ -10,7 +10,7 @@ from typing import Sequence
 
 from waiting import SLOW
 
-TOOLS = ("curl", "nghttp", "nghttpd", "h2load", "node", "prlimit", "setpriv", "systemd-socket-activate")
+TOOLS = ("curl", "nghttp", "nghttpd", "h2load", "node", "prlimit", "openssl", "setpriv", "systemd-socket-activate")
 SEARCH_PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin"  # servers are there, where only root looks
 NODE_SCRIPT = Path(__file__).with_name("node_client.js")
 

@@ -157,12 +157,13 @@ class Client:
 
     def __init__(self, address: Address, *, source: str | None = None, receive_buffer: int | None = None,
                  refill: bool = True, tls: ssl.SSLContext | None = None, host: str | None = None,
-                 patient: bool = False) -> None:
+                 session: ssl.SSLSession | None = None, patient: bool = False) -> None:
         """With `tls`, the handshake begins with the first byte that is said or waited for. Who is patient says
         everything before anybody has accepted the connection."""
         self.socket = _connected(address, source, receive_buffer)
         if tls:
-            self.socket = tls.wrap_socket(self.socket, do_handshake_on_connect=False, server_hostname=host)
+            self.socket = tls.wrap_socket(self.socket, do_handshake_on_connect=False, server_hostname=host,
+                                          session=session)
             if patient:
                 self.socket.hold_back()
         self.refill = refill  # return credit for DATA
