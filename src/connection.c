@@ -565,7 +565,8 @@ static void shake_hands(struct life *life)
         else if (errno != EINTR)
             give_up_handshake(life, errno);
         else
-            judge_newcomer(life, "header-timeout: no whole preface came, the TLS handshake was not over");
+            judge_newcomer(life,
+                           "header-timeout: no whole preface came, the TLS handshake was not over");
     }
 }
 

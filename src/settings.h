@@ -48,13 +48,13 @@ struct settings {
     uint64_t trace;      /* enum settings_trace */
     uint64_t access_log; /* enum settings_access_log */
     bool pretty;
+    bool tls_self_signed;
     char *tls_cert; /* NULL = none; so the next two */
     char *tls_key;
     char *tls_client_ca;
     uint64_t tls_verify;      /* enum tls_verify */
     uint64_t tls_min_version; /* enum tls_version */
-    bool tls_self_signed;
-    struct tls_context *tls; /* made of them, if this process is to serve; NULL = none */
+    struct tls_context *tls;  /* made of them, if this process is to serve; NULL = none */
 
     /* What the command line asked for instead of serving. */
     char *config; /* the file that was read; NULL = none */

@@ -164,19 +164,10 @@ static bool load_certificates(SSL_CTX *ssl, const char *setting, const char *nam
     return result;
 }
 
-/* A daemon has nobody to ask for a passphrase. */
-static int no_passphrase(char *buffer, int size, int is_for_writing, void *argument)
-{
-    (void)buffer;
-    (void)size;
-    (void)is_for_writing;
-    (void)argument;
-    return -1;
-}
-
 static bool use_key(SSL_CTX *ssl, const struct source *source, char error[TLS_ERROR_MAX])
 {
-    EVP_PKEY *key = PEM_read_bio_PrivateKey(source->bio, NULL, no_passphrase, NULL);
+    char nothing[] = ""; /* a daemon has nobody to ask for a passphrase */
+    EVP_PKEY *key = PEM_read_bio_PrivateKey(source->bio, NULL, NULL, nothing);
     bool result;
 
     if (key == NULL)
