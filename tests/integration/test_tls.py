@@ -290,7 +290,7 @@ def test_handshake_byte_by_byte_that_is_quick_enough(daemon: Daemon) -> None:
         assert client.selected_alpn_protocol() == "h2"
 
 
-@pytest.mark.parametrize("said", [b"\x16\x03\x01\xff\xff" + bytes(600), hello()[:20] + bytes(600)],
+@pytest.mark.parametrize("said", [b"\x16\x03\x01\xff\xff" + bytes(60_000), hello()[:20] + bytes(600)],
                          ids=["a long record", "a broken hello"])
 def test_what_only_begins_as_a_handshake_is_refused_in_words(daemon: Daemon, said: bytes) -> None:
     since = daemon.mark()
@@ -333,8 +333,10 @@ def test_record_that_is_not_authentic_ends_the_connection(daemon: Daemon) -> Non
 
 def test_a_drain_says_goodbye_in_tls_too(start: Start) -> None:
     daemon = start()
-    with secure(daemon, trusting("h2")) as connection:
-        connection.suppress_ragged_eofs = False  # an end without close_notify would be an error
+    context = trusting("h2")
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # an end without close_notify is an error
+    with secure(daemon, context) as connection:
+        connection.suppress_ragged_eofs = False
         connection.sendall(MAGIC + bytes.fromhex("000000 04 00 00000000"))
         daemon.wait_for_figures(connections=1)
         daemon.signal()
@@ -504,8 +506,9 @@ def test_file_without_a_certificate(tmp_path: Path, identity: Identity) -> None:
     assert refused(f"--tls-cert={broken}").endswith("name a file of certificates in PEM")
 
 
-def test_key_of_another_certificate(authority: Authority, identity: Identity) -> None:
-    other = authority.issue("other")
+@pytest.mark.parametrize("kind", [(), ("-newkey", "rsa:2048")], ids=["of its kind", "of another kind"])
+def test_key_of_another_certificate(authority: Authority, identity: Identity, kind: tuple[str, ...]) -> None:
+    other = authority.issue("other", *kind)
     assert "is not the key of the certificate" in refused(f"--tls-cert={identity.certificate}", f"--tls-key={other.key}")
 
 
