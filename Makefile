@@ -1,6 +1,6 @@
 # h2echod: `make deps run` builds and starts it, `make deps check` tests it, `make help` lists the rest.
 #
-# Yours to set: CC CFLAGS CPPFLAGS LDFLAGS, DESTDIR and GNU's directory variables, PYTHON, RUN_ARGS.
+# Yours to set: CC CFLAGS CPPFLAGS LDFLAGS, DESTDIR and GNU's directory variables, PYTHON, RUN_ARGS, WITH_TLS.
 # VARIANT (release, asan, tsan, valgrind) chooses the compiler's flags and the directory below build/.
 
 VERSION := 0.1.0
@@ -43,13 +43,13 @@ unit_arena      := arena
 unit_echo       := echo arena
 unit_fields     := fields arena
 unit_framing    := framing
-unit_listener   := listener address allowance clock log settings
+unit_listener   := listener address allowance clock file log settings tls
 unit_log        := log allowance clock
 unit_notify     := notify allowance clock log
 unit_past       := past
 unit_preface    := preface
 unit_refusal    := refusal
-unit_settings   := settings allowance clock log
+unit_settings   := settings allowance clock file log tls
 unit_trace      := trace allowance clock log setting
 unit_upgrade    := upgrade framing preface
 unit_url        := url
@@ -82,7 +82,7 @@ fuzz_session  := $(session_modules)
 fuzz_frames   := $(session_modules)
 fuzz_echo     := echo arena
 fuzz_preface  := preface
-fuzz_settings := settings allowance clock log
+fuzz_settings := settings allowance clock file log tls
 fuzz_trace    := trace allowance clock log setting
 fuzz_upgrade  := upgrade preface $(session_modules)
 fuzzers       := session frames echo preface settings trace upgrade
@@ -129,20 +129,25 @@ variant          = $(variant_$(VARIANT))
 variant_link     = $(if $(filter release valgrind,$(VARIANT)),-pie -Wl$(,)-z$(,)relro$(,)-z$(,)now,$(variant))
 ,               := ,
 
-cppflags = -D_GNU_SOURCE -DH2ECHOD_VERSION='"$(VERSION)"' -I$(B) -Isrc
+# TLS is there where OpenSSL is, unless you say WITH_TLS=0, or 1 where it must be.
+tls       = $(eval tls := $(or $(WITH_TLS),$(shell $(PKG_CONFIG) --exists 'openssl >= 3.0' && echo 1 || echo 0)))$(tls)
+libraries = libnghttp2 jansson $(if $(filter 1,$(tls)),openssl)
+
+cppflags = -D_GNU_SOURCE -DH2ECHOD_VERSION='"$(VERSION)"' -DWITH_TLS=$(tls) -I$(B) -Isrc
 # Where it was built is not in what was built: what the compiler takes for its directory is one name, and mapped.
 export PWD := $(CURDIR)
 cflags   = -std=c11 -pthread -MMD -MP -ffile-prefix-map='$(CURDIR)'=. $(warnings) $(variant) \
-           $(shell $(PKG_CONFIG) --cflags libnghttp2 jansson)
-libs     = $(shell $(PKG_CONFIG) --libs libnghttp2 jansson)
+           $(shell $(PKG_CONFIG) --cflags $(libraries))
+libs     = $(shell $(PKG_CONFIG) --libs $(libraries))
 cmocka   = $(shell $(PKG_CONFIG) --libs cmocka)
 
 # --- Packages --------------------------------------------------------------------------------
 # `deps` installs what the goals beside it need, so that whoever only runs it gets no test tools.
 
-packages       := gcc libc6-dev pkg-config libnghttp2-dev libjansson-dev
+packages       := gcc libc6-dev pkg-config libnghttp2-dev libjansson-dev \
+                  $(if $(filter 0,$(WITH_TLS)),,libssl-dev)
 packages_check := libcmocka-dev python3 python3-pytest python3-h2 python3-hpack python3-hyperframe python3-jsonschema \
-                  curl nghttp2-client nghttp2-server nodejs git procps strace systemd
+                  curl nghttp2-client nghttp2-server nodejs openssl git procps strace systemd
 packages_lint  := binutils clang-format clang-tidy cppcheck mandoc shellcheck
 packages_fuzz  := clang libclang-rt-14-dev
 packages_bench := python3 nghttp2-client nghttp2-server h2o nginx nodejs
@@ -189,7 +194,8 @@ $(B)/detected.h: Makefile | $(after_deps)
 	    command -v $${need%%:*} >/dev/null || { \
 	        echo "h2echod needs $${need%%:*} to be built: install $${need#*:}, or let \`make deps\` do it"; exit 1; }; \
 	done
-	@for need in 'libnghttp2 >= 1.52:libnghttp2-dev' 'jansson >= 2.14:libjansson-dev'; do \
+	@for need in 'libnghttp2 >= 1.52:libnghttp2-dev' 'jansson >= 2.14:libjansson-dev' \
+	    $(if $(filter 1,$(WITH_TLS)),'openssl >= 3.0:libssl-dev'); do \
 	    $(PKG_CONFIG) --exists "$${need%%:*}" || { \
 	        found=$$($(PKG_CONFIG) --modversion "$${need%% *}" 2>/dev/null || echo none); \
 	        echo "h2echod needs $${need%%:*} (found: $$found): install $${need#*:}, or let \`make deps\` do it"; \
@@ -204,7 +210,7 @@ $(B)/detected.h: Makefile | $(after_deps)
 
 # Another compiler or other flags than last time build everything anew.
 $(B)/flags: FORCE | $(B)/detected.h
-	$(file >$@.new,$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(LDLIBS))
+	$(file >$@.new,$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(LDLIBS) $(tls))
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 $(B)/src/%.o: src/%.c $(B)/detected.h $(B)/flags Makefile
@@ -307,7 +313,7 @@ profile: $(B)/h2echod $(bench_loads) | $(after_deps) ## show where h2echod's tim
 
 c_files  = $(wildcard src/*.[ch] tests/*/*.[ch])
 scripts  = .ci/run conf/h2echod.bash $(wildcard tests/*/*.sh)
-tidy     = $(cppflags) -Itests -std=c11 $(shell $(PKG_CONFIG) --cflags libnghttp2 jansson)
+tidy     = $(cppflags) -Itests -std=c11 $(shell $(PKG_CONFIG) --cflags $(libraries))
 
 lint: $(B)/h2echod | $(after_deps) ## layering, format, hardening, cppcheck, clang-tidy, mandoc, shellcheck
 	clang-format --dry-run -Werror $(c_files)

@@ -31,6 +31,7 @@ enum ending {
     ENDING_PEER,      /* the peer has sent all that it will, and got all that it asked for */
     ENDING_LOST,      /* the peer reset it, or the network did */
     ENDING_STALLED,   /* the peer takes nothing */
+    ENDING_BROKEN,    /* what came was no TLS */
     ENDING_CUT,       /* the daemon stops */
     ENDING_NO_MEMORY, /* not even a session could be had */
 };
@@ -107,6 +108,9 @@ static void on_describe(struct detail_origin *origin, void *argument)
     find_local(life, &local);
     origin->id = life->connection->id;
     origin->protocol = life->protocol;
+    origin->has_tls = life->transport.tls != NULL;
+    if (origin->has_tls)
+        tls_describe(life->transport.tls, &origin->tls);
     address_text(origin->peer, &life->connection->peer);
     address_text(origin->local, &local);
 }
@@ -128,6 +132,7 @@ static void tell_ending(const struct life *life)
         [ENDING_SILENT] = {LOG_LEVEL_DEBUG, "closed: nothing was asked"},
         [ENDING_PEER] = {LOG_LEVEL_DEBUG, "closed: by the peer"},
         [ENDING_LOST] = {LOG_LEVEL_DEBUG, "closed: reset by the peer or the network"},
+        [ENDING_BROKEN] = {LOG_LEVEL_DEBUG, "closed: TLS is broken"},
         [ENDING_STALLED] = {LOG_LEVEL_NOTICE, "write-timeout: the peer takes nothing"},
         [ENDING_CUT] = {LOG_LEVEL_NOTICE, "cut: the daemon stops"},
         [ENDING_NO_MEMORY] = {LOG_LEVEL_ERROR, "closed: out of memory"},
@@ -174,12 +179,31 @@ static void look_up(struct life *life)
         session_expire(life->session, life->now);
 }
 
+__attribute__((noinline)) static void tell_tls_error(const struct life *life, const char *what)
+{
+    char text[LOG_ESCAPE_MAX];
+
+    snprintf(text, sizeof(text), "%s: %s", what, tls_error(life->transport.tls));
+    tell(life, LOG_LEVEL_NOTICE, text);
+}
+
+/* A read or write failed for good. */
+__attribute__((noinline)) static void lose(struct life *life, int error)
+{
+    life->ending = ENDING_LOST;
+    if (error != EPROTO || life->transport.tls == NULL)
+        return;
+    tell_tls_error(life, "TLS broke");
+    life->ending = ENDING_BROKEN;
+}
+
 /* --- Moving bytes -------------------------------------------------------------------------- */
 
 /* How a peer takes what it is sent. */
 struct progress {
     int64_t deadline_us; /* when it counts as one that takes nothing */
     int untaken;         /* bytes, when that was last set */
+    uint64_t handed;     /* as the transport counts */
 };
 
 static void begin_progress(struct life *life, struct progress *progress, int untaken)
@@ -187,18 +211,19 @@ static void begin_progress(struct life *life, struct progress *progress, int unt
     progress->deadline_us =
         life->now.monotonic_us + timeout_us(life->connection->settings->write_timeout);
     progress->untaken = untaken;
+    progress->handed = life->transport.handed;
 }
 
-/* ${taken} bytes found room, and the kernel knows what the peer took: is it to be waited for? A
- * peer that takes something has its time anew. */
-static void judge_progress(struct life *life, struct progress *progress, size_t taken)
+/* The transport knows what found room, and the kernel what the peer took: is it to be waited for?
+ * A peer that takes something has its time anew. */
+static void judge_progress(struct life *life, struct progress *progress)
 {
     int untaken = transport_untaken(&life->transport);
 
     life->now = clock_now();
     if (stage_of_daemon(life) == CONNECTION_CUT)
         life->ending = ENDING_CUT;
-    else if (taken > 0 || untaken < progress->untaken)
+    else if (life->transport.handed != progress->handed || untaken < progress->untaken)
         begin_progress(life, progress, untaken);
     else if (life->now.monotonic_us >= progress->deadline_us)
         life->ending = ENDING_STALLED;
@@ -221,7 +246,7 @@ static void write_slowly(struct life *life, const uint8_t *bytes, size_t length)
                      clock_earlier(progress.deadline_us, life->now.monotonic_us + LOOK_UP_US));
         taken = transport_write(&life->transport, bytes, length);
         if (taken < 0 && errno != EINTR) {
-            life->ending = ENDING_LOST;
+            lose(life, errno);
             return;
         }
         if (taken > 0) {
@@ -229,7 +254,7 @@ static void write_slowly(struct life *life, const uint8_t *bytes, size_t length)
             bytes += taken;
             length -= (size_t)taken;
         }
-        judge_progress(life, &progress, taken > 0 ? (size_t)taken : 0);
+        judge_progress(life, &progress);
     }
     if (life->session != NULL)
         session_excuse(life->session, life->now.monotonic_us - begun_us);
@@ -241,7 +266,7 @@ static void write_all(struct life *life, const uint8_t *bytes, size_t length)
     ssize_t taken = transport_write_now(&life->transport, bytes, length);
 
     if (taken < 0) {
-        life->ending = ENDING_LOST;
+        lose(life, errno);
         return;
     }
     counter_add(&life->workspace->counters.sent, (uint64_t)taken);
@@ -280,7 +305,7 @@ static size_t read_some(struct life *life, uint8_t *buffer, size_t size, int64_t
     if (length == 0)
         life->ending = ENDING_PEER;
     else if (errno != EINTR)
-        life->ending = ENDING_LOST;
+        lose(life, errno);
     return 0;
 }
 
@@ -329,23 +354,23 @@ static int64_t preface_deadline(const struct life *life)
     return clock_earlier(header_us, life->accepted_us + NEWCOMER_US);
 }
 
-/* No whole preface came in time. */
-static void give_up_preface(struct life *life)
+/* Nothing whole came in time. */
+static void give_up_preface(struct life *life, const char *complaint)
 {
     life->ending = ENDING_SILENT;
     if (stage_of_daemon(life) != CONNECTION_SERVE)
         return;
     counter_add(&life->workspace->counters.timed_out, 1);
-    tell(life, LOG_LEVEL_NOTICE, "header-timeout: no whole preface came");
+    tell(life, LOG_LEVEL_NOTICE, complaint);
 }
 
 /* What has come is not enough. Return false if there will not be more. */
-static bool await_more(struct life *life)
+static bool await_more(struct life *life, const char *complaint)
 {
     if (life->ending == ENDING_OPEN)
         look_up(life);
     if (life->ending == ENDING_OPEN && life->now.monotonic_us >= preface_deadline(life))
-        give_up_preface(life);
+        give_up_preface(life, complaint);
     return life->ending == ENDING_OPEN;
 }
 
@@ -360,7 +385,7 @@ static enum preface await_preface(struct life *life, size_t *length)
         *length += read_some(life, input + *length, CONNECTION_BUFFER_SIZE - *length,
                              preface_deadline(life));
         preface = preface_detect(input, *length);
-    } while (preface == PREFACE_MORE && await_more(life));
+    } while (preface == PREFACE_MORE && await_more(life, "header-timeout: no whole preface came"));
     return preface;
 }
 
@@ -447,11 +472,97 @@ static void serve_http2(struct life *life, size_t length)
     }
 }
 
+/* --- TLS: the handshake -------------------------------------------------------------------- */
+
+/* Wait for the first byte, and tell whether it begins a handshake's record: whoever speaks no TLS
+ * is to be told so in words of his own. */
+static bool await_tls(struct life *life)
+{
+    enum { HANDSHAKE = 0x16 };
+    uint8_t first;
+    ssize_t length;
+
+    for (;;) {
+        set_deadline(life, preface_deadline(life));
+        length = transport_peek(&life->transport, &first);
+        life->now = clock_now();
+        if (length > 0)
+            return first == HANDSHAKE;
+        if (length == 0)
+            life->ending = ENDING_PEER;
+        else if (errno != EINTR)
+            life->ending = ENDING_LOST;
+        if (!await_more(life, "header-timeout: no whole preface came, nor a TLS handshake"))
+            return false;
+    }
+}
+
+__attribute__((noinline)) static void tell_handshake(const struct life *life)
+{
+    struct tls_facts facts;
+    char text[3 * TLS_TEXT_MAX + 128];
+
+    tls_describe(life->transport.tls, &facts);
+    snprintf(text, sizeof(text), "%s %s, ALPN \"%s\", SNI \"%s\", client \"%s\"%s", facts.version,
+             facts.cipher, facts.alpn, facts.sni, facts.client, facts.resumed ? ", resumed" : "");
+    tell(life, LOG_LEVEL_DEBUG, text);
+}
+
+/* No handshake will be. What OpenSSL told the client is to arrive, so that it knows why. */
+static void give_up_handshake(struct life *life, int error)
+{
+    if (error != EPROTO) {
+        life->ending = ENDING_LOST;
+        return;
+    }
+    tell_tls_error(life, "no TLS handshake");
+    life->ending = ENDING_BROKEN;
+}
+
+static void shake_hands(struct life *life)
+{
+    int result;
+
+    do {
+        set_deadline(life, preface_deadline(life));
+        result = transport_handshake(&life->transport);
+        life->now = clock_now();
+        if (result == 0)
+            life->ending = ENDING_PEER;
+        else if (result < 0 && errno != EINTR)
+            give_up_handshake(life, errno);
+    } while (result != 1 &&
+             await_more(life, "header-timeout: no whole preface came, nor the whole of a TLS "
+                              "handshake"));
+}
+
+/* Of whoever speaks no TLS, the connection stays as it is. */
+static void open_tls(struct life *life)
+{
+    if (!await_tls(life))
+        return;
+    if (!transport_begin_tls(&life->transport, life->connection->settings->tls)) {
+        life->ending = ENDING_NO_MEMORY;
+        return;
+    }
+    shake_hands(life);
+    if (life->ending != ENDING_OPEN)
+        return;
+    life->protocol = "h2";
+    if (log_enabled(LOG_LEVEL_DEBUG))
+        tell_handshake(life);
+}
+
+/* --- Words for other protocols ------------------------------------------------------------- */
+
 static void answer_tls(struct life *life)
 {
-    tell(life, LOG_LEVEL_NOTICE,
-         "TLS ClientHello on a cleartext port: answered with an alert (RFC 8446 section 6.2); "
-         "use http://, not https://");
+    tell(
+        life, LOG_LEVEL_NOTICE,
+        life->connection->is_tls
+            ? "TLS ClientHello within TLS: answered with an alert (RFC 8446 section 6.2)"
+            : "TLS ClientHello on a cleartext port: answered with an alert (RFC 8446 section 6.2); "
+              "use http://, not https://");
     write_all(life, preface_tls_alert, sizeof(preface_tls_alert));
 }
 
@@ -492,6 +603,7 @@ __attribute__((noinline)) static void refuse_http1(struct life *life, size_t len
     char path[ADDRESS_PATH_MAX];
     char shown[LOG_ESCAPE_MAX];
     char text[sizeof(shown) + 256];
+    struct preface_place place = {.is_tls = life->connection->is_tls};
     size_t answer_length;
 
     find_local(life, &local);
@@ -500,9 +612,9 @@ __attribute__((noinline)) static void refuse_http1(struct life *life, size_t len
                         line_length(life->workspace->input, length)),
              refusal->status, refusal->words);
     tell(life, LOG_LEVEL_NOTICE, text);
-    answer_length =
-        preface_http1_answer(answer, refusal, life->workspace->input, length,
-                             address_text(authority, &local), address_unix_path(path, &local));
+    place.authority = address_text(authority, &local);
+    place.unix_path = address_unix_path(path, &local);
+    answer_length = preface_http1_answer(answer, refusal, life->workspace->input, length, &place);
     write_all(life, (const uint8_t *)answer, answer_length);
 }
 
@@ -514,7 +626,9 @@ static enum upgrade_verdict await_head(struct life *life, struct upgrade *upgrad
     enum upgrade_verdict verdict;
 
     upgrade_start(upgrade);
-    while ((verdict = upgrade_read(upgrade, input, *length)) == UPGRADE_MORE && await_more(life))
+    while (
+        (verdict = upgrade_read(upgrade, input, *length)) == UPGRADE_MORE &&
+        await_more(life, "header-timeout: no whole preface came, nor the whole head of a request"))
         *length += read_some(life, input + *length, CONNECTION_BUFFER_SIZE - *length,
                              preface_deadline(life));
     return verdict;
@@ -587,24 +701,53 @@ static void serve_http1(struct life *life, size_t length)
 {
     static const struct preface_refusal not_served = {
         505, "only HTTP/2 is spoken here, from the first byte (RFC 9110 section 15.6.6)"};
+    static const struct preface_refusal not_over_tls = {
+        505, "only HTTP/2 is spoken here, over TLS (RFC 9110 section 15.6.6)"};
 
-    if (!life->connection->settings->upgrade)
+    if (life->connection->is_tls)
+        refuse_http1(life, length, &not_over_tls);
+    else if (!life->connection->settings->upgrade)
         refuse_http1(life, length, &not_served);
     else if (begin_upgraded(life, &length) && take_preface(life, &length))
         serve_http2(life, length);
 }
 
+static bool lacks_tls(const struct life *life)
+{
+    return life->connection->is_tls && life->transport.tls == NULL;
+}
+
+__attribute__((noinline)) static void refuse_cleartext(struct life *life)
+{
+    tell(life, LOG_LEVEL_NOTICE,
+         "an HTTP/2 preface without TLS on a port for TLS: use https://, not http://");
+    open_session(life, false);
+    if (life->session == NULL)
+        return;
+    session_fail(life->session, SESSION_PROTOCOL_ERROR, "this port speaks TLS");
+    flush(life);
+}
+
 static void serve(struct life *life)
 {
     size_t length;
-    enum preface preface = await_preface(life, &length);
+    enum preface preface;
 
+    if (life->connection->is_tls)
+        open_tls(life);
+    if (life->ending != ENDING_OPEN)
+        return;
+    preface = await_preface(life, &length);
     switch (preface) {
     case PREFACE_HTTP2:
-        open_session(life, false);
-        if (life->ending == ENDING_OPEN)
-            serve_http2(life, length);
-        return;
+        if (!lacks_tls(life)) {
+            open_session(life, false);
+            if (life->ending == ENDING_OPEN)
+                serve_http2(life, length);
+            return;
+        }
+        refuse_cleartext(life);
+        break;
     case PREFACE_HTTP1:
         serve_http1(life, length);
         break;
@@ -659,7 +802,7 @@ static void linger(struct life *life)
     life->ending = ENDING_OPEN;
     read_off(life);
     while (life->ending == ENDING_OPEN && transport_untaken(&life->transport) > 0) {
-        judge_progress(life, &progress, 0);
+        judge_progress(life, &progress);
         read_off(life);
     }
     /* Whatever the peer did once it had all, the connection was done. */
@@ -677,7 +820,9 @@ static void finish(struct life *life)
     arena_clear(&workspace->lasting);
     arena_clear(&workspace->passing);
     note_spilled(workspace);
-    if (life->ending == ENDING_DONE)
+    if (life->ending == ENDING_BROKEN)
+        transport_drop_tls(&life->transport);
+    if (life->ending == ENDING_DONE || life->ending == ENDING_BROKEN)
         linger(life);
     if (life->ending == ENDING_STALLED)
         counter_add(&workspace->counters.timed_out, 1);

@@ -38,6 +38,7 @@ struct connection {
     uint64_t id;
     int fd; /* owned: closed when connection_serve returns */
     struct address peer;
+    bool is_tls;
     struct settings *settings; /* a reference, owned: given back when connection_serve returns */
 };
 

@@ -406,13 +406,31 @@ static json_t *stream_of(const struct detail *detail)
                      dependency_of(&detail->dependency));
 }
 
+static const char *text_or_null(const char *text)
+{
+    return text[0] != '\0' ? text : NULL;
+}
+
+static json_t *tls_of(const struct detail_origin *origin)
+{
+    const struct tls_facts *facts = &origin->tls;
+
+    if (!origin->has_tls)
+        return json_null();
+    return json_pack("{s:s, s:s, s:s?, s:s?, s:s?, s:b}", "version", facts->version, "cipher",
+                     facts->cipher, "alpn", text_or_null(facts->alpn), "sni",
+                     text_or_null(facts->sni), "client", text_or_null(facts->client), "resumed",
+                     (int)facts->resumed);
+}
+
 static json_t *connection_of(const struct detail *detail)
 {
     const struct detail_origin *origin = &detail->origin;
 
-    return json_pack("{s:I, s:s, s:s, s:s, s:f, s:i}", "id", (json_int_t)origin->id, "protocol",
-                     origin->protocol, "peer", origin->peer, "local", origin->local, "age_ms",
-                     (double)detail->age_us / 1000, "send_window", (int)detail->connection_window);
+    return json_pack("{s:I, s:s, s:s, s:s, s:f, s:i, s:o}", "id", (json_int_t)origin->id,
+                     "protocol", origin->protocol, "peer", origin->peer, "local", origin->local,
+                     "age_ms", (double)detail->age_us / 1000, "send_window",
+                     (int)detail->connection_window, "tls", tls_of(origin));
 }
 
 static json_t *client_of(const struct detail *detail)

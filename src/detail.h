@@ -9,6 +9,7 @@
 
 #include "echo.h"
 #include "fields.h"
+#include "tls.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,7 +25,9 @@ enum { DETAIL_ADDRESS_MAX = 512 };
 /* What whoever has the socket knows of a connection. */
 struct detail_origin {
     uint64_t id;
-    const char *protocol; /* "h2c" or "h2c by upgrade"; static */
+    const char *protocol; /* "h2c", "h2c by upgrade" or "h2"; static */
+    bool has_tls;
+    struct tls_facts tls;
     char peer[DETAIL_ADDRESS_MAX];
     char local[DETAIL_ADDRESS_MAX];
 };

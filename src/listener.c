@@ -23,7 +23,7 @@ static int refuse(const struct address *address, int error)
     int code = EX_OSERR;
 
     if (error == EADDRINUSE) {
-        advice = "choose another with --port, --address or --unix, or stop who has it";
+        advice = "choose another with --port, --tls-port, --address or --unix, or stop who has it";
         code = EX_UNAVAILABLE;
     } else if (error == EADDRNOTAVAIL || error == EAFNOSUPPORT) {
         advice = "give --address an address that this machine has";
@@ -47,7 +47,7 @@ static int refuse_memory(void)
 }
 
 /* Take over ${fd}, which listens, with the address that it got. */
-static int add(struct listeners *listeners, int fd)
+static int add(struct listeners *listeners, int fd, bool is_tls)
 {
     struct listener *list = realloc(listeners->list, (listeners->count + 1) * sizeof(*list));
     struct listener *listener;
@@ -58,7 +58,8 @@ static int add(struct listeners *listeners, int fd)
     }
     listeners->list = list;
     listener = &list[listeners->count++];
-    *listener = (struct listener){.fd = fd, .address.length = sizeof(listener->address.storage)};
+    *listener = (struct listener){
+        .fd = fd, .is_tls = is_tls, .address.length = sizeof(listener->address.storage)};
     if (getsockname(fd, (struct sockaddr *)&listener->address.storage, &listener->address.length) !=
         0)
         return refuse(&listener->address, errno);
@@ -72,6 +73,7 @@ struct tcp {
     uint64_t port; /* of all of them; 0 = any free one */
     bool both;     /* IPv6 and IPv4 */
     bool shared;
+    bool is_tls;
     bool may_change; /* the port, if it is free at one address and not at the next */
 };
 
@@ -138,7 +140,7 @@ static int open_tcp(struct listeners *listeners, struct address *address, struct
         return PORT_TAKEN;
     if (fd < 0)
         return refuse(address, errno);
-    result = add(listeners, fd);
+    result = add(listeners, fd, tcp->is_tls);
     /* Port 0 takes any free one: once, and the same for every further address. */
     if (result == 0)
         tcp->port = address_port(&listeners->list[listeners->count - 1].address);
@@ -244,7 +246,7 @@ static int open_unix(struct listeners *listeners, const struct settings *setting
     remove_stale(&un);
     fd = bind_unix(&un, (mode_t)settings->unix_mode);
     if (fd >= 0 && listen(fd, SOMAXCONN) == 0)
-        return add(listeners, fd);
+        return add(listeners, fd, false);
     error = errno;
     if (fd >= 0) {
         close(fd);
@@ -299,25 +301,37 @@ static int inherit(struct listeners *listeners, int fd)
     if (!is_listener(fd))
         return refuse_inherited(fd);
     if (adapt(fd))
-        return add(listeners, fd);
+        return add(listeners, fd, false);
     log_write_errno(LOG_LEVEL_ERROR, errno, "descriptor %d, handed over by LISTEN_FDS", fd);
     return EX_OSERR;
 }
 
 /* --- All of them --------------------------------------------------------------------------- */
 
-static int open_all(const struct settings *settings, struct listeners *listeners, bool is_last_try)
+/* Open ${port} at every address. */
+static int open_port(const struct settings *settings, uint64_t port, bool is_tls,
+                     struct listeners *listeners, bool is_last_try)
 {
-    struct tcp tcp = {.port = settings->port,
+    struct tcp tcp = {.port = port,
                       .both = settings->address == NULL,
                       .shared = settings->reuse_port,
-                      .may_change = settings->port == 0 && !is_last_try};
+                      .is_tls = is_tls,
+                      .may_change = port == 0 && !is_last_try};
     int result = 0;
 
     if (tcp.both)
         result = open_every(listeners, &tcp);
     for (char **name = settings->address; name != NULL && *name != NULL && result == 0; name++)
         result = open_named(listeners, *name, &tcp);
+    return result;
+}
+
+static int open_all(const struct settings *settings, struct listeners *listeners, bool is_last_try)
+{
+    int result = open_port(settings, settings->port, false, listeners, is_last_try);
+
+    if (settings->tls_port != SETTINGS_NO_PORT && result == 0)
+        result = open_port(settings, settings->tls_port, true, listeners, is_last_try);
     if (settings->unix_path != NULL && result == 0)
         result = open_unix(listeners, settings);
     return result;
@@ -328,8 +342,9 @@ static void log_listeners(const struct listeners *listeners, const char *origin)
     char text[ADDRESS_TEXT_MAX];
 
     for (size_t i = 0; i < listeners->count; i++)
-        log_write(LOG_LEVEL_INFO, "listening on %s%s",
-                  address_text(text, &listeners->list[i].address), origin);
+        log_write(LOG_LEVEL_INFO, "listening on %s%s%s",
+                  address_text(text, &listeners->list[i].address),
+                  listeners->list[i].is_tls ? ", TLS" : "", origin);
 }
 
 int listeners_open(const struct settings *settings, struct listeners *listeners)

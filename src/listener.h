@@ -13,6 +13,7 @@
 struct listener {
     int fd; /* non-blocking; small answers to what is accepted leave at once (TCP_NODELAY) */
     struct address address;
+    bool is_tls;
 };
 
 struct listeners {

@@ -11,6 +11,7 @@
 #include "server.h"
 #include "session.h"
 #include "settings.h"
+#include "tls.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -48,8 +49,10 @@ static int finish_output(void)
 
 static int print_version(void)
 {
-    printf("h2echod %s (nghttp2 %s, jansson %s)\n", H2ECHOD_VERSION, session_library(),
-           echo_library());
+    const char *tls = tls_library();
+
+    printf("h2echod %s (nghttp2 %s, jansson %s, %s%s)\n", H2ECHOD_VERSION, session_library(),
+           echo_library(), tls != NULL ? "OpenSSL " : "no TLS", tls != NULL ? tls : "");
     return finish_output();
 }
 

@@ -2,7 +2,6 @@
 
 #include "token.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -131,9 +130,12 @@ static bool find_host(const char **host, size_t *host_length, const char *reques
 
 /* The command that works, as words of a sentence. */
 static void write_command(char *command, size_t size, const char *request, size_t length,
-                          const char *authority, const char *unix_path)
+                          const struct preface_place *place)
 {
     enum { HOST_MAX = 255 + sizeof(":65535") - 1 };
+    const char *option = place->is_tls ? "http2" : "http2-prior-knowledge";
+    const char *scheme = place->is_tls ? "https" : "http";
+    const char *unix_path = place->unix_path;
     const char *host;
     size_t host_length;
 
@@ -145,10 +147,9 @@ static void write_command(char *command, size_t size, const char *request, size_
                  "curl --http2-prior-knowledge --unix-socket PATH http://localhost/");
     else if (find_host(&host, &host_length, request, length) && host_length <= HOST_MAX &&
              is_harmless(host, host_length, ".:_-[]"))
-        snprintf(command, size, "curl --http2-prior-knowledge http://%.*s/", (int)host_length,
-                 host);
+        snprintf(command, size, "curl --%s %s://%.*s/", option, scheme, (int)host_length, host);
     else
-        snprintf(command, size, "curl --http2-prior-knowledge http://%s/", authority);
+        snprintf(command, size, "curl --%s %s://%s/", option, scheme, place->authority);
 }
 
 static const char *reason_of(int status)
@@ -167,7 +168,7 @@ static const char *reason_of(int status)
 
 size_t preface_http1_answer(char answer[static PREFACE_ANSWER_MAX],
                             const struct preface_refusal *refusal, const uint8_t *request,
-                            size_t length, const char *authority, const char *unix_path)
+                            size_t length, const struct preface_place *place)
 {
     static const char head[] = "HEAD ";
     const char *text = (const char *)request;
@@ -176,7 +177,7 @@ size_t preface_http1_answer(char answer[static PREFACE_ANSWER_MAX],
     char body[PREFACE_ANSWER_MAX - 256];
     int written;
 
-    write_command(command, sizeof(command), text, length, authority, unix_path);
+    write_command(command, sizeof(command), text, length, place);
     snprintf(body, sizeof(body), "%s: %s. Try:\n  %s\n", reason, refusal->words, command);
     written = snprintf(answer, PREFACE_ANSWER_MAX,
                        "HTTP/1.1 %d %s\r\n"

@@ -5,6 +5,7 @@
 #ifndef H2ECHOD_PREFACE_H
 #define H2ECHOD_PREFACE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -43,17 +44,23 @@ extern const uint8_t preface_tls_alert[PREFACE_TLS_ALERT_SIZE];
  */
 enum preface preface_detect(const uint8_t *bytes, size_t length);
 
+/* Where a request for HTTP/1 came to. */
+struct preface_place {
+    const char *authority; /* "127.0.0.1:8080" */
+    const char *unix_path; /* NULL = TCP */
+    bool is_tls;
+};
+
 /*
- * preface_http1_answer(answer, refusal, request, length, authority, unix_path):
+ * preface_http1_answer(answer, refusal, request, length, place):
  * Write the whole HTTP/1.1 response that tells of ${refusal}, to ${request}, ${length} bytes that
  * preface_detect found to begin with a request line. Its text names the command that works: for the
- * authority of the request's Host field where that is harmless, else for ${authority}
- * ("127.0.0.1:8080"); through ${unix_path} where that is not NULL ("PATH" if a shell would not take
- * it as it is). A HEAD request gets no body. Return the response's length, less than
- * PREFACE_ANSWER_MAX.
+ * authority of the request's Host field where that is harmless, else for the place's; through its
+ * Unix path where it has one ("PATH" if a shell would not take it as it is). A HEAD request gets no
+ * body. Return the response's length, less than PREFACE_ANSWER_MAX.
  */
 size_t preface_http1_answer(char answer[static PREFACE_ANSWER_MAX],
                             const struct preface_refusal *refusal, const uint8_t *request,
-                            size_t length, const char *authority, const char *unix_path);
+                            size_t length, const struct preface_place *place);
 
 #endif

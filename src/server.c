@@ -295,6 +295,7 @@ static bool accept_one(struct server *server, const struct listener *listener)
         return true;
     }
     connection.id = ++server->accepted;
+    connection.is_tls = listener->is_tls;
     connection.settings = settings_ref(server->settings);
     workers_serve(server->workers, &connection);
     return true;
@@ -337,6 +338,32 @@ static void log_figures(const struct server *server)
               counted->received, counted->sent, figures.refused, counted->timed_out);
 }
 
+/* Return whether there is a certificate where one is needed. */
+static bool has_certificate(const struct server *server, const struct settings *settings)
+{
+    for (size_t i = 0; i < server->listeners->count; i++) {
+        if (server->listeners->list[i].is_tls && settings->tls == NULL) {
+            log_write(LOG_LEVEL_ERROR, "a socket for TLS is open: name a certificate with "
+                                       "tls-cert, or try tls-self-signed");
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Tell what clients are shown from now on. */
+static void log_certificate(const struct server *server)
+{
+    struct tls_certificate certificate;
+
+    if (server->settings->tls == NULL)
+        return;
+    tls_context_certificate(server->settings->tls, &certificate);
+    log_write(certificate.is_expired ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE,
+              "certificate %s, SHA-256 %s, %s %s", certificate.subject, certificate.sha256,
+              certificate.is_expired ? "expired:" : "valid until", certificate.until);
+}
+
 /* Read the settings anew, and put them in force. Return false if those before them stay. */
 static bool reload_settings(struct server *server)
 {
@@ -346,6 +373,10 @@ static bool reload_settings(struct server *server)
     if (settings != NULL &&
         !settings_keep_listening(settings, server->settings, changed, sizeof(changed))) {
         log_write(LOG_LEVEL_ERROR, "out of memory");
+        settings_unref(settings);
+        settings = NULL;
+    }
+    if (settings != NULL && !has_certificate(server, settings)) {
         settings_unref(settings);
         settings = NULL;
     }
@@ -364,6 +395,7 @@ static bool reload_settings(struct server *server)
     log_set_level((enum log_level)settings->log_level);
     log_write(LOG_LEVEL_NOTICE, "reloaded%s%s", settings->config != NULL ? " " : "",
               settings->config != NULL ? settings->config : "");
+    log_certificate(server);
     return true;
 }
 
@@ -540,6 +572,38 @@ static bool is_over(struct server *server)
            (workers_serving(server->workers, true) == 0 || server->now_us >= server->give_up_us);
 }
 
+/* The command that reaches a listener with TLS: one that trusts the certificate made in memory, by
+ * its key, and nobody else's. */
+static void log_tls_command(const struct server *server, const struct address *address)
+{
+    struct tls_certificate certificate;
+    char shown[ADDRESS_TEXT_MAX];
+    char trust[TLS_PIN_MAX + 64] = "";
+    char where[ADDRESS_TEXT_MAX] = "";
+
+    tls_context_certificate(server->settings->tls, &certificate);
+    if (certificate.is_our_own)
+        snprintf(trust, sizeof(trust), "--insecure --pinnedpubkey sha256//%s ", certificate.pin);
+    if (address_is_local(address))
+        snprintf(where, sizeof(where), "localhost:%u", address_port(address));
+    log_write(LOG_LEVEL_NOTICE, "with TLS: curl %shttps://%s/", trust,
+              where[0] != '\0' ? where : address_text(shown, address));
+}
+
+/* Of several listeners with TLS, the first is enough to copy. */
+static void log_tls_ready(const struct server *server)
+{
+    const struct listeners *listeners = server->listeners;
+
+    log_certificate(server);
+    for (size_t i = 0; i < listeners->count; i++) {
+        if (listeners->list[i].is_tls) {
+            log_tls_command(server, &listeners->list[i].address);
+            return;
+        }
+    }
+}
+
 /* The command that reaches the first listener, for a newcomer to copy. */
 static void log_ready(const struct server *server)
 {
@@ -656,6 +720,7 @@ int server_run(const struct server_options *options)
 
     if (result == 0) {
         raise_descriptor_limit(&server);
+        log_tls_ready(&server);
         log_ready(&server);
         notify_ready(&server);
         while (!is_over(&server))

@@ -1,14 +1,14 @@
 #include "settings.h"
 
+#include "file.h"
+
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -28,6 +28,7 @@ enum {
 
 enum type {
     TYPE_NUMBER,
+    TYPE_PORT, /* a number, or off */
     TYPE_OCTAL,
     TYPE_SIZE,
     TYPE_DURATION,
@@ -73,6 +74,22 @@ static const char *access_log_word(uint64_t value)
 {
     static const char *const words[] = {
         [ACCESS_LOG_OFF] = "off", [ACCESS_LOG_TEXT] = "text", [ACCESS_LOG_JSON] = "json"};
+
+    return words[value];
+}
+
+static const char *verify_word(uint64_t value)
+{
+    static const char *const words[] = {[TLS_VERIFY_OFF] = "off",
+                                        [TLS_VERIFY_OPTIONAL] = "optional",
+                                        [TLS_VERIFY_REQUIRED] = "required"};
+
+    return words[value];
+}
+
+static const char *version_word(uint64_t value)
+{
+    static const char *const words[] = {[TLS_1_2] = "1.2", [TLS_1_3] = "1.3"};
 
     return words[value];
 }
@@ -134,6 +151,67 @@ static const struct row rows[] = {
      .preset = "off",
      .placeholder = "on|off",
      .help = "share the port with daemons of the same user that do"},
+    {.name = "tls-port",
+     .type = TYPE_PORT,
+     .in_file = true,
+     .fixed = true,
+     .offset = FIELD(tls_port),
+     .most = SETTINGS_NO_PORT,
+     .preset = "off",
+     .placeholder = "PORT",
+     .help = "TCP port for TLS, beside the other; 0 takes any"},
+    {.name = "tls-cert",
+     .type = TYPE_TEXT,
+     .in_file = true,
+     .offset = FIELD(tls_cert),
+     .least = 1,
+     .most = PATH_MAX - 1,
+     .placeholder = "FILE",
+     .help = "certificate, with its chain, in PEM"},
+    {.name = "tls-key",
+     .type = TYPE_TEXT,
+     .in_file = true,
+     .offset = FIELD(tls_key),
+     .least = 1,
+     .most = PATH_MAX - 1,
+     .placeholder = "FILE",
+     .help = "its private key; none is in the certificate's file"},
+    {.name = "tls-self-signed",
+     .type = TYPE_SWITCH,
+     .in_file = true,
+     .offset = FIELD(tls_self_signed),
+     .most = true,
+     .preset = "off",
+     .placeholder = "on|off",
+     .help = "make a certificate in memory, for trying it out"},
+    {.name = "tls-client-ca",
+     .type = TYPE_TEXT,
+     .in_file = true,
+     .offset = FIELD(tls_client_ca),
+     .least = 1,
+     .most = PATH_MAX - 1,
+     .placeholder = "FILE",
+     .help = "who signs the certificates of clients, in PEM"},
+    {.name = "tls-verify",
+     .type = TYPE_CHOICE,
+     .in_file = true,
+     .offset = FIELD(tls_verify),
+     .least = TLS_VERIFY_OFF,
+     .most = TLS_VERIFY_REQUIRED,
+     .word = verify_word,
+     .preset = "off",
+     .placeholder = "WHOM",
+     .help = "whether clients need one: optional, required"},
+    {.name = "tls-min-version",
+     .type = TYPE_CHOICE,
+     .in_file = true,
+     .offset = FIELD(tls_min_version),
+     .least = TLS_1_2,
+     .most = TLS_1_3,
+     .word = version_word,
+     .preset = "1.2",
+     .placeholder = "VERSION",
+     .help = "oldest version of TLS that is spoken"},
     {.name = "config",
      .letter = 'c',
      .type = TYPE_TEXT,
@@ -331,6 +409,7 @@ static enum field row_field(const struct row *row)
 {
     switch (row->type) {
     case TYPE_NUMBER:
+    case TYPE_PORT:
     case TYPE_OCTAL:
     case TYPE_SIZE:
     case TYPE_DURATION:
@@ -491,6 +570,14 @@ static bool parse_number(const char *text, unsigned base, uint64_t *number)
     return end != NULL && *end == '\0';
 }
 
+static bool parse_port(const char *text, uint64_t *number)
+{
+    if (strcmp(text, "off") != 0)
+        return parse_number(text, 10, number) && *number < SETTINGS_NO_PORT;
+    *number = SETTINGS_NO_PORT;
+    return true;
+}
+
 static bool parse_scaled(const char *text, const struct unit *unit, uint64_t *number)
 {
     uint64_t count;
@@ -566,6 +653,8 @@ static bool row_parse(const struct row *row, const char *text, uint64_t *number)
     switch (row->type) {
     case TYPE_NUMBER:
         return parse_number(text, 10, number);
+    case TYPE_PORT:
+        return parse_port(text, number);
     case TYPE_OCTAL:
         return parse_number(text, 8, number);
     case TYPE_SIZE:
@@ -609,6 +698,10 @@ static const char *format_scaled(char text[NUMBER_TEXT_MAX], const struct unit *
 static const char *row_format(const struct row *row, uint64_t number, char text[NUMBER_TEXT_MAX])
 {
     switch (row->type) {
+    case TYPE_PORT:
+        if (number == SETTINGS_NO_PORT)
+            return "off";
+        break;
     case TYPE_OCTAL:
         (void)snprintf(text, NUMBER_TEXT_MAX, "%04jo", (uintmax_t)number);
         return text;
@@ -669,6 +762,8 @@ static const char *row_expected(const struct row *row, char text[EXPECTED_MAX])
     switch (row->type) {
     case TYPE_NUMBER:
         return expected_range(row, "a number from", "", text);
+    case TYPE_PORT:
+        return "a number from 0 to 65535, or off";
     case TYPE_OCTAL:
         return expected_range(row, "an octal number from", "", text);
     case TYPE_SIZE:
@@ -923,6 +1018,7 @@ static void take_known_option(struct reader *reader, const struct row *row)
     case TYPE_OPERAND: /* was found before all others */
         break;
     case TYPE_NUMBER:
+    case TYPE_PORT:
     case TYPE_OCTAL:
     case TYPE_SIZE:
     case TYPE_DURATION:
@@ -1090,37 +1186,13 @@ static void report_file(struct reader *reader, int error)
            strerror_r(error, words, sizeof(words)));
 }
 
-/* Open a file whose end comes, and which a reload can read again: not a pipe, not /dev/zero. Return
- * NULL with errno if it can't be read. */
-static FILE *open_file(const char *name)
-{
-    struct stat status;
-    FILE *file = NULL;
-    int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-
-    if (fd < 0)
-        return NULL;
-    if (fstat(fd, &status) == 0) {
-        if (S_ISREG(status.st_mode))
-            file = fdopen(fd, "r");
-        else
-            errno = S_ISDIR(status.st_mode) ? EISDIR : EINVAL;
-    }
-    if (file == NULL) {
-        int error = errno;
-        (void)close(fd);
-        errno = error;
-    }
-    return file;
-}
-
 static void read_file(struct reader *reader, const char *name)
 {
     struct file_line line;
 
     log_escape(reader->file, sizeof(reader->file), name, strlen(name));
     reader->blame = SETTINGS_BAD_FILE;
-    FILE *file = open_file(name);
+    FILE *file = file_open(name);
     if (file == NULL) {
         report_file(reader, errno);
         return;
@@ -1158,6 +1230,57 @@ static void apply_steps(struct settings *settings, int louder)
         settings->trace = (uint64_t)trace;
 }
 
+/* Whether this process is going to serve, and not only to say something. */
+static bool is_to_serve(const struct settings *settings)
+{
+    return !settings->help && !settings->version && !settings->dump_config &&
+           settings->probe == NULL;
+}
+
+static const char *tls_mistake(const struct settings *settings)
+{
+    bool has_certificate = settings->tls_cert != NULL || settings->tls_self_signed;
+
+    if (settings->tls_cert != NULL && settings->tls_self_signed)
+        return "tls-self-signed: there is a tls-cert as well: keep one of them";
+    if (settings->tls_key != NULL && settings->tls_cert == NULL)
+        return "tls-key: is of no use alone: name its certificate with tls-cert";
+    if (settings->tls_verify != TLS_VERIFY_OFF && settings->tls_client_ca == NULL)
+        return "tls-verify: needs to know whom to believe: name a file with tls-client-ca";
+    if (settings->tls_port != SETTINGS_NO_PORT && !has_certificate)
+        return "tls-port: needs a certificate: name one with tls-cert, or try tls-self-signed";
+    return NULL;
+}
+
+/* Read the files that the settings of TLS name: what is wrong with them is a mistake like others.
+ */
+static void open_tls(struct reader *reader)
+{
+    struct settings *settings = reader->settings;
+    const struct tls_options options = {
+        .certificate = settings->tls_cert,
+        .key = settings->tls_key,
+        .client_ca = settings->tls_client_ca,
+        .names = settings->address,
+        .verify = (enum tls_verify)settings->tls_verify,
+        .least = (enum tls_version)settings->tls_min_version,
+    };
+    const char *mistake = tls_mistake(settings);
+    char error[TLS_ERROR_MAX];
+
+    reader->line = 0;
+    reader->blame = SETTINGS_BAD_FILE;
+    if (mistake != NULL) {
+        report(reader, "%s", mistake);
+        return;
+    }
+    if (settings->tls_cert == NULL && !settings->tls_self_signed)
+        return;
+    settings->tls = tls_context_new(&options, error);
+    if (settings->tls == NULL)
+        report(reader, "%s", error);
+}
+
 enum settings_result settings_read(int argc, char *const argv[], settings_error_fn *on_error,
                                    void *argument, struct settings **settings)
 {
@@ -1175,6 +1298,8 @@ enum settings_result settings_read(int argc, char *const argv[], settings_error_
     if (fresh->config != NULL && !fresh->help && !fresh->version)
         read_file(&reader, fresh->config);
     apply_steps(fresh, reader.louder);
+    if (reader.result == SETTINGS_OK && is_to_serve(fresh))
+        open_tls(&reader);
     if (reader.result == SETTINGS_OK)
         *settings = fresh;
     else
@@ -1196,6 +1321,7 @@ void settings_unref(struct settings *settings)
         return;
     for (size_t i = 0; i < ROWS; i++)
         field_clear(&rows[i], settings);
+    tls_context_free(settings->tls);
     free(settings);
 }
 

@@ -12,6 +12,7 @@
 #define H2ECHOD_SETTINGS_H
 
 #include "log.h"
+#include "tls.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -31,6 +32,7 @@ struct settings {
     char *unix_path; /* NULL = none */
     uint64_t unix_mode;
     bool reuse_port;
+    uint64_t tls_port; /* as port, or SETTINGS_NO_PORT */
 
     /* What a reload can change. Times are milliseconds, sizes bytes. */
     uint64_t max_connections;
@@ -47,6 +49,13 @@ struct settings {
     uint64_t access_log; /* enum settings_access_log */
     bool pretty;
     bool upgrade;
+    bool tls_self_signed;
+    char *tls_cert; /* NULL = none; so the next two */
+    char *tls_key;
+    char *tls_client_ca;
+    uint64_t tls_verify;      /* enum tls_verify */
+    uint64_t tls_min_version; /* enum tls_version */
+    struct tls_context *tls;  /* made of them, if this process is to serve; NULL = none */
 
     /* What the command line asked for instead of serving. */
     char *config; /* the file that was read; NULL = none */
@@ -65,7 +74,10 @@ enum settings_result {
     SETTINGS_BAD_FILE = 78, /* the file can't be read, or a line in it is wrong */
 };
 
-enum { SETTINGS_ERROR_MAX = 512 }; /* bytes of one error message */
+enum {
+    SETTINGS_ERROR_MAX = 512, /* bytes of one error message */
+    SETTINGS_NO_PORT = 65536,
+};
 
 /* Receives every error found, one call each: "FILE:LINE: what is wrong, what would be right". */
 typedef void settings_error_fn(const char *message, void *argument);

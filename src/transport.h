@@ -1,5 +1,5 @@
 /*
- * transport: a connection's bytes, blocking, in and out. Plain TCP and Unix sockets.
+ * transport: a connection's bytes, blocking, in and out. TCP and Unix sockets, plain or with TLS.
  *
  * Reads and writes block without a limit of their own; a thread that has to look up from one is
  * woken by a signal, which ends the call with EINTR.
@@ -7,13 +7,19 @@
 #ifndef H2ECHOD_TRANSPORT_H
 #define H2ECHOD_TRANSPORT_H
 
+#include "tls.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 struct transport {
-    int fd; /* owned; -1 = closed */
+    int fd;             /* owned; -1 = closed */
+    struct tls *tls;    /* owned; NULL = plain. It gets at the socket with these: */
+    int flags;          /* MSG_DONTWAIT = without waiting */
+    bool was_cut_short; /* the last send of this call, by a signal */
+    uint64_t handed;    /* bytes that found room while somebody waited for it */
 };
 
 /*
@@ -23,9 +29,35 @@ struct transport {
 void transport_open(struct transport *transport, int fd);
 
 /*
+ * transport_peek(transport, byte):
+ * Wait for the peer's first byte and look at it: it is read again. Return as transport_read.
+ */
+ssize_t transport_peek(struct transport *transport, uint8_t *byte);
+
+/*
+ * transport_begin_tls(transport, context):
+ * From now on, all bytes are TLS's; the handshake comes first. Return false if memory ran out. The
+ * transport must stay where it is.
+ */
+bool transport_begin_tls(struct transport *transport, struct tls_context *context);
+
+/*
+ * transport_handshake(transport):
+ * Go on with the handshake, waiting. Return 1 if it is over, 0 if the peer has gone, or -1 with
+ * errno: EINTR if a signal came first, EPROTO if transport->tls says why there will be none.
+ */
+int transport_handshake(struct transport *transport);
+
+/*
+ * transport_drop_tls(transport):
+ * TLS is over: what still comes is read as it is.
+ */
+void transport_drop_tls(struct transport *transport);
+
+/*
  * transport_read(transport, buffer, size):
  * Wait for bytes. Return how many came, 0 if the peer has sent all that it will, or -1 with errno:
- * EINTR if a signal came first.
+ * EINTR if a signal came first, EPROTO if TLS broke.
  */
 ssize_t transport_read(struct transport *transport, uint8_t *buffer, size_t size);
 
@@ -37,8 +69,8 @@ ssize_t transport_read_now(struct transport *transport, uint8_t *buffer, size_t 
 
 /*
  * transport_write_now(transport, bytes, length):
- * Hand over as many bytes as there is room for, without waiting. Return how many were taken, 0 if
- * none, or -1 with errno if the connection is gone.
+ * Hand over as many bytes as there is room for, without waiting. Return how many were taken, or -1
+ * with errno if the connection is gone. What was not taken has to come next: TLS may have begun it.
  */
 ssize_t transport_write_now(struct transport *transport, const uint8_t *bytes, size_t length);
 

@@ -12,8 +12,8 @@ static void check_answer(const uint8_t *request, size_t length)
 {
     static const struct preface_refusal refusal = {505, "words"};
     char answer[PREFACE_ANSWER_MAX];
-    size_t written =
-        preface_http1_answer(answer, &refusal, request, length, "127.0.0.1:8080", NULL);
+    const struct preface_place place = {.authority = "127.0.0.1:8080"};
+    size_t written = preface_http1_answer(answer, &refusal, request, length, &place);
 
     if (written == 0 || written >= sizeof(answer) || strlen(answer) != written)
         abort();

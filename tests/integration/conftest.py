@@ -26,12 +26,26 @@ def pytest_sessionstart() -> None:
         raise pytest.UsageError(f"{BINARY} is not there: make")
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A module that says TRANSPORTS = (...) has its tests run over each of them, but those marked plain."""
+    transports = getattr(metafunc.module, "TRANSPORTS", None)
+    if transports and not metafunc.definition.get_closest_marker("plain") and "transport" in metafunc.fixturenames:
+        metafunc.parametrize("transport", transports, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def transport(request: pytest.FixtureRequest) -> str:
+    """What clients reach the daemon by: a name in daemon.TRANSPORTS."""
+    return getattr(request, "param", "plain")
+
+
 @pytest.fixture
-def start() -> Iterator[Start]:
+def start(transport: str) -> Iterator[Start]:
     """start(argument, ...): a daemon with these arguments, stopped after the test."""
     daemons: list[Daemon] = []
 
     def begin(*arguments: object, **options: object) -> Daemon:
+        options.setdefault("transport", transport)
         daemons.append(Daemon(*arguments, **options))
         return daemons[-1]
     yield begin
@@ -51,9 +65,9 @@ def _stop_all(daemons: list[Daemon]) -> None:
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[list[Daemon]]:
+def shared(transport: str) -> Iterator[list[Daemon]]:
     """The module's daemon, and those before it that didn't live to the end of their test."""
-    daemons = [Daemon("--log-level=debug")]
+    daemons = [Daemon("--log-level=debug", transport=transport)]
     yield daemons
     daemons[-1].stop()
 
@@ -62,7 +76,7 @@ def shared() -> Iterator[list[Daemon]]:
 def daemon(shared: list[Daemon]) -> Iterator[Daemon]:
     """A daemon with default settings; it must be alive after the test."""
     if not shared[-1].alive():
-        shared.append(Daemon("--log-level=debug"))
+        shared.append(Daemon("--log-level=debug", transport=shared[-1].transport))
     yield shared[-1]
     shared[-1].hang_up()
     if not shared[-1].alive():
@@ -78,8 +92,10 @@ def client(daemon: Daemon) -> Client:
 @pytest.fixture(scope="module")
 def neighbour(shared: list[Daemon]) -> Iterator[Client]:
     """A connection that outlives those of the tests: whatever they do, it is answered."""
-    with Client(shared[0].address) as client:
-        yield client.send_preface()
+    client = shared[0].connect()
+    shared[0].clients.remove(client)  # what a test's end hangs up
+    with client:
+        yield client
 
 
 @pytest.fixture(params=[None, 1], ids=["whole", "by-byte"])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Callable, Mapping, Sequence
 
 from waiting import SLOW, Deadline, poll
-from wire import Address, Client
+from wire import Address, Client, trusting
 
 TOP = Path(__file__).resolve().parents[2]
 BINARY = TOP / (os.environ.get("H2ECHOD") or "build/release/h2echod")
@@ -81,17 +81,24 @@ def parse_dump(text: str) -> dict[str, list[str]]:
     return values
 
 
+# What makes it listen beside the plain port, by the name of the transport that its clients take then.
+TRANSPORTS: dict[str, tuple[str, ...]] = {"plain": (), "tls": ("--tls-port=0", "--tls-self-signed")}
+
+
 class Daemon:
     """One running daemon: on 127.0.0.1 and a free port, if the arguments don't say otherwise."""
 
     def __init__(self, *arguments: object, listen: Sequence[str] = ("--port=0", "--address=127.0.0.1"),
                  prefix: Sequence[str] = (), binary: Path = BINARY, extra: Mapping[str, str] | None = None,
-                 pass_fds: Sequence[int] = (), once_begun: Callable[[Daemon], None] | None = None) -> None:
+                 pass_fds: Sequence[int] = (), once_begun: Callable[[Daemon], None] | None = None,
+                 transport: str = "plain") -> None:
         """`extra` goes into its environment; `once_begun` is called when the process is there, before it is ready."""
         self.lines: list[str] = []
         self.changed = threading.Condition()
         self.clients: list[Client] = []
         self.stopping = self.ended = False
+        self.transport = transport
+        listen = [*listen, *TRANSPORTS[transport]]
         self.process = subprocess.Popen(command([*listen, *arguments], prefix, binary),
                                         env=environment() | dict(extra or {}), stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=pass_fds)
@@ -145,26 +152,33 @@ class Daemon:
 
     # --- addresses and clients ---
 
-    def addresses(self) -> list[tuple[str, int]]:
+    def addresses(self, transport: str = "plain") -> list[tuple[str, int]]:
         """Where it listens with TCP, as it says."""
-        listening = self.log(r"info listening on (.*):(\d+)(?:, handed over)?$")
+        tls = ", TLS" if transport == "tls" else ""
+        listening = self.log(rf"info listening on (.*):(\d+){tls}(?:, handed over)?$")
         return [(match[1].strip("[]"), int(match[2])) for match in listening]
 
     @property
     def address(self) -> tuple[str, int]:
-        return self.addresses()[0]
+        return self.addresses(self.transport)[0]
 
     @property
     def port(self) -> int:
         return self.address[1]
 
+    @property
+    def scheme(self) -> str:
+        return "https" if self.transport == "tls" else "http"
+
     def url(self, path: str = "/") -> str:
         host, port = self.address
-        return f"http://{host}:{port}{path}"
+        return f"{self.scheme}://{host}:{port}{path}"
 
     def dial(self, address: Address | None = None, **options: object) -> Client:
         """A client that has connected and not said anything."""
         since = self.mark()
+        if self.transport == "tls" and not address:
+            options.setdefault("tls", trusting("h2"))
         client = Client(address or self.address, **options)
         client.since = since
         self.clients.append(client)

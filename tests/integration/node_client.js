@@ -19,7 +19,7 @@ function ask(session, { fields, bodySize }) {
 
 async function main() {
   const requests = JSON.parse(fs.readFileSync(0, 'utf8'));
-  const session = http2.connect(process.argv[2]);
+  const session = http2.connect(process.argv[2], { rejectUnauthorized: false });
   const answers = await Promise.all(requests.map((request) => ask(session, request)));
   session.close();
   process.stdout.write(JSON.stringify(answers));

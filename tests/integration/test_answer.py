@@ -19,6 +19,8 @@ from daemon import BINARY, Daemon
 from waiting import SLOW, poll
 from wire import CANCEL, ENHANCE_YOUR_CALM, MAGIC, NO_ERROR, Client, Fields, echo, fields
 
+TRANSPORTS = ("plain", "tls")
+
 MIB = 1024 * 1024
 WINDOW = SettingsFrame.INITIAL_WINDOW_SIZE
 VARIED = BINARY.parent / "tests/bench/varied"
@@ -26,6 +28,7 @@ VARIED = BINARY.parent / "tests/bench/varied"
 
 # --- under load ---
 
+@pytest.mark.plain
 @pytest.mark.parametrize("alike", [1, 3, 1000])
 def test_every_answer_under_load_is_right_to_the_byte(daemon: Daemon, alike: int) -> None:
     """What a connection remembers of the requests before gives each one its own answer."""
@@ -47,10 +50,10 @@ def test_body_is_the_line_that_users_are_shown(client: Client) -> None:
 
 
 def test_curl_gets_the_line_with_what_it_sent_in_its_order(daemon: Daemon) -> None:
-    done = curl_h2("-v", f"http://localhost:{daemon.port}/hello")
+    done = curl_h2("-v", f"{daemon.scheme}://localhost:{daemon.port}/hello")
     told = done.stderr.decode()
     sent = re.findall(r"\[(:?[a-z-]+): ([^\]]*)\]", told)  # what curl says it sends, in its order
-    assert dict(sent) == {":method": "GET", ":path": "/hello", ":scheme": "http",
+    assert dict(sent) == {":method": "GET", ":path": "/hello", ":scheme": daemon.scheme,
                           ":authority": f"localhost:{daemon.port}",
                           "user-agent": f"curl/{curl_version()}", "accept": "*/*"}, told
     members = ", ".join(f'"{name}": "{value}"' for name, value in sent)

@@ -17,6 +17,7 @@ from wire import (CANCEL, COMPRESSION_ERROR, ENHANCE_YOUR_CALM, FLOW_CONTROL_ERR
                   STREAM_CLOSED, Client, fields)
 
 pytestmark = pytest.mark.heavy
+TRANSPORTS = ("plain", "tls")
 
 REFUSED_STREAM = 7
 MANY, FLOOD = 3000, 20000  # more than may be reset at once, more than may bring nothing

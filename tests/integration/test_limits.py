@@ -15,6 +15,8 @@ from daemon import BINARY, Daemon, as_user, run
 from waiting import SLOW, Stopwatch, poll
 from wire import Client, fields
 
+TRANSPORTS = ("plain", "tls")
+
 PLAIN_USER = 54321  # nobody's, so that nobody else's threads count
 
 
@@ -25,7 +27,7 @@ def assert_waits(client: Client) -> None:
 
 def waiting_client(daemon: Daemon) -> Client:
     """A connection that has asked already, though nobody may have accepted it."""
-    client = daemon.connect()
+    client = daemon.connect(patient=True)
     client.begin(fields("/waiting"))
     return client
 
@@ -166,7 +168,7 @@ def test_threads_that_cannot_be_had(start: Start, open_directory: Path) -> None:
     inside = daemon.connect()
     inside.assert_answered()
     set_limit(daemon, "--nproc=1:", user)
-    outside = [daemon.connect() for _ in range(3)]
+    outside = [daemon.connect(patient=True) for _ in range(3)]
     daemon.wait_for_log(r"(error|warning) .*thread.*Resource temporarily unavailable")
     for number in range(10):
         inside.assert_answered(f"/{number}")

@@ -18,7 +18,8 @@ from wire import fields
 
 NOBODY = 65534
 USAGE, UNAVAILABLE, NO_PERMISSION, CONFIGURATION = 64, 69, 77, 78
-KEYS = ("port", "address", "unix", "unix-mode", "reuse-port", "max-connections", "max-connections-per-address",
+KEYS = ("port", "address", "unix", "unix-mode", "reuse-port", "tls-port", "tls-cert", "tls-key", "tls-self-signed",
+        "tls-client-ca", "tls-verify", "tls-min-version", "max-connections", "max-connections-per-address",
         "max-concurrent-streams", "max-header-list-size", "header-timeout", "idle-timeout", "stream-timeout",
         "write-timeout", "drain-timeout", "upgrade", "log-level", "trace", "access-log", "pretty")
 OPTIONS = (*KEYS, "config", "check-config", "dump-config", "probe", "version", "help")
@@ -41,6 +42,8 @@ def config(tmp_path: Path) -> Path:
 def test_defaults_are_what_users_are_told() -> None:
     assert dumped() == {
         "port": ["8080"], "address": [], "unix": [], "unix-mode": ["0660"], "reuse-port": ["off"],
+        "tls-port": ["off"], "tls-cert": [], "tls-key": [], "tls-self-signed": ["off"], "tls-client-ca": [],
+        "tls-verify": ["off"], "tls-min-version": ["1.2"],
         "max-connections": ["10000"], "max-connections-per-address": ["0"], "max-concurrent-streams": ["128"],
         "max-header-list-size": ["64KiB"], "header-timeout": ["10s"], "idle-timeout": ["5m"],
         "stream-timeout": ["30s"], "write-timeout": ["30s"], "drain-timeout": ["10s"], "upgrade": ["on"],
@@ -120,7 +123,7 @@ def test_shipped_file_has_every_key_commented_out_at_its_default(config: Path) -
     text = (TOP / "conf/h2echod.conf").read_text()
     assert not re.search(r"^\s*[^#\s]", text, re.MULTILINE)
     config.write_text(re.sub(r"^#\s*(?=[a-z-]+ = \S)", "", text, flags=re.MULTILINE))
-    examples = {"address", "unix"}  # they have no default: what stands there is an example
+    examples = {"address", "unix", "tls-cert", "tls-key", "tls-client-ca"}  # they have no default: what stands there is an example
     given, defaults = dumped("-c", config), dumped()
     assert {key: value for key, value in given.items() if key not in examples} == \
         {key: value for key, value in defaults.items() if key not in examples}

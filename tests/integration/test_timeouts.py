@@ -13,6 +13,8 @@ from daemon import Daemon
 from waiting import SLOW, Deadline, Stopwatch, poll
 from wire import CANCEL, ENHANCE_YOUR_CALM, MAGIC, NO_ERROR, Client, fields, read_all
 
+TRANSPORTS = ("plain", "tls")
+
 LIMIT = 0.4  # the seconds of every time-out here
 TEXT = f"{LIMIT * 1000:.0f}ms"
 WINDOW = SettingsFrame.INITIAL_WINDOW_SIZE

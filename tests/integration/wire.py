@@ -1,9 +1,10 @@
-"""A client that can say anything: HTTP/2 frames on a plain socket, right or wrong, whole or in pieces."""
+"""A client that can say anything: HTTP/2 frames on a socket, right or wrong, whole or in pieces."""
 from __future__ import annotations
 
 import json
 import os
 import socket
+import ssl
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,59 @@ STREAM_CLOSED, REFUSED_STREAM, CANCEL, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 5,
 Text = Union[str, bytes]
 Fields = Sequence[tuple[Text, Text]]
 Address = Union[tuple[str, int], str, Path]
+
+
+class TlsSocket(ssl.SSLSocket):
+    """A TLS socket whose peer may not have accepted it yet, and which tells a reset as other sockets do."""
+
+    held: bytearray | None = None  # what was said before the handshake; None = nothing is held back
+    has_ended = False              # we have, with a FIN
+
+    def hold_back(self) -> None:
+        """Until something is waited for, begin the handshake at most."""
+        self.held = bytearray()
+
+    def _begin(self) -> None:
+        before = self.gettimeout()
+        self.settimeout(0)
+        try:
+            self.do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        self.settimeout(before)
+
+    def sendall(self, data: bytes, flags: int = 0) -> None:
+        if self.held is not None:
+            self.held += data
+            self._begin()
+            return
+        try:
+            super().sendall(data, flags)
+        except ssl.SSLEOFError:
+            raise (BrokenPipeError if self.has_ended else ConnectionResetError) from None
+
+    def shutdown(self, how: int) -> None:
+        """Send FIN without TLS's own words for it, and go on reading TLS (SSLSocket would forget it)."""
+        self.has_ended = True
+        socket.socket.shutdown(self, how)
+
+    def recv(self, size: int = 1024, flags: int = 0) -> bytes:
+        if self.held is not None:
+            self.do_handshake()
+            held, self.held = self.held, None
+            self.sendall(held)
+        return super().recv(size, flags)
+
+
+def trusting(*protocols: str) -> ssl.SSLContext:
+    """TLS for a client that offers these protocols, none for none, and believes whatever certificate it is shown."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sslsocket_class = TlsSocket
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
+    return context
 
 
 def fields(path: Text = "/", method: Text = "GET", *more: tuple[Text, Text],
@@ -102,8 +156,16 @@ class Client:
     """One connection. Every frame read is booked; SETTINGS and PING are acknowledged, windows refilled."""
 
     def __init__(self, address: Address, *, source: str | None = None, receive_buffer: int | None = None,
-                 refill: bool = True) -> None:
+                 refill: bool = True, tls: ssl.SSLContext | None = None, host: str | None = None,
+                 session: ssl.SSLSession | None = None, patient: bool = False) -> None:
+        """With `tls`, the handshake begins with the first byte that is said or waited for. Who is patient says
+        everything before anybody has accepted the connection."""
         self.socket = _connected(address, source, receive_buffer)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, do_handshake_on_connect=False, server_hostname=host,
+                                          session=session)
+            if patient:
+                self.socket.hold_back()
         self.refill = refill  # return credit for DATA
         self.polite = True    # acknowledge SETTINGS and PING
         self.since = 0        # where the daemon's log was before: a port may be had twice

@@ -13,26 +13,28 @@ complain() {
 # What each module may include of the project, its own header aside. Every arrow points down.
 allowed() {
     case $1 in
-    main) echo "echo listener log notify probe server session settings" ;;
+    main) echo "echo listener log notify probe server session settings tls" ;;
     server) echo "clock listener log notify settings worker" ;;
     worker) echo "address arena clock connection counters log" ;;
-    connection) echo "access address arena clock counters detail log preface session settings trace transport upgrade" ;;
+     connection) echo "access address arena clock counters detail log preface session settings tls trace transport upgrade" ;;
     probe) echo "client clock echo log setting settings transport url" ;;
     access) echo "clock log session" ;;
     listener) echo "address log settings" ;;
     session) echo "advert allowance arena clock counters detail detected fields framing log past refusal section" ;;
-    settings) echo "log" ;;
+    settings) echo "file log tls" ;;
+    tls) echo "file log" ;;
+    transport) echo "tls" ;;
     address | client | notify) echo "log" ;;
     trace) echo "log setting" ;;
     log) echo "allowance clock" ;;
     preface | refusal) echo "token" ;;
     upgrade) echo "framing preface token" ;;
     section) echo "arena echo fields wishes" ;;
-    detail) echo "advert arena echo fields framing setting wishes" ;;
+    detail) echo "advert arena echo fields framing setting tls wishes" ;;
     advert) echo "arena framing" ;;
     fields) echo "arena" ;;
     echo) echo "arena" ;;
-    allowance | arena | clock | counters | framing | past | setting | token | transport | url | wishes) echo "" ;;
+    allowance | arena | clock | counters | file | framing | past | setting | token | url | wishes) echo "" ;;
     *) echo "?" ;;
     esac
 }
@@ -65,6 +67,7 @@ only() {
 only '<nghttp2/|nghttp2_[a-z]+\(' session.c section.c section.h trace.c client.c
 only '\bnghttp2_hd_' trace.c
 only '<jansson\.h>|json_[a-z]+\(' echo.c access.c detail.c
+only '<openssl/|\b(SSL|BIO|EVP|X509)_[A-Za-z0-9_]+\(' tls.c
 only '<getopt\.h>|getopt(_long)?\(' settings.c
 only '\b(recv|send|recvmsg|sendmsg|shutdown)\(' transport.c
 only '\b(bind|listen)\(' listener.c

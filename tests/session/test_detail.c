@@ -723,7 +723,8 @@ static void run_connection(struct peer *peer)
     ask_get(peer, 1);
     check(peer, 1, "connection",
           "{\"id\": 42, \"protocol\": \"h2c\", \"peer\": \"192.0.2.1:4000\", "
-          "\"local\": \"192.0.2.2:8080\", \"age_ms\": 0.0, \"send_window\": 65535}");
+          "\"local\": \"192.0.2.2:8080\", \"age_ms\": 0.0, \"send_window\": 65535, "
+          "\"tls\": null}");
     peer_wait(peer, 1234567);
     ask_get(peer, 3);
     check(peer, 3, "connection.age_ms", "1234.567");

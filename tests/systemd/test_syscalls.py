@@ -10,7 +10,7 @@ from load import LastConnection, load
 from machine import Machine
 from unit import ADDRESS, CONFIG, Unit, assert_answers, assert_ended_well
 from waiting import poll
-from wire import Client, fields
+from wire import Client, fields, trusting
 
 UNIT_FILE = "/lib/systemd/system/h2echod.service"
 TRACES = "/run/h2echod-traces"
@@ -59,11 +59,13 @@ def test_no_call_is_outside_the_filter(machine: Machine, traced_service: Unit, s
 def live_alone(service: Unit) -> None:
     """With sockets of its own, whatever clients and the administrator do."""
     service.configure("header-timeout = 200ms", "log-level = debug", "unix = /tmp/h2echod.sock", "address = 127.0.0.1",
-                      "address = ::1", "max-connections-per-address = 100", "access-log = json")
+                      "address = ::1", "max-connections-per-address = 100", "access-log = json", "tls-port = 8443",
+                      "tls-self-signed = on")
     service.control("start")
     assert_answers("/four")
     assert_answers("/six", host="[::1]")
     talk_over_the_unix_socket(service)
+    talk_over_tls()
     talk_wrongly(service)
     talk_much_and_rest(service)
     service.control("reload")
@@ -93,6 +95,15 @@ def live_behind(socket: Unit, service: Unit) -> None:
 def talk_over_the_unix_socket(service: Unit) -> None:
     with Client(service.process("root/tmp/h2echod.sock")) as client:
         client.send_preface().assert_answered("/unix")
+
+
+def talk_over_tls() -> None:
+    """With a session that is resumed, too."""
+    context, session = trusting("h2"), None
+    for path in ("/tls", "/resumed"):
+        with Client((ADDRESS[0], 8443), tls=context, session=session) as client:
+            client.send_preface().assert_answered(path)
+            session = client.socket.session
 
 
 def talk_wrongly(service: Unit) -> None:

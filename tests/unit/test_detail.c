@@ -195,6 +195,13 @@ static void know_all(struct known *known)
     add_frame(&known->advert, PRIORITY_UPDATE, 0, "\0\0\0\7u=6", 7);
     known->trailers = fields_of(all_trailers, COUNT(all_trailers));
     known->detail.origin.id = 12;
+    known->detail.origin.protocol = "h2";
+    known->detail.origin.has_tls = true;
+    known->detail.origin.tls = (struct tls_facts){.version = "TLSv1.3",
+                                                  .cipher = "TLS_AES_128_GCM_SHA256",
+                                                  .alpn = "h2",
+                                                  .sni = "localhost",
+                                                  .resumed = true};
     strcpy(known->detail.origin.peer, "[::1]:5000");
     strcpy(known->detail.origin.local, "[::1]:8080");
     known->detail.age_us = 1234;
@@ -230,8 +237,10 @@ static void test_all(void **state)
         "\"send_window\": 65535, "
         "\"priority\": {\"urgency\": 1, \"incremental\": true, \"from\": \"field\"}, "
         "\"dependency\": {\"depends_on\": 11, \"weight\": 256, \"exclusive\": true}}, "
-        "\"connection\": {\"id\": 12, \"protocol\": \"h2c\", \"peer\": \"[::1]:5000\", "
-        "\"local\": \"[::1]:8080\", \"age_ms\": 1.234, \"send_window\": 1000000}, "
+        "\"connection\": {\"id\": 12, \"protocol\": \"h2\", \"peer\": \"[::1]:5000\", "
+        "\"local\": \"[::1]:8080\", \"age_ms\": 1.234, \"send_window\": 1000000, "
+        "\"tls\": {\"version\": \"TLSv1.3\", \"cipher\": \"TLS_AES_128_GCM_SHA256\", "
+        "\"alpn\": \"h2\", \"sni\": \"localhost\", \"client\": null, \"resumed\": true}}, "
         "\"client\": {\"settings\": ["
         "{\"id\": 3, \"name\": \"MAX_CONCURRENT_STREAMS\", \"value\": 100}, "
         "{\"id\": 4, \"name\": \"INITIAL_WINDOW_SIZE\", \"value\": 10485760}, "
@@ -271,7 +280,8 @@ static void test_nothing(void **state)
                        "\"send_window\": 0, \"priority\": {\"urgency\": 3, \"incremental\": false, "
                        "\"from\": \"default\"}, \"dependency\": null}, "
                        "\"connection\": {\"id\": 0, \"protocol\": \"h2c\", \"peer\": \"\", "
-                       "\"local\": \"\", \"age_ms\": 0.0, \"send_window\": 0}, "
+                       "\"local\": \"\", \"age_ms\": 0.0, \"send_window\": 0, "
+                       "\"tls\": null}, "
                        "\"client\": {\"settings\": [], \"later_settings\": [], "
                        "\"window_update\": 0, \"priority_frames\": [], "
                        "\"fingerprint\": \"|00|0|\"}, "

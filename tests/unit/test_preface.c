@@ -240,8 +240,8 @@ static const char *answer_to(char answer[static PREFACE_ANSWER_MAX], const char 
     assert_non_null(copy);
     memcpy(copy, request, length);
     memset(answer, 'x', PREFACE_ANSWER_MAX);
-    written = preface_http1_answer(answer, &not_served, (const uint8_t *)copy, length, authority,
-                                   unix_path);
+    written = preface_http1_answer(answer, &not_served, (const uint8_t *)copy, length,
+                                   &(struct preface_place){authority, unix_path, false});
     free(copy);
     assert_true(written < PREFACE_ANSWER_MAX);
     answer[written] = '\0';

@@ -141,6 +141,17 @@ static enum settings_result read_text(const char *text)
     return read_bytes(text, strlen(text));
 }
 
+/* To print the settings: the files that they name need not be there. */
+static enum settings_result read_for_dump(const char *text)
+{
+    char path[PATH_BYTES];
+    int file = file_make(text, strlen(text), path);
+    enum settings_result result = READ("-c", path, "--dump-config");
+
+    (void)close(file);
+    return result;
+}
+
 /* The ${index}th error is "FILE${expected}", FILE being the file's name. */
 static void assert_file_error(size_t index, const char *expected)
 {
@@ -530,7 +541,8 @@ static void test_defaults(void **state)
     assert_false(settings->help);
 }
 
-/* Every key with a value for the file and another for the command line, neither the default. */
+/* Every key with a value for the file and another for the command line, neither the default; the
+ * files that they name are not opened by what only prints. */
 static const struct both {
     const char *name;
     const char *in_file;
@@ -541,6 +553,13 @@ static const struct both {
     {"unix", "/tmp/file.sock", "line.sock"},
     {"unix-mode", "0600", "0666"},
     {"reuse-port", "on", "on"},
+    {"tls-port", "0", "443"},
+    {"tls-cert", "/etc/file.pem", "line.pem"},
+    {"tls-key", "/etc/file.key", "line.key"},
+    {"tls-self-signed", "on", "on"},
+    {"tls-client-ca", "/etc/file.ca", "line.ca"},
+    {"tls-verify", "optional", "required"},
+    {"tls-min-version", "1.3", "1.3"},
     {"max-connections", "11", "12"},
     {"max-connections-per-address", "21", "22"},
     {"max-concurrent-streams", "31", "32"},
@@ -570,13 +589,13 @@ static void test_precedence_of_every_key(void **state)
         (void)snprintf(line, sizeof line, "%s = %s\n", both[i].name, both[i].in_file);
         (void)snprintf(option, sizeof option, "--%s=%s", both[i].name, both[i].on_command_line);
         int file = file_make(line, strlen(line), path);
-        assert_int_equal(READ("-c", path), SETTINGS_OK);
+        assert_int_equal(READ("-c", path, "--dump-config"), SETTINGS_OK);
         assert_dumped(both[i].name, both[i].in_file);
-        assert_int_equal(READ(option), SETTINGS_OK);
+        assert_int_equal(READ(option, "--dump-config"), SETTINGS_OK);
         assert_dumped(both[i].name, both[i].on_command_line);
-        assert_int_equal(READ(option, "-c", path), SETTINGS_OK);
+        assert_int_equal(READ(option, "-c", path, "--dump-config"), SETTINGS_OK);
         assert_dumped(both[i].name, both[i].on_command_line);
-        assert_int_equal(READ("-c", path, option), SETTINGS_OK);
+        assert_int_equal(READ("-c", path, option, "--dump-config"), SETTINGS_OK);
         assert_dumped(both[i].name, both[i].on_command_line);
         (void)close(file);
     }
@@ -1037,6 +1056,45 @@ static void test_help_and_version_need_no_file(void **state)
     assert_int_equal(READ("-t", "-c", "no/such/file"), SETTINGS_BAD_FILE);
 }
 
+/* --- TLS ------------------------------------------------------------------------------------ */
+
+static void test_tls_port_is_a_number_or_off(void **state)
+{
+    (void)state;
+    assert_int_equal(READ("--tls-port=0", "--dump-config"), SETTINGS_OK);
+    assert_int_equal(outcome.settings->tls_port, 0);
+    assert_int_equal(READ("--tls-port=65535", "--dump-config"), SETTINGS_OK);
+    assert_int_equal(outcome.settings->tls_port, 65535);
+    assert_int_equal(READ("--tls-port=off"), SETTINGS_OK);
+    assert_int_equal(outcome.settings->tls_port, SETTINGS_NO_PORT);
+    (void)READ("--tls-port=65536");
+    assert_only_error("--tls-port: '65536' is not a number from 0 to 65535, or off");
+}
+
+static void test_tls_settings_that_do_not_fit(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *error;
+    } mistakes[] = {
+        {"tls-port = 0\n",
+         "tls-port: needs a certificate: name one with tls-cert, or try tls-self-signed"},
+        {"tls-cert = a\ntls-self-signed = on\n",
+         "tls-self-signed: there is a tls-cert as well: keep one of them"},
+        {"tls-key = a\n", "tls-key: is of no use alone: name its certificate with tls-cert"},
+        {"tls-self-signed = on\ntls-verify = optional\n",
+         "tls-verify: needs to know whom to believe: name a file with tls-client-ca"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof mistakes / sizeof mistakes[0]; i++) {
+        assert_int_equal(read_text(mistakes[i].text), SETTINGS_BAD_FILE);
+        assert_int_equal(outcome.count, 1);
+        assert_string_equal(outcome.errors[0], mistakes[i].error);
+        assert_int_equal(read_for_dump(mistakes[i].text), SETTINGS_OK);
+    }
+}
+
 /* --- Dump, help, the shipped file ----------------------------------------------------------- */
 
 /* A file in which no key has its default. */
@@ -1057,12 +1115,12 @@ static void test_dump_reads_back(void **state)
 
     (void)state;
     write_all_keys(text, sizeof text);
-    assert_int_equal(read_text(text), SETTINGS_OK);
+    assert_int_equal(read_for_dump(text), SETTINGS_OK);
     char *dump = dump_of(outcome.settings);
     for (size_t i = 0; i < KEYS; i++)
         assert_dumped(both[i].name, both[i].in_file);
     assert_dumped("address", "::1");
-    assert_int_equal(read_text(dump), SETTINGS_OK);
+    assert_int_equal(read_for_dump(dump), SETTINGS_OK);
     char *again = dump_of(outcome.settings);
     assert_string_equal(again, dump);
     free(again);
@@ -1090,7 +1148,9 @@ static void test_dump_has_the_keys_of_this_test_and_no_other(void **state)
     size_t count = 0;
 
     (void)state;
-    assert_int_equal(read_text("address = ::1\nunix = a\n"), SETTINGS_OK);
+    assert_int_equal(read_for_dump("address = ::1\nunix = a\ntls-cert = b\ntls-key = c\n"
+                                   "tls-client-ca = d\n"),
+                     SETTINGS_OK);
     char *dump = dump_of(outcome.settings);
     char *place;
     for (char *line = strtok_r(dump, "\n", &place); line != NULL;
@@ -1114,6 +1174,13 @@ static void test_help_names_every_option(void **state)
         "\n      --unix PATH ",
         "\n      --unix-mode MODE ",
         "\n      --reuse-port[=on|off] ",
+        "\n      --tls-port PORT ",
+        "\n      --tls-cert FILE ",
+        "\n      --tls-key FILE ",
+        "\n      --tls-self-signed[=on|off] ",
+        "\n      --tls-client-ca FILE ",
+        "\n      --tls-verify WHOM ",
+        "\n      --tls-min-version VERSION ",
         "\n  -c, --config FILE ",
         "\n  -t, --check-config ",
         "\n      --dump-config ",
@@ -1381,6 +1448,8 @@ int main(void)
         TEST(test_file_that_cannot_be_read),
         TEST(test_file_is_closed),
         TEST(test_help_and_version_need_no_file),
+        TEST(test_tls_port_is_a_number_or_off),
+        TEST(test_tls_settings_that_do_not_fit),
         TEST(test_dump_reads_back),
         TEST(test_dump_of_defaults_reads_back),
         TEST(test_dump_has_the_keys_of_this_test_and_no_other),

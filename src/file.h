@@ -1,0 +1,16 @@
+/*
+ * file: files that settings name.
+ */
+#ifndef H2ECHOD_FILE_H
+#define H2ECHOD_FILE_H
+
+#include <stdio.h>
+
+/*
+ * file_open(name):
+ * Open for reading a file whose end comes, and which a reload can read again: not a pipe, not
+ * /dev/zero. Return NULL with errno if it can't be read.
+ */
+FILE *file_open(const char *name);
+
+#endif
