@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Callable, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from clients import environment, h2load_counts
+from clients import SEARCH_PATH, environment, h2load_counts
 from waiting import SLOW, poll
 
 PROGRAMS = Path(__file__).parent
@@ -32,7 +32,7 @@ class Bench:
         self.directory = directory
         self.certificate = directory / "cert.pem"
         self.key = directory / "key.pem"
-        self.variables = {"HOME": str(directory), "SSL_CERT_FILE": str(self.certificate),
+        self.variables = {"PATH": SEARCH_PATH, "HOME": str(directory), "SSL_CERT_FILE": str(self.certificate),
                           "NODE_EXTRA_CA_CERTS": str(self.certificate),
                           "JDK_JAVA_OPTIONS": f"-Djavax.net.ssl.trustStore={directory}/trust.p12 "
                                               "-Djavax.net.ssl.trustStorePassword=changeit",
@@ -67,8 +67,8 @@ class Bench:
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
-    """End it, if it hasn't ended, and what it started: once it is waited for, its number may be another's."""
-    if process.poll() is None:
+    """End it and what it started, unless it was waited for: its number may be another's then."""
+    if process.returncode is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 

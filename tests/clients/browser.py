@@ -36,7 +36,6 @@ class Browser:
     def close(self) -> None:
         try:
             self.call("Browser.close")
-            self.process.wait(SECONDS)
         finally:
             os.close(self.to)
             os.close(self.come_from)

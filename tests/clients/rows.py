@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-"""The clients that others wrote: how each is told to ask, and what has to arrive. Prints README's table."""
+"""The clients that others wrote: how each is told to ask, and what has to arrive; README's table is made of it."""
 from __future__ import annotations
 
 import re
@@ -72,8 +71,7 @@ class Row:
     def expected(self, origin: str, path: str) -> dict[str, str]:
         """The values that are known beforehand."""
         scheme, _, authority = origin.partition("://")
-        return {":method": "GET", ":scheme": scheme, ":authority": authority,
-                ":path": path} | dict(self.others)
+        return {":method": "GET", ":scheme": scheme, ":authority": authority, ":path": path} | dict(self.others)
 
 
 CURL = ":method :path :scheme :authority user-agent accept"
@@ -121,12 +119,8 @@ ROWS = [
 def readme_table() -> str:
     """Markdown, of what this daemon serves."""
     there = served()
-    lines = ["| client | command, line of code or configuration | by | fields that arrive |", "| --- | --- | --- | --- |"]
+    lines = [["client", "command, line of code or of configuration", "by", "fields that arrive"], ["---"] * 4]
     for row in ROWS:
         if by := [transport for transport in row.transports if transport in there]:
-            lines.append(f"| {row.client} | `{row.shown(by[0])}` | {', '.join(one.words for one in by)} | {row.told()} |")
-    return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    print(readme_table(), end="")
+            lines.append([row.client, f"`{row.shown(by[0])}`", ", ".join(one.words for one in by), row.told()])
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)

@@ -44,4 +44,5 @@ def test_line_is_the_programs(row: Row) -> None:
 
 def test_readme_has_the_table() -> None:
     """Of all rows that this daemon serves, and of no other."""
-    assert readme_table() in (TOP / "README.md").read_text(), "tests/clients/rows.py prints it"
+    wanted = readme_table()
+    assert wanted in (TOP / "README.md").read_text(), f"it is\n{wanted}"
