@@ -148,10 +148,12 @@ packages       := gcc libc6-dev pkg-config libnghttp2-dev libjansson-dev \
                   $(if $(filter 0,$(WITH_TLS)),,libssl-dev)
 packages_check := libcmocka-dev python3 python3-pytest python3-h2 python3-hpack python3-hyperframe python3-jsonschema \
                   curl nghttp2-client nghttp2-server nodejs openssl git procps strace systemd
+packages_clients := chromium default-jdk-headless golang-go golang-golang-x-net-dev haproxy nginx python3-httpx
 packages_lint  := binutils clang-format clang-tidy cppcheck mandoc shellcheck
 packages_fuzz  := clang libclang-rt-14-dev
 packages_bench := python3 nghttp2-client nghttp2-server h2o nginx nodejs
 packages_wanted = $(packages) $(if $(filter check% soak,$(MAKECMDGOALS)),$(packages_check)) \
+                  $(if $(filter check-clients,$(MAKECMDGOALS)),$(packages_clients)) \
                   $(if $(filter check-valgrind,$(MAKECMDGOALS)),valgrind libc6-dbg) \
                   $(if $(filter fuzz,$(MAKECMDGOALS)),$(packages_fuzz)) \
                   $(if $(filter bench deps-bench,$(MAKECMDGOALS)),$(packages_bench)) \
@@ -164,8 +166,8 @@ after_deps     := $(filter deps deps-bench,$(MAKECMDGOALS))
 # V=1 shows the commands whole.
 quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
-.PHONY: all deps deps-bench run check check-asan check-tsan check-valgrind check-wrapped soak soak-run \
-        fuzz fuzz-run bench bench-instructions profile lint format install uninstall dist clean help FORCE
+.PHONY: all deps deps-bench run check check-clients check-asan check-tsan check-valgrind check-wrapped soak \
+        soak-run fuzz fuzz-run bench bench-instructions profile lint format install uninstall dist clean help FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
@@ -278,6 +280,9 @@ check-valgrind: $(after_deps) ## the same under valgrind, without the heavy test
 
 check-wrapped: $(B)/h2echod $(test_programs) $(test_load)
 	@$(PYTHON) tests/run.py --wrapper '$(valgrind)' --light --daemon $(B)/h2echod $(suites:%=--suite %) $(test_programs)
+
+check-clients: $(B)/h2echod ## every client of README's table, as its users call it
+	@$(PYTHON) tests/run.py --daemon $(B)/h2echod --suite tests/clients
 
 soak: $(after_deps) ## 200 clients do everything at once, SOAK_SECONDS=300 with each sanitizer
 	@$(tsan_options) $(MAKE) --no-print-directory VARIANT=tsan soak-run

@@ -71,7 +71,7 @@ def main():
     parser.add_argument("--wrapper", default="", help="words before every program: valgrind and friends")
     parser.add_argument("--suite", action="append", default=[], help="a directory of tests for pytest")
     parser.add_argument("--light", action="store_true", help="leave out the tests marked heavy")
-    parser.add_argument("programs", nargs="+")
+    parser.add_argument("programs", nargs="*")
     arguments = parser.parse_args()
     wrapper = shlex.split(arguments.wrapper)
     results = [run_program(program, wrapper) for program in arguments.programs]

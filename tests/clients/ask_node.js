@@ -1,0 +1,9 @@
+// One GET by node's http2 to the URL in the arguments; its answer to stdout.
+'use strict';
+const http2 = require('node:http2');
+
+const url = process.argv[2];
+const path = new URL(url).pathname;
+const stream = http2.connect(url).request({ ':path': path });
+stream.on('end', () => stream.session.close());
+stream.pipe(process.stdout);

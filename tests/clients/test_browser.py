@@ -1,0 +1,35 @@
+"""A browser: what is shown to who opens the daemon's address in it."""
+from __future__ import annotations
+
+import json
+from typing import Iterator
+
+import pytest
+
+from asking import Bench
+from browser import Browser, Tab
+from echo import Echo
+from rows import TLS
+
+TABS = 10
+pytestmark = pytest.mark.over(TLS)
+
+
+@pytest.fixture
+def browser(bench: Bench) -> Iterator[Browser]:
+    made = Browser(bench)
+    yield made
+    made.close()
+
+
+def test_ten_tabs_share_a_connection(echo: Echo, browser: Browser) -> None:
+    """Each shows its own fields, and came by HTTP/2."""
+    tabs = [Tab(browser) for _ in range(TABS)]
+    for number, tab in enumerate(tabs):
+        tab.go(f"{echo.origin(TLS)}/tab/{number}")
+    assert [tab.protocol() for tab in tabs] == ["h2"] * TABS
+    shown = [json.loads(tab.text()) for tab in tabs]
+    assert [members[":path"] for members in shown] == [f"/tab/{number}" for number in range(TABS)]
+    assert {members[":scheme"] for members in shown} == {"https"}
+    records = echo.records("/tab/", TABS)
+    assert len({record["connection"] for record in records}) == 1, records

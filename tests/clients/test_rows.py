@@ -1,0 +1,48 @@
+"""Each row, over each transport that it names: the client gets its fields back, by the way that it was told to take."""
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from asking import PROGRAMS, Bench
+from daemon import TOP
+from echo import Echo
+from rows import ROWS, Row, Transport, readme_table
+
+ASKED = [pytest.param(row, transport, id=f"{row}-over-{transport.name.lower()}", marks=pytest.mark.over(transport))
+         for row in ROWS for transport in row.transports]
+
+
+def assert_fields(row: Row, names: list[str]) -> None:
+    """They are the row's, in its order; with `more_fields` others may stand between."""
+    wanted = row.fields.split()
+    assert (names if not row.more_fields else [name for name in names if name in wanted]) == wanted, names
+
+
+@pytest.mark.parametrize("row, transport", ASKED)
+def test_row(row: Row, transport: Transport, echo: Echo, bench: Bench) -> None:
+    origin, path = echo.origin(transport), f"/{row}/{transport.name.lower()}"
+    answer = row.ask(row.target(origin, path, bench))
+    if row.fields:
+        members = json.loads(answer)
+        assert_fields(row, list(members))
+        wanted = row.expected(origin, path)
+        assert {name: value for name, value in members.items() if name in wanted} == \
+            {name: value for name, value in wanted.items() if name in members}
+        assert members.get("user-agent", "").startswith(row.agent)
+    records = echo.records(path, row.requests)
+    assert {(record["protocol"], record["status"]) for record in records} == {(transport.protocol, 200)}
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.program], ids=str)
+def test_line_is_the_programs(row: Row) -> None:
+    """What README shows is what is run."""
+    assert re.sub(r"""["']URL["']""", "url", row.line) in (PROGRAMS / row.program).read_text()
+
+
+def test_readme_has_the_table() -> None:
+    """Of all rows that this daemon serves, and of no other."""
+    wanted = readme_table()
+    assert wanted in (TOP / "README.md").read_text(), f"it is\n{wanted}"
