@@ -44,6 +44,15 @@ void clock_http_date(int64_t unix_s, char date[static CLOCK_HTTP_DATE_SIZE]);
 void clock_timestamp(struct instant instant, char text[static CLOCK_TIMESTAMP_SIZE]);
 
 /*
+ * clock_us(milliseconds):
+ * Return them in microseconds.
+ */
+static inline int64_t clock_us(uint64_t milliseconds)
+{
+    return (int64_t)milliseconds * 1000;
+}
+
+/*
  * clock_earlier(a_us, b_us):
  * Return the earlier of two points of time in microseconds.
  */

@@ -414,7 +414,7 @@ static void reload(struct server *server)
 
 static void begin_drain(struct server *server, int signal_number)
 {
-    int64_t timeout_us = (int64_t)server->settings->drain_timeout * 1000;
+    int64_t timeout_us = clock_us(server->settings->drain_timeout);
     size_t serving;
 
     accept_last(server);

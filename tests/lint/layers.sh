@@ -16,7 +16,9 @@ allowed() {
     main) echo "echo listener log notify probe server session settings tls" ;;
     server) echo "clock listener log notify settings worker" ;;
     worker) echo "address arena clock connection counters log" ;;
-     connection) echo "access address arena clock counters detail log preface session settings tls trace transport upgrade" ;;
+    connection) echo "access life opening" ;;
+    opening) echo "life preface upgrade" ;;
+    life) echo "address arena clock counters log session settings trace transport" ;;
     probe) echo "client clock echo log setting settings transport url" ;;
     access) echo "clock log session" ;;
     listener) echo "address log settings" ;;
