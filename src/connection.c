@@ -254,8 +254,23 @@ static bool lacks_tls(const struct life *life)
     return life->connection->is_tls && life->transport.tls == NULL;
 }
 
+static void refuse_weak(struct life *life, const char *weakness)
+{
+    char text[128];
+
+    snprintf(text, sizeof(text), "TLS is too weak: %s", weakness);
+    life_tell(life, LOG_LEVEL_NOTICE, text);
+    refuse(life, SESSION_INADEQUATE_SECURITY, weakness);
+}
+
 static void begin_http2(struct life *life, size_t length)
 {
+    const char *weakness = life->transport.tls != NULL ? tls_weakness(life->transport.tls) : NULL;
+
+    if (weakness != NULL) {
+        refuse_weak(life, weakness);
+        return;
+    }
     if (lacks_tls(life)) {
         life_tell(life, LOG_LEVEL_NOTICE,
                   "an HTTP/2 preface without TLS on a port for TLS: use https://, not http://");

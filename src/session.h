@@ -81,6 +81,7 @@ enum session_error {
     SESSION_NO_ERROR = 0x0,
     SESSION_PROTOCOL_ERROR = 0x1,
     SESSION_ENHANCE_YOUR_CALM = 0xb,
+    SESSION_INADEQUATE_SECURITY = 0xc,
 };
 
 /*

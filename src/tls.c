@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -710,6 +711,18 @@ const char *tls_error(const struct tls *tls)
     return tls->what;
 }
 
+/* Versions, suites and options are the context's; but the groups are OpenSSL's, or what the system's
+ * openssl.cnf makes of them. Those that are no curves in Weierstrass's form are all large. */
+const char *tls_weakness(const struct tls *tls)
+{
+    enum { LEAST_BITS = 224 };
+    EC_GROUP *curve = EC_GROUP_new_by_curve_name((int)SSL_get_negotiated_group(tls->ssl));
+    bool is_weak = curve != NULL && EC_GROUP_order_bits(curve) < LEAST_BITS;
+
+    EC_GROUP_free(curve);
+    return is_weak ? "an ephemeral key of fewer than 224 bits (RFC 9113 section 9.2.1)" : NULL;
+}
+
 static void describe_client(const SSL *ssl, char text[TLS_TEXT_MAX])
 {
     X509 *certificate = SSL_get0_peer_certificate(ssl);
@@ -812,6 +825,12 @@ const char *tls_error(const struct tls *tls)
 {
     (void)tls;
     return tls_library();
+}
+
+const char *tls_weakness(const struct tls *tls)
+{
+    (void)tls;
+    return NULL;
 }
 
 void tls_describe(const struct tls *tls, struct tls_facts *facts)

@@ -142,6 +142,13 @@ void tls_end_writing(struct tls *tls);
 const char *tls_error(const struct tls *tls);
 
 /*
+ * tls_weakness(tls):
+ * Return what of the finished handshake HTTP/2 must not be spoken with (RFC 9113 section 9.2.1), in
+ * static words; NULL = nothing. Only the system's configuration of OpenSSL can let that happen.
+ */
+const char *tls_weakness(const struct tls *tls);
+
+/*
  * tls_describe(tls, facts):
  * Tell what the handshake came to.
  */

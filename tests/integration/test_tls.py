@@ -18,7 +18,7 @@ from clients import call, curl
 from conftest import Start
 from daemon import TOP, Daemon, as_user, run
 from waiting import SLOW, Stopwatch
-from wire import MAGIC, PROTOCOL_ERROR, Client, fields, read_all, trusting
+from wire import INADEQUATE_SECURITY, MAGIC, PROTOCOL_ERROR, Client, fields, read_all, trusting
 
 CONFIGURATION = 78
 LIMIT, TEXT = 0.5, "500ms"
@@ -158,7 +158,7 @@ def test_http1_within_tls_is_told_the_command_that_works(daemon: Daemon, offered
         connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost:8443\r\n\r\n")
         answer = read_all(connection)
     assert answer.startswith(b"HTTP/1.1 505 ")
-    assert answer.endswith(b"only, over TLS. Try:\n  curl --http2 https://localhost:8443/\n")
+    assert answer.endswith(b"only HTTP/2 is spoken here, over TLS (RFC 9110 section 15.6.6). Try:\n  curl --http2 https://localhost:8443/\n")
 
 
 def test_without_alpn_the_preface_decides(daemon: Daemon) -> None:
@@ -207,6 +207,27 @@ def test_suites_of_1_2(start: Start, authority: Authority, key: str, suite: str)
 @pytest.mark.parametrize("suite", ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"])
 def test_suites_of_1_3(daemon: Daemon, suite: str) -> None:
     assert f"Cipher is {suite}" in s_client(daemon, "-ciphersuites", suite, check=True)
+
+
+def test_group_that_the_system_allows_but_http2_does_not(start: Start, tmp_path: Path, authority: Authority) -> None:
+    weak = tmp_path / "openssl.cnf"
+    weak.write_text("openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n"
+                    "[c]\nCipherString = DEFAULT:@SECLEVEL=0\nGroups = P-192:P-256\n")
+    daemon = start("--tls-port=0", *authority.issue("weak", "-newkey", "rsa:2048").options(), transport="plain",
+                   extra={"OPENSSL_CONF": str(weak)})
+    daemon.transport = "tls"
+    context = trusting("h2")
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with daemon.dial(tls=context) as strong:
+        strong.send_preface().assert_answered()
+    context.set_ecdh_curve("prime192v1")
+    client = daemon.dial(tls=context).send_preface()
+    client.read_to_end()
+    words = "an ephemeral key of fewer than 224 bits (RFC 9113 section 9.2.1)"
+    assert [(frame.error_code, frame.additional_data) for frame in client.goaways] == \
+        [(INADEQUATE_SECURITY, words.encode())]
+    daemon.wait_for_log(re.escape(f"TLS is too weak: {words}"), client.since)
 
 
 def test_nobody_renegotiates(daemon: Daemon) -> None:
@@ -302,7 +323,7 @@ def test_what_only_begins_as_a_handshake_is_refused_in_words(daemon: Daemon, sai
 
 def test_http1_without_tls_is_told_to_use_it(daemon: Daemon) -> None:
     answer = curl("--http1.1", f"http://localhost:{daemon.port}/").stdout.decode()
-    assert answer == f"This server speaks HTTP/2 only, over TLS. Try:\n  curl --http2 https://localhost:{daemon.port}/\n"
+    assert answer == f"HTTP Version Not Supported: only HTTP/2 is spoken here, over TLS (RFC 9110 section 15.6.6). Try:\n  curl --http2 https://localhost:{daemon.port}/\n"
 
 
 def test_http2_without_tls_is_told_to_use_it(daemon: Daemon) -> None:
