@@ -151,7 +151,7 @@ packages_check := libcmocka-dev python3 python3-pytest python3-h2 python3-hpack 
 packages_clients := chromium default-jdk-headless golang-go golang-golang-x-net-dev haproxy nginx python3-httpx
 packages_lint  := binutils clang-format clang-tidy cppcheck mandoc shellcheck
 packages_fuzz  := clang libclang-rt-14-dev
-packages_bench := python3 nghttp2-client nghttp2-server h2o nginx nodejs
+packages_bench := python3 openssl nghttp2-client nghttp2-server h2o nginx nodejs
 packages_wanted = $(packages) $(if $(filter check% soak,$(MAKECMDGOALS)),$(packages_check)) \
                   $(if $(filter check-clients,$(MAKECMDGOALS)),$(packages_clients)) \
                   $(if $(filter check-valgrind,$(MAKECMDGOALS)),valgrind libc6-dbg) \

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 
 MAGIC = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -31,11 +32,22 @@ def get(path: str) -> bytes:
     return b"\x82\x86\x44" + literal(path) + b"\x41" + literal("localhost") + b"\x7a" + literal("bench")
 
 
+def trusting() -> ssl.SSLContext:
+    """TLS that believes whatever certificate it is shown: it is about what that costs."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
 class Caller:
     """One connection, which asks: `send`, then `read` for each answer. So many of them can wait at once."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, over_tls: bool = False) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), SILENCE)
+        if over_tls:
+            self.socket = trusting().wrap_socket(self.socket)
         self.buffer = b""
 
     def send(self, path: str, count: int = 1) -> None:
@@ -74,8 +86,8 @@ class Caller:
         self.socket.close()
 
 
-def ask(port: int, path: str) -> bytes:
-    caller = Caller(port)
+def ask(port: int, path: str, over_tls: bool = False) -> bytes:
+    caller = Caller(port, over_tls)
     try:
         caller.send(path)
         return caller.read()

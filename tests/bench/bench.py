@@ -25,16 +25,16 @@ from typing import Any
 from asking import WrongAnswer
 from cases import CASES, Bench, Case, Figures, measure, prepare
 from chart import chart
-from servers import CONNECTIONS, CORES, FILE, KINDS, Missing, Server, server_version, tool, version
+from servers import CONNECTIONS, CORES, FILE, KINDS, OURS_TLS, RATES, Missing, Server, server_version, tool, version
 
 FIGURES = {"cpu_us": ("CPU us", 2), "requests_per_s": ("requests/s", 0), "p50_us": ("p50 us", 0),
            "p99_us": ("p99 us", 0), "rss_kib": ("RSS KiB", 0), "kib_per_connection": ("KiB/connection", 1)}
 
-# What is to be reached: by how much a peer costs more than h2echod, at least.
+# What is to be reached: by how much a peer costs more than h2echod, or serves less, at least.
 TARGETS = (("mux", "h2o", 1.15), ("mux", "nghttpd", 2.2), ("browser", "h2o", 0.8), ("browser", "nghttpd", 1.2),
            ("varied", "nghttpd", 1.3), ("serial", "nghttpd", 0.9), ("serial", "h2o", 0.9), ("many", "nghttpd", 0.75),
            ("serial", "floor", 0.8), ("many", "floor", 0.8), ("connect", "nghttpd", 0.9), ("upload", "node", 2.5),
-           ("idle", "nghttpd", 2.0))
+           ("idle", "nghttpd", 2.0), ("tls", "h2echod", 1 / 1.5), ("handshake", "nghttpd+tls", 1.0))
 
 Results = dict[str, dict[str, list[Figures]]]  # by case, then by server: the rounds
 
@@ -147,21 +147,24 @@ def table(results: Results) -> str:
         keys = [key for key in FIGURES if any(key in figures for figures in found.values())]
         lines += ["", f"{case}: {CASES[case].words}",
                   " " * 10 + "".join(f"{FIGURES[key][0]:>16}" for key in keys)]
-        for name in sorted(found, key=lambda name: found[name][CASES[case].unit]):
+        unit = CASES[case].unit
+        for name in sorted(found, key=lambda name: found[name][unit], reverse=unit in RATES):
             values = (f"{found[name][key]:,.{FIGURES[key][1]}f}" for key in keys)
             lines.append(f"{name:10}" + "".join(f"{value:>16}" for value in values))
     return "\n".join(lines)
 
 
 def ratios(results: Results) -> list[dict[str, Any]]:
-    """Of each target that was measured: how many times what h2echod costs the peer costs."""
+    """Of each target that was measured: how many times what h2echod costs the peer costs; of a rate, the inverse."""
     rows = []
     for case, peer, target in TARGETS:
-        servers = results.get(case, {})
-        if peer in servers and "h2echod" in servers:
-            ours, theirs = (medians(servers[name])[CASES[case].unit] for name in ("h2echod", peer))
-            rows.append({"case": case, "peer": peer, "figure": CASES[case].unit, "target": target,
-                         "ratio": round(theirs / ours, 3), "reached": theirs / ours >= target})
+        servers, unit = results.get(case, {}), CASES[case].unit
+        judged = OURS_TLS if OURS_TLS in CASES[case].servers else "h2echod"
+        if peer in servers and judged in servers:
+            ours, theirs = (medians(servers[name])[unit] for name in (judged, peer))
+            ratio = ours / theirs if unit in RATES else theirs / ours
+            rows.append({"case": case, "peer": peer, "figure": unit, "target": round(target, 2),
+                         "ratio": round(ratio, 3), "reached": ratio >= target})
     return rows
 
 

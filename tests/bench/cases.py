@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Callable
 
 from asking import Caller, WrongAnswer
-from servers import CONNECTIONS, H2LOAD_US, HERE, PACED, Server, tool
+from servers import CONNECTIONS, H2LOAD_US, HERE, NGHTTPD_TLS, OURS_TLS, PACED, Server, tool
 
 LOAD_SECONDS = 600
 WARM_UP = 0.25  # of the requests of a case, before the first that counts
@@ -88,7 +88,7 @@ def h2load(bench: Bench, case: Case, server: Server, count: int, timed: bool) ->
     if timed:
         options.append(f"--log-file={log}")
     output = call([tool("h2load"), "-n", str(count), "-c", str(case.connections), "-m", str(case.streams),
-                   *options, f"http://127.0.0.1:{server.port}/file"])
+                   *options, f"{server.kind.scheme}://127.0.0.1:{server.port}/file"])
     good = [int(number) for number in re.findall(r"(\d+) (?:succeeded|2xx)", output)]
     seconds = re.search(r"finished in ([\d.]+)(us|ms|s)", output)
     if good != [count, count] or not seconds:
@@ -139,6 +139,9 @@ CASES = {case.name: case for case in (
          options=browser_options()),
     Case("varied", "8 connections, 100 streams each; every path and value is new", 8, 100, 150000, varied),
     Case("connect", "2,000 fresh connections at once, one request each", 2000, 1, 20000, h2load_anew),
+    Case("tls", "as mux, over TLS 1.3", 8, 100, 400000, h2load, ("h2echod", OURS_TLS, NGHTTPD_TLS)),
+    Case("handshake", "200 fresh connections over TLS at once, one request each", 200, 1, 4000, h2load_anew,
+         (OURS_TLS, NGHTTPD_TLS), unit="requests_per_s"),
     Case("upload", "8 connections, POST of 1 MiB each", 8, 1, 800, h2load, ("h2echod", "nghttpd", "node"),
          ("--data=@upload",)),
     Case("idle", "10,000 idle connections that got an answer each", 10000, 1, 10000, idle,

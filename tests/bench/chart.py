@@ -4,12 +4,12 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from servers import PACED
+from servers import OURS_TLS, PACED, RATES
 
 WIDTH, COLUMNS, GAP = 880, 2, 40
 MARGIN, HEAD, FOOT = 10, 64, 62   # beside the panels, above and below them
 TITLE, BAR, STEP = 46, 14, 22     # a panel's title; a bar and its line
-NAME, VALUE = 74, 62              # room for names left of the bars and values right of them
+NAME, VALUE = 92, 62              # room for names left of the bars and values right of them
 CUT_AT, CUT_BEFORE, CUT = 5, 20, 4  # what is so many times h2echod's is cut, so far before its end, by such a gap
 
 STYLE = """
@@ -30,7 +30,7 @@ STYLE = """
     rect.floor { fill: #3d444d; }
   }"""
 
-UNITS = {"cpu_us": "CPU microseconds a request", "kib_per_connection": "KiB a connection"}
+UNITS = {"cpu_us": "CPU microseconds a request", "requests_per_s": "requests a second: the longer the better", "kib_per_connection": "KiB a connection"}
 
 
 def text(x: float, y: float, words: str, kind: str = "") -> str:
@@ -65,10 +65,10 @@ def panel(x: float, y: float, width: float, case: str, told: dict[str, Any]) -> 
     values = {name: found["median"][unit] for name, found in told["servers"].items()}
     room = width - NAME - VALUE
     lines = [text(x, y + 14, f"{case}: {UNITS[unit]}", "case"), text(x, y + 31, told["what"], "dim")]
-    for row, name in enumerate(sorted(values, key=lambda name: values[name])):
+    for row, name in enumerate(sorted(values, key=values.__getitem__, reverse=unit in RATES)):
         top = y + TITLE + row * STEP
         share = values[name] / scale_of(values)
-        kind = {"h2echod": "ours", "floor": "floor", PACED: "floor"}.get(name, "")
+        kind = {"h2echod": "ours", OURS_TLS: "ours", "floor": "floor", PACED: "floor"}.get(name, "")
         lines += [text(x + NAME - 8, top + 11, name, f"end {kind}".strip()),
                   *bar(x + NAME, top, room, share, kind),
                   text(x + NAME + room * min(1.0, share) + 6, top + 11, short(values[name]), kind)]

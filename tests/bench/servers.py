@@ -22,6 +22,8 @@ CONNECTIONS = 11000
 H2LOAD_US = 9  # of processor time that h2load takes for a request more than the floor's client does
 PACED = f"floor+{H2LOAD_US}us"
 START_SECONDS = 10
+RATES = ("requests_per_s",)  # of the figures, the more the better; of all others, the less
+OURS_TLS, NGHTTPD_TLS = "h2echod+tls", "nghttpd+tls"
 
 
 class Missing(Exception):
@@ -51,6 +53,25 @@ def h2echod(binaries: Path, _: Path, port: int) -> list[str]:
 def nghttpd(_: Path, directory: Path, port: int) -> list[str]:
     return [tool("nghttpd"), "--no-tls", "--address=127.0.0.1", f"--workers={CORES}",
             f"--htdocs={directory}", str(port)]
+
+
+def identity(directory: Path) -> tuple[Path, Path]:
+    """A key and its certificate, for those who speak TLS: the same kind for all."""
+    key, certificate = directory / "key.pem", directory / "certificate.pem"
+    subprocess.run([tool("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-days", "2", "-subj", "/CN=localhost", "-keyout", key, "-out", certificate],
+                   check=True, capture_output=True)
+    return key, certificate
+
+
+def h2echod_tls(binaries: Path, directory: Path, port: int) -> list[str]:
+    key, certificate = identity(directory)
+    return [*h2echod(binaries, directory, 0), f"--tls-port={port}", f"--tls-key={key}", f"--tls-cert={certificate}"]
+
+
+def nghttpd_tls(_: Path, directory: Path, port: int) -> list[str]:
+    return [tool("nghttpd"), "--address=127.0.0.1", f"--workers={CORES}", f"--htdocs={directory}", str(port),
+            *map(str, identity(directory))]
 
 
 def h2o(_: Path, directory: Path, port: int) -> list[str]:
@@ -117,9 +138,9 @@ def is_file(body: bytes, _: str) -> bool:
     return body == FILE
 
 
-def asks_once(port: int, right: Callable[[bytes, str], bool]) -> None:
+def asks_once(port: int, right: Callable[[bytes, str], bool], over_tls: bool = False) -> None:
     path = "/file?the=first"
-    body = ask(port, path)
+    body = ask(port, path, over_tls)
     if not right(body, path):
         raise WrongAnswer(f"{path} was answered with {body!r}")
 
@@ -148,6 +169,7 @@ class Kind:
     words: str                # how it is set up
     work: float = 1.0         # of a case's requests: so that a slow one takes no more time than the others
     echo: str = ""            # how well an echo is known: see varied.c
+    scheme: str = "http"
 
 
 def echoes(port: int) -> None:
@@ -158,12 +180,24 @@ def serves_file(port: int) -> None:
     asks_once(port, is_file)
 
 
+def echoes_over_tls(port: int) -> None:
+    asks_once(port, is_echo, over_tls=True)
+
+
+def serves_file_over_tls(port: int) -> None:
+    asks_once(port, is_file, over_tls=True)
+
+
 KINDS = {kind.name: kind for kind in (
     Kind("h2echod", h2echod, echoes, ("h2echod", "--version"), "echo; a thread for each connection", echo="same"),
+    Kind(OURS_TLS, h2echod_tls, echoes_over_tls, ("h2echod", "--version"),
+         "the same over TLS; a certificate with a P-256 key", scheme="https"),
     Kind("h2o", h2o, serves_file, ("h2o", "--version"),
          f"a file of {len(FILE)} bytes; {CORES} threads, no access log"),
     Kind("nghttpd", nghttpd, serves_file, ("nghttpd", "--version"),
          f"a file of {len(FILE)} bytes; {CORES} workers, no log"),
+    Kind(NGHTTPD_TLS, nghttpd_tls, serves_file_over_tls, ("nghttpd", "--version"),
+         "the same over TLS; a certificate with a P-256 key", scheme="https"),
     Kind("nginx", nginx, serves_file, ("nginx", "-v"),
          f"a file of {len(FILE)} bytes; {CORES} workers, no access log, open_file_cache, no limit on requests", 0.5),
     Kind("node", node, echoes, ("node", "--version"), "echo by node:http2 (echo.js); one process", 0.05, "echo"),
