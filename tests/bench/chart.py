@@ -30,7 +30,8 @@ STYLE = """
     rect.floor { fill: #3d444d; }
   }"""
 
-UNITS = {"cpu_us": "CPU microseconds a request", "requests_per_s": "requests a second: the longer the better", "kib_per_connection": "KiB a connection"}
+UNITS = {"cpu_us": "CPU microseconds a request", "kib_per_connection": "KiB a connection",
+         "requests_per_s": "requests a second: the longer the better"}
 
 
 def text(x: float, y: float, words: str, kind: str = "") -> str:
