@@ -19,6 +19,8 @@ from daemon import Daemon
 from waiting import Deadline
 from wire import MAGIC, echo, fields
 
+TRANSPORTS = ("plain", "tls")
+
 BROWSER = [("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:115.0) Gecko/20100101 Firefox/115.0"),
            ("accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"), ("accept-language", "de,en;q=0.5"),
            ("accept-encoding", "gzip, deflate"), ("upgrade-insecure-requests", "1"), ("x-city", "Köln")]
@@ -33,6 +35,7 @@ def test_curls_at_once(daemon: Daemon) -> None:
     assert [json.loads(body)[":path"] for body in bodies] == [f"/{number}" for number in range(40)]
 
 
+@pytest.mark.plain
 def test_curl_over_ipv6(start: Start) -> None:
     daemon = start(listen=["--port=0", "-a", "::1"])
     body = json.loads(curl_h2("-g", f"http://[::1]:{daemon.port}/six").stdout)
@@ -125,6 +128,7 @@ class H2Client:
             assert not isinstance(event, (h2.events.StreamReset, h2.events.ConnectionTerminated)), event
 
 
+@pytest.mark.plain
 def test_python_h2(daemon: Daemon) -> None:
     client = H2Client(daemon.address)
     requests = {}
@@ -212,6 +216,7 @@ class Crowd:
 
 
 @pytest.mark.heavy
+@pytest.mark.plain
 def test_ten_thousand_requests_over_a_hundred_connections(daemon: Daemon) -> None:
     deadline = Deadline(30)
     crowd = [Crowd(number, socket.create_connection(daemon.address)) for number in range(CONNECTIONS)]

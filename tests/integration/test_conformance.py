@@ -12,6 +12,8 @@ from rules import (ACK, ANSWERED_1, BLOCK, DATA, END_HEADERS, END_STREAM, GET, H
 from wire import (DEFAULT_WINDOW, FRAME_SIZE, FRAME_SIZE_ERROR, MAGIC, PROTOCOL_ERROR, REFUSED_STREAM,
                   STREAM_CLOSED, fields)
 
+TRANSPORTS = ("plain", "tls")
+
 LIMIT = 128  # the default of max-concurrent-streams
 UNKNOWN = 0xfa
 LONG = fields("/rule", "GET", ("x", "y" * (FRAME_SIZE - 200)), ("z", "z" * 200))

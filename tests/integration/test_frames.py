@@ -13,6 +13,8 @@ from rules import (ACK, BLOCK, ENABLE_PUSH, END_HEADERS, END_STREAM, GOAWAY, HAL
                    resets, settings, shows, window_update)
 from wire import DEFAULT_WINDOW, FLOW_CONTROL_ERROR, FRAME_SIZE, FRAME_SIZE_ERROR, PROTOCOL_ERROR
 
+TRANSPORTS = ("plain", "tls")
+
 POST_BLOCK = block(POST)
 
 PAYLOADS = [  # sections 6.1 to 6.4

@@ -13,6 +13,8 @@ from rules import (END_HEADERS, END_STREAM, GET, HEADER_TABLE_SIZE, Rule, Seen, 
                    post, resets, settings, string, table_size)
 from wire import COMPRESSION_ERROR, PROTOCOL_ERROR, Client, Fields
 
+TRANSPORTS = ("plain", "tls")
+
 STATIC = 61        # entries of the static table
 TABLE_SIZE = 4096  # SETTINGS_HEADER_TABLE_SIZE, as it is where nobody says otherwise
 BLOCK = block(GET)

@@ -9,6 +9,8 @@ from daemon import Daemon
 from waiting import poll
 from wire import CANCEL, MAGIC, Client, fields
 
+TRANSPORTS = ("plain", "tls")
+
 ROUNDS = 1000
 WORKERS_LINGER = 20  # seconds after which a worker without a connection must have ended, with room to spare
 

@@ -11,6 +11,8 @@ from daemon import Daemon
 from waiting import SLOW
 from wire import CANCEL, ENHANCE_YOUR_CALM, PROTOCOL_ERROR, Client, Fields, fields
 
+TRANSPORTS = ("plain", "tls")
+
 GET = fields()
 METHOD, PATH, SCHEME, AUTHORITY = GET
 

@@ -14,6 +14,8 @@ from hostile import (CONTINUATION, GET, HEADERS, POST, REQUEST_SIZE, RST_STREAM,
 from rules import integer, settings
 from wire import ENHANCE_YOUR_CALM, Client
 
+TRANSPORTS = ("plain", "tls")
+
 pytestmark = pytest.mark.heavy
 
 KIB = 1024

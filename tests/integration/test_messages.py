@@ -8,6 +8,8 @@ import pytest
 from rules import END_HEADERS, END_STREAM, GET, PADDED, Rule, answers, data, headers, post, resets, shows
 from wire import PROTOCOL_ERROR, Fields, fields
 
+TRANSPORTS = ("plain", "tls")
+
 METHOD, PATH, SCHEME, AUTHORITY = GET
 TOKEN = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
 

@@ -9,6 +9,8 @@ from conftest import Start
 from daemon import Daemon
 from wire import Client, fields
 
+TRANSPORTS = ("plain", "tls")
+
 LARGE = fields("/", "GET", *[("x", "y" * 3000)] * 10)  # its answer fills the buffer it goes through
 GIVEN_BACK = 16  # KiB of a connection at least: that buffer
 REGIONS = (544, 288, 2336)  # KiB of a thread, its stack and buffers: release, with ASan, with TSan

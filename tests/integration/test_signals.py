@@ -19,6 +19,8 @@ from daemon import Daemon
 from waiting import SLOW, Deadline, Stopwatch, poll
 from wire import LAST_STREAM, MAGIC, NO_ERROR, Client, fields
 
+TRANSPORTS = ("plain", "tls")
+
 STOPPING = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 LARGE = fields("/large", "GET", ("x", "v" * 40000))
 
@@ -149,6 +151,7 @@ def test_request_after_the_final_goaway_is_not_begun(start: Start) -> None:
 
 
 @pytest.mark.heavy
+@pytest.mark.plain
 def test_clients_in_the_backlog_are_answered(start: Start) -> None:
     """They have connected and asked, though the daemon has not got round to them yet."""
     daemon = start()
@@ -219,6 +222,7 @@ def test_drain_timeout_cuts_what_hangs(start: Start) -> None:
     watch.assert_between(0.45)  # what hangs is cut a little before, so that the end is in time
 
 
+@pytest.mark.plain
 def test_drain_timeout_cuts_a_peer_that_takes_nothing(start: Start) -> None:
     daemon = start("--drain-timeout=500ms")
     client = daemon.connect({SettingsFrame.INITIAL_WINDOW_SIZE: 2**31 - 1}, receive_buffer=4096)
