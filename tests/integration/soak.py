@@ -23,15 +23,17 @@ from typing import Callable, Sequence
 
 from hyperframe.frame import DataFrame, PingFrame, RstStreamFrame, SettingsFrame
 
-from daemon import BINARY, LOG_LINE, TOP, Daemon
+from daemon import BINARY, LOG_LINE, TOP, TRANSPORTS, Daemon
 from waiting import SLOW, Deadline
-from wire import CANCEL, LAST_STREAM, MAGIC, NO_ERROR, PROTOCOL_ERROR, Address, Client, Fields, fields
+from wire import CANCEL, LAST_STREAM, MAGIC, NO_ERROR, PROTOCOL_ERROR, Address, Client, Fields, fields, trusting
 
 CROWDS = 4          # processes that the clients are in
 PATIENCE = 30       # seconds for whatever a client waits for
 DRAIN_TIMEOUT = 30  # seconds; a daemon that has to cut somebody then fails the soak
 IDLE_TIMEOUT = 1    # seconds; clients that pause for longer come to feel it
 LARGE = ("x", "v" * 16000)
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: \r\n\r\n"
+ACCEPTED = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
 FLOOD = 11000  # frames that bring nothing; 10,000 are borne
 
 GOOD_FILES = ("pretty = on\n", "pretty = off\nmax-concurrent-streams = 100\n", "access-log = json\n",
@@ -44,7 +46,7 @@ class Place:
 
     def __init__(self, directory: Path, number: int) -> None:
         self.config, self.socket = directory / f"{number}.conf", directory / f"{number}.sock"
-        self._port, self._stopping = RawValue("i", 0), RawValue("b", 0)
+        self._port, self._secure_port, self._stopping = RawValue("i", 0), RawValue("i", 0), RawValue("b", 0)
 
     @property
     def open(self) -> bool:
@@ -59,11 +61,16 @@ class Place:
     def address(self) -> tuple[str, int]:
         return "127.0.0.1", self._port.value
 
+    @property
+    def secure_address(self) -> tuple[str, int]:
+        return "127.0.0.1", self._secure_port.value
+
     def start(self) -> Daemon:
         self.config.write_text("")
         daemon = Daemon(f"--config={self.config}", f"--unix={self.socket}", f"--idle-timeout={IDLE_TIMEOUT}s",
                         f"--drain-timeout={DRAIN_TIMEOUT}s", f"--header-timeout={PATIENCE * SLOW:.0f}s",
-                        f"--stream-timeout={PATIENCE * SLOW:.0f}s")
+                        f"--stream-timeout={PATIENCE * SLOW:.0f}s", *TRANSPORTS["tls"])
+        self._secure_port.value = daemon.addresses("tls")[0][1]
         self._port.value = daemon.port
         return daemon
 
@@ -93,13 +100,17 @@ class Visit:
     def __init__(self, place: Place, dice: random.Random, counts: Counter[str], over: threading.Event) -> None:
         self.place, self.dice, self.counts, self.over = place, dice, counts, over
         self.began = time.monotonic()
-        address: Address = place.socket if dice.random() < 0.2 else place.address
+        self.way, = dice.choices(("unix", "tls", "tcp"), (2, 3, 5))
         # From another address than the daemon's: where nobody listens, a socket could connect to itself.
-        self.client = Client(address, source=None if address is place.socket else "127.0.0.2",
-                             receive_buffer=4096 if dice.random() < 0.2 else None)
+        self.client = Client(self._address(), source=None if self.way == "unix" else "127.0.0.2",
+                             receive_buffer=4096 if dice.random() < 0.2 else None,
+                             tls=trusting("h2") if self.way == "tls" else None)
         self.asked: dict[int, Fields] = {}
         self.given_up: set[int] = set()
         self.pretty: bool | None = None
+
+    def _address(self) -> Address:
+        return {"unix": self.place.socket, "tls": self.place.secure_address, "tcp": self.place.address}[self.way]
 
     # --- what it says ---
 
@@ -301,8 +312,24 @@ def say_nothing(visit: Visit) -> None:
     visit.pause(0.5)
 
 
+def upgrade(visit: Visit) -> None:
+    """Where it is taken; what stands behind the request waits meanwhile."""
+    if visit.way == "tls":
+        visit.greet().ask(1)
+        visit.settle()
+        return
+    stream = visit.client.new_stream()
+    visit.asked[stream] = fields(f"/{visit.dice.random()}", "GET")
+    visit.client.send_if_open(f"GET {visit.asked[stream][1][1]} HTTP/1.1\r\nHost: test.example\r\n".encode() + UPGRADE)
+    visit.greet()
+    accepted = visit.client.read_bytes(len(ACCEPTED), Deadline(PATIENCE))
+    assert accepted == ACCEPTED or not accepted and visit.place.stopping, accepted
+    visit.settle()
+
+
 def speak_otherwise(visit: Visit) -> None:
-    words, answer = visit.dice.choice([(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", b"HTTP/1.1 426 "),
+    refusal = b"HTTP/1.1 505 " if visit.way == "tls" else b"HTTP/1.1 426 "
+    words, answer = visit.dice.choice([(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", refusal),
                                        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\x15\x03\x01"),
                                        (b"nobody knows this protocol\r\n\r\n", b"\0\0")])
     visit.client.send_if_open(words)
@@ -338,7 +365,8 @@ def _read_raw(client: Client) -> bytes:
 ACTIONS: dict[Callable[[Visit], None], int] = {
     ask_now_and_then: 15, ask_much_at_once: 15, idle: 10, upload: 8, read_slowly: 8, speak_byte_by_byte: 6,
     speak_no_more: 6, reset_some: 8, send_malformed: 4, abort_anywhere: 15, abort_upload: 8,
-    leave_without_reading: 8, say_nothing: 6, speak_otherwise: 4, flood: 1}
+    leave_without_reading: 8, say_nothing: 6, upgrade: 6, speak_otherwise: 4,
+    flood: 1}
 
 
 class Crowd:

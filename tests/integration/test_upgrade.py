@@ -40,7 +40,7 @@ def begin(daemon: Daemon, request: bytes, piece: int | None = None, **options: o
     client = daemon.dial(refill=False, **options)
     client.polite = False
     client.send(request, piece=piece)
-    assert read_exactly(client, len(ACCEPTED)) == ACCEPTED
+    assert client.read_bytes(len(ACCEPTED), Deadline(5)) == ACCEPTED
     client.next_stream = 3
     return client
 
@@ -56,16 +56,6 @@ def go_on(client: Client, *frames: Frame, settings: dict[int, int] | None = None
     client.send(MAGIC, SettingsFrame(0, settings=settings or {}), *seen, *frames, piece=piece)
     client.polite = client.refill = True
     return client
-
-
-def read_exactly(client: Client, size: int) -> bytes:
-    deadline, data = Deadline(5), b""
-    while len(data) < size:
-        client.socket.settimeout(deadline.left())
-        more = client.socket.recv(size - len(data))
-        assert more, data
-        data += more
-    return data
 
 
 def refused(daemon: Daemon, request: bytes, piece: int | None = None) -> tuple[int, dict[str, str], str]:
@@ -170,7 +160,7 @@ def test_wrong_settings_end_the_connection(daemon: Daemon, key: int, value: int,
     payload = key.to_bytes(2, "big") + value.to_bytes(4, "big")  # hyperframe knows that they are wrong
     request = head().replace(b"HTTP2-Settings: \r\n", b"HTTP2-Settings: %s\r\n" % base64.urlsafe_b64encode(payload))
     client.send(request)
-    assert read_exactly(client, len(ACCEPTED)) == ACCEPTED
+    assert client.read_bytes(len(ACCEPTED), Deadline(5)) == ACCEPTED
     assert client.read_to_end() == "end"
     assert [goaway.error_code for goaway in client.goaways] == [error]
     about = rf"notice connection \d+ from {re.escape(client.name)}: connection error: "
@@ -355,7 +345,7 @@ def test_many_at_once_beside_slow_ones(start: Start) -> None:
         client.assert_answered()
     for client in slow:
         client.send(head()[30:])
-        assert read_exactly(client, len(ACCEPTED)) == ACCEPTED
+        assert client.read_bytes(len(ACCEPTED), Deadline(5)) == ACCEPTED
         client.wait(1).assert_echo(fields())
 
 

@@ -338,6 +338,14 @@ class Client:
         self._book(frame)
         return frame
 
+    def read_bytes(self, size: int, deadline: Deadline) -> bytes:
+        """Bytes that are no frame; none at the end."""
+        if not self._fill(size, deadline):
+            return b""
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return taken
+
     def take(self, size: int, deadline: Deadline) -> int:
         """Take at most `size` bytes off the socket, to be looked at later; return how many came."""
         self.socket.settimeout(deadline.left())
