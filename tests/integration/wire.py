@@ -58,6 +58,8 @@ class TlsSocket(ssl.SSLSocket):
             super().sendall(data, flags)
         except ssl.SSLEOFError:
             raise (BrokenPipeError if self.has_ended else ConnectionResetError) from None
+        except ssl.SSLZeroReturnError:  # the daemon has said that it will read no more
+            raise BrokenPipeError from None
 
     def shutdown(self, how: int) -> None:
         """Send FIN without TLS's own words for it, and go on reading TLS (SSLSocket would forget it)."""
