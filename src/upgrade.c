@@ -13,6 +13,11 @@ const char upgrade_accepted[] = "HTTP/1.1 101 Switching Protocols\r\n"
 
 /* --- Text ---------------------------------------------------------------------------------- */
 
+static struct upgrade_text text_of(const char *word)
+{
+    return (struct upgrade_text){(const uint8_t *)word, strlen(word)};
+}
+
 static bool is(struct upgrade_text text, const char *word)
 {
     return strlen(word) == text.length && memcmp(text.bytes, word, text.length) == 0;
@@ -90,15 +95,32 @@ static bool is_visible(struct upgrade_text text)
     return text.length > 0;
 }
 
-static bool check_target(struct upgrade *upgrade)
+/* Take the absolute form apart, which nobody but a proxy's client sends, and every server has to
+ * take (RFC 9112 section 3.2.2). A path that is not there has a name, too. */
+static void split_target(struct upgrade *upgrade, struct upgrade_text target)
 {
-    struct upgrade_text target = upgrade->target;
+    static const char scheme[] = "http://";
+    const size_t length = sizeof(scheme) - 1;
+    struct upgrade_text rest;
 
+    upgrade->path = target;
+    if (target.length < length || strncasecmp((const char *)target.bytes, scheme, length) != 0)
+        return;
+    rest = (struct upgrade_text){target.bytes + length, target.length - length};
+    upgrade->authority = take_until(&rest, '/');
+    upgrade->path = (struct upgrade_text){rest.bytes - 1, rest.length + 1};
+    if (upgrade->authority.length == target.length - length)
+        upgrade->path = text_of(is(upgrade->method, "OPTIONS") ? "*" : "/");
+}
+
+static bool read_target(struct upgrade *upgrade, struct upgrade_text target)
+{
     if (is(upgrade->method, "CONNECT"))
         return malformed(upgrade, "CONNECT, and this is no proxy (RFC 9110 section 9.3.6)");
     if (!is_visible(target))
         return malformed(upgrade, "byte not allowed in the target (RFC 9112 section 3.2)");
-    if (target.bytes[0] == '/' || (is(target, "*") && is(upgrade->method, "OPTIONS")))
+    split_target(upgrade, target);
+    if (upgrade->path.bytes[0] == '/' || (is(upgrade->path, "*") && is(upgrade->method, "OPTIONS")))
         return true;
     return malformed(upgrade, "target neither begins with \"/\" nor is \"*\" with OPTIONS "
                               "(RFC 9112 section 3.2)");
@@ -117,13 +139,15 @@ static bool is_version(struct upgrade_text text)
 /* method SP request-target SP HTTP-version */
 static bool read_request_line(struct upgrade *upgrade, struct upgrade_text line)
 {
+    struct upgrade_text target;
+
     upgrade->method = take_until(&line, ' ');
-    upgrade->target = take_until(&line, ' ');
-    if (!is_token(upgrade->method) || upgrade->target.length == 0 || !is_version(line))
+    target = take_until(&line, ' ');
+    if (!is_token(upgrade->method) || target.length == 0 || !is_version(line))
         return malformed(upgrade, "no request line (RFC 9112 section 3)");
     if (!is(line, "HTTP/1.1"))
         return refuse(upgrade, 505, "only HTTP/1.1 has the Upgrade to h2c (RFC 9110 section 7.8)");
-    return check_target(upgrade);
+    return read_target(upgrade, target);
 }
 
 /* --- Fields -------------------------------------------------------------------------------- */
@@ -281,13 +305,16 @@ static bool lists(const struct upgrade *upgrade, const char *fields, struct upgr
 
 static bool lists_word(const struct upgrade *upgrade, const char *fields, const char *word)
 {
-    return lists(upgrade, fields, (struct upgrade_text){(const uint8_t *)word, strlen(word)});
+    return lists(upgrade, fields, text_of(word));
 }
 
 static bool check_head(struct upgrade *upgrade)
 {
     if (upgrade->host == NULL)
         return malformed(upgrade, "host missing (RFC 9112 section 3.2)");
+    if (upgrade->authority.bytes != NULL &&
+        !are_same_names(upgrade->authority, upgrade->host->value))
+        return malformed(upgrade, "host is not the target's (RFC 9112 section 3.2.2)");
     if (upgrade->has_content_length && upgrade->has_transfer_encoding)
         return malformed(upgrade, "content-length beside transfer-encoding "
                                   "(RFC 9112 section 6.1)");
@@ -417,7 +444,7 @@ static void put_field(struct writer *writer, struct upgrade_text name, struct up
 
 static void put_pseudo(struct writer *writer, const char *name, struct upgrade_text value)
 {
-    put_field(writer, (struct upgrade_text){(const uint8_t *)name, strlen(name)}, value);
+    put_field(writer, text_of(name), value);
 }
 
 /* What belongs to the connection, or has become :authority. */
@@ -450,8 +477,8 @@ static void end_frame(struct writer *writer, size_t payload_at, struct framing_f
 static void put_block(struct writer *writer, const struct upgrade *upgrade)
 {
     put_pseudo(writer, ":method", upgrade->method);
-    put_pseudo(writer, ":path", upgrade->target);
-    put_pseudo(writer, ":scheme", (struct upgrade_text){(const uint8_t *)"http", 4});
+    put_pseudo(writer, ":path", upgrade->path);
+    put_pseudo(writer, ":scheme", text_of("http"));
     put_pseudo(writer, ":authority", upgrade->host->value);
     for (size_t i = 0; i < upgrade->field_count; i++) {
         if (!is_left_out(upgrade, &upgrade->fields[i]))

@@ -45,7 +45,8 @@ struct upgrade {
     size_t length;    /* bytes of its lines so far */
     size_t looked_at; /* bytes of all that were searched for a line's end */
     struct upgrade_text method;
-    struct upgrade_text target;
+    struct upgrade_text path;
+    struct upgrade_text authority;    /* of a target in absolute form; no bytes = another form */
     const struct upgrade_field *host; /* NULL = not seen */
     bool has_content;                 /* announced by content-length */
     bool has_content_length;

@@ -118,6 +118,10 @@ def test_options_of_the_server(daemon: Daemon) -> None:
     upgrade(daemon, head(method="OPTIONS", target="*")).wait(1).assert_echo(fields("*", "OPTIONS"))
 
 
+def test_target_in_absolute_form(daemon: Daemon) -> None:
+    upgrade(daemon, head(target="http://test.example/a?b")).wait(1).assert_echo(fields("/a?b"))
+
+
 def test_content_that_is_none(daemon: Daemon) -> None:
     client = upgrade(daemon, head("Content-Length: 0", method="POST"))
     client.wait(1).assert_echo(fields("/", "POST", ("content-length", "0")))
@@ -240,7 +244,10 @@ def test_stream_1_is_over(daemon: Daemon) -> None:
     pytest.param(head("X: a\rb"), 400, "field value", id="bare-cr"),
     pytest.param(head("X: a\0b"), 400, "field value", id="nul"),
     pytest.param(head("X"), 400, "colon", id="no-colon"),
-    pytest.param(head(target="http://test.example/"), 400, "target", id="absolute"),
+    pytest.param(head(target="http://other.example/"), 400, "host is not the target's", id="absolute-other-host"),
+    pytest.param(head(target="http:///"), 400, "host is not the target's", id="absolute-no-host"),
+    pytest.param(head(target="http://test.example?a"), 400, "host is not the target's", id="absolute-no-path"),
+    pytest.param(head(target="https://test.example/"), 400, "target", id="absolute-other-scheme"),
     pytest.param(head(target="test.example:80", method="CONNECT"), 400, "CONNECT", id="connect"),
     pytest.param(head().replace(b"HTTP2-Settings: \r\n", b""), 400, "http2-settings missing", id="no-settings"),
     pytest.param(head("HTTP2-Settings:"), 400, "repeated", id="settings-twice"),
