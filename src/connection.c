@@ -130,6 +130,8 @@ __attribute__((noinline)) static void rest(struct life *life)
     arena_rest(&workspace->lasting);
     arena_rest(&workspace->passing);
     note_spilled(workspace);
+    if (transport_rest(&life->transport))
+        atomic_store_explicit(&workspace->watch.spilled, true, memory_order_relaxed);
     if (top > (uintptr_t)workspace->stack)
         (void)madvise(workspace->stack, top - (uintptr_t)workspace->stack, MADV_DONTNEED);
     life->rest_us = INSTANT_NEVER;

@@ -699,6 +699,11 @@ ssize_t tls_write(struct tls *tls, const uint8_t *bytes, size_t length)
     return -1;
 }
 
+bool tls_has_more(const struct tls *tls)
+{
+    return SSL_has_pending(tls->ssl) == 1;
+}
+
 void tls_end_writing(struct tls *tls)
 {
     if (!tls->is_broken && SSL_is_init_finished(tls->ssl) &&
@@ -711,8 +716,9 @@ const char *tls_error(const struct tls *tls)
     return tls->what;
 }
 
-/* Versions, suites and options are the context's; but the groups are OpenSSL's, or what the system's
- * openssl.cnf makes of them. Those that are no curves in Weierstrass's form are all large. */
+/* Versions, suites and options are the context's; but the groups are OpenSSL's, or what the
+ * system's openssl.cnf makes of them. Those that are no curves in Weierstrass's form are all large.
+ */
 const char *tls_weakness(const struct tls *tls)
 {
     enum { LEAST_BITS = 224 };
@@ -814,6 +820,12 @@ ssize_t tls_write(struct tls *tls, const uint8_t *bytes, size_t length)
     (void)length;
     errno = EPROTO;
     return -1;
+}
+
+bool tls_has_more(const struct tls *tls)
+{
+    (void)tls;
+    return false;
 }
 
 void tls_end_writing(struct tls *tls)

@@ -130,6 +130,12 @@ ssize_t tls_read(struct tls *tls, uint8_t *buffer, size_t size);
 ssize_t tls_write(struct tls *tls, const uint8_t *bytes, size_t length);
 
 /*
+ * tls_has_more(tls):
+ * Return true if bytes that came are not read yet, be they only the beginning of a record.
+ */
+bool tls_has_more(const struct tls *tls);
+
+/*
  * tls_end_writing(tls):
  * Say that nothing more will be sent (close_notify), where that can still be said; once.
  */

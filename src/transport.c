@@ -58,6 +58,12 @@ int transport_handshake(struct transport *transport)
     return tls_handshake(transport->tls);
 }
 
+bool transport_rest(struct transport *transport)
+{
+    transport->is_at_rest = transport->tls != NULL && !tls_has_more(transport->tls);
+    return transport->is_at_rest;
+}
+
 void transport_drop_tls(struct transport *transport)
 {
     tls_free(transport->tls);
@@ -81,8 +87,24 @@ static ssize_t write_tls(struct transport *transport, const uint8_t *bytes, size
 
 /* --- Both ---------------------------------------------------------------------------------- */
 
+/* Wait until a read will not have to. */
+static ssize_t await_bytes(struct transport *transport)
+{
+    uint8_t byte;
+    ssize_t result = transport_peek(transport, &byte);
+
+    transport->is_at_rest = result < 0 && errno == EINTR;
+    return result;
+}
+
 ssize_t transport_read(struct transport *transport, uint8_t *buffer, size_t size)
 {
+    if (transport->is_at_rest) {
+        ssize_t result = await_bytes(transport);
+
+        if (result < 0)
+            return result;
+    }
     if (transport->tls != NULL)
         return read_tls(transport, buffer, size, 0);
     return recv(transport->fd, buffer, size, 0);

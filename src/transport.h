@@ -19,6 +19,7 @@ struct transport {
     struct tls *tls;    /* owned; NULL = plain. It gets at the socket with these: */
     int flags;          /* MSG_DONTWAIT = without waiting */
     bool was_cut_short; /* the last send of this call, by a signal */
+    bool is_at_rest;    /* TLS needs no buffer before something comes */
     uint64_t handed;    /* bytes that found room while somebody waited for it */
 };
 
@@ -47,6 +48,13 @@ bool transport_begin_tls(struct transport *transport, struct tls_context *contex
  * errno: EINTR if a signal came first, EPROTO if transport->tls says why there will be none.
  */
 int transport_handshake(struct transport *transport);
+
+/*
+ * transport_rest(transport):
+ * The peer may say nothing for long. While TLS waits for bytes it has a buffer for them: so the
+ * next transport_read waits without TLS. Return true if that frees memory.
+ */
+bool transport_rest(struct transport *transport);
 
 /*
  * transport_drop_tls(transport):
