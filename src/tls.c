@@ -582,15 +582,70 @@ static void write_pin(char text[TLS_PIN_MAX], X509 *certificate)
     OPENSSL_free(key);
 }
 
+/* The first name that is a host's and no pattern; NULL = none. */
+static const ASN1_STRING *find_host(const GENERAL_NAMES *names)
+{
+    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+        int type;
+        const ASN1_STRING *name = GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names, i), &type);
+
+        if (type == GEN_DNS && ASN1_STRING_get0_data(name)[0] != '*')
+            return name;
+    }
+    return NULL;
+}
+
+/* A host that who trusts the certificate can ask for: localhost, if it holds for that. */
+static void write_host(char text[TLS_TEXT_MAX], X509 *certificate)
+{
+    static const char local[] = "localhost";
+    bool is_local = X509_check_host(certificate, local, 0, 0, NULL) == 1;
+    GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+    const ASN1_STRING *other = is_local ? NULL : find_host(names);
+
+    if (other != NULL)
+        log_escape(text, TLS_TEXT_MAX, ASN1_STRING_get0_data(other),
+                   (size_t)ASN1_STRING_length(other));
+    else
+        log_escape(text, TLS_TEXT_MAX, local, sizeof(local) - 1);
+    GENERAL_NAMES_free(names);
+}
+
+/* Seconds from ${from} to ${to}, NULL = now. */
+static double seconds_between(const ASN1_TIME *from, const ASN1_TIME *to)
+{
+    int days = 0;
+    int seconds = 0;
+
+    (void)ASN1_TIME_diff(&days, &seconds, from, to);
+    return (double)days * DAY + seconds;
+}
+
+static enum tls_validity validity_of(const X509 *certificate)
+{
+    const ASN1_TIME *begin = X509_get0_notBefore(certificate);
+    const ASN1_TIME *end = X509_get0_notAfter(certificate);
+    double left = seconds_between(NULL, end);
+
+    if (left < 0)
+        return TLS_EXPIRED;
+    if (seconds_between(NULL, begin) > 0)
+        return TLS_VALID_NOT_YET;
+    return left < seconds_between(begin, end) / 10 ? TLS_VALID_NOT_LONG : TLS_VALID;
+}
+
 void tls_context_certificate(const struct tls_context *context, struct tls_certificate *certificate)
 {
     X509 *shown = SSL_CTX_get0_certificate(context->ssl);
 
     print_text(certificate->subject, print_subject, shown);
-    print_text(certificate->until, print_time, X509_get0_notAfter(shown));
+    write_host(certificate->host, shown);
+    certificate->validity = validity_of(shown);
+    print_text(certificate->when, print_time,
+               certificate->validity == TLS_VALID_NOT_YET ? X509_get0_notBefore(shown)
+                                                          : X509_get0_notAfter(shown));
     write_fingerprint(certificate->sha256, shown);
     write_pin(certificate->pin, shown);
-    certificate->is_expired = X509_cmp_current_time(X509_get0_notAfter(shown)) < 0;
     certificate->is_our_own = context->is_our_own;
     ERR_clear_error();
 }
