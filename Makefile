@@ -336,7 +336,7 @@ format: | $(after_deps) ## let clang-format lay out every C file
 
 # --- Installation ----------------------------------------------------------------------------
 
-service_units := h2echod.service h2echod@.service h2echod.socket
+service_units := h2echod.service h2echod@.service h2echod.socket h2echod-tls.socket
 examples   := README.md LICENSE conf/h2echod.conf conf/h2echod.schema.json systemd/socket-only.conf
 installed  = $(bindir)/h2echod $(mandir)/man8/h2echod.8 $(mandir)/man5/h2echod.conf.5 $(bashcompletiondir)/h2echod \
              $(addprefix $(systemdsystemunitdir)/,$(service_units)) $(addprefix $(docdir)/,$(notdir $(examples)))
@@ -358,7 +358,7 @@ install: $(B)/h2echod ## install below $(DESTDIR)$(prefix); a configuration that
 	$(call fill,man/h2echod.conf.5,$(mandir)/man5/h2echod.conf.5)
 	$(call fill,systemd/h2echod.service.in,$(systemdsystemunitdir)/h2echod.service)
 	$(call fill,systemd/h2echod.service.in,$(systemdsystemunitdir)/h2echod@.service, %i, --reuse-port)
-	$(INSTALL) -m 644 systemd/h2echod.socket '$(DESTDIR)$(systemdsystemunitdir)'
+	$(INSTALL) -m 644 systemd/h2echod.socket systemd/h2echod-tls.socket '$(DESTDIR)$(systemdsystemunitdir)'
 	$(INSTALL) -m 644 conf/h2echod.bash '$(DESTDIR)$(bashcompletiondir)/h2echod'
 	$(INSTALL) -m 644 $(examples) '$(DESTDIR)$(docdir)'
 	test -e '$(DESTDIR)$(config)' || test -L '$(DESTDIR)$(config)' || \
@@ -369,7 +369,7 @@ uninstall: ## remove what install put there; a configuration that was edited sta
 	if cmp -s '$(DESTDIR)$(docdir)/h2echod.conf' '$(DESTDIR)$(config)'; then rm '$(DESTDIR)$(config)'; fi
 	for file in $(installed); do rm -f "$(DESTDIR)$$file" || exit 1; done
 	for directory in $(dir $(config)) $(docdir); do rmdir "$(DESTDIR)$$directory" 2>/dev/null || :; done
-	$(if $(DESTDIR),,@echo 'next: systemctl disable --now h2echod.service h2echod.socket && $(if \
+	$(if $(DESTDIR),,@echo 'next: systemctl disable --now h2echod.service h2echod.socket h2echod-tls.socket && $(if \
 	    $(link),systemctl disable h2echod@.service && )systemctl daemon-reload')
 
 # The same bytes from the same files, whoever packs them, wherever and whenever.
