@@ -43,19 +43,20 @@ unit_arena      := arena
 unit_echo       := echo arena
 unit_fields     := fields arena
 unit_framing    := framing
-unit_listener   := listener address allowance clock file log settings tls
+unit_interfaces := interfaces
+unit_listener   := listener address allowance clock file interfaces log settings tls
 unit_log        := log allowance clock
 unit_notify     := notify allowance clock log
 unit_past       := past
 unit_preface    := preface
 unit_refusal    := refusal
-unit_settings   := settings allowance clock file log tls
+unit_settings   := settings allowance clock file interfaces log tls
 unit_trace      := trace allowance clock log setting
 unit_upgrade    := upgrade framing preface
 unit_url        := url
 unit_wishes     := wishes
-units           := address advert allowance arena client clock detail echo fields framing listener log notify past \
-                   preface refusal settings trace upgrade url wishes
+units           := address advert allowance arena client clock detail echo fields framing interfaces listener log notify \
+                   past preface refusal settings trace upgrade url wishes
 link_test_client := -Wl,--wrap=calloc,--wrap=nghttp2_session_callbacks_new,--wrap=nghttp2_session_client_new
 link_test_listener := -Wl,--wrap=bind
 link_test_trace := -Wl,--wrap=calloc,--wrap=nghttp2_hd_inflate_new,--wrap=nghttp2_hd_inflate_hd2
@@ -82,7 +83,7 @@ fuzz_session  := $(session_modules)
 fuzz_frames   := $(session_modules)
 fuzz_echo     := echo arena
 fuzz_preface  := preface
-fuzz_settings := settings allowance clock file log tls
+fuzz_settings := settings allowance clock file interfaces log tls
 fuzz_trace    := trace allowance clock log setting
 fuzz_upgrade  := upgrade preface $(session_modules)
 fuzzers       := session frames echo preface settings trace upgrade

@@ -1,6 +1,7 @@
 """TLS: handshakes that are refused and why, certificates of either side, and what is told to whom."""
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 import signal
@@ -58,8 +59,8 @@ class Authority:
         return made
 
 
-def _openssl(*words: object) -> str:
-    return call(["openssl", *words]).stdout.decode()
+def _openssl(*words: object, stdin: str = "") -> str:
+    return call(["openssl", *words], stdin=stdin.encode()).stdout.decode()
 
 
 @pytest.fixture(scope="module")
@@ -455,6 +456,28 @@ def test_who_trusts_it_finds_the_host_in_it(start: Start, tmp_path: Path) -> Non
     file.write_text(ssl.DER_cert_to_PEM_cert(fingerprint(daemon)))
     for host in ("localhost", "127.0.0.1"):
         assert curl("--cacert", file, f"https://{host}:{daemon.port}/").returncode == 0
+
+
+@pytest.mark.parametrize("listen, more", [
+    ([], None), (["0.0.0.0"], None), (["127.0.0.9"], {"127.0.0.9"}), (["127.0.0.8", "127.0.0.9"], {"127.0.0.8", "127.0.0.9"}),
+    (["localhost"], set()), (["127.1"], set()), (["::1"], set()),
+], ids=str)
+def test_its_names_are_localhost_and_the_addresses_in_use(start: Start, listen: list[str], more: set[str] | None) -> None:
+    daemon = start(listen=["--port=0", *(f"--address={each}" for each in listen)])
+    daemon.wait_for_log("listening on .*, TLS$")
+    shown = daemon.addresses("tls")[0]
+    where = ("127.0.0.1" if shown[0] in ("::", "0.0.0.0") else shown[0], shown[1])
+    text = ssl.get_server_certificate(where)
+    names = _openssl("x509", "-noout", "-ext", "subjectAltName", stdin=text)
+    hosts = set(re.findall(r"DNS:([^,\s]+)", names))
+    addresses = [str(ipaddress.ip_address(each)) for each in re.findall(r"IP Address:([0-9A-Fa-f.:]+)", names)]
+    assert len(addresses) == len(set(addresses))
+    if more is None:
+        assert hosts == {"localhost", socket.gethostname()}
+        assert set(addresses) >= {"127.0.0.1", "::1", *call(["hostname", "-I"]).stdout.decode().split()}
+    else:
+        assert hosts == {"localhost"}
+        assert set(addresses) == {"127.0.0.1", "::1"} | more
 
 
 # --- clients' certificates ---
