@@ -89,8 +89,8 @@ static bool open_source(struct source *source, const char *setting, const char *
     source->setting = setting;
     log_escape(source->shown, sizeof(source->shown), name, strlen(name));
     if (file == NULL)
-        return fail(error, "%s: %s: can't be read: %s; name a regular file that may be read",
-                    setting, source->shown, strerror(errno));
+        return fail(error, "%s: %s: can't be read: %s; %s", setting, source->shown, strerror(errno),
+                    file_advice(errno));
     source->bio = BIO_new_fp(file, BIO_CLOSE);
     if (source->bio != NULL)
         return true;

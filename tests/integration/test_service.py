@@ -200,7 +200,7 @@ def address_of(listener: socket.socket) -> Address:
 
 @contextmanager
 def handed_over(*sockets: socket.socket, names: str | None = None) -> Iterator[dict[str, Any]]:
-    """Options for `start` and `run`: these sockets are handed over as LISTEN_FDS, and LISTEN_FDNAMES if they have any."""
+    """Options for `start` and `run`: these sockets are handed over as LISTEN_FDS, with names if they have any."""
     copies = [fcntl.fcntl(each.fileno(), fcntl.F_DUPFD_CLOEXEC, 100) for each in sockets]  # none of them is 3, 4, ...
     named = [] if names is None else ["env", f"LISTEN_FDNAMES={names}"]
     yield {"prefix": [*named, "bash", "-c", HAND_OVER, "bash", " ".join(map(str, copies))], "pass_fds": copies}
@@ -364,7 +364,8 @@ def test_without_names_none_is_for_tls(start: Start, open_directory: Path) -> No
     listener = listening("ipv4", open_directory)
     daemon = start_with(start, [listener], SELF_SIGNED)
     assert_answers_plainly(listener)
-    assert daemon.log('warning there is a certificate, but no socket for TLS: let one that is handed over be named "tls"$')
+    assert daemon.log("warning there is a certificate, but no socket for TLS: "
+                      'let one that is handed over be named "tls"$')
     listener.close()
 
 
