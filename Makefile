@@ -148,7 +148,7 @@ cmocka   = $(shell $(PKG_CONFIG) --libs cmocka)
 packages       := gcc libc6-dev pkg-config libnghttp2-dev libjansson-dev \
                   $(if $(filter 0,$(WITH_TLS)),,libssl-dev)
 packages_check := libcmocka-dev python3 python3-pytest python3-h2 python3-hpack python3-hyperframe python3-jsonschema \
-                  curl nghttp2-client nghttp2-server nodejs openssl git procps strace systemd
+                  curl nghttp2-client nghttp2-server nodejs openssl git iproute2 procps strace systemd
 packages_clients := chromium default-jdk-headless golang-go golang-golang-x-net-dev haproxy nginx python3-httpx
 packages_lint  := binutils clang-format clang-tidy cppcheck mandoc shellcheck
 packages_fuzz  := clang libclang-rt-14-dev

@@ -48,5 +48,5 @@ class Authority:
         return made
 
 
-def openssl(*words: object, stdin: str = "") -> str:
-    return call(["openssl", *words], stdin=stdin.encode()).stdout.decode()
+def openssl(*words: object, stdin: bytes = b"") -> str:
+    return call(["openssl", *words], stdin=stdin).stdout.decode()

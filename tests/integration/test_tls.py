@@ -406,7 +406,7 @@ def test_its_fingerprint_is_logged_and_it_lasts(start: Start) -> None:
 
 
 def _fingerprint_of(certificate: bytes) -> str:
-    return call(["openssl", "x509", "-inform", "DER", "-noout", "-fingerprint", "-sha256"], stdin=certificate).stdout.decode()
+    return openssl("x509", "-inform", "DER", "-noout", "-fingerprint", "-sha256", stdin=certificate)
 
 
 def test_who_trusts_it_finds_the_host_in_it(start: Start, tmp_path: Path) -> None:
@@ -428,7 +428,7 @@ def test_its_names_are_localhost_and_the_addresses_in_use(start: Start, listen: 
     shown = daemon.addresses("tls")[0]
     where = ("127.0.0.1" if shown[0] in ("::", "0.0.0.0") else shown[0], shown[1])
     text = ssl.get_server_certificate(where)
-    names = openssl("x509", "-noout", "-ext", "subjectAltName", stdin=text)
+    names = openssl("x509", "-noout", "-ext", "subjectAltName", stdin=text.encode())
     hosts = set(re.findall(r"DNS:([^,\s]+)", names))
     addresses = [str(ipaddress.ip_address(each)) for each in re.findall(r"IP Address:([0-9A-Fa-f.:]+)", names)]
     assert len(addresses) == len(set(addresses))
