@@ -383,9 +383,11 @@ static void log_certificate(const struct server *server)
     if (server->settings->tls == NULL)
         return;
     if (first_listener(server, true) == NULL) {
-        log_write(LOG_LEVEL_WARNING, "there is a certificate, but no socket for TLS: %s",
-                  server->listeners->inherited ? "let one that is handed over be named \"tls\""
-                                               : "give it a port with tls-port");
+        log_write(
+            LOG_LEVEL_WARNING, "there is a certificate, but no socket for TLS: %s",
+            server->listeners->inherited
+                ? "none of those handed over is named \"tls\", as that of h2echod-tls.socket is"
+                : "open one with tls-port");
         return;
     }
     tls_context_certificate(server->settings->tls, &certificate);

@@ -365,7 +365,7 @@ def test_without_names_none_is_for_tls(start: Start, open_directory: Path) -> No
     daemon = start_with(start, [listener], SELF_SIGNED)
     assert_answers_plainly(listener)
     assert daemon.log("warning there is a certificate, but no socket for TLS: "
-                      'let one that is handed over be named "tls"$')
+                      'none of those handed over is named "tls", as that of h2echod-tls.socket is$')
     listener.close()
 
 

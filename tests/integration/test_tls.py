@@ -468,7 +468,7 @@ def test_certificate_that_nothing_listens_for(start: Start, tmp_path: Path) -> N
     config.write_text("tls-self-signed = on\ntls-port = 0\n")
     reload(daemon, "notice reloaded")
     daemon.wait_for_log("warning only a restart can change: tls-port$")
-    daemon.wait_for_log("warning there is a certificate, but no socket for TLS: give it a port with tls-port$")
+    daemon.wait_for_log("warning there is a certificate, but no socket for TLS: open one with tls-port$")
     assert not daemon.log("notice certificate")
     alone = start("--tls-self-signed", transport="plain")
     assert alone.log("warning there is a certificate, but no socket for TLS: ")

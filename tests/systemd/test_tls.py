@@ -17,7 +17,7 @@ from wire import Client, trusting
 HOST, PORT = ADDRESS[0], 8443
 CERTIFICATE, KEY = "/etc/ssl/certs/h2echod.pem", "/etc/ssl/private/h2echod.key"
 CREDENTIALS = "/run/credentials/h2echod.service"
-SETTINGS = ("tls-port = 8443", f"tls-cert = {CERTIFICATE}", f"tls-key = {KEY}")
+SETTINGS = (f"tls-cert = {CERTIFICATE}", f"tls-key = {KEY}")
 GROUP = ("[Service]", "SupplementaryGroups=ssl-cert")
 # What checks the file before a reload has no credentials, in systemd 252 at least.
 CREDENTIALS_DROP_IN = ("[Service]", f"LoadCredential=cert:{CERTIFICATE}", f"LoadCredential=key:{KEY}",
@@ -60,11 +60,15 @@ def shown() -> bytes:
 
 # --- files that a group may read ---
 
-@pytest.fixture
-def with_group(service: Unit, place: Identity) -> Unit:
-    """The service, started with the first certificate."""
+@pytest.fixture(params=["socket", "port"])
+def with_group(service: Unit, tls_socket: Unit, place: Identity, request: pytest.FixtureRequest) -> Unit:
+    """The service, started with the first certificate, and with a socket for TLS that is handed over or its own."""
     service.drop_in(*GROUP)
-    service.configure(*SETTINGS)
+    if request.param == "socket":
+        service.configure(*SETTINGS)
+        tls_socket.control("start")
+    else:
+        service.configure("tls-port = 8443", *SETTINGS)
     service.control("start")
     assert service.show("DynamicUser", "PrivateUsers") == {"DynamicUser": "yes", "PrivateUsers": "yes"}
     assert shown() == place.der()
