@@ -9,7 +9,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { INTERFACES_MAX = 256 };
+enum {
+    ADDRESSES_MAX = 256,
+    DIGITS = 2 * sizeof(struct in6_addr),
+};
 
 static bool take_v4(const struct ifconf *found, interfaces_take_fn *take, void *argument)
 {
@@ -29,7 +32,7 @@ static bool take_v4(const struct ifconf *found, interfaces_take_fn *take, void *
 
 static bool each_v4(interfaces_take_fn *take, void *argument)
 {
-    struct ifreq list[INTERFACES_MAX];
+    struct ifreq list[ADDRESSES_MAX];
     struct ifconf found = {.ifc_len = sizeof(list), .ifc_req = list};
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     bool result = true;
@@ -46,12 +49,17 @@ static bool each_v4(interfaces_take_fn *take, void *argument)
 static bool parse_v6(const char *line, char text[INET6_ADDRSTRLEN])
 {
     struct in6_addr address;
+    char groups[INET6_ADDRSTRLEN];
+    size_t length = 0;
 
-    for (size_t i = 0; i < sizeof(address.s6_addr); i++) {
-        if (sscanf(line + 2 * i, "%2hhx", &address.s6_addr[i]) != 1)
-            return false;
+    for (size_t i = 0; i < DIGITS && line[i] != '\0'; i++) {
+        if (i > 0 && i % 4 == 0)
+            groups[length++] = ':';
+        groups[length++] = line[i];
     }
-    return inet_ntop(AF_INET6, &address, text, INET6_ADDRSTRLEN) != NULL;
+    groups[length] = '\0';
+    return inet_pton(AF_INET6, groups, &address) == 1 &&
+           inet_ntop(AF_INET6, &address, text, INET6_ADDRSTRLEN) != NULL;
 }
 
 static bool each_v6(interfaces_take_fn *take, void *argument)

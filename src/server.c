@@ -654,7 +654,7 @@ static void log_ready(const struct server *server)
         write_command(server, tls, command);
         log_write(LOG_LEVEL_NOTICE, "with TLS: %s", command);
     }
-    write_command(server, plain != NULL ? plain : tls, command);
+    write_command(server, plain != NULL ? plain : &server->listeners->list[0], command);
     log_write(LOG_LEVEL_NOTICE, "h2echod " H2ECHOD_VERSION " is ready: %s", command);
 }
 
