@@ -4,6 +4,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Iterator
 
@@ -146,13 +147,16 @@ def addresses(machine: Machine) -> Iterator[set[str]]:
         machine.run("ip", "address", "del", each, "dev", "lo")
 
 
+def addresses_in(certificate: bytes) -> set[str]:
+    names = openssl("x509", "-inform", "DER", "-noout", "-ext", "subjectAltName", stdin=certificate)
+    return {str(ipaddress.ip_address(each)) for each in re.findall(r"IP Address:([0-9A-Fa-f.:]+)", names)}
+
+
 def test_certificate_in_memory_has_the_addresses_of_the_machine(service: Unit, addresses: set[str]) -> None:
     """Although the unit's sandbox lets nobody ask for them by netlink."""
     service.configure("tls-port = 8443", "tls-self-signed = on")
     service.control("start")
-    names = openssl("x509", "-inform", "DER", "-noout", "-ext", "subjectAltName", stdin=shown())
-    found = {str(ipaddress.ip_address(each)) for each in re.findall(r"IP Address:([0-9A-Fa-f.:]+)", names)}
-    assert found == {"127.0.0.1", "::1"} | addresses
+    assert addresses_in(shown()) == {"127.0.0.1", "::1"} | addresses
     assert not service.entries("--priority=warning")
 
 
@@ -181,6 +185,19 @@ def test_tls_alone(tls_socket: Unit, service: Unit) -> None:
     shown()
     service.wait_for_message("^h2echod .* is ready: curl --insecure --pinnedpubkey sha256//.* https://localhost:8443/$")
     assert not [text for text in service.messages() if ":8080" in text]
+
+
+def test_without_a_network(tls_socket: Unit, service: Unit) -> None:
+    """As the drop-in among the examples has it: nobody can tell the machine's addresses then."""
+    directory = service.machine.path(f"/etc/systemd/system/{service.name}.d")
+    directory.mkdir()
+    shutil.copy(service.machine.path("/usr/share/doc/h2echod/socket-only.conf"), directory)
+    service.machine.systemctl("daemon-reload")
+    service.configure("tls-self-signed = on")
+    tls_socket.control("start")
+    assert addresses_in(shown()) == {"127.0.0.1", "::1"}
+    assert_answers("/plain")
+    assert not service.entries("--priority=warning")
 
 
 def test_socket_for_tls_without_a_certificate_is_told(tls_socket: Unit, service: Unit) -> None:
