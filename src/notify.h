@@ -48,7 +48,7 @@ void notify_close(struct notify *notify);
  * word. ${names} are those of LISTEN_FDNAMES, one for each with colons between them, for the caller
  * to free; NULL if they have none. The sockets are the caller's, who has to see what they are. The
  * words are taken out of the environment, before the first thread starts. Return 0, or log what is
- * wrong with them and return the process's exit code: 71 out of memory, 78 they fit nothing.
+ * wrong with them and return the process's exit code: 71 memory ran out, 78 otherwise.
  */
 int notify_take_sockets(int *first, size_t *count, char **names);
 

@@ -21,7 +21,7 @@ from clients import call, curl
 from conftest import Start
 from daemon import TOP, Daemon, as_user, run
 from waiting import SLOW, Stopwatch
-from wire import INADEQUATE_SECURITY, MAGIC, PROTOCOL_ERROR, Client, fields, read_all, trusting
+from wire import INADEQUATE_SECURITY, MAGIC, PROTOCOL_ERROR, fields, read_all, trusting
 
 CONFIGURATION = 78
 LIMIT, TEXT = 0.5, "500ms"
