@@ -43,19 +43,20 @@ unit_arena      := arena
 unit_echo       := echo arena
 unit_fields     := fields arena
 unit_framing    := framing
-unit_listener   := listener address allowance clock file log settings tls
+unit_interfaces := interfaces
+unit_listener   := listener address allowance clock file interfaces log settings tls
 unit_log        := log allowance clock
 unit_notify     := notify allowance clock log
 unit_past       := past
 unit_preface    := preface
 unit_refusal    := refusal
-unit_settings   := settings allowance clock file log tls
+unit_settings   := settings allowance clock file interfaces log tls
 unit_trace      := trace allowance clock log setting
 unit_upgrade    := upgrade framing preface
 unit_url        := url
 unit_wishes     := wishes
-units           := address advert allowance arena client clock detail echo fields framing listener log notify past \
-                   preface refusal settings trace upgrade url wishes
+units           := address advert allowance arena client clock detail echo fields framing interfaces listener log notify \
+                   past preface refusal settings trace upgrade url wishes
 link_test_client := -Wl,--wrap=calloc,--wrap=nghttp2_session_callbacks_new,--wrap=nghttp2_session_client_new
 link_test_listener := -Wl,--wrap=bind
 link_test_trace := -Wl,--wrap=calloc,--wrap=nghttp2_hd_inflate_new,--wrap=nghttp2_hd_inflate_hd2
@@ -82,7 +83,7 @@ fuzz_session  := $(session_modules)
 fuzz_frames   := $(session_modules)
 fuzz_echo     := echo arena
 fuzz_preface  := preface
-fuzz_settings := settings allowance clock file log tls
+fuzz_settings := settings allowance clock file interfaces log tls
 fuzz_trace    := trace allowance clock log setting
 fuzz_upgrade  := upgrade preface $(session_modules)
 fuzzers       := session frames echo preface settings trace upgrade
@@ -147,7 +148,7 @@ cmocka   = $(shell $(PKG_CONFIG) --libs cmocka)
 packages       := gcc libc6-dev pkg-config libnghttp2-dev libjansson-dev \
                   $(if $(filter 0,$(WITH_TLS)),,libssl-dev)
 packages_check := libcmocka-dev python3 python3-pytest python3-h2 python3-hpack python3-hyperframe python3-jsonschema \
-                  curl nghttp2-client nghttp2-server nodejs openssl git procps strace systemd
+                  curl nghttp2-client nghttp2-server nodejs openssl git iproute2 procps strace systemd
 packages_clients := chromium default-jdk-headless golang-go golang-golang-x-net-dev haproxy nginx python3-httpx
 packages_lint  := binutils clang-format clang-tidy cppcheck mandoc shellcheck
 packages_fuzz  := clang libclang-rt-14-dev
@@ -336,7 +337,7 @@ format: | $(after_deps) ## let clang-format lay out every C file
 
 # --- Installation ----------------------------------------------------------------------------
 
-service_units := h2echod.service h2echod@.service h2echod.socket
+service_units := h2echod.service h2echod@.service h2echod.socket h2echod-tls.socket
 examples   := README.md LICENSE conf/h2echod.conf conf/h2echod.schema.json systemd/socket-only.conf
 installed  = $(bindir)/h2echod $(mandir)/man8/h2echod.8 $(mandir)/man5/h2echod.conf.5 $(bashcompletiondir)/h2echod \
              $(addprefix $(systemdsystemunitdir)/,$(service_units)) $(addprefix $(docdir)/,$(notdir $(examples)))
@@ -358,7 +359,7 @@ install: $(B)/h2echod ## install below $(DESTDIR)$(prefix); a configuration that
 	$(call fill,man/h2echod.conf.5,$(mandir)/man5/h2echod.conf.5)
 	$(call fill,systemd/h2echod.service.in,$(systemdsystemunitdir)/h2echod.service)
 	$(call fill,systemd/h2echod.service.in,$(systemdsystemunitdir)/h2echod@.service, %i, --reuse-port)
-	$(INSTALL) -m 644 systemd/h2echod.socket '$(DESTDIR)$(systemdsystemunitdir)'
+	$(INSTALL) -m 644 systemd/h2echod.socket systemd/h2echod-tls.socket '$(DESTDIR)$(systemdsystemunitdir)'
 	$(INSTALL) -m 644 conf/h2echod.bash '$(DESTDIR)$(bashcompletiondir)/h2echod'
 	$(INSTALL) -m 644 $(examples) '$(DESTDIR)$(docdir)'
 	test -e '$(DESTDIR)$(config)' || test -L '$(DESTDIR)$(config)' || \
@@ -369,7 +370,7 @@ uninstall: ## remove what install put there; a configuration that was edited sta
 	if cmp -s '$(DESTDIR)$(docdir)/h2echod.conf' '$(DESTDIR)$(config)'; then rm '$(DESTDIR)$(config)'; fi
 	for file in $(installed); do rm -f "$(DESTDIR)$$file" || exit 1; done
 	for directory in $(dir $(config)) $(docdir); do rmdir "$(DESTDIR)$$directory" 2>/dev/null || :; done
-	$(if $(DESTDIR),,@echo 'next: systemctl disable --now h2echod.service h2echod.socket && $(if \
+	$(if $(DESTDIR),,@echo 'next: systemctl disable --now h2echod.service h2echod.socket h2echod-tls.socket && $(if \
 	    $(link),systemctl disable h2echod@.service && )systemctl daemon-reload')
 
 # The same bytes from the same files, whoever packs them, wherever and whenever.

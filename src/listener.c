@@ -287,6 +287,17 @@ static bool adapt(int fd)
             setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0);
 }
 
+/* Whether the name at *${names} says so; lead it to the next one. */
+static bool is_for_tls(const char **names)
+{
+    static const char tls[] = "tls";
+    const char *name = *names;
+    size_t length = strcspn(name, ":");
+
+    *names += length + (name[length] == ':');
+    return length == sizeof(tls) - 1 && memcmp(name, tls, length) == 0;
+}
+
 static int refuse_inherited(int fd)
 {
     log_write(LOG_LEVEL_ERROR,
@@ -296,12 +307,12 @@ static int refuse_inherited(int fd)
     return EX_CONFIG;
 }
 
-static int inherit(struct listeners *listeners, int fd)
+static int inherit(struct listeners *listeners, int fd, bool is_tls)
 {
     if (!is_listener(fd))
         return refuse_inherited(fd);
     if (adapt(fd))
-        return add(listeners, fd, false);
+        return add(listeners, fd, is_tls);
     log_write_errno(LOG_LEVEL_ERROR, errno, "descriptor %d, handed over by LISTEN_FDS", fd);
     return EX_OSERR;
 }
@@ -362,14 +373,15 @@ int listeners_open(const struct settings *settings, struct listeners *listeners)
     return result;
 }
 
-int listeners_inherit(int first, size_t count, struct listeners *listeners)
+int listeners_inherit(int first, size_t count, const char *names, struct listeners *listeners)
 {
+    const char *name = names != NULL ? names : "";
     int end = first + (int)count;
     int result = 0;
 
     *listeners = (struct listeners){.inherited = true};
     for (int fd = first; fd < end && result == 0; fd++)
-        result = inherit(listeners, fd);
+        result = inherit(listeners, fd, is_for_tls(&name));
     if (result != 0)
         listeners_close(listeners);
     log_listeners(listeners, ", handed over");

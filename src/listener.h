@@ -32,13 +32,14 @@ struct listeners {
 int listeners_open(const struct settings *settings, struct listeners *listeners);
 
 /*
- * listeners_inherit(first, count, listeners):
+ * listeners_inherit(first, count, names, listeners):
  * Take over ${count} sockets from descriptor ${first} on, which somebody else listens on, too, or
- * will again: they are never shut down, nor is a file removed. Log each. Return 0 and fill
+ * will again: they are never shut down, nor is a file removed. ${names} has one for each, with
+ * colons between them, or is NULL: a socket named "tls" is for TLS. Log each. Return 0 and fill
  * ${listeners}, or log why not, leave it empty and return the process's exit code: 71 the system
  * refused, 78 one is no stream socket of the Internet's or Unix's on which somebody listens.
  */
-int listeners_inherit(int first, size_t count, struct listeners *listeners);
+int listeners_inherit(int first, size_t count, const char *names, struct listeners *listeners);
 
 /*
  * listeners_close(listeners):

@@ -89,13 +89,16 @@ static int probe(const struct settings *settings)
 static int open_listeners(const struct settings *settings, struct listeners *listeners)
 {
     size_t count;
+    char *names;
     int first;
-    int result = notify_take_sockets(&first, &count);
+    int result = notify_take_sockets(&first, &count, &names);
 
     if (result != 0)
         return result;
-    return count > 0 ? listeners_inherit(first, count, listeners)
-                     : listeners_open(settings, listeners);
+    result = count > 0 ? listeners_inherit(first, count, names, listeners)
+                       : listeners_open(settings, listeners);
+    free(names);
+    return result;
 }
 
 static int serve(struct settings *settings, struct arguments *arguments)

@@ -130,17 +130,39 @@ static int keep_from_others(int64_t count)
     return 0;
 }
 
-int notify_take_sockets(int *first, size_t *count)
+/* Copy the names of ${count} sockets, which need not have any. */
+static int take_names(int64_t count, char **names)
+{
+    const char *given = getenv("LISTEN_FDNAMES");
+    int64_t number = 1;
+
+    if (given == NULL)
+        return 0;
+    for (const char *at = given; *at != '\0'; at++)
+        number += *at == ':';
+    if (number != count)
+        return refuse("LISTEN_FDNAMES is to name as many, not", number);
+    *names = strdup(given);
+    if (*names != NULL)
+        return 0;
+    log_write(LOG_LEVEL_ERROR, "LISTEN_FDNAMES: out of memory; give the process more");
+    return EX_OSERR;
+}
+
+int notify_take_sockets(int *first, size_t *count, char **names)
 {
     const char *fds = getenv("LISTEN_FDS");
     bool are_ours = fds != NULL && is_for_us(getenv("LISTEN_PID"));
     int64_t number = 0;
     int result = 0;
 
+    *names = NULL;
     if (are_ours && !parse(fds, SOCKETS_MAX, &number))
         result = refuse("it is to be a number of sockets from 1 to", SOCKETS_MAX);
     else if (are_ours)
         result = keep_from_others(number);
+    if (are_ours && result == 0)
+        result = take_names(number, names);
     *first = FIRST_SOCKET;
     *count = result == 0 ? (size_t)number : 0;
     unsetenv("LISTEN_FDS");

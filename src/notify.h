@@ -42,13 +42,14 @@ bool notify_send(const struct notify *notify, const char *message);
 void notify_close(struct notify *notify);
 
 /*
- * notify_take_sockets(first, count):
+ * notify_take_sockets(first, count, names):
  * Let ${first} and ${count} be the descriptors that LISTEN_FDS hands to this process (LISTEN_PID),
  * one after the other, none of which is left to a program that it may run; none if there is no such
- * word. They are the caller's, who has to see what they are. Both words, and LISTEN_FDNAMES, are
- * taken out of the environment, before the first thread starts. Return 0, or log what is wrong with
- * them and return the process's exit code, 78.
+ * word. ${names} are those of LISTEN_FDNAMES, one for each with colons between them, for the caller
+ * to free; NULL if they have none. The sockets are the caller's, who has to see what they are. The
+ * words are taken out of the environment, before the first thread starts. Return 0, or log what is
+ * wrong with them and return the process's exit code: 71 memory ran out, 78 otherwise.
  */
-int notify_take_sockets(int *first, size_t *count);
+int notify_take_sockets(int *first, size_t *count, char **names);
 
 #endif

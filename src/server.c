@@ -25,6 +25,8 @@ enum {
     CUT_EARLY_US = 100000,   /* before the drain timeout, at most: for closing what is cut */
     MISHAPS_MAX = 64,        /* accepts in a row that fail before accepting rests */
     STATUS_US = 10000000,    /* how often the service manager is told the figures, at least */
+    OPTIONS_MAX = 64 + TLS_PIN_MAX, /* bytes of curl's options */
+    COMMAND_MAX = OPTIONS_MAX + ADDRESS_TEXT_MAX + TLS_TEXT_MAX + 64,
 };
 
 /* One complaint, logged at most once a minute. */
@@ -338,17 +340,39 @@ static void log_figures(const struct server *server)
               counted->received, counted->sent, figures.refused, counted->timed_out);
 }
 
+/* The first listener with TLS, or without: of several one is enough to copy. NULL = none. */
+static const struct listener *first_listener(const struct server *server, bool is_tls)
+{
+    const struct listeners *listeners = server->listeners;
+
+    for (size_t i = 0; i < listeners->count; i++) {
+        if (listeners->list[i].is_tls == is_tls)
+            return &listeners->list[i];
+    }
+    return NULL;
+}
+
 /* Return whether there is a certificate where one is needed. */
 static bool has_certificate(const struct server *server, const struct settings *settings)
 {
-    for (size_t i = 0; i < server->listeners->count; i++) {
-        if (server->listeners->list[i].is_tls && settings->tls == NULL) {
-            log_write(LOG_LEVEL_ERROR, "a socket for TLS is open: name a certificate with "
-                                       "tls-cert, or try tls-self-signed");
-            return false;
-        }
-    }
-    return true;
+    if (first_listener(server, true) == NULL || settings->tls != NULL)
+        return true;
+    log_write(LOG_LEVEL_ERROR,
+              "a socket for TLS is open%s: name a certificate with tls-cert, or "
+              "try tls-self-signed",
+              server->listeners->inherited ? ", handed over" : "");
+    return false;
+}
+
+/* What is said of a certificate's time, before the time itself. */
+static const char *validity_words(enum tls_validity validity)
+{
+    static const char *const words[] = {[TLS_VALID] = "valid until",
+                                        [TLS_VALID_NOT_YET] = "not valid before",
+                                        [TLS_VALID_NOT_LONG] = "to be renewed, it expires:",
+                                        [TLS_EXPIRED] = "expired:"};
+
+    return words[validity];
 }
 
 /* Tell what clients are shown from now on. */
@@ -358,10 +382,18 @@ static void log_certificate(const struct server *server)
 
     if (server->settings->tls == NULL)
         return;
+    if (first_listener(server, true) == NULL) {
+        log_write(
+            LOG_LEVEL_WARNING, "there is a certificate, but no socket for TLS: %s",
+            server->listeners->inherited
+                ? "none of those handed over is named \"tls\", as that of h2echod-tls.socket is"
+                : "open one with tls-port");
+        return;
+    }
     tls_context_certificate(server->settings->tls, &certificate);
-    log_write(certificate.is_expired ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE,
+    log_write(certificate.validity == TLS_VALID ? LOG_LEVEL_NOTICE : LOG_LEVEL_WARNING,
               "certificate %s, SHA-256 %s, %s %s", certificate.subject, certificate.sha256,
-              certificate.is_expired ? "expired:" : "valid until", certificate.until);
+              validity_words(certificate.validity), certificate.when);
 }
 
 /* Read the settings anew, and put them in force. Return false if those before them stay. */
@@ -572,55 +604,58 @@ static bool is_over(struct server *server)
            (workers_serving(server->workers, true) == 0 || server->now_us >= server->give_up_us);
 }
 
-/* The command that reaches a listener with TLS: one that trusts the certificate made in memory, by
- * its key, and nobody else's. */
-static void log_tls_command(const struct server *server, const struct address *address)
+/* What stands before the URL: over TLS what trusts a certificate made in memory, by its key, and
+ * nobody else's. */
+static void write_options(const struct tls_certificate *certificate, bool is_tls,
+                          char text[OPTIONS_MAX])
 {
-    struct tls_certificate certificate;
-    char shown[ADDRESS_TEXT_MAX];
-    char trust[TLS_PIN_MAX + 64] = "";
-    char where[ADDRESS_TEXT_MAX] = "";
-
-    tls_context_certificate(server->settings->tls, &certificate);
-    if (certificate.is_our_own)
-        snprintf(trust, sizeof(trust), "--insecure --pinnedpubkey sha256//%s ", certificate.pin);
-    if (address_is_local(address))
-        snprintf(where, sizeof(where), "localhost:%u", address_port(address));
-    log_write(LOG_LEVEL_NOTICE, "with TLS: curl %shttps://%s/", trust,
-              where[0] != '\0' ? where : address_text(shown, address));
+    if (!is_tls)
+        snprintf(text, OPTIONS_MAX, "--http2-prior-knowledge ");
+    else if (certificate->is_our_own)
+        snprintf(text, OPTIONS_MAX, "--insecure --pinnedpubkey sha256//%s ", certificate->pin);
+    else
+        text[0] = '\0';
 }
 
-/* Of several listeners with TLS, the first is enough to copy. */
-static void log_tls_ready(const struct server *server)
+/* The command that reaches a listener, for a newcomer to copy. */
+static void write_command(const struct server *server, const struct listener *listener,
+                          char text[COMMAND_MAX])
 {
-    const struct listeners *listeners = server->listeners;
-
-    log_certificate(server);
-    for (size_t i = 0; i < listeners->count; i++) {
-        if (listeners->list[i].is_tls) {
-            log_tls_command(server, &listeners->list[i].address);
-            return;
-        }
-    }
-}
-
-/* The command that reaches the first listener, for a newcomer to copy. */
-static void log_ready(const struct server *server)
-{
-    const struct address *address = &server->listeners->list[0].address;
+    const struct address *address = &listener->address;
+    const char *scheme = listener->is_tls ? "https" : "http";
+    struct tls_certificate certificate = {.host = "localhost"};
+    char options[OPTIONS_MAX];
     char path[ADDRESS_PATH_MAX];
     char shown[ADDRESS_TEXT_MAX];
-    char where[ADDRESS_TEXT_MAX + 64];
 
+    if (listener->is_tls)
+        tls_context_certificate(server->settings->tls, &certificate);
+    write_options(&certificate, listener->is_tls, options);
     if (address_unix_path(path, address) != NULL)
-        snprintf(where, sizeof(where), "--unix-socket %s http://localhost",
-                 path[0] == '\0' ? "PATH" : log_escape(shown, sizeof(shown), path, strlen(path)));
+        snprintf(text, COMMAND_MAX, "curl %s--unix-socket %s %s://%s/", options,
+                 path[0] == '\0' ? "PATH" : log_escape(shown, sizeof(shown), path, strlen(path)),
+                 scheme, certificate.host);
     else if (address_is_local(address))
-        snprintf(where, sizeof(where), "http://localhost:%u", address_port(address));
+        snprintf(text, COMMAND_MAX, "curl %s%s://%s:%u/", options, scheme, certificate.host,
+                 address_port(address));
     else
-        snprintf(where, sizeof(where), "http://%s", address_text(shown, address));
-    log_write(LOG_LEVEL_NOTICE,
-              "h2echod " H2ECHOD_VERSION " is ready: curl --http2-prior-knowledge %s/", where);
+        snprintf(text, COMMAND_MAX, "curl %s%s://%s/", options, scheme,
+                 address_text(shown, address));
+}
+
+static void log_ready(const struct server *server)
+{
+    const struct listener *plain = first_listener(server, false);
+    const struct listener *tls = first_listener(server, true);
+    char command[COMMAND_MAX];
+
+    log_certificate(server);
+    if (tls != NULL) {
+        write_command(server, tls, command);
+        log_write(LOG_LEVEL_NOTICE, "with TLS: %s", command);
+    }
+    write_command(server, plain != NULL ? plain : &server->listeners->list[0], command);
+    log_write(LOG_LEVEL_NOTICE, "h2echod " H2ECHOD_VERSION " is ready: %s", command);
 }
 
 /* --- Beginning and end --------------------------------------------------------------------- */
@@ -664,8 +699,10 @@ static int fill_polled(struct server *server)
 
 static int start(struct server *server)
 {
-    int result = open_descriptors(server);
+    int result = has_certificate(server, server->settings) ? 0 : EX_CONFIG;
 
+    if (result == 0)
+        result = open_descriptors(server);
     if (result == 0)
         result = fill_polled(server);
     if (result != 0)
@@ -720,7 +757,6 @@ int server_run(const struct server_options *options)
 
     if (result == 0) {
         raise_descriptor_limit(&server);
-        log_tls_ready(&server);
         log_ready(&server);
         notify_ready(&server);
         while (!is_over(&server))

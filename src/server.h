@@ -29,8 +29,9 @@ int server_prepare_signals(void);
 /*
  * server_run(options):
  * Take over the signals, serve until SIGTERM, SIGINT or SIGQUIT, drain, and close the listeners.
- * Return the process's exit code: 0, or 71 if the system refused what is needed to begin. A second
- * signal ends the process from inside, with 1.
+ * Return the process's exit code: 0; 71 if the system refused what is needed to begin; 78 if a
+ * listener is for TLS and ${options} have no certificate. A second signal ends the process from
+ * inside, with 1.
  */
 int server_run(const struct server_options *options);
 

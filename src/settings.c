@@ -1182,8 +1182,8 @@ static void report_file(struct reader *reader, int error)
         report_no_memory(reader);
         return;
     }
-    report(reader, "%s: can't be read: %s; name a regular file that may be read", reader->file,
-           strerror_r(error, words, sizeof(words)));
+    report(reader, "%s: can't be read: %s; %s", reader->file,
+           strerror_r(error, words, sizeof(words)), file_advice(error));
 }
 
 static void read_file(struct reader *reader, const char *name)
@@ -1237,18 +1237,33 @@ static bool is_to_serve(const struct settings *settings)
            settings->probe == NULL;
 }
 
+static bool wants_tls(const struct settings *settings)
+{
+    return settings->tls_port != SETTINGS_NO_PORT || settings->tls_cert != NULL ||
+           settings->tls_key != NULL || settings->tls_self_signed ||
+           settings->tls_client_ca != NULL || settings->tls_verify != TLS_VERIFY_OFF;
+}
+
 static const char *tls_mistake(const struct settings *settings)
 {
     bool has_certificate = settings->tls_cert != NULL || settings->tls_self_signed;
 
+    if (tls_library() == NULL && wants_tls(settings))
+        return "TLS: this h2echod was built without it: build it with OpenSSL 3, or leave out "
+               "all that begins with tls";
     if (settings->tls_cert != NULL && settings->tls_self_signed)
         return "tls-self-signed: there is a tls-cert as well: keep one of them";
     if (settings->tls_key != NULL && settings->tls_cert == NULL)
         return "tls-key: is of no use alone: name its certificate with tls-cert";
     if (settings->tls_verify != TLS_VERIFY_OFF && settings->tls_client_ca == NULL)
         return "tls-verify: needs to know whom to believe: name a file with tls-client-ca";
+    if (settings->tls_verify == TLS_VERIFY_OFF && settings->tls_client_ca != NULL)
+        return "tls-client-ca: nobody's certificate is verified: set tls-verify to required or "
+               "optional";
     if (settings->tls_port != SETTINGS_NO_PORT && !has_certificate)
         return "tls-port: needs a certificate: name one with tls-cert, or try tls-self-signed";
+    if (settings->tls_port == settings->port && settings->port != 0)
+        return "tls-port: is the same as port: choose another for one of them";
     return NULL;
 }
 

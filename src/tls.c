@@ -3,12 +3,12 @@
 #if WITH_TLS
 
 #include "file.h"
+#include "interfaces.h"
 #include "log.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <ifaddrs.h>
-#include <net/if.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,8 +89,8 @@ static bool open_source(struct source *source, const char *setting, const char *
     source->setting = setting;
     log_escape(source->shown, sizeof(source->shown), name, strlen(name));
     if (file == NULL)
-        return fail(error, "%s: %s: can't be read: %s; name a regular file that may be read",
-                    setting, source->shown, strerror(errno));
+        return fail(error, "%s: %s: can't be read: %s; %s", setting, source->shown, strerror(errno),
+                    file_advice(errno));
     source->bio = BIO_new_fp(file, BIO_CLOSE);
     if (source->bio != NULL)
         return true;
@@ -202,20 +202,31 @@ static struct {
     X509 *certificate;
 } own;
 
-/* Take over ${name}, whatever becomes of it. */
+static bool has_name(const GENERAL_NAMES *names, GENERAL_NAME *name)
+{
+    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+        if (GENERAL_NAME_cmp(sk_GENERAL_NAME_value(names, i), name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Take over ${value}, whatever becomes of it. A name that is there already is not added. */
 static bool add_name(GENERAL_NAMES *names, int type, ASN1_STRING *value)
 {
     GENERAL_NAME *name = value != NULL ? GENERAL_NAME_new() : NULL;
+    bool is_there;
 
     if (name == NULL) {
         ASN1_STRING_free(value);
         return false;
     }
     GENERAL_NAME_set0_value(name, type, value);
-    if (sk_GENERAL_NAME_push(names, name) > 0)
+    is_there = has_name(names, name);
+    if (!is_there && sk_GENERAL_NAME_push(names, name) > 0)
         return true;
     GENERAL_NAME_free(name);
-    return false;
+    return is_there;
 }
 
 static bool add_host(GENERAL_NAMES *names, const char *text)
@@ -228,57 +239,67 @@ static bool add_host(GENERAL_NAMES *names, const char *text)
     return false;
 }
 
-/* An address, or else a host's name. */
-static bool add_text(GENERAL_NAMES *names, const char *text)
+static bool add_address(const char *text, void *names)
 {
-    ASN1_OCTET_STRING *address = a2i_IPADDRESS(text);
-
-    if (address != NULL)
-        return add_name(names, GEN_IPADD, address);
-    ERR_clear_error();
-    return add_host(names, text);
+    return add_name(names, GEN_IPADD, a2i_IPADDRESS(text));
 }
 
-static bool add_interface(GENERAL_NAMES *names, const struct sockaddr *address)
-{
-    const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
-    char text[INET6_ADDRSTRLEN] = "";
-
-    if (address != NULL && address->sa_family == AF_INET)
-        (void)inet_ntop(AF_INET, &v4->sin_addr, text, sizeof(text));
-    else if (address != NULL && address->sa_family == AF_INET6)
-        (void)inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof(text));
-    return text[0] == '\0' || add_text(names, text);
-}
-
-/* Everything that reaches this machine. A sandbox may not tell its addresses: then localhost is
- * all. */
+/* Everything that reaches this machine, as far as it is told. */
 static bool add_machine(GENERAL_NAMES *names)
 {
-    struct ifaddrs *all = NULL;
     char host[256] = "";
-    bool result;
 
     (void)gethostname(host, sizeof(host) - 1);
-    result = host[0] == '\0' || add_host(names, host);
-    if (getifaddrs(&all) != 0)
+    return (host[0] == '\0' || add_host(names, host)) && interfaces_each(add_address, names);
+}
+
+/* Write an address without its zone, or return false if it stands for all. */
+static bool write_number(const struct sockaddr *address, char text[INET6_ADDRSTRLEN])
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)address;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)address;
+
+    if (address->sa_family == AF_INET)
+        return v4->sin_addr.s_addr != htonl(INADDR_ANY) &&
+               inet_ntop(AF_INET, &v4->sin_addr, text, INET6_ADDRSTRLEN) != NULL;
+    return !IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr) &&
+           inet_ntop(AF_INET6, &v6->sin6_addr, text, INET6_ADDRSTRLEN) != NULL;
+}
+
+static bool add_found(GENERAL_NAMES *names, const struct sockaddr *address)
+{
+    char text[INET6_ADDRSTRLEN];
+
+    return write_number(address, text) ? add_address(text, names) : add_machine(names);
+}
+
+/* What one --address says: an address, or a name and all that it stands for. That there is none by
+ * this name is for the listener to tell. */
+static bool add_listened(GENERAL_NAMES *names, const char *text)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
+    struct addrinfo *found = NULL;
+    bool is_name = getaddrinfo(text, NULL, &hints, &found) != 0;
+    bool result = !is_name || add_host(names, text);
+
+    hints.ai_flags = 0;
+    if (is_name && getaddrinfo(text, NULL, &hints, &found) != 0)
         return result;
-    for (const struct ifaddrs *each = all; each != NULL && result; each = each->ifa_next)
-        result = (each->ifa_flags & IFF_LOOPBACK) != 0 || add_interface(names, each->ifa_addr);
-    freeifaddrs(all);
+    for (const struct addrinfo *each = found; each != NULL && result; each = each->ai_next)
+        result = add_found(names, each->ai_addr);
+    freeaddrinfo(found);
     return result;
 }
 
 static bool add_names(GENERAL_NAMES *names, char *const *hosts)
 {
-    bool result =
-        add_host(names, "localhost") && add_text(names, "127.0.0.1") && add_text(names, "::1");
+    bool result = add_host(names, "localhost") && add_address("127.0.0.1", names) &&
+                  add_address("::1", names);
 
     if (hosts == NULL)
         return result && add_machine(names);
     for (; *hosts != NULL && result; hosts++)
-        result = add_text(names, *hosts);
+        result = add_listened(names, *hosts);
     return result;
 }
 
@@ -582,15 +603,70 @@ static void write_pin(char text[TLS_PIN_MAX], X509 *certificate)
     OPENSSL_free(key);
 }
 
+/* The first name that is a host's and no pattern; NULL = none. */
+static const ASN1_STRING *find_host(const GENERAL_NAMES *names)
+{
+    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+        int type;
+        const ASN1_STRING *name = GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names, i), &type);
+
+        if (type == GEN_DNS && ASN1_STRING_get0_data(name)[0] != '*')
+            return name;
+    }
+    return NULL;
+}
+
+/* A host that who trusts the certificate can ask for: localhost, if it holds for that. */
+static void write_host(char text[TLS_TEXT_MAX], X509 *certificate)
+{
+    static const char local[] = "localhost";
+    bool is_local = X509_check_host(certificate, local, 0, 0, NULL) == 1;
+    GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+    const ASN1_STRING *other = is_local ? NULL : find_host(names);
+
+    if (other != NULL)
+        log_escape(text, TLS_TEXT_MAX, ASN1_STRING_get0_data(other),
+                   (size_t)ASN1_STRING_length(other));
+    else
+        log_escape(text, TLS_TEXT_MAX, local, sizeof(local) - 1);
+    GENERAL_NAMES_free(names);
+}
+
+/* Seconds from ${from} to ${to}, NULL = now. */
+static double seconds_between(const ASN1_TIME *from, const ASN1_TIME *to)
+{
+    int days = 0;
+    int seconds = 0;
+
+    (void)ASN1_TIME_diff(&days, &seconds, from, to);
+    return (double)days * DAY + seconds;
+}
+
+static enum tls_validity validity_of(const X509 *certificate)
+{
+    const ASN1_TIME *begin = X509_get0_notBefore(certificate);
+    const ASN1_TIME *end = X509_get0_notAfter(certificate);
+    double left = seconds_between(NULL, end);
+
+    if (left < 0)
+        return TLS_EXPIRED;
+    if (seconds_between(NULL, begin) > 0)
+        return TLS_VALID_NOT_YET;
+    return left < seconds_between(begin, end) / 10 ? TLS_VALID_NOT_LONG : TLS_VALID;
+}
+
 void tls_context_certificate(const struct tls_context *context, struct tls_certificate *certificate)
 {
     X509 *shown = SSL_CTX_get0_certificate(context->ssl);
 
     print_text(certificate->subject, print_subject, shown);
-    print_text(certificate->until, print_time, X509_get0_notAfter(shown));
+    write_host(certificate->host, shown);
+    certificate->validity = validity_of(shown);
+    print_text(certificate->when, print_time,
+               certificate->validity == TLS_VALID_NOT_YET ? X509_get0_notBefore(shown)
+                                                          : X509_get0_notAfter(shown));
     write_fingerprint(certificate->sha256, shown);
     write_pin(certificate->pin, shown);
-    certificate->is_expired = X509_cmp_current_time(X509_get0_notAfter(shown)) < 0;
     certificate->is_our_own = context->is_our_own;
     ERR_clear_error();
 }

@@ -39,13 +39,21 @@ enum {
     TLS_PIN_MAX = 48,
 };
 
+enum tls_validity {
+    TLS_VALID,
+    TLS_VALID_NOT_YET,
+    TLS_VALID_NOT_LONG, /* less than a tenth of its time is left */
+    TLS_EXPIRED,
+};
+
 /* A certificate, for people. */
 struct tls_certificate {
     char subject[TLS_TEXT_MAX];
     char sha256[TLS_SHA256_MAX]; /* its fingerprint: "0A:1B:..." */
     char pin[TLS_PIN_MAX];       /* its public key's SHA-256 in base64, as RFC 7469 has it */
-    char until[TLS_TEXT_MAX];    /* when it expires */
-    bool is_expired;
+    char host[TLS_TEXT_MAX];     /* to ask for: localhost, unless it holds for others alone */
+    char when[TLS_TEXT_MAX];     /* it expires, or will be valid first */
+    enum tls_validity validity;
     bool is_our_own; /* made in memory */
 };
 

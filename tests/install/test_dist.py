@@ -1,6 +1,8 @@
 """make dist, and builds that are the same wherever they were made."""
 from __future__ import annotations
 
+import os
+import re
 import tarfile
 from pathlib import Path
 
@@ -69,6 +71,17 @@ def test_is_of_what_git_knows_and_of_the_last_commit(archive: Path, copy: Path) 
     packed = members(dist(copy))
     assert [member.name for member in packed] == [member.name for member in members(archive)]
     assert {member.mtime for member in packed} == {1000000000}
+
+
+def test_builds_without_tls_where_it_is_told_to(copy: Path) -> None:
+    make(copy, "WITH_TLS=0")
+    assert run([copy / BINARY, "--version"]).stdout.endswith(", no TLS)\n")
+    assert not re.search("lib(ssl|crypto)", run(["ldd", copy / BINARY]).stdout)
+    for option in ("--tls-port=0", "--tls-self-signed", "--tls-cert=x", "--tls-key=x", "--tls-client-ca=x",
+                   "--tls-verify=required"):
+        done = run([copy / BINARY, "--port=0", option], check=False)
+        assert done.returncode == os.EX_CONFIG
+        assert " error TLS: this h2echod was built without it: " in done.stdout
 
 
 def test_takes_its_time_from_source_date_epoch(copy: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from package import Installed, make, run
 
-UNITS = ("h2echod.service", "h2echod@.service", "h2echod.socket")
+UNITS = ("h2echod.service", "h2echod@.service", "h2echod.socket", "h2echod-tls.socket")
 
 
 def share(installed: Installed, path: str) -> str:
@@ -132,7 +132,7 @@ def test_says_what_to_do_next_and_does_not_do_it(tree: Path, tmp_path: Path) -> 
     assert last.startswith(f"next: systemctl link {units}/h2echod.service ")
     assert last.endswith(" && systemctl daemon-reload && systemctl enable --now h2echod.socket h2echod.service")
     last = make(tree, "uninstall", *words, PATH=path).splitlines()[-1]
-    assert last.startswith("next: systemctl disable --now h2echod.service")
+    assert last.startswith("next: systemctl disable --now h2echod.service h2echod.socket h2echod-tls.socket && ")
     assert not (tmp_path / "called").exists()
     assert [path for path in (tmp_path / "prefix").rglob("*") if not path.is_dir()] == []
 

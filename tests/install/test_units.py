@@ -7,7 +7,7 @@ import pytest
 
 from package import Installed, run
 
-UNITS = ("h2echod.service", "h2echod@one.service", "h2echod.socket")
+UNITS = ("h2echod.service", "h2echod@one.service", "h2echod.socket", "h2echod-tls.socket")
 
 
 def analyze(installed: Installed, *words: str) -> subprocess.CompletedProcess[str]:

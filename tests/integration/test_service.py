@@ -14,16 +14,17 @@ from typing import Any, Callable, Iterator, Sequence
 
 import pytest
 
+from clients import curl
 from conftest import Start
 from daemon import Daemon, run
 from waiting import SLOW, Deadline, poll
-from wire import Address, Client, fields, read_all
+from wire import Address, Client, fields, read_all, trusting
 
 CONFIGURATION, UNAVAILABLE = 78, 69
 MARGIN_US = 5_000_000  # beyond the drain timeout, for which the manager is asked to wait
 # The sockets become 3, 4, ..., and LISTEN_PID names the process that the shell becomes.
 HAND_OVER = 'n=$1; shift; i=3; for fd in $n; do eval "exec $i<&$fd"; i=$((i + 1)); done; ' \
-            'export LISTEN_PID=$$ LISTEN_FDS=$((i - 3)) LISTEN_FDNAMES=test; exec "$@"'
+            'export LISTEN_PID=$$ LISTEN_FDS=$((i - 3)); exec "$@"'
 
 
 # --- what the manager is told ---
@@ -198,16 +199,17 @@ def address_of(listener: socket.socket) -> Address:
 
 
 @contextmanager
-def handed_over(*sockets: socket.socket) -> Iterator[dict[str, Any]]:
-    """Options for `start` and `run`: these sockets are handed over as LISTEN_FDS."""
+def handed_over(*sockets: socket.socket, names: str | None = None) -> Iterator[dict[str, Any]]:
+    """Options for `start` and `run`: these sockets are handed over as LISTEN_FDS, with names if they have any."""
     copies = [fcntl.fcntl(each.fileno(), fcntl.F_DUPFD_CLOEXEC, 100) for each in sockets]  # none of them is 3, 4, ...
-    yield {"prefix": ["bash", "-c", HAND_OVER, "bash", " ".join(map(str, copies))], "pass_fds": copies}
+    named = [] if names is None else ["env", f"LISTEN_FDNAMES={names}"]
+    yield {"prefix": [*named, "bash", "-c", HAND_OVER, "bash", " ".join(map(str, copies))], "pass_fds": copies}
     for copy in copies:
         os.close(copy)
 
 
-def start_with(start: Start, sockets: Sequence[socket.socket], *arguments: object) -> Daemon:
-    with handed_over(*sockets) as options:
+def start_with(start: Start, sockets: Sequence[socket.socket], *arguments: object, names: str | None = None) -> Daemon:
+    with handed_over(*sockets, names=names) as options:
         return start(*arguments, **options)
 
 
@@ -319,6 +321,89 @@ def test_what_is_no_listener_is_refused(open_directory: Path, make: Callable[[Pa
 def test_descriptor_that_is_not_there_is_refused() -> None:
     done = run(prefix=["sh", "-c", 'export LISTEN_PID=$$ LISTEN_FDS=700; exec "$@"', "sh"])
     assert done.status == CONFIGURATION and done.error().startswith("LISTEN_FDS: there is no descriptor ")
+
+
+# --- and those of them that are for TLS ---
+
+SELF_SIGNED = "--tls-self-signed"
+
+
+def assert_answers_over_tls(listener: socket.socket, host: str | None = None) -> None:
+    with Client(address_of(listener), tls=trusting("h2"), host=host) as client:
+        client.send_preface().assert_answered()
+
+
+def assert_answers_plainly(listener: socket.socket) -> None:
+    with Client(address_of(listener)) as client:
+        client.send_preface().assert_answered()
+
+
+def test_name_says_which_socket_is_for_tls(start: Start, open_directory: Path) -> None:
+    sockets = [listening(kind, open_directory) for kind in ("ipv4", "unix", "ipv6")]
+    daemon = start_with(start, sockets, SELF_SIGNED, names="tls:tls:h2echod.socket")
+    assert_answers_over_tls(sockets[0])
+    assert_answers_over_tls(sockets[1])
+    assert_answers_plainly(sockets[2])
+    assert len(daemon.log("info listening on .*, TLS, handed over$")) == 2
+    # Whichever comes first, a command without TLS is the newcomer's, and one with it stands beside.
+    assert daemon.ready == "curl --http2-prior-knowledge http://localhost:%d/" % sockets[2].getsockname()[1]
+    assert daemon.log(r"notice with TLS: curl --insecure .* https://localhost:%d/$" % sockets[0].getsockname()[1])
+    for each in sockets:
+        each.close()
+
+
+@pytest.mark.parametrize("kind", ["ipv4", "unix"])
+def test_with_tls_alone_the_command_is_one_for_tls(start: Start, open_directory: Path, kind: str) -> None:
+    listener = listening(kind, open_directory)
+    daemon = start_with(start, [listener], SELF_SIGNED, names="tls")
+    assert b'":scheme": "https"' in curl(*daemon.ready.split()[1:]).stdout
+    listener.close()
+
+
+def test_without_names_none_is_for_tls(start: Start, open_directory: Path) -> None:
+    listener = listening("ipv4", open_directory)
+    daemon = start_with(start, [listener], SELF_SIGNED)
+    assert_answers_plainly(listener)
+    assert daemon.log("warning there is a certificate, but no socket for TLS: "
+                      'none of those handed over is named "tls", as that of h2echod-tls.socket is$')
+    listener.close()
+
+
+def test_socket_for_tls_needs_a_certificate(open_directory: Path) -> None:
+    plain, tls = listening("ipv4", open_directory), listening("ipv6", open_directory)
+    with handed_over(plain, tls, names="http:tls") as options:
+        done = run(**options)
+    assert done.status == CONFIGURATION
+    assert done.errors[-1].endswith("error a socket for TLS is open, handed over: name a certificate with tls-cert, or "
+                                    "try tls-self-signed")
+    plain.close()
+    tls.close()
+
+
+def test_reload_keeps_a_certificate_for_the_socket(start: Start, open_directory: Path) -> None:
+    listener, config = listening("ipv4", open_directory), open_directory / "h2echod.conf"
+    config.write_text("tls-self-signed = on\n")
+    daemon = start_with(start, [listener], "-c", config, names="tls")
+    config.write_text("pretty = on\n")
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for_log("error a socket for TLS is open, handed over: ")
+    daemon.wait_for_log("error reload failed: the settings in force stay$")
+    assert_answers_over_tls(listener)
+    config.write_text("tls-self-signed = on\npretty = on\n")
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for_log("notice reloaded ")
+    listener.close()
+
+
+@pytest.mark.parametrize("names, count", [("tls", 1), ("", 1), ("a:tls:", 3)])
+def test_names_are_as_many_as_sockets(open_directory: Path, names: str, count: int) -> None:
+    sockets = [listening("ipv4", open_directory) for _ in range(2)]
+    with handed_over(*sockets, names=names) as options:
+        done = run(SELF_SIGNED, **options)
+    assert done.status == CONFIGURATION
+    assert done.error() == f"LISTEN_FDS: LISTEN_FDNAMES is to name as many, not {count}; let the service manager set it"
+    for each in sockets:
+        each.close()
 
 
 def test_restart_behind_a_socket_loses_no_request(start: Start, open_directory: Path) -> None:

@@ -1,24 +1,27 @@
 """TLS: handshakes that are refused and why, certificates of either side, and what is told to whom."""
 from __future__ import annotations
 
+import datetime
+import ipaddress
 import json
+import os
 import re
 import signal
 import socket
 import ssl
 import subprocess
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import jsonschema
 import pytest
 
+from certificates import Authority, Identity, openssl
 from clients import call, curl
 from conftest import Start
 from daemon import TOP, Daemon, as_user, run
 from waiting import SLOW, Stopwatch
-from wire import INADEQUATE_SECURITY, MAGIC, PROTOCOL_ERROR, Client, fields, read_all, trusting
+from wire import INADEQUATE_SECURITY, MAGIC, PROTOCOL_ERROR, fields, read_all, trusting
 
 CONFIGURATION = 78
 LIMIT, TEXT = 0.5, "500ms"
@@ -27,39 +30,6 @@ SCHEMA = json.loads((TOP / "conf/h2echod.schema.json").read_text())
 NOBODY = 65534
 # All of OpenSSL's that are not of the kind that RFC 9113 section 9.2.2 leaves over.
 WRONG_SUITES = "ALL:!aNULL:!ECDHE+AESGCM:!ECDHE+CHACHA20:@SECLEVEL=0"
-
-
-@dataclass
-class Identity:
-    """A certificate and its key, in files."""
-
-    certificate: Path
-    key: Path
-
-    def options(self) -> list[str]:
-        return [f"--tls-cert={self.certificate}", f"--tls-key={self.key}"]
-
-
-class Authority:
-    """Signs certificates, in a directory of its own."""
-
-    def __init__(self, directory: Path, name: str) -> None:
-        self.directory = directory
-        self.own = Identity(directory / f"{name}.pem", directory / f"{name}.key")
-        _openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", 30,
-                 "-subj", f"/CN={name}", "-keyout", self.own.key, "-out", self.own.certificate)
-
-    def issue(self, name: str, *key: str) -> Identity:
-        made = Identity(self.directory / f"{name}.pem", self.directory / f"{name}.key")
-        _openssl("req", "-x509", "-CA", self.own.certificate, "-CAkey", self.own.key, "-nodes", "-days", 30,
-                 *(key or ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")), "-subj", f"/CN={name}",
-                 "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE",
-                 "-keyout", made.key, "-out", made.certificate)
-        return made
-
-
-def _openssl(*words: object) -> str:
-    return call(["openssl", *words]).stdout.decode()
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +155,7 @@ def test_newest_version_alone_if_told_so(start: Start) -> None:
 
 
 def suites(words: str) -> list[str]:
-    return [line.split()[0] for line in _openssl("ciphers", "-s", "-v", "-tls1_2", words).splitlines()]
+    return [line.split()[0] for line in openssl("ciphers", "-s", "-v", "-tls1_2", words).splitlines()]
 
 
 def test_wrong_suites_are_refused_all_together(daemon: Daemon) -> None:
@@ -372,24 +342,14 @@ def fingerprint(daemon: Daemon) -> bytes:
         return connection.getpeercert(binary_form=True)
 
 
-def der(identity: Identity) -> bytes:
-    return ssl.PEM_cert_to_DER_cert(re.search("-----BEGIN.*?END CERTIFICATE-----\n", identity.certificate.read_text(),
-                                              re.DOTALL)[0])
-
-
 @pytest.fixture
 def files(start: Start, authority: Authority, tmp_path: Path) -> tuple[Daemon, Identity]:
     """A daemon, and the files that it has its certificate from."""
     given = Identity(tmp_path / "given.pem", tmp_path / "given.key")
-    install(authority.issue("first"), given)
+    authority.issue("first").install(given)
     daemon = start("--tls-port=0", *given.options(), transport="plain")
     daemon.transport = "tls"
     return daemon, given
-
-
-def install(source: Identity, target: Identity) -> None:
-    target.certificate.write_bytes(source.certificate.read_bytes())
-    target.key.write_bytes(source.key.read_bytes())
 
 
 def reload(daemon: Daemon, outcome: str) -> None:
@@ -400,13 +360,13 @@ def reload(daemon: Daemon, outcome: str) -> None:
 
 def test_reload_shows_new_connections_the_new_certificate(files: tuple[Daemon, Identity], authority: Authority) -> None:
     daemon, given = files
-    assert fingerprint(daemon) == der(given)
+    assert fingerprint(daemon) == given.der()
     client = daemon.connect()
     client.assert_answered()
     second = authority.issue("second")
-    install(second, given)
+    second.install(given)
     reload(daemon, "notice reloaded")
-    assert fingerprint(daemon) == der(second)
+    assert fingerprint(daemon) == second.der()
     client.assert_answered("/old")
     daemon.wait_for_log("notice certificate CN=second, SHA-256 ([0-9A-F]{2}:){31}[0-9A-F]{2}, valid until 20")
 
@@ -414,7 +374,7 @@ def test_reload_shows_new_connections_the_new_certificate(files: tuple[Daemon, I
 @pytest.mark.parametrize("spoil", ["certificate", "key", "both"])
 def test_reload_with_a_bad_file_changes_nothing(files: tuple[Daemon, Identity], authority: Authority, spoil: str) -> None:
     daemon, given = files
-    before, second = der(given), authority.issue("second")
+    before, second = given.der(), authority.issue("second")
     if spoil == "certificate":
         given.certificate.write_bytes(second.certificate.read_bytes())
     elif spoil == "key":
@@ -446,7 +406,7 @@ def test_its_fingerprint_is_logged_and_it_lasts(start: Start) -> None:
 
 
 def _fingerprint_of(certificate: bytes) -> str:
-    return call(["openssl", "x509", "-inform", "DER", "-noout", "-fingerprint", "-sha256"], stdin=certificate).stdout.decode()
+    return openssl("x509", "-inform", "DER", "-noout", "-fingerprint", "-sha256", stdin=certificate)
 
 
 def test_who_trusts_it_finds_the_host_in_it(start: Start, tmp_path: Path) -> None:
@@ -455,6 +415,73 @@ def test_who_trusts_it_finds_the_host_in_it(start: Start, tmp_path: Path) -> Non
     file.write_text(ssl.DER_cert_to_PEM_cert(fingerprint(daemon)))
     for host in ("localhost", "127.0.0.1"):
         assert curl("--cacert", file, f"https://{host}:{daemon.port}/").returncode == 0
+
+
+@pytest.mark.parametrize("listen, more", [
+    ([], None), (["0.0.0.0"], None), (["::"], None), (["127.0.0.9"], {"127.0.0.9"}),
+    (["127.0.0.8", "127.0.0.9"], {"127.0.0.8", "127.0.0.9"}), (["localhost"], set()), (["127.1"], set()), (["::1"], set()),
+], ids=str)
+def test_its_names_are_localhost_and_the_addresses_in_use(start: Start, listen: list[str],
+                                                          more: set[str] | None) -> None:
+    daemon = start(listen=["--port=0", *(f"--address={each}" for each in listen)])
+    daemon.wait_for_log("listening on .*, TLS$")
+    host, port = daemon.addresses("tls")[0]
+    text = ssl.get_server_certificate(({"::": "::1", "0.0.0.0": "127.0.0.1"}.get(host, host), port))
+    names = openssl("x509", "-noout", "-ext", "subjectAltName", stdin=text.encode())
+    hosts = set(re.findall(r"DNS:([^,\s]+)", names))
+    addresses = [str(ipaddress.ip_address(each)) for each in re.findall(r"IP Address:([0-9A-Fa-f.:]+)", names)]
+    assert len(addresses) == len(set(addresses))
+    if more is None:
+        assert hosts == {"localhost", socket.gethostname()}
+        assert set(addresses) >= {"127.0.0.1", "::1", *call(["hostname", "-I"]).stdout.decode().split()}
+    else:
+        assert hosts == {"localhost"}
+        assert set(addresses) == {"127.0.0.1", "::1"} | more
+
+
+# --- and of files: what a newcomer copies ---
+
+@pytest.mark.parametrize("names, host", [
+    ("DNS:www.example.org,DNS:localhost", "localhost"), ("DNS:*.example.org,DNS:www.example.org", "www.example.org"),
+    ("DNS:*.example.org", "localhost"), ("IP:192.0.2.1", "localhost"), (None, "localhost"),
+])
+def test_command_names_a_host_that_the_certificate_holds_for(start: Start, tmp_path: Path, names: str | None,
+                                                             host: str) -> None:
+    made = Identity(tmp_path / "c.pem", tmp_path / "k.pem")
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=some",
+            *(["-addext", f"subjectAltName={names}"] if names else []), "-keyout", made.key, "-out", made.certificate)
+    daemon = start("--tls-port=0", *made.options(), transport="plain")
+    port = daemon.addresses("tls")[0][1]
+    words = daemon.wait_for_log(r"notice with TLS: curl (.*)$")[1]
+    assert words == f"https://{host}:{port}/"
+    resolve = f"{host}:{port}:127.0.0.1"
+    trusted = curl("--cacert", made.certificate, "--resolve", resolve, words, check=False).returncode
+    assert trusted == (0 if host in (names or "") else 60)
+
+
+@pytest.mark.plain
+def test_certificate_that_nothing_listens_for(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "h2echod.conf"
+    config.write_text("")
+    daemon = start("-c", config, transport="plain")
+    config.write_text("tls-self-signed = on\ntls-port = 0\n")
+    reload(daemon, "notice reloaded")
+    daemon.wait_for_log("warning only a restart can change: tls-port$")
+    daemon.wait_for_log("warning there is a certificate, but no socket for TLS: open one with tls-port$")
+    assert not daemon.log("notice certificate")
+    alone = start("--tls-self-signed", transport="plain")
+    assert alone.log("warning there is a certificate, but no socket for TLS: ")
+
+
+def test_reload_keeps_a_certificate_while_there_is_a_port(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "h2echod.conf"
+    config.write_text("tls-port = 0\ntls-self-signed = on\n")
+    daemon = start("-c", config, transport="plain")
+    config.write_text("")
+    reload(daemon, "error a socket for TLS is open: name a certificate with tls-cert, or try tls-self-signed$")
+    daemon.wait_for_log("error reload failed: the settings in force stay$")
+    daemon.transport = "tls"
+    daemon.connect().assert_answered()
 
 
 # --- clients' certificates ---
@@ -502,6 +529,21 @@ def test_resumed_session_remembers_whose_it_is(verifying: Daemon, authority: Aut
 
 # --- files that are wrong ---
 
+def set_validity(identity: Identity, authority: Authority, begin: float, end: float) -> None:
+    """Let it be signed anew, for these days from now."""
+    request, database = identity.certificate.with_suffix(".csr"), identity.certificate.with_suffix(".txt")
+    now = datetime.datetime.now(datetime.timezone.utc)
+    dates = [(now + datetime.timedelta(days)).strftime("%Y%m%d%H%M%SZ") for days in (begin, end)]
+    settings = identity.certificate.with_suffix(".cnf")
+    settings.write_text(f"[ca]\ndefault_ca=own\n[own]\ndatabase={database}\nnew_certs_dir={settings.parent}\n"
+                        "policy=any\ndefault_md=sha256\nrand_serial=yes\n[any]\ncommonName=supplied\n")
+    database.touch()
+    openssl("req", "-new", "-key", identity.key, "-subj", "/CN=localhost", "-out", request)
+    openssl("ca", "-batch", "-notext", "-config", settings, "-cert", authority.own.certificate, "-keyfile",
+            authority.own.key, "-startdate", dates[0], "-enddate", dates[1], "-in", request,
+            "-out", identity.certificate)
+
+
 def refused(*options: object) -> str:
     done = run("--port=0", "--address=127.0.0.1", "--tls-port=0", *options)
     assert done.status == CONFIGURATION
@@ -516,8 +558,15 @@ def test_file_that_is_not_there(tmp_path: Path, identity: Identity) -> None:
         f"tls-client-ca: {missing}: can't be read")
 
 
-def test_file_that_is_no_file(tmp_path: Path) -> None:
-    assert "Is a directory" in refused(f"--tls-cert={tmp_path}")
+@pytest.mark.parametrize("option", ["--tls-cert", "--tls-key", "--tls-client-ca"])
+def test_file_that_is_no_file(tmp_path: Path, identity: Identity, option: str) -> None:
+    pipe = tmp_path / "pipe"  # nobody writes to it: who opens it for reading waits
+    os.mkfifo(pipe)
+    others = identity.options() if option == "--tls-client-ca" else [f"--tls-cert={identity.certificate}"]
+    for path, words in ((tmp_path, "Is a directory"), (pipe, "Invalid argument"), ("/dev/zero", "Invalid argument")):
+        assert refused(*others, "--tls-verify=optional" if option == "--tls-client-ca" else "--tls-verify=off",
+                       f"{option}={path}") == \
+            f"{option[2:]}: {path}: can't be read: {words}; name a regular file that may be read"
 
 
 def test_file_without_a_certificate(tmp_path: Path, identity: Identity) -> None:
@@ -537,7 +586,7 @@ def test_key_that_is_missing_or_encrypted(tmp_path: Path, identity: Identity) ->
     advice = "name a file with a private key in PEM, without a passphrase"
     assert refused(f"--tls-cert={identity.certificate}").endswith(advice)
     locked = tmp_path / "locked.key"
-    _openssl("pkey", "-in", identity.key, "-aes128", "-passout", "pass:x", "-out", locked)
+    openssl("pkey", "-in", identity.key, "-aes128", "-passout", "pass:x", "-out", locked)
     assert refused(f"--tls-cert={identity.certificate}", f"--tls-key={locked}").endswith(advice)
 
 
@@ -559,17 +608,37 @@ def test_chain_is_shown_whole(start: Start, tmp_path: Path, authority: Authority
 
 def test_key_that_the_user_may_not_read(open_directory: Path, identity: Identity) -> None:
     copy = Identity(open_directory / "c.pem", open_directory / "k.pem")
-    install(identity, copy)
+    identity.install(copy)
     copy.key.chmod(0o000)
     done = run("--tls-port=0", "--port=0", *copy.options(), prefix=as_user(NOBODY))
-    assert done.status == CONFIGURATION and "k.pem: can't be read: Permission denied" in done.error()
+    assert done.status == CONFIGURATION and done.error() == (
+        f"tls-key: {copy.key}: can't be read: Permission denied; let the user that h2echod runs as, or a group of it, "
+        "read the file and enter its directory")
 
 
 def test_expired_certificate_is_served_with_a_warning(start: Start, tmp_path: Path, identity: Identity) -> None:
     old = Identity(tmp_path / "old.pem", identity.key)
-    _openssl("x509", "-in", identity.certificate, "-signkey", identity.key, "-days", -1, "-out", old.certificate)
+    openssl("x509", "-in", identity.certificate, "-signkey", identity.key, "-days", -1, "-out", old.certificate)
     daemon = start("--tls-port=0", *old.options(), transport="plain")
     daemon.wait_for_log("warning certificate CN=localhost, .* expired: ")
+
+
+@pytest.mark.parametrize("begin, end, outcome", [
+    (-8.9, 1.1, "notice certificate CN=localhost, SHA-256 [0-9A-F:]+, valid until "),
+    (-9.1, 0.9, "warning certificate CN=localhost, SHA-256 [0-9A-F:]+, to be renewed, it expires: "),
+    (1, 10, "warning certificate CN=localhost, SHA-256 [0-9A-F:]+, not valid before "),
+])
+def test_certificate_that_should_be_looked_at_is_told_with_a_warning(
+        start: Start, tmp_path: Path, authority: Authority, begin: float, end: float, outcome: str) -> None:
+    given = Identity(tmp_path / "some.pem", tmp_path / "some.key")
+    authority.issue("localhost").install(given)
+    config = tmp_path / "h2echod.conf"
+    config.write_text(f"tls-cert = {given.certificate}\ntls-key = {given.key}\n")
+    daemon = start("--tls-port=0", f"--config={config}", transport="plain")
+    set_validity(given, authority, begin, end)
+    since = daemon.mark()
+    reload(daemon, "notice reloaded")
+    daemon.wait_for_log(outcome, since)
 
 
 def test_check_config_reads_them(tmp_path: Path, identity: Identity) -> None:

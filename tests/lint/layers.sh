@@ -24,7 +24,7 @@ allowed() {
     listener) echo "address log settings" ;;
     session) echo "advert allowance arena clock counters detail detected fields framing log past refusal section" ;;
     settings) echo "file log tls" ;;
-    tls) echo "file log" ;;
+    tls) echo "file interfaces log" ;;
     transport) echo "tls" ;;
     address | client | notify) echo "log" ;;
     trace) echo "log setting" ;;
@@ -36,7 +36,7 @@ allowed() {
     advert) echo "arena framing" ;;
     fields) echo "arena" ;;
     echo) echo "arena" ;;
-    allowance | arena | clock | counters | file | framing | past | setting | token | url | wishes) echo "" ;;
+    allowance | arena | clock | counters | file | framing | interfaces | past | setting | token | url | wishes) echo "" ;;
     *) echo "?" ;;
     esac
 }

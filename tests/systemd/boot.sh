@@ -100,6 +100,7 @@ be_systemd() {
     cd "$root"
     pivot_root . .
     umount --lazy .
+    mount --make-rshared /  # of which systemd takes care itself, but not in a container: it mounts credentials
     echo "$pid"
     # Nor can it load modules into the machine's kernel, or set its clock.
     exec unshare --cgroup setpriv --bounding-set=-sys_module,-sys_time \

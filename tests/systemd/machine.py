@@ -12,8 +12,8 @@ from waiting import SLOW, poll
 
 TOP = Path(__file__).resolve().parents[2]
 BOOT = Path(__file__).with_name("boot.sh")
-TOOLS = ("curl", "findmnt", "journalctl", "kill", "make", "nsenter", "pivot_root", "setpriv", "strace", "systemctl",
-         "unshare")
+TOOLS = ("curl", "findmnt", "groupadd", "ip", "journalctl", "kill", "make", "nsenter", "openssl", "pivot_root",
+         "setpriv", "strace", "systemctl", "unshare")
 NAMESPACES = ("--mount", "--pid", "--uts", "--ipc", "--cgroup", "--net")
 CLONE_NEWNET = 0x40000000
 

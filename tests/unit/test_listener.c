@@ -1,4 +1,5 @@
-/* One port for several addresses: any that is free for all of them, and a clear end if none is. */
+/* One port for several addresses: any that is free for all of them, and a clear end if none is. Of
+ * sockets that are handed over, which are for TLS. */
 #include "listener.h"
 #include "settings.h"
 
@@ -9,6 +10,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -75,11 +77,55 @@ static void test_not_for_ever(void **state)
     assert_in_range(binding.calls, 20, 100);
 }
 
+enum { SOCKETS = 3 };
+
+/* Which of as many sockets are for TLS with these names, a letter for each. */
+static const char *tls_with(const char *names)
+{
+    static char letters[SOCKETS + 1];
+    struct listeners listeners;
+    int first = 0;
+
+    for (int i = 0; i < SOCKETS; i++) {
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        assert_true(fd >= 0);
+        assert_int_equal(listen(fd, 1), 0);
+        first = i == 0 ? fd : first;
+        assert_int_equal(fd, first + i); /* the lowest that is free, and all are from there on */
+    }
+    assert_int_equal(listeners_inherit(first, SOCKETS, names, &listeners), 0);
+    assert_int_equal(listeners.count, SOCKETS);
+    assert_true(listeners.inherited);
+    for (int i = 0; i < SOCKETS; i++)
+        letters[i] = listeners.list[i].is_tls ? 't' : '-';
+    listeners_close(&listeners);
+    return letters;
+}
+
+static void test_name_says_which_is_for_tls(void **state)
+{
+    static const struct {
+        const char *names;
+        const char *tls;
+    } cases[] = {
+        {NULL, "---"},          {"::", "---"},          {"a:b:c", "---"},
+        {"tls:b:c", "t--"},     {"a:tls:c", "-t-"},     {"a:b:tls", "--t"},
+        {"tls:tls:tls", "ttt"}, {"tl:tlss:TLS", "---"}, {":tls:", "-t-"},
+        {"tls::", "t--"},       {"::tls", "--t"},       {"h2echod-tls.socket:xtls:t", "---"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        assert_string_equal(tls_with(cases[i].names), cases[i].tls);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_another_port_is_tried),
         cmocka_unit_test(test_not_for_ever),
+        cmocka_unit_test(test_name_says_which_is_for_tls),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -205,21 +205,37 @@ static void test_watchdog(void **state)
 
 /* --- Being handed sockets --- */
 
-/* What LISTEN_FDS=${fds} for the process ${pid} comes to: how many, or the exit code below 0. */
-static int taken(const char *fds, long pid)
+/* What LISTEN_FDS=${fds} for the process ${pid} comes to: how many, or the exit code below 0. The
+ * sockets' names are ${given}, NULL for none, and have to be taken as they are. */
+static int taken_with_names(const char *fds, long pid, const char *given)
 {
+    char *names;
     int first;
     size_t count;
     int result;
 
     setenv("LISTEN_FDS", fds, 1);
-    setenv("LISTEN_FDNAMES", "http", 1);
+    if (given != NULL)
+        setenv("LISTEN_FDNAMES", given, 1);
     if (pid != 0)
         set_pid("LISTEN_PID", pid);
-    result = notify_take_sockets(&first, &count);
+    result = notify_take_sockets(&first, &count, &names);
     assert_no_words();
     assert_int_equal(first, 3);
+    if (names != NULL) {
+        assert_non_null(given);
+        assert_string_equal(names, given);
+        assert_true(count > 0);
+    } else {
+        assert_true(given == NULL || count == 0);
+    }
+    free(names);
     return result == 0 ? (int)count : -result;
+}
+
+static int taken(const char *fds, long pid)
+{
+    return taken_with_names(fds, pid, NULL);
 }
 
 static void test_sockets_are_for_one_process(void **state)
@@ -231,25 +247,53 @@ static void test_sockets_are_for_one_process(void **state)
     assert_int_equal(taken("x", getpid() + 1), 0);
 }
 
-static void test_sockets_are_closed_on_exec(void **state)
-{
-    int kept[2];
+/* Descriptors 3 and 4 are there for the test, whatever they are otherwise. */
+static int kept[2];
 
-    (void)state;
+static int open_two(void **state)
+{
+    (void)clear_words(state);
     for (int i = 0; i < 2; i++) {
         kept[i] = fcntl(3 + i, F_DUPFD_CLOEXEC, 10);
         assert_true(dup2(STDERR_FILENO, 3 + i) >= 0);
         assert_int_equal(fcntl(3 + i, F_GETFD), 0);
     }
-    assert_int_equal(taken("2", getpid()), 2);
+    return 0;
+}
+
+static int close_two(void **state)
+{
+    (void)state;
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(fcntl(3 + i, F_GETFD), FD_CLOEXEC);
         close(3 + i);
         if (kept[i] >= 0) {
             dup2(kept[i], 3 + i);
             close(kept[i]);
         }
     }
+    return 0;
+}
+
+static void test_sockets_are_closed_on_exec(void **state)
+{
+    (void)state;
+    assert_int_equal(taken("2", getpid()), 2);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(fcntl(3 + i, F_GETFD), FD_CLOEXEC);
+}
+
+static void test_names_are_as_many(void **state)
+{
+    static const char *const good[] = {"http:tls", ":", "tls:", "h2echod.socket:tls"};
+    static const char *const bad[] = {"", "tls", "http:tls:", "::"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        assert_int_equal(taken_with_names("2", getpid(), good[i]), 2);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_int_equal(taken_with_names("2", getpid(), bad[i]), -78);
+    assert_int_equal(taken_with_names("1", getpid(), ""), 1);
+    assert_int_equal(taken_with_names("2", getpid() + 1, "tls"), 0); /* somebody else's */
 }
 
 static void test_bad_sockets(void **state)
@@ -273,7 +317,8 @@ int main(void)
         cmocka_unit_test_setup(test_full_queue, clear_words),
         cmocka_unit_test_setup(test_watchdog, clear_words),
         cmocka_unit_test_setup(test_sockets_are_for_one_process, clear_words),
-        cmocka_unit_test_setup(test_sockets_are_closed_on_exec, clear_words),
+        cmocka_unit_test_setup_teardown(test_sockets_are_closed_on_exec, open_two, close_two),
+        cmocka_unit_test_setup_teardown(test_names_are_as_many, open_two, close_two),
         cmocka_unit_test_setup(test_bad_sockets, clear_words),
     };
 

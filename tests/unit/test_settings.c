@@ -1084,6 +1084,12 @@ static void test_tls_settings_that_do_not_fit(void **state)
         {"tls-key = a\n", "tls-key: is of no use alone: name its certificate with tls-cert"},
         {"tls-self-signed = on\ntls-verify = optional\n",
          "tls-verify: needs to know whom to believe: name a file with tls-client-ca"},
+        {"tls-self-signed = on\ntls-client-ca = a\n",
+         "tls-client-ca: nobody's certificate is verified: set tls-verify to required or optional"},
+        {"tls-self-signed = on\nport = 443\ntls-port = 443\n",
+         "tls-port: is the same as port: choose another for one of them"},
+        {"tls-self-signed = on\ntls-port = 8080\n",
+         "tls-port: is the same as port: choose another for one of them"},
     };
 
     (void)state;
