@@ -199,9 +199,9 @@ static const struct row rows[] = {
      .least = TLS_VERIFY_OFF,
      .most = TLS_VERIFY_REQUIRED,
      .word = verify_word,
-     .preset = "off",
-     .placeholder = "WHOM",
-     .help = "whether clients need one: optional, required"},
+     .preset = "optional",
+     .placeholder = "off|optional|required",
+     .help = "with tls-client-ca: whether clients need one"},
     {.name = "tls-min-version",
      .type = TYPE_CHOICE,
      .in_file = true,
@@ -1241,7 +1241,7 @@ static bool wants_tls(const struct settings *settings)
 {
     return settings->tls_port != SETTINGS_NO_PORT || settings->tls_cert != NULL ||
            settings->tls_key != NULL || settings->tls_self_signed ||
-           settings->tls_client_ca != NULL || settings->tls_verify != TLS_VERIFY_OFF;
+           settings->tls_client_ca != NULL || settings->tls_verify == TLS_VERIFY_REQUIRED;
 }
 
 static const char *tls_mistake(const struct settings *settings)
@@ -1255,11 +1255,8 @@ static const char *tls_mistake(const struct settings *settings)
         return "tls-self-signed: there is a tls-cert as well: keep one of them";
     if (settings->tls_key != NULL && settings->tls_cert == NULL)
         return "tls-key: is of no use alone: name its certificate with tls-cert";
-    if (settings->tls_verify != TLS_VERIFY_OFF && settings->tls_client_ca == NULL)
+    if (settings->tls_verify == TLS_VERIFY_REQUIRED && settings->tls_client_ca == NULL)
         return "tls-verify: needs to know whom to believe: name a file with tls-client-ca";
-    if (settings->tls_verify == TLS_VERIFY_OFF && settings->tls_client_ca != NULL)
-        return "tls-client-ca: nobody's certificate is verified: set tls-verify to required or "
-               "optional";
     if (settings->tls_port != SETTINGS_NO_PORT && !has_certificate)
         return "tls-port: needs a certificate: name one with tls-cert, or try tls-self-signed";
     if (settings->tls_port == settings->port && settings->port != 0)

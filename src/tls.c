@@ -446,7 +446,7 @@ static bool set_verification(SSL_CTX *ssl, const struct tls_options *options,
 {
     int mode = SSL_VERIFY_PEER;
 
-    if (options->verify == TLS_VERIFY_OFF)
+    if (options->verify == TLS_VERIFY_OFF || options->client_ca == NULL)
         return true;
     if (options->verify == TLS_VERIFY_REQUIRED)
         mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;

@@ -43,7 +43,7 @@ def test_defaults_are_what_users_are_told() -> None:
     assert dumped() == {
         "port": ["8080"], "address": [], "unix": [], "unix-mode": ["0660"], "reuse-port": ["off"],
         "tls-port": ["off"], "tls-cert": [], "tls-key": [], "tls-self-signed": ["off"], "tls-client-ca": [],
-        "tls-verify": ["off"], "tls-min-version": ["1.2"],
+        "tls-verify": ["optional"], "tls-min-version": ["1.2"],
         "max-connections": ["10000"], "max-connections-per-address": ["0"], "max-concurrent-streams": ["128"],
         "max-header-list-size": ["64KiB"], "header-timeout": ["10s"], "idle-timeout": ["5m"],
         "stream-timeout": ["30s"], "write-timeout": ["30s"], "drain-timeout": ["10s"], "upgrade": ["on"],

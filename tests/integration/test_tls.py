@@ -492,9 +492,15 @@ def showing(identity: Identity) -> ssl.SSLContext:
     return context
 
 
-@pytest.fixture(params=["optional", "required"])
+@pytest.fixture(params=[None, "optional", "required"])
 def verifying(start: Start, authority: Authority, request: pytest.FixtureRequest) -> Daemon:
-    return start(f"--tls-verify={request.param}", f"--tls-client-ca={authority.own.certificate}")
+    whom = [f"--tls-verify={request.param}"] if request.param else []
+    return start(*whom, f"--tls-client-ca={authority.own.certificate}")
+
+
+def test_nobody_is_verified_where_it_is_off(start: Start, authority: Authority, stranger: Authority) -> None:
+    daemon = start("--tls-verify=off", f"--tls-client-ca={authority.own.certificate}")
+    assert details(daemon, showing(stranger.issue("anybody")))["tls"]["client"] is None
 
 
 def test_client_whose_certificate_is_believed(verifying: Daemon, authority: Authority) -> None:
@@ -510,7 +516,7 @@ def test_client_whose_certificate_is_not(verifying: Daemon, stranger: Authority)
 
 def test_client_without_a_certificate(verifying: Daemon) -> None:
     client = verifying.dial()
-    if "--tls-verify=optional" in verifying.process.args:
+    if "--tls-verify=required" not in verifying.process.args:
         assert details(verifying, trusting("h2"))["tls"]["client"] is None
         return
     with pytest.raises(ssl.SSLError, match="(?i)certificate.required"):
@@ -564,8 +570,7 @@ def test_file_that_is_no_file(tmp_path: Path, identity: Identity, option: str) -
     os.mkfifo(pipe)
     others = identity.options() if option == "--tls-client-ca" else [f"--tls-cert={identity.certificate}"]
     for path, words in ((tmp_path, "Is a directory"), (pipe, "Invalid argument"), ("/dev/zero", "Invalid argument")):
-        assert refused(*others, "--tls-verify=optional" if option == "--tls-client-ca" else "--tls-verify=off",
-                       f"{option}={path}") == \
+        assert refused(*others, f"{option}={path}") == \
             f"{option[2:]}: {path}: can't be read: {words}; name a regular file that may be read"
 
 
