@@ -652,3 +652,19 @@ def test_check_config_reads_them(tmp_path: Path, identity: Identity) -> None:
     assert run("-c", config, "-t").status == 0
     config.write_text("tls-port = 0\ntls-cert = no/such/file\n")
     assert run("-c", config, "-t").status == CONFIGURATION
+
+
+# --- README ---
+
+def _masked(lines: list[str]) -> list[str]:
+    """Without what differs from one daemon to the next: times, ports, what depends on the certificate."""
+    volatile = r"\d{4}-\d\d-\d\d[T ][\d:.]+Z|(?<=[\]t]:)\d+|SHA-256 [0-9A-F:]+|sha256//\S+"
+    return [re.sub(volatile, "*", line) for line in lines]
+
+
+def test_the_example_in_the_readme(start: Start) -> None:
+    example = re.search(r"^\$ h2echod -p 8080 --tls-port 8443 --tls-self-signed\n(.*?)^```",
+                        (TOP / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert example
+    daemon = start("--tls-port=0", "--tls-self-signed", listen=["--port=0"], transport="plain")
+    assert _masked(daemon.lines) == _masked(example[1].splitlines())
