@@ -67,7 +67,7 @@ link_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free \
 
 # All that serves, but main; faults.c has a word in each of these calls.
 fault_modules := $(filter-out main probe client url,$(sources:src/%.c=%))
-fault_helpers := tests/faults/faults tests/faults/daemon tests/session/peer
+fault_helpers := tests/faults/faults tests/faults/daemon tests/session/peer tests/tls/client
 fault_calls   := malloc calloc realloc reallocarray free arena_start nghttp2_option_new nghttp2_session_callbacks_new \
                  recv send shutdown setsockopt getsockname ioctl close madvise malloc_trim \
                  accept4 poll read write signalfd eventfd nanosleep clock_gettime mmap munmap mprotect \

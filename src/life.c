@@ -68,7 +68,7 @@ void life_look_up(struct life *life)
 /* A read or write failed for good. */
 __attribute__((noinline)) static void lose(struct life *life, int error)
 {
-    life->ending = ENDING_LOST;
+    life->ending = error == ENOMEM ? ENDING_NO_MEMORY : ENDING_LOST;
     if (error != EPROTO || life->transport.tls == NULL)
         return;
     life_tell_tls(life, "TLS broke");

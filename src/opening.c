@@ -80,7 +80,7 @@ __attribute__((noinline)) static void tell_handshake(const struct life *life)
 static void give_up_handshake(struct life *life, int error)
 {
     if (error != EPROTO) {
-        life->ending = ENDING_LOST;
+        life->ending = error == ENOMEM ? ENDING_NO_MEMORY : ENDING_LOST;
         return;
     }
     life_tell_tls(life, "no TLS handshake");

@@ -723,9 +723,21 @@ static int break_off(struct tls *tls, int error)
 static const char *words_for(struct tls *tls)
 {
     long verdict = SSL_get_verify_result(tls->ssl);
-    bool is_certificate = ERR_GET_REASON(ERR_peek_error()) == SSL_R_CERTIFICATE_VERIFY_FAILED;
+    unsigned long code = ERR_peek_error();
+    bool is_certificate =
+        ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED;
 
     return is_certificate ? X509_verify_cert_error_string(verdict) : openssl_words();
+}
+
+static bool is_memory_to_blame(void)
+{
+    unsigned long code;
+
+    while ((code = ERR_get_error()) != 0)
+        if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE)
+            return true;
+    return false;
 }
 
 /* What a call came to that did not do what it should: 0 for the end, or -1 with errno. */
@@ -739,12 +751,13 @@ static int judge(struct tls *tls, int result)
     case SSL_ERROR_ZERO_RETURN:
         return 0;
     case SSL_ERROR_SYSCALL:
-        if (tls->error == 0)
+        if (tls->has_ended)
             return 0;
-        return break_off(tls, tls->error);
+        /* Where even an error finds no memory, there is none of the wire's either. */
+        return break_off(tls, tls->error != 0 ? tls->error : ENOMEM);
     default:
         tls->what = words_for(tls);
-        return break_off(tls, EPROTO);
+        return break_off(tls, is_memory_to_blame() ? ENOMEM : EPROTO);
     }
 }
 

@@ -119,7 +119,7 @@ void tls_free(struct tls *tls);
  * tls_handshake(tls):
  * Go on with the handshake. Return 1 if it is over, 0 if the client has gone, or -1 with errno:
  * EINTR or EAGAIN if it is to be called again; EPROTO if tls_error says why there will be none, of
- * which the client was told as far as that was possible.
+ * which the client was told as far as that was possible; ENOMEM if memory ran out.
  */
 int tls_handshake(struct tls *tls);
 

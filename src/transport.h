@@ -45,7 +45,8 @@ bool transport_begin_tls(struct transport *transport, struct tls_context *contex
 /*
  * transport_handshake(transport):
  * Go on with the handshake, waiting. Return 1 if it is over, 0 if the peer has gone, or -1 with
- * errno: EINTR if a signal came first, EPROTO if transport->tls says why there will be none.
+ * errno: EINTR if a signal came first, EPROTO if transport->tls says why there will be none, ENOMEM
+ * if memory ran out.
  */
 int transport_handshake(struct transport *transport);
 
@@ -65,7 +66,7 @@ void transport_drop_tls(struct transport *transport);
 /*
  * transport_read(transport, buffer, size):
  * Wait for bytes. Return how many came, 0 if the peer has sent all that it will, or -1 with errno:
- * EINTR if a signal came first, EPROTO if TLS broke.
+ * EINTR if a signal came first, EPROTO if TLS broke, ENOMEM if memory ran out.
  */
 ssize_t transport_read(struct transport *transport, uint8_t *buffer, size_t size);
 

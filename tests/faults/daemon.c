@@ -14,6 +14,8 @@
 
 enum { LOOK_MS = 1 };
 
+enum transport_kind daemon_transport;
+
 /* --- The daemon --- */
 
 void daemon_prepare(void)
@@ -35,14 +37,16 @@ static void on_settings_error(const char *message, void *argument)
 
 struct settings *daemon_settings(const char *word, ...)
 {
-    static const char *const usual[] = {"h2echod", "--port=0", "--address=127.0.0.1"};
-    enum { WORDS_MAX = 16 };
+    static const char *const usual[] = {"h2echod", "--port=0", "--address=127.0.0.1",
+                                        "--tls-port=0", "--tls-self-signed"};
+    enum { WORDS_MAX = 16, OF_TLS = 2 };
+    size_t usual_count = COUNT(usual) - (daemon_transport == BY_TLS ? 0 : OF_TLS);
     char *words[WORDS_MAX] = {0};
     int count = 0;
     struct settings *settings;
     va_list more;
 
-    for (size_t i = 0; i < COUNT(usual); i++)
+    for (size_t i = 0; i < usual_count; i++)
         words[count++] = strdup(usual[i]);
     va_start(more, word);
     for (; word && count < WORDS_MAX - 1; word = va_arg(more, const char *))
@@ -90,6 +94,15 @@ static void *run(void *argument)
     return NULL;
 }
 
+static int port_for_clients(const struct listeners *listeners)
+{
+    size_t i = 0;
+
+    while (listeners->list[i].is_tls != (daemon_transport == BY_TLS))
+        i++;
+    return (int)address_port(&listeners->list[i].address);
+}
+
 void daemon_start(struct daemon *daemon, struct settings *settings)
 {
     *daemon = (struct daemon){.settings = settings};
@@ -99,7 +112,7 @@ void daemon_start(struct daemon *daemon, struct settings *settings)
     faults_enter(FAULTS_NOBODY); /* who frees them is the daemon */
     assert_int_equal(listeners_open(settings, &daemon->listeners), 0);
     faults_enter(FAULTS_TEST);
-    daemon->port = (int)address_port(&daemon->listeners.list[0].address);
+    daemon->port = port_for_clients(&daemon->listeners);
     assert_int_equal(pthread_create(&daemon->thread, NULL, run, daemon), 0);
     running = daemon;
 }
@@ -141,6 +154,41 @@ void daemon_stop(struct daemon *daemon)
     assert_int_equal(daemon->result, 0);
 }
 
+int daemon_over_tcp(void **state)
+{
+    (void)state;
+    daemon_transport = BY_TCP;
+    return 0;
+}
+
+/* What OpenSSL makes at the first handshake and keeps for all is no leak of a later one. */
+static void warm_up(void)
+{
+    static bool is_warm;
+    static struct daemon daemon;
+    struct client *client;
+
+    if (is_warm)
+        return;
+    daemon_start(&daemon, daemon_settings("--idle-timeout=1h", NULL));
+    client = client_connect(&daemon);
+    client_get(client, 1);
+    client_check_served(client, 1);
+    client_free(client);
+    daemon_terminate();
+    join(&daemon, 0);
+    settings_unref(daemon.settings);
+    is_warm = true;
+}
+
+int daemon_over_tls(void **state)
+{
+    (void)state;
+    daemon_transport = BY_TLS;
+    warm_up();
+    return 0;
+}
+
 int daemon_teardown(void **state)
 {
     (void)state;
@@ -166,6 +214,8 @@ struct client *client_connect(const struct daemon *daemon)
     client->is_http2 = true;
     client->peer = peer_alone();
     client->peer->opens_windows = false;
+    if (daemon_transport == BY_TLS)
+        client->tls = tls_client_new();
     client->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(client->fd >= 0);
     assert_int_equal(connect(client->fd, (struct sockaddr *)&to, sizeof(to)), 0);
@@ -178,18 +228,38 @@ static void lose(struct client *client)
     client->gone = true;
 }
 
+static void send_all(struct client *client, const uint8_t *bytes, size_t length)
+{
+    while (length > 0 && !client->gone) {
+        ssize_t sent = send(client->fd, bytes, length, MSG_NOSIGNAL);
+
+        if (sent < 0) {
+            lose(client);
+        } else {
+            bytes += sent;
+            length -= (size_t)sent;
+        }
+    }
+}
+
+static void send_records(struct client *client)
+{
+    uint8_t buffer[FRAME_PAYLOAD_MAX];
+    size_t length;
+
+    while ((length = tls_client_take(client->tls, buffer, sizeof(buffer))) > 0)
+        send_all(client, buffer, length);
+}
+
 void client_send(struct client *client)
 {
     struct bytes *out = &client->peer->out;
-    size_t at = 0;
 
-    while (at < out->length && !client->gone) {
-        ssize_t sent = send(client->fd, out->data + at, out->length - at, MSG_NOSIGNAL);
-
-        if (sent < 0)
-            lose(client);
-        else
-            at += (size_t)sent;
+    if (client->tls != NULL) {
+        tls_client_say(client->tls, out->data, out->length);
+        send_records(client);
+    } else {
+        send_all(client, out->data, out->length);
     }
     out->length = 0;
 }
@@ -202,6 +272,25 @@ static void take_frames(struct client *client, const uint8_t *bytes, size_t leng
     peer_take(client->peer, bytes + skipped, length - skipped);
 }
 
+static void hear(struct client *client, const uint8_t *bytes, size_t length)
+{
+    bytes_add(&client->raw, bytes, length);
+    if (client->is_http2)
+        take_frames(client, bytes, length);
+}
+
+static void hear_records(struct client *client, const uint8_t *bytes, size_t length)
+{
+    uint8_t buffer[FRAME_PAYLOAD_MAX];
+    size_t heard;
+
+    tls_client_give(client->tls, bytes, length);
+    send_records(client);
+    while ((heard = tls_client_hear(client->tls, buffer, sizeof(buffer))) > 0)
+        hear(client, buffer, heard);
+    client->gone |= client->tls->is_over || client->tls->is_broken;
+}
+
 /* Return whether something came within ${ms}. */
 static bool take(struct client *client, int ms)
 {
@@ -212,14 +301,13 @@ static bool take(struct client *client, int ms)
     if (client->gone || poll(&polled, 1, ms) != 1)
         return false;
     length = recv(client->fd, buffer, sizeof(buffer), 0);
-    if (length > 0) {
-        bytes_add(&client->raw, buffer, (size_t)length);
-        if (client->is_http2)
-            take_frames(client, buffer, (size_t)length);
-    } else if (length < 0) {
+    if (length > 0 && client->tls != NULL)
+        hear_records(client, buffer, (size_t)length);
+    else if (length > 0)
+        hear(client, buffer, (size_t)length);
+    else if (length < 0)
         lose(client);
-    }
-    client->gone = length <= 0;
+    client->gone |= length <= 0;
     return true;
 }
 
@@ -245,6 +333,10 @@ void client_look(struct client *client)
 
 void client_end(struct client *client)
 {
+    if (client->tls != NULL) {
+        tls_client_end(client->tls);
+        send_records(client);
+    }
     if (shutdown(client->fd, SHUT_WR) != 0)
         assert_int_equal(errno, ENOTCONN);
 }
@@ -259,6 +351,7 @@ void client_free(struct client *client)
 {
     if (client->fd >= 0)
         client_close(client);
+    tls_client_free(client->tls);
     peer_free(client->peer);
     bytes_free(&client->raw);
     free(client);

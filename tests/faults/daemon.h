@@ -8,9 +8,38 @@
 #include "listener.h"
 #include "session/peer.h"
 #include "settings.h"
+#include "tls/client.h"
 
 #include <pthread.h>
 #include <stdbool.h>
+
+/* --- What its clients come by --- */
+
+enum transport_kind { BY_TCP, BY_TLS };
+
+/* The one that the test under way is run over. */
+extern enum transport_kind daemon_transport;
+
+int daemon_over_tcp(void **state);
+int daemon_over_tls(void **state);
+int daemon_teardown(void **state);
+
+/* A test, and the same over TLS. */
+#define TEST_OVER_TCP(test)                                                                        \
+    {                                                                                              \
+#test, test, daemon_over_tcp, daemon_teardown, NULL                                        \
+    }
+#if WITH_TLS
+#define TEST_OVER_EACH(test)                                                                       \
+    TEST_OVER_TCP(test),                                                                           \
+    {                                                                                              \
+#test " over TLS", test, daemon_over_tls, daemon_teardown, NULL                            \
+    }
+#else
+#define TEST_OVER_EACH(test) TEST_OVER_TCP(test)
+#endif
+
+/* --- The daemon --- */
 
 struct daemon {
     pthread_t thread;
@@ -26,7 +55,8 @@ struct daemon {
 /* For main, which is the test: the signals that the daemon takes come to nobody else. */
 void daemon_prepare(void);
 
-/* Settings from command-line words that end with NULL: a port of 127.0.0.1, every debug line. */
+/* Settings from command-line words that end with NULL: a port of 127.0.0.1, beside it one for TLS
+ * where that is what the test is run over, every debug line. */
 struct settings *daemon_settings(const char *word, ...) __attribute__((sentinel));
 
 /* Open the listener, start. The reference to the settings is taken over. What ${daemon} points to
@@ -42,13 +72,13 @@ void daemon_await(struct daemon *daemon);
 /* Both, and fail unless it stopped as it should, having cut nobody. */
 void daemon_stop(struct daemon *daemon);
 
-/* For after a test that failed: the daemon that it left running is stopped. */
-int daemon_teardown(void **state);
+/* --- Its clients --- */
 
 struct client {
     int fd;
+    struct tls_client *tls; /* NULL = there is none */
     struct peer *peer;
-    struct bytes raw; /* all that came */
+    struct bytes raw; /* all that came, within TLS */
     bool is_http2;    /* else the peer is told nothing of what comes */
     size_t skip;      /* bytes that still come before the first frame */
     bool gone;        /* the daemon has closed or reset the connection */
@@ -69,7 +99,7 @@ void client_await(struct client *client, bool (*is_enough)(const struct client *
 /* Take what comes within a few milliseconds. */
 void client_look(struct client *client);
 
-/* End writing: the daemon sees the peer's end. */
+/* End writing, in TLS too: the daemon sees the peer's end. */
 void client_end(struct client *client);
 
 /* Close the socket; what came by it stays. */

@@ -21,6 +21,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#if WITH_TLS
+#include <openssl/crypto.h>
+#endif
+
 enum {
     LOG_MAX = 1 << 16,
     LOOK_MS = 1, /* how often the accept loop looks at the clock, which is the test's */
@@ -193,6 +197,46 @@ __attribute__((constructor)) static void hook_jansson(void)
 {
     json_set_alloc_funcs(__wrap_malloc, __wrap_free);
 }
+
+#if WITH_TLS
+/* OpenSSL hands every call on, those for nothing as well. */
+static void *openssl_malloc(size_t size, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return size > 0 ? __wrap_malloc(size) : NULL;
+}
+
+static void openssl_free(void *block, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    __wrap_free(block);
+}
+
+static void *openssl_realloc(void *old, size_t size, const char *file, int line)
+{
+    if (size > 0)
+        return __wrap_realloc(old, size);
+    openssl_free(old, file, line);
+    return NULL;
+}
+
+__attribute__((constructor)) static void hook_openssl(void)
+{
+    assert_int_equal(CRYPTO_set_mem_functions(openssl_malloc, openssl_realloc, openssl_free), 1);
+}
+
+/* What OpenSSL keeps for this thread goes: the next connection's is made in its scope. */
+static void forget_thread(void)
+{
+    OPENSSL_thread_stop();
+}
+#else
+static void forget_thread(void)
+{
+}
+#endif
 
 /* --- A connection's bytes --- */
 
@@ -485,11 +529,14 @@ void __wrap_connection_serve(struct connection *connection, struct connection_wo
     bool undelayed = is_undelayed(connection->fd);
     bool chosen = choose(connection->fd);
 
-    if (chosen)
+    if (chosen) {
+        forget_thread();
         scope = FAULTS_CONNECTION;
+    }
     __real_connection_serve(connection, workspace);
     if (!chosen)
         return;
+    forget_thread();
     scope = FAULTS_NOBODY;
     pthread_mutex_lock(&all.lock);
     all.report.undelayed = undelayed;

@@ -3,9 +3,10 @@
  * fail.
  *
  * Our own objects reach what is listed here through the linker's --wrap, nghttp2 its memory through
- * session.c, and jansson through its hooks. A fault strikes in one scope alone, so that whoever
- * else is served in the same process is not touched by it: the one connection that was chosen, the
- * accept loop, or the workers that wait. Besides, time is the test's to move, and the log is kept.
+ * session.c, jansson and OpenSSL through their hooks. A fault strikes in one scope alone, so that
+ * whoever else is served in the same process is not touched by it: the one connection that was
+ * chosen, the accept loop, or the workers that wait. Besides, time is the test's to move, and the
+ * log is kept.
  */
 #ifndef H2ECHOD_TESTS_FAULTS_H
 #define H2ECHOD_TESTS_FAULTS_H

@@ -11,6 +11,8 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,8 +26,12 @@ struct step {
     int64_t advance_us; /* that time flies by while it is waited */
 };
 
+enum { OVER_TCP = 1 << BY_TCP, OVER_TLS = 1 << BY_TLS, OVER_EACH = OVER_TCP | OVER_TLS };
+
 struct conversation {
     const char *name;
+    unsigned over;
+    bool is_bare; /* nothing of it is within TLS, whatever is expected */
     bool is_http2;
     void (*check)(const struct client *client); /* that what came undisturbed is right */
     struct step steps[8];
@@ -233,6 +239,12 @@ static void say_http1(struct client *client)
     bytes_add(&client->peer->out, request, (size_t)length);
 }
 
+static void check_505(const struct client *client)
+{
+    assert_true(client->raw.length > 12);
+    assert_memory_equal(client->raw.data, "HTTP/1.1 505", 12);
+}
+
 static void check_426(const struct client *client)
 {
     assert_true(client->raw.length > 12);
@@ -284,6 +296,8 @@ static void check_alert(const struct client *client)
 
 static const struct conversation requests = {
     "requests",
+    OVER_EACH,
+    false,
     true,
     check_all,
     {{say_first, has_first, 0},
@@ -295,19 +309,31 @@ static const struct conversation requests = {
 };
 
 static const struct conversation mistake = {
-    "mistake", true, check_goaway, {{say_one, has_one, 0}, {say_wrong, is_gone, 0}}};
-static const struct conversation garbage = {
-    "garbage", true, check_goaway, {{say_garbage, is_gone, 0}}};
-static const struct conversation http1 = {"http1", false, check_426, {{say_http1, is_gone, 0}}};
+    "mistake", OVER_EACH,    false,
+    true,      check_goaway, {{say_one, has_one, 0}, {say_wrong, is_gone, 0}}};
+static const struct conversation garbage = {"garbage", OVER_EACH,    false,
+                                            true,      check_goaway, {{say_garbage, is_gone, 0}}};
+static const struct conversation http1 = {"http1", OVER_TCP,  false,
+                                          false,   check_426, {{say_http1, is_gone, 0}}};
+static const struct conversation http1_in_tls = {
+    "http1 in TLS", OVER_TLS, false, false, check_505, {{say_http1, is_gone, 0}}};
+static const struct conversation http1_for_tls = {
+    "http1 for TLS", OVER_TLS, true, false, check_505, {{say_http1, is_gone, 0}}};
+static const struct conversation http2_for_tls = {
+    "http2 for TLS", OVER_TLS, true, true, check_goaway, {{say_one, is_gone, 0}}};
 static const struct conversation upgrade = {
     "upgrade",
+    OVER_TCP,
+    false,
     true,
     check_upgraded,
     {{say_upgrade, has_one, 0}, {say_second, has_second, 0}, {say_end, is_gone, 0}}};
-static const struct conversation tls = {"tls", false, check_alert, {{say_tls, is_gone, 0}}};
+static const struct conversation tls = {"tls", OVER_EACH,   false,
+                                        false, check_alert, {{say_tls, is_gone, 0}}};
 
-static const struct conversation *const conversations[] = {&requests, &mistake, &garbage,
-                                                           &http1,    &upgrade, &tls};
+static const struct conversation *const conversations[] = {
+    &requests,      &mistake,       &garbage, &http1, &http1_in_tls,
+    &http1_for_tls, &http2_for_tls, &upgrade, &tls};
 
 /* --- One conversation --- */
 
@@ -320,13 +346,40 @@ static void speak(struct client *client, const struct step *steps)
     }
 }
 
-static struct client *converse(const struct daemon *daemon, const struct conversation *conversation)
+static struct client *connect_for(const struct daemon *daemon,
+                                  const struct conversation *conversation)
 {
     struct client *client = client_connect(daemon);
 
     client->is_http2 = conversation->is_http2;
+    if (conversation->is_bare) {
+        tls_client_free(client->tls);
+        client->tls = NULL;
+    }
+    return client;
+}
+
+static struct client *converse(const struct daemon *daemon, const struct conversation *conversation)
+{
+    struct client *client = connect_for(daemon, conversation);
+
     speak(client, conversation->steps);
     return client;
+}
+
+static bool has_shaken_hands(const struct client *client)
+{
+    (void)client;
+    return faults_logged(FAULTS_CONNECTION, "ALPN") > 0;
+}
+
+/* Where there is a handshake, wait until the daemon is done with it. */
+static void shake_hands(struct client *client)
+{
+    if (client->tls == NULL)
+        return;
+    client_send(client);
+    client_await(client, has_shaken_hands, 0);
 }
 
 static void check_same_fields(const struct peer_response *a, const struct peer_response *b)
@@ -456,10 +509,14 @@ static const struct row shortages[] = {
 
 static const struct fault no_fault = {"none", FAULTS_RECV, EINTR, 0, 0};
 
-/* The daemon's log tells who was hurt, and why. */
+/* The daemon's log tells who was hurt, and why. Where OpenSSL has other words for it, those are
+ * told.
+ */
 static bool tells_scarcity(void)
 {
     return faults_logged(FAULTS_CONNECTION, "memory") > 0 ||
+           faults_logged(FAULTS_CONNECTION, "no TLS handshake: ") > 0 ||
+           faults_logged(FAULTS_CONNECTION, "TLS broke: ") > 0 ||
            faults_logged(FAULTS_CONNECTION, "INTERNAL_ERROR") > 0; /* nghttp2's word for it */
 }
 
@@ -489,11 +546,14 @@ static struct settings *usual_settings(void)
                            "--stream-timeout=1h", "--drain-timeout=1h", NULL);
 }
 
+/* It asks so often that no window would do that does not grow. */
 static void open_neighbour(struct scene *scene)
 {
     scene->neighbour = client_connect(&scene->daemon);
     scene->neighbour_stream = 1;
     client_get(scene->neighbour, 1);
+    frame_add_window(&scene->neighbour->peer->out, 0, INT32_MAX - NGHTTP2_INITIAL_WINDOW_SIZE);
+    client_send(scene->neighbour);
     client_check_served(scene->neighbour, 1);
 }
 
@@ -504,17 +564,29 @@ static void close_neighbour(struct scene *scene)
     client_free(scene->neighbour);
 }
 
+/* A handshake's allocations are many, and the same each time: they fail in one conversation. */
+static bool begins_late(const struct conversation *conversation, const struct row *row)
+{
+    return row->outcome == SCARCE && conversation != &mistake;
+}
+
 /* A conversation with the fault at call n, while a neighbour is served. Return whether it struck.
  */
 static bool try_call(struct scene *scene, const struct conversation *conversation,
                      const struct row *row, size_t n, const struct client *model)
 {
+    bool is_late = begins_late(conversation, row);
     struct faults_report report;
     struct client *client;
 
     scene->neighbour_stream += 2;
-    faults_arm(FAULTS_CONNECTION, &row->fault, n);
-    client = converse(&scene->daemon, conversation);
+    faults_arm(FAULTS_CONNECTION, is_late ? &no_fault : &row->fault, n);
+    client = connect_for(&scene->daemon, conversation);
+    if (is_late) {
+        shake_hands(client);
+        faults_change(&row->fault, n);
+    }
+    speak(client, conversation->steps);
     client_get(scene->neighbour, scene->neighbour_stream);
     client_check_served(scene->neighbour, scene->neighbour_stream);
     client_end(client);
@@ -555,7 +627,8 @@ static void try_row(struct scene *scene, const struct row *row)
     size_t struck = 0;
 
     for (size_t i = 0; i < COUNT(conversations); i++)
-        struck += try_every_call(scene, conversations[i], row);
+        if ((conversations[i]->over & 1U << daemon_transport) != 0)
+            struck += try_every_call(scene, conversations[i], row);
     print_message("%s: at %zu calls\n", row->fault.name, struck);
     assert_true(struck > 0);
 }
@@ -743,9 +816,11 @@ static bool try_detailed(struct scene *scene, const struct row *row, size_t n)
     struct client *client;
     bool is_answered;
 
-    faults_arm(FAULTS_CONNECTION, &row->fault, n);
+    faults_arm(FAULTS_CONNECTION, &no_fault, 0);
     client = client_connect(&scene->daemon);
     client->is_http2 = true;
+    shake_hands(client);
+    faults_change(&row->fault, n);
     speak(client, steps);
     is_answered = response(client, ONE)->ended && response(client, PUT)->ended;
     if (response(client, ONE)->ended)
@@ -792,13 +867,13 @@ static void test_detailed_answers(void **state)
 static void say_farewell(struct client *client)
 {
     static const uint8_t no_more[8] = {0};
+    const int on = 1;
     struct bytes *out = &client->peer->out;
 
     say_one(client);
     frame_add(out, NGHTTP2_GOAWAY, 0, 0, no_more, sizeof(no_more));
-    assert_int_equal(send(client->fd, out->data, out->length, MSG_MORE | MSG_NOSIGNAL),
-                     out->length);
-    out->length = 0;
+    assert_int_equal(setsockopt(client->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on)), 0);
+    client_send(client);
     client_end(client);
 }
 
@@ -816,6 +891,7 @@ static void test_end_of_a_peer_that_has_ended(void **state)
     faults_arm(FAULTS_CONNECTION, &no_fault, 0);
     client = client_connect(&scene.daemon);
     client->is_http2 = true;
+    shake_hands(client);
     speak(client, whole);
     assert_true(faults_await_connection(&report));
     peer_check_get(client->peer, ONE, "/one");
@@ -884,15 +960,15 @@ static void test_failing_allocations_of_a_trace(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(test_interruptions, daemon_teardown),
-        cmocka_unit_test_teardown(test_short_reads_and_writes, daemon_teardown),
-        cmocka_unit_test_teardown(test_failing_calls, daemon_teardown),
-        cmocka_unit_test_teardown(test_failing_allocations, daemon_teardown),
-        cmocka_unit_test_teardown(test_failing_allocations_of_a_trace, daemon_teardown),
-        cmocka_unit_test_teardown(test_drain, daemon_teardown),
-        cmocka_unit_test_teardown(test_end_of_a_peer_that_has_ended, daemon_teardown),
-        cmocka_unit_test_teardown(test_nothing_is_delayed, daemon_teardown),
-        cmocka_unit_test_teardown(test_detailed_answers, daemon_teardown),
+        TEST_OVER_EACH(test_interruptions),
+        TEST_OVER_EACH(test_short_reads_and_writes),
+        TEST_OVER_EACH(test_failing_calls),
+        TEST_OVER_EACH(test_failing_allocations),
+        TEST_OVER_EACH(test_failing_allocations_of_a_trace),
+        TEST_OVER_EACH(test_drain),
+        TEST_OVER_EACH(test_end_of_a_peer_that_has_ended),
+        TEST_OVER_EACH(test_nothing_is_delayed),
+        TEST_OVER_EACH(test_detailed_answers),
     };
 
     daemon_prepare();
