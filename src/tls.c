@@ -704,10 +704,12 @@ void tls_free(struct tls *tls)
     free(tls);
 }
 
-/* Before each call: what the thread's queue of errors holds would be taken for this call's. */
+/* Before each call: what the thread's queue of errors holds would be taken for this call's, and
+ * that the wire was to be tried again for what keeps this one from trying. */
 static SSL *begin(struct tls *tls)
 {
     ERR_clear_error();
+    BIO_clear_retry_flags(SSL_get_rbio(tls->ssl));
     tls->error = 0;
     return tls->ssl;
 }

@@ -581,6 +581,7 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *time)
     }
     if (clock != CLOCK_MONOTONIC)
         return __real_clock_gettime(clock, time);
+    (void)strike(FAULTS_CLOCK);
     pthread_mutex_lock(&all.lock);
     us = (all.frozen_us != 0 ? all.frozen_us : true_us()) + all.ahead_us;
     pthread_mutex_unlock(&all.lock);

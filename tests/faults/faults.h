@@ -35,7 +35,8 @@ enum faults_call {
     FAULTS_IOCTL,
     FAULTS_CLOSE, /* closes all the same, as Linux does */
     FAULTS_MADVISE,
-    FAULTS_TRIM, /* counted alone */
+    FAULTS_TRIM, /* counted alone, as the next one */
+    FAULTS_CLOCK,
     FAULTS_LOG_POLL,
     FAULTS_LOG_WRITE,
     FAULTS_ACCEPT,

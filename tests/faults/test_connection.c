@@ -469,7 +469,7 @@ struct row {
     enum outcome outcome;
 };
 
-enum { SLOWLY = 1000 };
+enum { SLOWLY = 1000, SPIN = 1000 }; /* who looks at the clock so often waits for nothing */
 
 static const struct row interruptions[] = {
     {{"recv EINTR", FAULTS_RECV, EINTR, 1, 0}, UNNOTICED},
@@ -593,6 +593,7 @@ static bool try_call(struct scene *scene, const struct conversation *conversatio
     assert_true(faults_await_connection(&report));
     assert_int_equal(report.live, 0);
     assert_int_equal(report.closes, 1);
+    assert_true(row->outcome == UNNOTICED || faults_count(FAULTS_CONNECTION, FAULTS_CLOCK) < SPIN);
     if (report.hit)
         check_outcome(row, client, model);
     else
