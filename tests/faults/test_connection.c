@@ -949,7 +949,7 @@ static void test_failing_allocations(void **state)
     try_rows(usual_settings(), shortages, COUNT(shortages));
 }
 
-/* A trace that cannot be had ends the connection, as a session does. */
+/* A trace that cannot be had ends the connection, as a session does. It knows of no transport. */
 static void test_failing_allocations_of_a_trace(void **state)
 {
     (void)state;
@@ -965,7 +965,7 @@ int main(void)
         TEST_OVER_EACH(test_short_reads_and_writes),
         TEST_OVER_EACH(test_failing_calls),
         TEST_OVER_EACH(test_failing_allocations),
-        TEST_OVER_EACH(test_failing_allocations_of_a_trace),
+        TEST_OVER_TCP(test_failing_allocations_of_a_trace),
         TEST_OVER_EACH(test_drain),
         TEST_OVER_EACH(test_end_of_a_peer_that_has_ended),
         TEST_OVER_EACH(test_nothing_is_delayed),
