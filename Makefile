@@ -51,14 +51,17 @@ unit_past       := past
 unit_preface    := preface
 unit_refusal    := refusal
 unit_settings   := settings allowance clock file interfaces log tls
+unit_tls        := tls allowance clock file interfaces log
 unit_trace      := trace allowance clock log setting
 unit_upgrade    := upgrade framing preface
 unit_url        := url
 unit_wishes     := wishes
 units           := address advert allowance arena client clock detail echo fields framing interfaces listener log notify \
-                   past preface refusal settings trace upgrade url wishes
+                   past preface refusal settings tls trace upgrade url wishes
+help_tls        := tests/tls/client
 link_test_client := -Wl,--wrap=calloc,--wrap=nghttp2_session_callbacks_new,--wrap=nghttp2_session_client_new
 link_test_listener := -Wl,--wrap=bind
+link_test_tls   := -Wl,--wrap=calloc
 link_test_trace := -Wl,--wrap=calloc,--wrap=nghttp2_hd_inflate_new,--wrap=nghttp2_hd_inflate_hd2
 session_modules := session advert allowance arena clock detail echo fields framing log past refusal section setting \
                    wishes
@@ -229,7 +232,7 @@ $(B)/tests/%.o: tests/%.c $(B)/detected.h $(B)/flags Makefile
 
 .SECONDEXPANSION:
 $(unit_tests): $(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o \
-		$$(addprefix $(B)/src/,$$(addsuffix .o,$$(unit_$$*)))
+		$$(addprefix $(B)/src/,$$(addsuffix .o,$$(unit_$$*))) $$(addprefix $(B)/,$$(addsuffix .o,$$(help_$$*)))
 	$(call quiet,LINK,$@) $(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) $(link_test_$*) -o $@ $(filter %.o,$^) $(libs) $(cmocka)
 
 $(session_tests): $(B)/tests/session/%: $(B)/tests/session/%.o $(B)/tests/session/peer.o \

@@ -56,7 +56,10 @@ static void judge(struct tls_client *client, int result)
     int error = SSL_get_error(client->ssl, result);
 
     client->is_over |= error == SSL_ERROR_ZERO_RETURN;
-    client->is_broken |= error == SSL_ERROR_SSL || error == SSL_ERROR_SYSCALL;
+    if (error != SSL_ERROR_SSL && error != SSL_ERROR_SYSCALL)
+        return;
+    client->is_broken = true;
+    client->error = ERR_peek_error();
 }
 
 static void say_kept(struct tls_client *client)

@@ -23,6 +23,7 @@ struct tls_client {
     struct bio_st *kept; /* said, but not in a record yet */
     bool is_over;        /* the server has said that it says no more */
     bool is_broken;      /* what came was wrong, or the server's alert says that what we said is */
+    unsigned long error; /* OpenSSL's, if it is broken */
 };
 
 /* A client of HTTP/2 that believes any certificate, or NULL if this build has no TLS. */
