@@ -1,0 +1,193 @@
+"""Hostile peers within TLS itself: what its records and messages allow that HTTP/2 never sees. A neighbour is answered
+all the while, and what it costs is bounded."""
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import Callable
+
+import pytest
+
+from conftest import Start
+from daemon import Daemon
+from hostile import DATA, END_STREAM, POST, SETTINGS, Record, Watch, frame, request
+from openssl import TLS_1_2, TLS_1_3, OpenSslClient
+from waiting import SLOW, Stopwatch
+from wire import MAGIC, read_all, trusting
+
+pytestmark = pytest.mark.heavy
+TRANSPORTS = ("tls",)
+
+LIMIT, TEXT = 0.5, "500ms"
+MEMORY = 1024  # KiB
+CPU = 0.5      # seconds, for what takes a tenth of it
+FLOOD = 5000   # messages
+HELLO, HANDSHAKE, CLIENT_HELLO = MAGIC + frame(SETTINGS), 0x16, 1
+Attack = Callable[[Daemon], list[OpenSslClient]]
+
+
+def stands(start: Start, record: Record, attack: Attack, *options: str) -> None:
+    """Let the attack happen beside a neighbour."""
+    daemon = start(*options)
+    with Watch(daemon) as watch:
+        clients = attack(daemon)
+    watch.assert_harmless(clients, MEMORY, CPU)
+    record("figures", watch.summary())
+
+
+def assert_answered(client: OpenSslClient, stream: int) -> None:
+    """The echo of the next request comes, whatever came before."""
+    assert client.send(request(stream))
+    heard = b""
+    while b'{":method"' not in heard:
+        more = client.receive()
+        assert more, heard
+        heard += more
+
+
+def told(daemon: Daemon, said: bytes) -> bytes:
+    """What a client without TLS of its own gets for these bytes, until the end."""
+    with socket.create_connection(daemon.address) as connection:
+        connection.sendall(said)
+        return read_all(connection)
+
+
+# --- messages that bring nothing ---
+
+@pytest.mark.parametrize("both", [False, True], ids=["ours", "both"])
+def test_key_updates(start: Start, record_property: Record, both: bool) -> None:
+    def attack(daemon: Daemon) -> list[OpenSslClient]:
+        client = OpenSslClient(daemon.address)
+        assert client.send(HELLO)
+        for _ in range(FLOOD):
+            assert client.update_keys(both)
+        assert_answered(client, 1)
+        return [client]
+    stands(start, record_property, attack)
+
+
+def test_key_updates_are_no_sign_of_life(start: Start) -> None:
+    """Nor are those whose answers nobody reads, so that the daemon has to wait for room."""
+    daemon = start(f"--idle-timeout={TEXT}")
+    client = OpenSslClient(daemon.address)
+    assert client.send(HELLO)
+    watch = Stopwatch()
+    while client.update_keys(both=True):
+        assert watch.seconds() < 10 * SLOW
+    daemon.wait_for_log("idle-timeout")
+    client.close()
+    daemon.connect().assert_answered()
+
+
+@pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=["1.2", "1.3"])
+def test_records_of_a_byte(start: Start, record_property: Record, version: int) -> None:
+    said = HELLO + request(1, POST, False) + frame(DATA, 0, 1, bytes(FLOOD)) + frame(DATA, END_STREAM, 1)
+
+    def attack(daemon: Daemon) -> list[OpenSslClient]:
+        client = OpenSslClient(daemon.address, version)
+        for byte in said:
+            assert client.send(bytes([byte]))
+        assert_answered(client, 3)
+        return [client]
+    stands(start, record_property, attack)
+
+
+# --- ends and nonsense behind the handshake ---
+
+@pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=["1.2", "1.3"])
+def test_close_notify_amid_a_frame(start: Start, version: int) -> None:
+    daemon = start("--log-level=debug")
+    client = OpenSslClient(daemon.address, version)
+    assert client.send(HELLO + request(1)[:-1])
+    client.end()
+    client.socket.sendall(b"\x17\x03\x03\x00\x20" + bytes(32))
+    daemon.wait_for_log("closed: by the peer")
+    client.close()
+    daemon.connect().assert_answered()
+
+
+GARBAGE = {
+    "text": (b"GET / HTTP/1.1\r\n\r\n" * 10, "wrong version number"),
+    "record too long": (b"\x17\x03\x03\xff\xff" + bytes(100), "(packet|encrypted) length too long|data length too long"),
+    "wrong MAC": (b"\x17\x03\x03\x00\x40" + bytes(64), "bad record mac"),
+    "record too short": (b"\x17\x03\x03\x00\x01\x00", "length too short|bad record mac"),
+    "handshake in the clear": (b"\x16\x03\x03\x00\x04\x01\x00\x00\x00", "."),
+}
+
+
+@pytest.mark.parametrize("case", GARBAGE)
+def test_garbage_behind_the_handshake(start: Start, case: str) -> None:
+    said, words = GARBAGE[case]
+    daemon = start()
+    client = OpenSslClient(daemon.address)
+    assert client.send(HELLO)
+    assert client.receive()
+    client.socket.sendall(said)
+    while client.receive():
+        pass
+    daemon.wait_for_log(f"notice .*TLS broke: .*({words})")
+    client.close()
+    daemon.connect().assert_answered()
+
+
+# --- ClientHellos ---
+
+def client_hello() -> bytes:
+    """The message, without its record."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        trusting("h2").wrap_bio(incoming, outgoing).do_handshake()
+    return outgoing.read()[5:]
+
+
+def record(content: bytes) -> bytes:
+    return bytes([HANDSHAKE, 3, 1]) + len(content).to_bytes(2, "big") + content
+
+
+def with_extension(message: bytes, length: int) -> bytes:
+    """The same with an extension that nobody knows (RFC 8701), as long as this."""
+    session = 4 + 2 + 32
+    at = session + 1 + message[session]
+    at += 2 + int.from_bytes(message[at:at + 2], "big")
+    at += 1 + message[at]
+    extensions = message[at + 2:] + b"\x3a\x3a" + length.to_bytes(2, "big") + bytes(length)
+    body = message[4:at] + len(extensions).to_bytes(2, "big") + extensions
+    return bytes([CLIENT_HELLO]) + len(body).to_bytes(3, "big") + body
+
+
+def test_client_hello_in_records_of_a_byte(daemon: Daemon) -> None:
+    said = b"".join(record(bytes([byte])) for byte in client_hello())
+    with socket.create_connection(daemon.address) as connection:
+        connection.sendall(said)
+        assert connection.recv(1) == bytes([HANDSHAKE])
+
+
+def test_client_hello_of_16_kib(daemon: Daemon) -> None:
+    said = with_extension(client_hello(), 1 << 14)
+    with socket.create_connection(daemon.address) as connection:
+        connection.sendall(record(said[:1 << 14]) + record(said[1 << 14:]))
+        assert connection.recv(1) == bytes([HANDSHAKE])
+
+
+def test_client_hello_that_is_too_long(daemon: Daemon) -> None:
+    since = daemon.mark()
+    assert told(daemon, record(bytes([CLIENT_HELLO]) + b"\xff\xff\xff" + bytes(1000)))[:1] == b"\x15"
+    daemon.wait_for_log("notice .*no TLS handshake: excessive message size", since)
+
+
+def test_client_hello_that_never_ends(start: Start) -> None:
+    daemon = start(f"--header-timeout={TEXT}")
+    with socket.create_connection(daemon.address) as connection:
+        watch = Stopwatch()
+        connection.sendall(record(bytes([CLIENT_HELLO]) + (100_000).to_bytes(3, "big") + bytes(1000)) +
+                           record(bytes(1000)) * 50)
+        read_all(connection, seconds=5)
+        watch.assert_between(LIMIT)
+    daemon.wait_for_log("notice .*header-timeout: ")
+    daemon.connect().assert_answered()
+
+
+def test_records_of_no_content_before_the_handshake(daemon: Daemon) -> None:
+    since = daemon.mark()
+    told(daemon, record(b"") * FLOOD)
+    daemon.wait_for_log("notice .*no TLS handshake: ", since)
