@@ -15,7 +15,8 @@ static struct daemon daemon;
 
 static struct settings *usual_settings(void)
 {
-    return daemon_settings("--idle-timeout=1h", "--header-timeout=1h", "--stream-timeout=1h", NULL);
+    return daemon_settings("--idle-timeout=1h", "--header-timeout=1h", "--stream-timeout=1h",
+                           "--drain-timeout=1h", NULL);
 }
 
 static void start(void)
