@@ -74,6 +74,9 @@ static bool fail_for_memory(char error[TLS_ERROR_MAX])
 
 /* --- Files --------------------------------------------------------------------------------- */
 
+/* A daemon has nobody to ask: OpenSSL would, at the terminal, unless there is a passphrase. */
+static char no_passphrase[] = "";
+
 /* A file that a setting names, while it is read. */
 struct source {
     const char *setting;
@@ -117,7 +120,7 @@ static bool read_certificates(const struct source *source,
     X509 *certificate;
     int number = 0;
 
-    while ((certificate = PEM_read_bio_X509(source->bio, NULL, NULL, NULL)) != NULL) {
+    while ((certificate = PEM_read_bio_X509(source->bio, NULL, NULL, no_passphrase)) != NULL) {
         if (!take(ssl, certificate, number++)) {
             X509_free(certificate);
             return fail(error, "%s: %s: certificate %d: %s", source->setting, source->shown, number,
@@ -167,8 +170,7 @@ static bool load_certificates(SSL_CTX *ssl, const char *setting, const char *nam
 
 static bool use_key(SSL_CTX *ssl, const struct source *source, char error[TLS_ERROR_MAX])
 {
-    char nothing[] = ""; /* a daemon has nobody to ask for a passphrase */
-    EVP_PKEY *key = PEM_read_bio_PrivateKey(source->bio, NULL, NULL, nothing);
+    EVP_PKEY *key = PEM_read_bio_PrivateKey(source->bio, NULL, NULL, no_passphrase);
     bool result;
 
     if (key == NULL)

@@ -581,6 +581,14 @@ def test_file_without_a_certificate(tmp_path: Path, identity: Identity) -> None:
     assert refused(f"--tls-cert={broken}").endswith("name a file of certificates in PEM")
 
 
+def test_nobody_is_asked_for_a_passphrase(tmp_path: Path, identity: Identity) -> None:
+    begin, rest = identity.certificate.read_text().split("\n", 1)
+    locked = tmp_path / "locked.pem"
+    locked.write_text(f"{begin}\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,{16 * '00'}\n\n{rest}")
+    assert refused(f"--tls-cert={locked}", f"--tls-key={identity.key}").startswith(f"tls-cert: {locked}: ")
+    assert refused("--tls-self-signed", f"--tls-client-ca={locked}").startswith(f"tls-client-ca: {locked}: ")
+
+
 @pytest.mark.parametrize("kind", [(), ("-newkey", "rsa:2048")], ids=["of its kind", "of another kind"])
 def test_key_of_another_certificate(authority: Authority, identity: Identity, kind: tuple[str, ...]) -> None:
     other = authority.issue("other", *kind)
