@@ -197,6 +197,8 @@ void life_linger(struct life *life)
 
     if (peer_has_ended(life) || !transport_end_writing(&life->transport))
         return;
+    /* It might have to answer what comes, where nothing can be sent any more: new keys, say. */
+    transport_drop_tls(&life->transport);
     life->now = clock_now();
     begin_progress(life, &progress, transport_untaken(&life->transport));
     life->ending = ENDING_OPEN;

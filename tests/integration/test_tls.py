@@ -335,6 +335,17 @@ def test_a_drain_says_goodbye_in_tls_too(start: Start) -> None:
     daemon.wait()
 
 
+def test_what_comes_behind_the_end_is_not_looked_at(start: Start) -> None:
+    daemon = start("--log-level=debug")
+    with secure(daemon, trusting("h2")) as connection:
+        connection.sendall(b"\x00 no preface")
+        assert b"not an HTTP/2 preface" in read_all(connection)
+        with socket.socket(fileno=socket.dup(connection.fileno())) as raw:
+            raw.sendall(b"\x17\x03\x03\x00\x20" + bytes(32))
+    daemon.wait_for_log("debug .*closed: ")
+    assert daemon.log("closed: done") and not daemon.log("TLS broke")
+
+
 # --- reload ---
 
 def fingerprint(daemon: Daemon) -> bytes:

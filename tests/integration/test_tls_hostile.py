@@ -67,8 +67,8 @@ def test_key_updates(start: Start, record_property: Record, both: bool) -> None:
 
 
 def test_key_updates_are_no_sign_of_life(start: Start) -> None:
-    """Nor are those whose answers nobody reads, so that the daemon has to wait for room."""
-    daemon = start(f"--idle-timeout={TEXT}")
+    """Nor are those whose answers nobody reads, so that the daemon has to wait for room: for its last words, too."""
+    daemon = start(f"--idle-timeout={TEXT}", f"--write-timeout={TEXT}")
     client = OpenSslClient(daemon.address)
     assert client.send(HELLO)
     watch = Stopwatch()
