@@ -419,8 +419,8 @@ static json_t *tls_of(const struct detail_origin *origin)
         return json_null();
     return json_pack("{s:s, s:s, s:s?, s:s?, s:s?, s:b}", "version", facts->version, "cipher",
                      facts->cipher, "alpn", text_or_null(facts->alpn), "sni",
-                     text_or_null(facts->sni), "client", text_or_null(facts->client), "resumed",
-                     (int)facts->resumed);
+                     text_or_null(facts->sni), "client", facts->has_client ? facts->client : NULL,
+                     "resumed", (int)facts->resumed);
 }
 
 static json_t *connection_of(const struct detail *detail)

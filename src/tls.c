@@ -824,13 +824,14 @@ const char *tls_weakness(const struct tls *tls)
     return is_weak ? "an ephemeral key of fewer than 224 bits (RFC 9113 section 9.2.1)" : NULL;
 }
 
-static void describe_client(const SSL *ssl, char text[TLS_TEXT_MAX])
+static void describe_client(const SSL *ssl, struct tls_facts *facts)
 {
     X509 *certificate = SSL_get0_peer_certificate(ssl);
 
-    text[0] = '\0';
-    if (certificate != NULL)
-        print_text(text, print_subject, certificate);
+    facts->has_client = certificate != NULL;
+    facts->client[0] = '\0';
+    if (facts->has_client)
+        print_text(facts->client, print_subject, certificate);
 }
 
 void tls_describe(const struct tls *tls, struct tls_facts *facts)
@@ -847,7 +848,7 @@ void tls_describe(const struct tls *tls, struct tls_facts *facts)
                alpn_length);
     log_escape(facts->sni, sizeof(facts->sni), sni != NULL ? sni : "",
                sni != NULL ? strlen(sni) : 0);
-    describe_client(tls->ssl, facts->client);
+    describe_client(tls->ssl, facts);
 }
 
 #else

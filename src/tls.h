@@ -61,9 +61,10 @@ struct tls_certificate {
 struct tls_facts {
     const char *version; /* "TLSv1.3"; static, as the next one */
     const char *cipher;
-    char alpn[TLS_TEXT_MAX];   /* "" = none, as the next two */
+    char alpn[TLS_TEXT_MAX];   /* "" = none, as the next one */
     char sni[TLS_TEXT_MAX];    /* the host that the client asked for */
-    char client[TLS_TEXT_MAX]; /* the subject of its certificate, which was verified */
+    char client[TLS_TEXT_MAX]; /* the subject of its certificate, which may be empty */
+    bool has_client;           /* it had one, which was verified */
     bool resumed;
 };
 

@@ -39,10 +39,10 @@ class Authority:
         openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", 30,
                 "-subj", f"/CN={name}", "-keyout", self.own.key, "-out", self.own.certificate)
 
-    def issue(self, name: str, *key: str) -> Identity:
+    def issue(self, name: str, *key: str, subject: str | None = None) -> Identity:
         made = Identity(self.directory / f"{name}.pem", self.directory / f"{name}.key")
         openssl("req", "-x509", "-CA", self.own.certificate, "-CAkey", self.own.key, "-nodes", "-days", 30,
-                *(key or ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")), "-subj", f"/CN={name}",
+                *(key or ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")), "-subj", subject or f"/CN={name}",
                 "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE",
                 "-keyout", made.key, "-out", made.certificate)
         return made

@@ -518,6 +518,10 @@ def test_client_whose_certificate_is_believed(verifying: Daemon, authority: Auth
     assert details(verifying, showing(authority.issue("somebody")))["tls"]["client"] == "CN=somebody"
 
 
+def test_client_whose_certificate_has_no_subject(verifying: Daemon, authority: Authority) -> None:
+    assert details(verifying, showing(authority.issue("nameless", subject="/")))["tls"]["client"] == ""
+
+
 def test_client_whose_certificate_is_not(verifying: Daemon, stranger: Authority) -> None:
     client = verifying.dial(tls=showing(stranger.issue("anybody")))
     with pytest.raises((ssl.SSLError, ConnectionResetError), match="(?i)unknown.ca|reset"):
