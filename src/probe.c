@@ -97,7 +97,7 @@ static int find_target(struct probe *probe, const struct settings *settings)
         return EX_USAGE;
     }
     if (probe->url.scheme == URL_HTTPS)
-        return fail(probe, "this h2echod has no TLS: give a URL with http:// or unix:");
+        return fail(probe, "--probe speaks clear text: give a URL with http:// or unix:");
     return EXIT_SUCCESS;
 }
 

@@ -127,7 +127,7 @@ def test_daemon_that_drains_takes_no_new_connection(start: Start) -> None:
 # --- what is no daemon at all ---
 
 @pytest.mark.parametrize("url, words", [
-    ("https://127.0.0.1/", "https://127.0.0.1/: this h2echod has no TLS: give a URL with http:// or unix:"),
+    ("https://127.0.0.1/", "https://127.0.0.1/: --probe speaks clear text: give a URL with http:// or unix:"),
     ("unix:/nowhere/socket", "unix:/nowhere/socket: cannot connect: No such file or directory"),
     ("http://a..b/", "http://a..b/: cannot look up the host: Name or service not known"),
     ("http://[::1%nowhere]/", "http://[::1%nowhere]/: cannot look up the host: Name or service not known"),
