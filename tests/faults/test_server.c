@@ -266,6 +266,7 @@ static void begin_scarcity(const struct scarcity *scarcity, struct scene *scene)
     *scene = (struct scene){0};
     start();
     scene->neighbour = served_client();
+    await_turns(1); /* and a thread stands ready again */
     faults_arm(FAULTS_SERVER, &scarcity->fault, 0);
     if (scarcity->fault.call != FAULTS_ACCEPT)
         scene->last = served_client();
