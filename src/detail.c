@@ -406,9 +406,20 @@ static json_t *stream_of(const struct detail *detail)
                      dependency_of(&detail->dependency));
 }
 
-static const char *text_or_null(const char *text)
+/* The same of what jansson puts together: a string where the bytes are UTF-8. */
+static json_t *bytes_of(const char *text)
 {
-    return text[0] != '\0' ? text : NULL;
+    enum { BYTES_MAX = CERTIFICATE_SUBJECT_MAX };
+    json_t *string;
+    char hex[2 * BYTES_MAX + 1] = "";
+
+    errno = 0;
+    string = json_string(text);
+    if (string != NULL || errno == ENOMEM)
+        return string;
+    for (size_t i = 0; i < BYTES_MAX && text[i] != '\0'; i++)
+        snprintf(hex + 2 * i, sizeof(hex) - 2 * i, "%02x", (uint8_t)text[i]);
+    return json_pack("{s:s}", "hex", hex);
 }
 
 static json_t *tls_of(const struct detail_origin *origin)
@@ -417,10 +428,11 @@ static json_t *tls_of(const struct detail_origin *origin)
 
     if (!origin->has_tls)
         return json_null();
-    return json_pack("{s:s, s:s, s:s?, s:s?, s:s?, s:b}", "version", facts->version, "cipher",
-                     facts->cipher, "alpn", text_or_null(facts->alpn), "sni",
-                     text_or_null(facts->sni), "client", facts->has_client ? facts->client : NULL,
-                     "resumed", (int)facts->resumed);
+    return json_pack("{s:s, s:s, s:s?, s:o, s:o, s:b}", "version", facts->version, "cipher",
+                     facts->cipher, "alpn", facts->alpn[0] != '\0' ? facts->alpn : NULL, "sni",
+                     facts->sni[0] != '\0' ? bytes_of(facts->sni) : json_null(), "client",
+                     facts->has_client ? bytes_of(facts->client) : json_null(), "resumed",
+                     (int)facts->resumed);
 }
 
 static json_t *connection_of(const struct detail *detail)

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 enum {
     NEWCOMER_US = 500000, /* how long after accept, in a drain, the first bytes are waited for */
@@ -68,11 +69,17 @@ static bool await_tls(struct life *life)
 __attribute__((noinline)) static void tell_handshake(const struct life *life)
 {
     struct tls_facts facts;
-    char text[3 * TLS_TEXT_MAX + 128];
+    char sni[LOG_ESCAPE_MAX];
+    char client[LOG_ESCAPE_MAX] = "none";
+    char text[sizeof(sni) + sizeof(client) + 128];
 
     tls_describe(life->transport.tls, &facts);
-    snprintf(text, sizeof(text), "%s %s, ALPN \"%s\", SNI \"%s\", client \"%s\"%s", facts.version,
-             facts.cipher, facts.alpn, facts.sni, facts.client, facts.resumed ? ", resumed" : "");
+    log_escape(sni, sizeof(sni), facts.sni, strlen(facts.sni));
+    if (facts.has_client)
+        log_escape(client, sizeof(client), facts.client, strlen(facts.client));
+    snprintf(text, sizeof(text), "%s %s, ALPN \"%s\", SNI \"%s\", client's certificate: %s%s",
+             facts.version, facts.cipher, facts.alpn, sni, client,
+             facts.resumed ? ", resumed" : "");
     life_tell(life, LOG_LEVEL_DEBUG, text);
 }
 

@@ -25,8 +25,8 @@ enum {
     CUT_EARLY_US = 100000,   /* before the drain timeout, at most: for closing what is cut */
     MISHAPS_MAX = 64,        /* accepts in a row that fail before accepting rests */
     STATUS_US = 10000000,    /* how often the service manager is told the figures, at least */
-    OPTIONS_MAX = 64 + TLS_PIN_MAX, /* bytes of curl's options */
-    COMMAND_MAX = OPTIONS_MAX + ADDRESS_TEXT_MAX + TLS_TEXT_MAX + 64,
+    OPTIONS_MAX = 64 + CERTIFICATE_PIN_MAX, /* bytes of curl's options */
+    COMMAND_MAX = OPTIONS_MAX + ADDRESS_TEXT_MAX + CERTIFICATE_TEXT_MAX + 64,
 };
 
 /* One complaint, logged at most once a minute. */
@@ -365,12 +365,12 @@ static bool has_certificate(const struct server *server, const struct settings *
 }
 
 /* What is said of a certificate's time, before the time itself. */
-static const char *validity_words(enum tls_validity validity)
+static const char *validity_words(enum certificate_validity validity)
 {
-    static const char *const words[] = {[TLS_VALID] = "valid until",
-                                        [TLS_VALID_NOT_YET] = "not valid before",
-                                        [TLS_VALID_NOT_LONG] = "to be renewed, it expires:",
-                                        [TLS_EXPIRED] = "expired:"};
+    static const char *const words[] = {[CERTIFICATE_VALID] = "valid until",
+                                        [CERTIFICATE_VALID_NOT_YET] = "not valid before",
+                                        [CERTIFICATE_VALID_NOT_LONG] = "to be renewed, it expires:",
+                                        [CERTIFICATE_EXPIRED] = "expired:"};
 
     return words[validity];
 }
@@ -378,7 +378,7 @@ static const char *validity_words(enum tls_validity validity)
 /* Tell what clients are shown from now on. */
 static void log_certificate(const struct server *server)
 {
-    struct tls_certificate certificate;
+    struct certificate certificate;
 
     if (server->settings->tls == NULL)
         return;
@@ -391,7 +391,7 @@ static void log_certificate(const struct server *server)
         return;
     }
     tls_context_certificate(server->settings->tls, &certificate);
-    log_write(certificate.validity == TLS_VALID ? LOG_LEVEL_NOTICE : LOG_LEVEL_WARNING,
+    log_write(certificate.validity == CERTIFICATE_VALID ? LOG_LEVEL_NOTICE : LOG_LEVEL_WARNING,
               "certificate %s, SHA-256 %s, %s %s", certificate.subject, certificate.sha256,
               validity_words(certificate.validity), certificate.when);
 }
@@ -606,7 +606,7 @@ static bool is_over(struct server *server)
 
 /* What stands before the URL: over TLS what trusts a certificate made in memory, by its key, and
  * nobody else's. */
-static void write_options(const struct tls_certificate *certificate, bool is_tls,
+static void write_options(const struct certificate *certificate, bool is_tls,
                           char text[OPTIONS_MAX])
 {
     if (!is_tls)
@@ -623,7 +623,7 @@ static void write_command(const struct server *server, const struct listener *li
 {
     const struct address *address = &listener->address;
     const char *scheme = listener->is_tls ? "https" : "http";
-    struct tls_certificate certificate = {.host = "localhost"};
+    struct certificate certificate = {.host = "localhost"};
     char options[OPTIONS_MAX];
     char path[ADDRESS_PATH_MAX];
     char shown[ADDRESS_TEXT_MAX];

@@ -11,6 +11,8 @@
 #ifndef H2ECHOD_TLS_H
 #define H2ECHOD_TLS_H
 
+#include "certificate.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -32,39 +34,16 @@ struct tls_options {
     enum tls_version least;
 };
 
-enum {
-    TLS_ERROR_MAX = 512,
-    TLS_TEXT_MAX = 256, /* a name, escaped; what is longer is cut */
-    TLS_SHA256_MAX = 96,
-    TLS_PIN_MAX = 48,
-};
-
-enum tls_validity {
-    TLS_VALID,
-    TLS_VALID_NOT_YET,
-    TLS_VALID_NOT_LONG, /* less than a tenth of its time is left */
-    TLS_EXPIRED,
-};
-
-/* A certificate, for people. */
-struct tls_certificate {
-    char subject[TLS_TEXT_MAX];
-    char sha256[TLS_SHA256_MAX]; /* its fingerprint: "0A:1B:..." */
-    char pin[TLS_PIN_MAX];       /* its public key's SHA-256 in base64, as RFC 7469 has it */
-    char host[TLS_TEXT_MAX];     /* to ask for: localhost, unless it holds for others alone */
-    char when[TLS_TEXT_MAX];     /* it expires, or will be valid first */
-    enum tls_validity validity;
-    bool is_our_own; /* made in memory */
-};
+enum { TLS_ERROR_MAX = 512, TLS_HOST_MAX = 256 };
 
 /* What a handshake came to. */
 struct tls_facts {
-    const char *version; /* "TLSv1.3"; static, as the next one */
+    const char *version; /* "TLSv1.3"; static, as the next two */
     const char *cipher;
-    char alpn[TLS_TEXT_MAX];   /* "" = none, as the next one */
-    char sni[TLS_TEXT_MAX];    /* the host that the client asked for */
-    char client[TLS_TEXT_MAX]; /* the subject of its certificate, which may be empty */
-    bool has_client;           /* it had one, which was verified */
+    const char *alpn;       /* "h2", "http/1.1" or, if none was chosen, "" */
+    char sni[TLS_HOST_MAX]; /* the host that the client asked for, as it came; "" = none */
+    bool has_client;        /* it had a certificate, which was verified */
+    char client[CERTIFICATE_SUBJECT_MAX]; /* whose subject may be empty; as it came */
     bool resumed;
 };
 
@@ -100,8 +79,7 @@ void tls_context_free(struct tls_context *context);
  * tls_context_certificate(context, certificate):
  * Tell what clients are shown.
  */
-void tls_context_certificate(const struct tls_context *context,
-                             struct tls_certificate *certificate);
+void tls_context_certificate(const struct tls_context *context, struct certificate *certificate);
 
 /*
  * tls_new(context, wire):

@@ -41,7 +41,7 @@ class Authority:
 
     def issue(self, name: str, *key: str, subject: str | None = None) -> Identity:
         made = Identity(self.directory / f"{name}.pem", self.directory / f"{name}.key")
-        openssl("req", "-x509", "-CA", self.own.certificate, "-CAkey", self.own.key, "-nodes", "-days", 30,
+        openssl("req", "-x509", "-utf8", "-CA", self.own.certificate, "-CAkey", self.own.key, "-nodes", "-days", 30,
                 *(key or ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")), "-subj", subject or f"/CN={name}",
                 "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE",
                 "-keyout", made.key, "-out", made.certificate)

@@ -518,6 +518,11 @@ def test_client_whose_certificate_is_believed(verifying: Daemon, authority: Auth
     assert details(verifying, showing(authority.issue("somebody")))["tls"]["client"] == "CN=somebody"
 
 
+def test_subject_is_told_as_it_is(verifying: Daemon, authority: Authority) -> None:
+    client = authority.issue("other", subject="/O=A, \\\\ B/CN=Jürgen \"x\"")
+    assert details(verifying, showing(client))["tls"]["client"] == 'CN=Jürgen \\"x\\",O=A\\, \\\\ B'
+
+
 def test_client_whose_certificate_has_no_subject(verifying: Daemon, authority: Authority) -> None:
     assert details(verifying, showing(authority.issue("nameless", subject="/")))["tls"]["client"] == ""
 

@@ -24,7 +24,8 @@ allowed() {
     listener) echo "address log settings" ;;
     session) echo "advert allowance arena clock counters detail detected fields framing log past refusal section" ;;
     settings) echo "file log tls" ;;
-    tls) echo "file interfaces log" ;;
+    tls) echo "certificate file log" ;;
+    certificate) echo "interfaces log" ;;
     transport) echo "tls" ;;
     address | client | notify) echo "log" ;;
     trace) echo "log setting" ;;
@@ -69,7 +70,7 @@ only() {
 only '<nghttp2/|nghttp2_[a-z]+\(' session.c section.c section.h trace.c client.c
 only '\bnghttp2_hd_' trace.c
 only '<jansson\.h>|json_[a-z]+\(' echo.c access.c detail.c
-only '<openssl/|\b(SSL|BIO|EVP|X509)_[A-Za-z0-9_]+\(' tls.c
+only '<openssl/|\b(SSL|BIO|EVP|X509)_[A-Za-z0-9_]+\(' tls.c certificate.c
 only '<getopt\.h>|getopt(_long)?\(' settings.c
 only '\b(recv|send|recvmsg|sendmsg|shutdown)\(' transport.c
 only '\b(bind|listen)\(' listener.c

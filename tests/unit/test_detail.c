@@ -200,7 +200,9 @@ static void know_all(struct known *known)
     known->detail.origin.tls = (struct tls_facts){.version = "TLSv1.3",
                                                   .cipher = "TLS_AES_128_GCM_SHA256",
                                                   .alpn = "h2",
-                                                  .sni = "localhost",
+                                                  .sni = "a\xff",
+                                                  .has_client = true,
+                                                  .client = "CN=\xc3\xbc\\,\"",
                                                   .resumed = true};
     strcpy(known->detail.origin.peer, "[::1]:5000");
     strcpy(known->detail.origin.local, "[::1]:8080");
@@ -240,7 +242,8 @@ static void test_all(void **state)
         "\"connection\": {\"id\": 12, \"protocol\": \"h2\", \"peer\": \"[::1]:5000\", "
         "\"local\": \"[::1]:8080\", \"age_ms\": 1.234, \"send_window\": 1000000, "
         "\"tls\": {\"version\": \"TLSv1.3\", \"cipher\": \"TLS_AES_128_GCM_SHA256\", "
-        "\"alpn\": \"h2\", \"sni\": \"localhost\", \"client\": null, \"resumed\": true}}, "
+        "\"alpn\": \"h2\", \"sni\": {\"hex\": \"61ff\"}, "
+        "\"client\": \"CN=\xc3\xbc\\\\,\\\"\", \"resumed\": true}}, "
         "\"client\": {\"settings\": ["
         "{\"id\": 3, \"name\": \"MAX_CONCURRENT_STREAMS\", \"value\": 100}, "
         "{\"id\": 4, \"name\": \"INITIAL_WINDOW_SIZE\", \"value\": 10485760}, "
