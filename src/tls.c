@@ -440,9 +440,10 @@ static bool is_memory_to_blame(void)
 {
     unsigned long code;
 
-    while ((code = ERR_get_error()) != 0)
+    while ((code = ERR_get_error()) != 0) {
         if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE)
             return true;
+    }
     return false;
 }
 
