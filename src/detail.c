@@ -406,7 +406,7 @@ static json_t *stream_of(const struct detail *detail)
                      dependency_of(&detail->dependency));
 }
 
-/* The same of what jansson puts together: a string where the bytes are UTF-8. */
+/* A string where the bytes are UTF-8, else an object with them in hexadecimal. */
 static json_t *bytes_of(const char *text)
 {
     enum { BYTES_MAX = CERTIFICATE_SUBJECT_MAX };

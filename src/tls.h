@@ -1,5 +1,6 @@
 /*
- * tls: TLS as a server, over bytes that somebody else moves. OpenSSL stands here and nowhere else.
+ * tls: TLS as a server, over bytes that somebody else moves. OpenSSL stands here and in
+ * certificate.
  *
  *     certificate, key, rules ──> tls_context ──> a struct tls for each connection
  *

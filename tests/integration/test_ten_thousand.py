@@ -20,6 +20,8 @@ FEW = 10
 MANY = 1000 if SANITIZED else 10000  # a sanitizer has threads of its own size: there the counts alone matter
 ROOM = 200    # descriptors and connections for everything else
 KIB_PER_CONNECTION = 18
+OVER_TLS = 500
+KIB_OVER_TLS = 54  # it was 65 with OpenSSL's buffer for a record that may come
 KIB_LEFT = 2048  # what may stay of them all once they have left
 ROUNDS = 150
 SLOWDOWN = 3  # how many times slower a request may be answered beside MANY than beside FEW
@@ -82,6 +84,22 @@ def assert_all_gone(daemon: Daemon, threads: int, descriptors: int, kib: int) ->
 def test_many_idle_connections(start: Start) -> None:
     with descriptors(MANY + 2 * ROOM):
         compare_few_with_many(start)
+
+
+@pytest.mark.heavy
+def test_idle_connections_over_tls(start: Start) -> None:
+    """The memory of each, once OpenSSL has what it needs for the first ones."""
+    daemon = start("--idle-timeout=1h", transport="tls")
+    clients = [daemon.connect() for _ in range(FEW)]
+    for client in clients:
+        client.assert_answered()
+    before = resident(daemon)
+    more = [daemon.connect() for _ in range(OVER_TLS)]
+    for client in more:
+        client.assert_answered()
+    assert_comes_down(lambda: (resident(daemon) - before) / OVER_TLS, KIB_OVER_TLS, "KiB a connection over TLS")
+    for client in more:
+        client.assert_answered("/after-a-rest")
 
 
 def compare_few_with_many(start: Start) -> None:
