@@ -4,7 +4,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Sequence
@@ -45,8 +44,8 @@ def dist(tree: Path, **variables: str) -> Path:
 
 def extract(archive: Path, into: Path) -> Path:
     """The tree that was in the archive."""
-    with tarfile.open(archive) as packed:
-        packed.extractall(into)
+    into.mkdir(exist_ok=True)
+    run(["tar", "-xzf", archive, "-C", into])
     (tree,) = into.iterdir()
     return tree
 
@@ -86,9 +85,11 @@ class Installed:
 
     @property
     def units(self) -> str:
-        """The directory of the units: systemd's own, where the prefix is the system's."""
-        asked = run(["pkg-config", "--variable=systemdsystemunitdir", "systemd"]).stdout.strip()
-        return asked if self.prefix == "/usr" else f"{self.prefix}/lib/systemd/system"
+        """The directory of the units: systemd's own, where the prefix is the system's and systemd.pc is there."""
+        asked = run(["pkg-config", "--variable=systemdsystemunitdir", "systemd"], check=False)
+        if self.prefix == "/usr" and asked.returncode == 0:
+            return asked.stdout.strip()
+        return f"{self.prefix}/lib/systemd/system"
 
     def below(self, path: str) -> Path:
         return self.root / path.lstrip("/")

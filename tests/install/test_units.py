@@ -1,13 +1,36 @@
 """The units as systemd reads them: nothing in them that it ignores, and little that they may do."""
 from __future__ import annotations
 
+import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 
 from package import Installed, run
 
 UNITS = ("h2echod.service", "h2echod@one.service", "h2echod.socket", "h2echod-tls.socket")
+
+
+@pytest.fixture(scope="module")
+def system(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """The installation in a root that also has what the units run of the system's: systemd 254 and later look there."""
+    root = tmp_path_factory.mktemp("system") / "root"
+    shutil.copytree(installed.root, root)
+    return add_kill(replace(installed, root=root))
+
+
+@pytest.fixture
+def own(own: Installed) -> Installed:
+    """The same for one test."""
+    return add_kill(own)
+
+
+def add_kill(installed: Installed) -> Installed:
+    kill = installed.below("/bin/kill")
+    kill.parent.mkdir(exist_ok=True)
+    shutil.copy("/bin/kill", kill)
+    return installed
 
 
 def analyze(installed: Installed, *words: str) -> subprocess.CompletedProcess[str]:
@@ -36,8 +59,8 @@ def socket_only(own: Installed) -> Installed:
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_systemd_finds_nothing_wrong(installed: Installed, unit: str) -> None:
-    done = verify(installed, unit)
+def test_systemd_finds_nothing_wrong(system: Installed, unit: str) -> None:
+    done = verify(system, unit)
     assert (done.returncode, done.stdout) == (0, "")
 
 
@@ -49,12 +72,16 @@ def test_systemd_finds_nothing_wrong_with_the_drop_in(socket_only: Installed) ->
 @pytest.mark.parametrize("line", ["TimeoutStopSec=soon", "SystemCallFilter=@no-such-set", "Nonsense=yes"])
 def test_systemd_would_tell_what_is_wrong(own: Installed, line: str) -> None:
     add_drop_in(own, "h2echod.service", f"[Service]\n{line}\n")
-    assert verify(own, "h2echod.service").returncode != 0
+    done = verify(own, "h2echod.service")
+    assert done.returncode != 0
+    assert "test.conf:2: " in done.stdout
 
 
 def test_systemd_would_tell_that_there_is_no_program(own: Installed) -> None:
     own.below(own.binary).unlink()
-    assert verify(own, "h2echod.service").returncode != 0
+    done = verify(own, "h2echod.service")
+    assert done.returncode != 0
+    assert own.binary in done.stdout
 
 
 def exposure(installed: Installed, unit: str, threshold: int) -> subprocess.CompletedProcess[str]:
