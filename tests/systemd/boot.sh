@@ -5,9 +5,15 @@
 # one who holds it is killed; nothing of it stays.
 set -euo pipefail
 
-# Where the machine has its cgroup hierarchies, of either version.
+# Where the machine has the cgroup hierarchy of version 2.
+unified_hierarchy() {
+    findmnt --raw --noheadings --types cgroup2 --output TARGET --first-only
+}
+
+# The hierarchies to boot on. Version 2 alone is enough, and systemd 258 and later refuse version 1; a machine that
+# has only version 1 can still boot an older systemd.
 hierarchies() {
-    findmnt --raw --noheadings --types cgroup,cgroup2 --output TARGET | sort --unique
+    unified_hierarchy || findmnt --raw --noheadings --types cgroup --output TARGET | sort --unique
 }
 
 make_cgroups() {
@@ -61,6 +67,10 @@ mount_kernel() {
 
 mount_cgroups() {
     local hierarchy
+    if hierarchy=$(unified_hierarchy); then
+        mount --bind "$hierarchy/$cgroup" "$root/sys/fs/cgroup"
+        return
+    fi
     mount -t tmpfs -o mode=755 tmpfs "$root/sys/fs/cgroup"
     for hierarchy in $(hierarchies); do
         mkdir -p "$root$hierarchy"
@@ -97,13 +107,13 @@ be_systemd() {
     mount_cgroups
     mount_devices
     quieten
+    mount --make-rshared "$root"  # of which systemd takes care itself, but not in a container: it mounts credentials
+    # As switch_root does; not every release has pivot_root beside mount.
     cd "$root"
-    pivot_root . .
-    umount --lazy .
-    mount --make-rshared /  # of which systemd takes care itself, but not in a container: it mounts credentials
+    mount --move . /
     echo "$pid"
     # Nor can it load modules into the machine's kernel, or set its clock.
-    exec unshare --cgroup setpriv --bounding-set=-sys_module,-sys_time \
+    exec chroot . unshare --cgroup setpriv --bounding-set=-sys_module,-sys_time \
         env -i container=custom PATH=/usr/sbin:/usr/bin:/sbin:/bin \
         /lib/systemd/systemd --system --unit=basic.target </dev/null >/dev/null 2>&1
 }

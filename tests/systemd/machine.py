@@ -12,8 +12,8 @@ from waiting import SLOW, poll
 
 TOP = Path(__file__).resolve().parents[2]
 BOOT = Path(__file__).with_name("boot.sh")
-TOOLS = ("curl", "findmnt", "groupadd", "ip", "journalctl", "kill", "make", "nsenter", "openssl", "pivot_root",
-         "setpriv", "strace", "systemctl", "unshare")
+TOOLS = ("chroot", "curl", "findmnt", "groupadd", "ip", "journalctl", "kill", "make", "nsenter", "openssl", "setpriv",
+         "strace", "systemctl", "unshare")
 NAMESPACES = ("--mount", "--pid", "--uts", "--ipc", "--cgroup", "--net")
 CLONE_NEWNET = 0x40000000
 
@@ -23,7 +23,15 @@ def why_not() -> str | None:
     if os.geteuid() != 0:
         return "only root may boot a systemd"
     done = subprocess.run(["unshare", "--fork", *NAMESPACES, "true"], capture_output=True, text=True, check=False)
-    return done.stderr.strip() if done.returncode else None
+    if done.returncode:
+        return done.stderr.strip()
+    return None if any(os.access(path, os.W_OK) for path in cgroup_hierarchies()) else "no cgroup can be made here"
+
+
+def cgroup_hierarchies() -> list[str]:
+    listed = subprocess.run(["findmnt", "--raw", "--noheadings", "--types", "cgroup,cgroup2", "--output", "TARGET"],
+                            capture_output=True, text=True, check=False)
+    return listed.stdout.split()
 
 
 class Machine:

@@ -1,6 +1,7 @@
 """Under load: what the unit's limits allow, and that neither an end nor a new beginning loses a request."""
 from __future__ import annotations
 
+import os
 import re
 import select
 
@@ -57,7 +58,8 @@ def test_ten_thousand_connections(service: Unit) -> None:
     with descriptors(CONNECTIONS + ROOM):
         callers = call(ADDRESS, CONNECTIONS)
         service.wait_for_message(FULL)
-        assert int(service.show("TasksCurrent")["TasksCurrent"]) > CONNECTIONS
+        # systemd counts tasks only where there is a controller for them, so they are counted here.
+        assert CONNECTIONS < len(os.listdir(service.process("task"))) <= int(service.show("TasksMax")["TasksMax"])
         late = Caller(ADDRESS)
         late.send(CONNECTIONS)
         callers[0].ask(1)
