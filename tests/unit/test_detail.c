@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "unit/range.h"
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define BYTES(text)  (text), sizeof(text) - 1
 
@@ -737,8 +739,8 @@ static void test_size_by_fields(void **state)
         struct pair pair = {"a", value, lengths[i / 2 % COUNT(lengths)], i % 2 == 0};
 
         memset(value, bytes[i / 2 / COUNT(lengths)], sizeof(value));
-        assert_in_range(length_of_fields(SIZE, &pair, false), 1, 2 * SIZE + REST);
-        assert_in_range(length_of_fields(SIZE, &pair, true), 1, 2 * SIZE + SIZE / 2 + REST);
+        assert_between(length_of_fields(SIZE, &pair, false), 1, 2 * SIZE + REST);
+        assert_between(length_of_fields(SIZE, &pair, true), 1, 2 * SIZE + SIZE / 2 + REST);
     }
 }
 
@@ -791,10 +793,10 @@ static void test_size_by_frames(void **state)
         uint8_t content = frames[i / 2].content;
         bool opened = i % 2 == 0;
 
-        assert_in_range(length_of_frames(frames[i / 2].type, length, content, opened, false), 1,
-                        12 * 1024);
-        assert_in_range(length_of_frames(frames[i / 2].type, length, content, opened, true), 1,
-                        18 * 1024);
+        assert_between(length_of_frames(frames[i / 2].type, length, content, opened, false), 1,
+                       12 * 1024);
+        assert_between(length_of_frames(frames[i / 2].type, length, content, opened, true), 1,
+                       18 * 1024);
     }
 }
 
@@ -813,7 +815,7 @@ static void test_size_by_reports(void **state)
     know(&known, get, COUNT(get));
     known.detail.reports = &reports;
     body = compose(&known);
-    assert_in_range(body->length, DETAIL_REPORTS * 2 * (DETAIL_REPORT_MAX - 1), 4 * 1024);
+    assert_between(body->length, DETAIL_REPORTS * 2 * (DETAIL_REPORT_MAX - 1), 4 * 1024);
     echo_body_drop(&arena, body);
     forget(&known);
 }

@@ -1,0 +1,14 @@
+/* A range for numbers without a sign: what cmocka 1 has for it, cmocka 2 deprecates in favour of a
+ * macro that does not pass -Wsign-conversion. To be included behind <cmocka.h>. */
+#ifndef H2ECHOD_TESTS_RANGE_H
+#define H2ECHOD_TESTS_RANGE_H
+
+#define assert_between(value, minimum, maximum)                                                    \
+    do {                                                                                           \
+        size_t value_ = (value), minimum_ = (minimum), maximum_ = (maximum);                       \
+        if (value_ < minimum_ || value_ > maximum_) {                                              \
+            fail_msg("%s is %zu, not between %zu and %zu", #value, value_, minimum_, maximum_);    \
+        }                                                                                          \
+    } while (0)
+
+#endif
