@@ -21,17 +21,23 @@ int __wrap_bind(int fd, const struct sockaddr *address, socklen_t length);
 
 static struct {
     size_t calls;
-    int taken; /* every second address's port is, so many times */
+    int taken;           /* every second address's port is, so many times */
+    size_t really_taken; /* by another program of this machine */
 } binding;
 
 int __wrap_bind(int fd, const struct sockaddr *address, socklen_t length)
 {
+    int result;
+
     if (binding.calls++ % 2 == 1 && binding.taken > 0) {
         binding.taken--;
         errno = EADDRINUSE;
         return -1;
     }
-    return __real_bind(fd, address, length);
+    result = __real_bind(fd, address, length);
+    if (result != 0 && errno == EADDRINUSE)
+        binding.really_taken++;
+    return result;
 }
 
 static void on_error(const char *message, void *argument)
@@ -49,7 +55,7 @@ static int open_two(int taken, struct listeners *listeners)
     int result;
 
     assert_int_equal(settings_read(4, argv, on_error, NULL, &settings), SETTINGS_OK);
-    binding.calls = 0;
+    binding.calls = binding.really_taken = 0;
     binding.taken = taken;
     result = listeners_open(settings, listeners);
     settings_unref(settings);
@@ -62,7 +68,7 @@ static void test_another_port_is_tried(void **state)
 
     (void)state;
     assert_int_equal(open_two(5, &listeners), 0);
-    assert_int_equal(binding.calls, 2 * (5 + 1));
+    assert_int_equal(binding.calls, 2 * (5 + binding.really_taken + 1));
     assert_int_equal(listeners.count, 2);
     assert_int_equal(address_port(&listeners.list[0].address),
                      address_port(&listeners.list[1].address));
