@@ -96,9 +96,13 @@ class Figures:
 
 class Watch:
     """A neighbour on a connection of its own asks all the time, and is answered each time; the figures before,
-    during (the most that was seen) and after."""
+    during (the most that was seen) and after.
+
+    What an attack costs is counted in the neighbour's requests: how many of them the daemon could have answered in
+    the same processor time. A second of it is worth less on a busy machine, but for both alike."""
 
     ANSWERS_MAX = 5000
+    MEASURED = 200
     PAUSE = 0.002
 
     def __init__(self, daemon: Daemon, attackers: int = 1) -> None:
@@ -110,6 +114,7 @@ class Watch:
         self._warm_up(attackers)
         self.before = Figures.of(daemon)
         self.during = Figures.of(daemon)
+        self.request_cost = self._measure_request()
         self.cpu_before = daemon.cpu_seconds()
         self.thread = threading.Thread(target=self._ask)
 
@@ -122,6 +127,14 @@ class Watch:
         for client in clients:
             client.close()
         self.daemon.wait_for_figures(connections=1)
+
+    def _measure_request(self) -> float:
+        """The processor time that the daemon takes for one of the neighbour's requests."""
+        before = self.daemon.cpu_seconds()
+        for _ in range(self.MEASURED):
+            self.client.assert_answered()
+        self.client.answers.clear()
+        return (self.daemon.cpu_seconds() - before) / self.MEASURED
 
     def _ask(self) -> None:
         try:
@@ -144,10 +157,10 @@ class Watch:
             poll(lambda: self.answers >= answered + 3 or self.failure, "the neighbour's answers")
         self.over.set()
         self.thread.join()
-        self.cpu = self.daemon.cpu_seconds() - self.cpu_before
+        self.cost = (self.daemon.cpu_seconds() - self.cpu_before) / self.request_cost - self.answers
 
-    def assert_harmless(self, clients: Sequence[Client], memory: int, cpu: float) -> None:
-        """Nobody else was hurt, what it took was bounded (KiB, seconds), and with the attackers it's gone."""
+    def assert_harmless(self, clients: Sequence[Client], memory: int, cost: float) -> None:
+        """Nobody else was hurt, what it took was bounded (KiB, requests), and with the attackers it's gone."""
         if self.failure:
             raise AssertionError(f"the neighbour's request {self.answers} failed") from self.failure
         for client in clients:
@@ -155,7 +168,7 @@ class Watch:
         self.daemon.wait_for_figures(connections=1)
         poll(lambda: self.daemon.descriptors() <= self.before.descriptors, "the descriptors of before")
         poll(lambda: self.daemon.threads() <= self.before.threads, "the threads of before")
-        assert self.cpu < cpu * SLOW
+        assert self.cost < cost * SLOW, "requests that could have been answered meanwhile"
         if PLAIN_MEMORY:
             assert self.during.memory - self.before.memory <= memory
             left = self.before.memory + LEFT_OVER * (1 + len(clients))
@@ -165,7 +178,8 @@ class Watch:
     def summary(self) -> str:
         """For people: the figures as JSON."""
         after = Figures.of(self.daemon)
-        return json.dumps({"answers": self.answers, "cpu": round(self.cpu, 2), "before": vars(self.before),
+        return json.dumps({"answers": self.answers, "cost": round(self.cost),
+                           "request_us": round(self.request_cost * 1e6, 1), "before": vars(self.before),
                            "during": vars(self.during), "after": vars(after)})
 
 
