@@ -19,10 +19,9 @@ struct words {
     size_t length;
 };
 
-#define WORDS(text)                                                                                \
-    {                                                                                              \
-        text, sizeof(text) - 1                                                                     \
-    }
+/* clang-format off */
+#define WORDS(text) {text, sizeof(text) - 1}
+/* clang-format on */
 
 /* Where a JSON object's parts stand apart. */
 struct layout {

@@ -25,7 +25,8 @@ from typing import Any
 from asking import WrongAnswer
 from cases import CASES, Bench, Case, Figures, measure, prepare
 from chart import chart
-from servers import CONNECTIONS, CORES, FILE, KINDS, OURS_TLS, RATES, Missing, Server, server_version, tool, version
+from servers import (CONNECTIONS, CORES, FILE, KINDS, OURS_TLS, RATES, Missing, Server, is_installed, server_version,
+                     tool, version)
 
 FIGURES = {"cpu_us": ("CPU us", 2), "requests_per_s": ("requests/s", 0), "p50_us": ("p50 us", 0),
            "p99_us": ("p99 us", 0), "rss_kib": ("RSS KiB", 0), "kib_per_connection": ("KiB/connection", 1)}
@@ -49,6 +50,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=1.0, help="of the numbers of requests")
     parser.add_argument("--command", default=shlex.join(sys.argv), help="what to say that this was made by")
     options = parser.parse_args()
+    options.chosen = options.servers.split()
     for key, known in (("cases", CASES), ("servers", KINDS)):
         words = getattr(options, key).split() or list(known)
         unknown = [word for word in words if word not in known]
@@ -65,6 +67,21 @@ def versions(options: argparse.Namespace) -> dict[str, str]:
     wanted = {name for case in options.cases for name in CASES[case].servers if name in options.servers}
     found = {name: server_version(kind, options.binaries) for name, kind in KINDS.items() if name in wanted}
     return {**found, "h2load": version(tool("h2load"), "--version")}
+
+
+def leave_out_peers(options: argparse.Namespace) -> list[str]:
+    """Take those off that are not installed, since not every release has a package of each; the names of these.
+    What SERVERS names has to be there."""
+    missing = [name for name, kind in KINDS.items() if name in options.servers and kind.program
+               and name not in options.chosen and not is_installed(kind.program)]
+    options.servers = [name for name in options.servers if name not in missing]
+    return missing
+
+
+def tell_left_out(names: list[str]) -> None:
+    for name in names:
+        print(f"LEFT OUT {name}: {KINDS[name].program} is not installed, so nothing is compared with it",
+              file=sys.stderr, flush=True)
 
 
 def machine() -> dict[str, Any]:
@@ -201,6 +218,8 @@ def main() -> int:
     options = arguments()
     options.machine = machine()
     raise_descriptors()
+    left_out = leave_out_peers(options)
+    tell_left_out(left_out)
     try:
         options.versions = versions(options)
     except Missing as missing:
@@ -219,6 +238,7 @@ def main() -> int:
         print(ratio_table(told["ratios"]))
     for case, reason in failures.items():
         print(f"FAILED {case}: {reason}")
+    tell_left_out(left_out)
     print(f"\nwritten: {options.out}/results.json, {options.out}/results.svg")
     return 1 if failures else 0
 

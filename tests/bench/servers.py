@@ -30,6 +30,10 @@ class Missing(Exception):
     """Something that the bench needs is not installed."""
 
 
+def is_installed(name: str) -> bool:
+    return shutil.which(name, path=PATH) is not None
+
+
 def tool(name: str) -> str:
     found = shutil.which(name, path=PATH)
     if not found:
@@ -170,6 +174,11 @@ class Kind:
     work: float = 1.0         # of a case's requests: so that a slow one takes no more time than the others
     echo: str = ""            # how well an echo is known: see varied.c
     scheme: str = "http"
+
+    @property
+    def program(self) -> str:
+        """What has to be installed for it; nothing if it is built here."""
+        return "" if not self.version or self.version[0] == "h2echod" else self.version[0]
 
 
 def echoes(port: int) -> None:

@@ -25,19 +25,15 @@ int daemon_over_tls(void **state);
 int daemon_teardown(void **state);
 
 /* A test, and the same over TLS. */
-#define TEST_OVER_TCP(test)                                                                        \
-    {                                                                                              \
-#test, test, daemon_over_tcp, daemon_teardown, NULL                                        \
-    }
+/* clang-format off */
+#define TEST_OVER_TCP(test) {#test, test, daemon_over_tcp, daemon_teardown, NULL}
 #if WITH_TLS
-#define TEST_OVER_EACH(test)                                                                       \
-    TEST_OVER_TCP(test),                                                                           \
-    {                                                                                              \
-#test " over TLS", test, daemon_over_tls, daemon_teardown, NULL                            \
-    }
+#define TEST_OVER_EACH(test) \
+    TEST_OVER_TCP(test), {#test " over TLS", test, daemon_over_tls, daemon_teardown, NULL}
 #else
 #define TEST_OVER_EACH(test) TEST_OVER_TCP(test)
 #endif
+/* clang-format on */
 
 /* --- The daemon --- */
 

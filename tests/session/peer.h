@@ -43,10 +43,9 @@ struct field {
 };
 
 /* A field of two string literals, which may hold NUL. */
-#define FIELD(name, value)                                                                         \
-    {                                                                                              \
-        (name), sizeof(name) - 1, (value), sizeof(value) - 1                                       \
-    }
+/* clang-format off */
+#define FIELD(name, value) {(name), sizeof(name) - 1, (value), sizeof(value) - 1}
+/* clang-format on */
 
 /* A field of two strings. */
 struct field field_of(const char *name, const char *value);

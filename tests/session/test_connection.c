@@ -37,10 +37,10 @@ struct frame {
     size_t length;
 };
 
-#define FRAME(type, flags, stream_id, payload)                                                     \
-    {                                                                                              \
-        NGHTTP2_##type, (flags), (stream_id), (payload), sizeof(payload) - 1                       \
-    }
+/* clang-format off */
+#define FRAME(type, flags, stream_id, payload) \
+    {NGHTTP2_##type, (flags), (stream_id), (payload), sizeof(payload) - 1}
+/* clang-format on */
 
 enum { PADDED = NGHTTP2_FLAG_PADDED, ACK = NGHTTP2_FLAG_ACK };
 

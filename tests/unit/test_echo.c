@@ -24,10 +24,9 @@ struct field {
     size_t value_length;
 };
 
-#define FIELD(name, value)                                                                         \
-    {                                                                                              \
-        (name), (value), sizeof(name) - 1, sizeof(value) - 1                                       \
-    }
+/* clang-format off */
+#define FIELD(name, value) {(name), (value), sizeof(name) - 1, sizeof(value) - 1}
+/* clang-format on */
 
 enum { LIST_MAX = 12 };
 

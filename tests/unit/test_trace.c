@@ -196,10 +196,10 @@ struct frame {
     const char *line;
 };
 
-#define FRAME(type, flags, stream_id, payload, line)                                               \
-    {                                                                                              \
-        type, flags, stream_id, payload, LENGTH(payload), line "\n"                                \
-    }
+/* clang-format off */
+#define FRAME(type, flags, stream_id, payload, line) \
+    {type, flags, stream_id, payload, LENGTH(payload), line "\n"}
+/* clang-format on */
 
 static const struct frame frames[] = {
     FRAME(DATA, 0, 1, "content", "recv DATA frame <length=7, flags=0x00, stream_id=1>"),
