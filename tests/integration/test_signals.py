@@ -22,6 +22,7 @@ from wire import LAST_STREAM, MAGIC, NO_ERROR, Client, fields
 TRANSPORTS = ("plain", "tls")
 
 STOPPING = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+AT_ONCE = 5 * SLOW  # on a machine that is busy; the drain timeout is 10 s
 LARGE = fields("/large", "GET", ("x", "v" * 40000))
 
 
@@ -33,7 +34,7 @@ def test_idle_daemon_ends_at_once(start: Start, number: signal.Signals) -> None:
     watch = Stopwatch()
     daemon.signal(number)
     daemon.wait(0)
-    assert watch.seconds() < 1 * SLOW
+    assert watch.seconds() < AT_ONCE
     assert daemon.log(rf"notice {number.name}: draining 0 connections within 10s$")
     assert daemon.log("notice stopped: ")
 
@@ -51,7 +52,7 @@ def test_idle_connection_gets_two_goaways(start: Start, number: signal.Signals) 
         [(LAST_STREAM, NO_ERROR), (3, NO_ERROR)]
     client.close()
     daemon.wait(0)
-    assert watch.seconds() < 1 * SLOW
+    assert watch.seconds() < AT_ONCE
     assert daemon.log(rf"notice {number.name}: draining 1 connections? within 10s$")
 
 
@@ -207,7 +208,7 @@ def test_connection_that_has_not_begun_does_not_hold_the_end(start: Start, first
     watch = Stopwatch()
     daemon.signal(signal.SIGTERM)
     daemon.wait(0)
-    assert watch.seconds() < 2 * SLOW
+    assert watch.seconds() < AT_ONCE
 
 
 def test_drain_timeout_cuts_what_hangs(start: Start) -> None:
@@ -245,7 +246,7 @@ def test_second_signal_ends_at_once_with_1(start: Start) -> None:
     watch = Stopwatch()
     daemon.signal(signal.SIGINT)
     daemon.wait(1)
-    assert watch.seconds() < 1 * SLOW
+    assert watch.seconds() < AT_ONCE
 
 
 # --- the end under load ---

@@ -265,7 +265,7 @@ def test_peer_that_takes_nothing_is_cut_off(start: Start) -> None:
     ended = select.poll()
     ended.register(client.socket, select.POLLHUP)
     assert ended.poll(10_000 * SLOW), "it isn't cut off"
-    watch.assert_between(LIMIT, slack=2)  # the kernel takes some more while its buffer grows
+    watch.assert_between(LIMIT, slack=3)  # the kernel takes some more while its buffer grows
     assert client.read_to_end() == "reset"
     assert_logged(daemon, "notice", "write-timeout")
     assert daemon.wait_for_figures(connections=0)["timed-out"] == 1

@@ -380,7 +380,7 @@ def test_drain_before_the_preface(start: Start) -> None:
     daemon.signal()
     assert client.read_to_end() == "end"
     daemon.wait()
-    assert watch.seconds() < 3 * SLOW
+    assert watch.seconds() < 5 * SLOW  # the drain timeout is 10 s
 
 
 def test_drain_does_not_wait_for_a_head(start: Start) -> None:
@@ -391,7 +391,7 @@ def test_drain_does_not_wait_for_a_head(start: Start) -> None:
     watch = Stopwatch()
     daemon.signal()
     daemon.wait()
-    assert watch.seconds() < 2 * SLOW
+    assert watch.seconds() < 5 * SLOW  # the drain timeout is 10 s
 
 
 # --- what the log has ---

@@ -22,12 +22,22 @@ BURST, PER_SECOND = 1000, 100  # lines about peers, of all connections together
 CONNECTIONS = 150  # that would have more to say
 
 
+def about(client: Client) -> str:
+    """How the lines about a client begin, behind their level."""
+    return rf"(\w+) connection \d+ from {re.escape(client.name)}(?: stream (\d+))?: "
+
+
 def said_of(daemon: Daemon, client: Client) -> list[str]:
-    """What the log says of a client that goes now, but for its coming and going: level, stream and words."""
-    about = rf"(\w+) connection \d+ from {re.escape(client.name)}(?: stream (\d+))?: "
+    """What the log says of a client that goes now."""
+    beginning = about(client)
     client.close()
-    daemon.wait_for_log(about + "(?:closed|cut|write-timeout): ", client.since)
-    lines = [match.groups() for match in daemon.log(about + "(.*)$", client.since)]
+    daemon.wait_for_log(beginning + "(?:closed|cut|write-timeout): ", client.since)
+    return said_so_far(daemon, beginning, client.since)
+
+
+def said_so_far(daemon: Daemon, beginning: str, since: int) -> list[str]:
+    """What the log says of a client, but for its coming and going: level, stream and words."""
+    lines = [match.groups() for match in daemon.log(beginning + "(.*)$", since)]
     return [f"{level} {f'stream {stream}: ' if stream else ''}{words}" for level, stream, words in lines
             if words != "open" and not words.startswith("closed: ")]
 
@@ -294,8 +304,8 @@ def test_lines_of_the_limits_on_connections(start: Start) -> None:
                             r"the backlog$")
 
 
-def test_lines_of_a_drain(start: Start) -> None:
-    """Who has nothing open is told to go, in two steps; who has is cut when the time is over."""
+def lines_of_a_drain(start: Start) -> list[str]:
+    """What is said of a connection whose request stays open until the time is over."""
     daemon = start("--log-level=debug", "--drain-timeout=700ms")
     done, cut = daemon.connect(), daemon.connect()
     done.assert_answered()
@@ -306,8 +316,18 @@ def test_lines_of_a_drain(start: Start) -> None:
     first, final = (f'debug GOAWAY NO_ERROR "" sent, last stream {stream}' for stream in (LARGEST, 1))
     assert said_of(daemon, done) == [first, final]
     cut.read_to_end()
-    lines = said_of(daemon, cut)
-    assert (lines[0], lines[-1]) == (first, "notice cut: the daemon stops")
+    beginning = about(cut)
+    daemon.wait()
+    assert daemon.log("notice stopped: the drain timeout cut 1 connection$")
+    lines = said_so_far(daemon, beginning, cut.since)
+    assert lines[0] == first
+    return lines
+
+
+def test_lines_of_a_drain(start: Start) -> None:
+    """Who has nothing open is told to go, in two steps; who has is cut when the time is over. The daemon ends on time,
+    so that on a busy machine a thread may come too late for its last line: not three times in a row."""
+    assert any(lines_of_a_drain(start)[-1] == "notice cut: the daemon stops" for _ in range(3))
 
 
 # --- floods ---
