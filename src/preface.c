@@ -104,12 +104,13 @@ static bool find_host(const char **host, size_t *host_length, const char *reques
 {
     static const char name[] = "host:";
     const char *end = request + length;
-    const char *line = memchr(request, '\n', length);
+    const char *newline = memchr(request, '\n', length);
 
-    while (line != NULL && ++line < end) {
-        const char *newline = memchr(line, '\n', (size_t)(end - line));
-        const char *stop = newline;
+    while (newline != NULL && newline + 1 < end) {
+        const char *line = newline + 1;
+        const char *stop;
 
+        stop = newline = memchr(line, '\n', (size_t)(end - line));
         if (newline == NULL || *line == '\r' || *line == '\n')
             return false;
         if ((size_t)(newline - line) >= sizeof(name) - 1 &&
@@ -123,7 +124,6 @@ static bool find_host(const char **host, size_t *host_length, const char *reques
             *host_length = (size_t)(stop - line);
             return true;
         }
-        line = newline;
     }
     return false;
 }

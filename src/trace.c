@@ -22,17 +22,17 @@ enum {
 
 /* Not nghttp2's: older ones do not know them all. */
 enum type {
-    TYPE_DATA,
-    TYPE_HEADERS,
-    TYPE_PRIORITY,
-    TYPE_RST_STREAM,
-    TYPE_SETTINGS,
-    TYPE_PUSH_PROMISE,
-    TYPE_PING,
-    TYPE_GOAWAY,
-    TYPE_WINDOW_UPDATE,
-    TYPE_CONTINUATION,
-    TYPE_ALTSVC,
+    TYPE_DATA = 0x00,
+    TYPE_HEADERS = 0x01,
+    TYPE_PRIORITY = 0x02,
+    TYPE_RST_STREAM = 0x03,
+    TYPE_SETTINGS = 0x04,
+    TYPE_PUSH_PROMISE = 0x05,
+    TYPE_PING = 0x06,
+    TYPE_GOAWAY = 0x07,
+    TYPE_WINDOW_UPDATE = 0x08,
+    TYPE_CONTINUATION = 0x09,
+    TYPE_ALTSVC = 0x0a,
     TYPE_ORIGIN = 0x0c,
     TYPE_PRIORITY_UPDATE = 0x10,
 };
