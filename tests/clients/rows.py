@@ -47,7 +47,7 @@ class Row:
     ask: Ask = by_command
     program: str = ""                # the file that has the line, with `url` for the URL
     agent: str = ""                  # how its user-agent begins
-    more_fields: bool = False        # another version may send others between these
+    more_fields: bool = False        # it sends others between these, which differ from version to version
     requests: int = 1
     others: Mapping[str, str] = field(default_factory=dict)  # values that are not what the URL makes them
 
