@@ -170,7 +170,7 @@ after_deps     := $(filter deps deps-bench,$(MAKECMDGOALS))
 # V=1 shows the commands whole.
 quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
-.PHONY: all deps deps-bench run check check-clients check-asan check-tsan check-valgrind check-wrapped soak \
+.PHONY: all deps deps-bench run check check-programs check-clients check-asan check-tsan check-valgrind check-wrapped soak \
         soak-run fuzz fuzz-run bench bench-instructions profile lint format install uninstall dist clean help FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -256,7 +256,9 @@ $(bench_programs): $(B)/tests/bench/%: $(B)/tests/bench/%.o \
 		$$(addprefix $(B)/,$$(addsuffix .o,$$(bench_$$*)))
 	$(call quiet,LINK,$@) $(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) -o $@ $(filter %.o,$^) $(libs)
 
--include $(objects:.o=.d) $(bench_programs:=.d) $(B)/tests/bench/client.d $(B)/tests/bench/request.d $(test_programs:=.d) $(fault_helpers:%=$(B)/%.d) $(fuzz_programs:=.d)
+$(unit_tests) $(session_tests) $(fault_tests): $(B)/tests/filter.o
+
+-include $(objects:.o=.d) $(B)/tests/filter.d $(bench_programs:=.d) $(B)/tests/bench/client.d $(B)/tests/bench/request.d $(test_programs:=.d) $(fault_helpers:%=$(B)/%.d) $(fuzz_programs:=.d)
 
 # --- Tests -----------------------------------------------------------------------------------
 
@@ -270,8 +272,13 @@ valgrind     := valgrind -q --leak-check=full --errors-for-leak-kinds=definite,i
 # What is installed is a release, whatever is checked: once is enough.
 suites := tests/integration $(if $(filter release,$(VARIANT)),tests/install tests/systemd)
 
-check: $(B)/h2echod $(test_programs) $(test_load) ## every test, in three minutes at most, with the counts at its end
-	@$(PYTHON) tests/run.py --daemon $(B)/h2echod $(suites:%=--suite %) $(test_programs)
+# One command builds on every core, also without -j.
+jobs      = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
+run_tests = $(PYTHON) tests/run.py --daemon $(B)/h2echod --tests '$(TESTS)'
+
+check: $(after_deps) ## every test, in three minutes on two cores; TESTS=pattern: a part (see tests/selection.py)
+	@$(MAKE) --no-print-directory $(jobs) check-programs
+	@$(run_tests) $(suites:%=--suite %) $(test_programs)
 
 check-asan: $(after_deps) ## the same with AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(asan_options) $(MAKE) --no-print-directory VARIANT=asan check
@@ -282,11 +289,13 @@ check-tsan: $(after_deps) ## the same with ThreadSanitizer
 check-valgrind: $(after_deps) ## the same under valgrind, without the heavy tests
 	@H2ECHOD_SLOW=20 $(MAKE) --no-print-directory VARIANT=valgrind check-wrapped
 
-check-wrapped: $(B)/h2echod $(test_programs) $(test_load)
-	@$(PYTHON) tests/run.py --wrapper '$(valgrind)' --light --daemon $(B)/h2echod $(suites:%=--suite %) $(test_programs)
+check-programs: $(B)/h2echod $(test_programs) $(test_load)
+
+check-wrapped: check-programs
+	@$(run_tests) --wrapper '$(valgrind)' --light $(suites:%=--suite %) $(test_programs)
 
 check-clients: $(B)/h2echod ## every client of README's table, as its users call it
-	@$(PYTHON) tests/run.py --daemon $(B)/h2echod --suite tests/clients
+	@$(run_tests) --suite tests/clients
 
 soak: $(after_deps) ## 200 clients do everything at once, SOAK_SECONDS=300 with each sanitizer
 	@$(tsan_options) $(MAKE) --no-print-directory VARIANT=tsan soak-run

@@ -431,7 +431,7 @@ def test_who_trusts_it_finds_the_host_in_it(start: Start, tmp_path: Path) -> Non
 @pytest.mark.parametrize("listen, more", [
     ([], None), (["0.0.0.0"], None), (["::"], None), (["127.0.0.9"], {"127.0.0.9"}),
     (["127.0.0.8", "127.0.0.9"], {"127.0.0.8", "127.0.0.9"}), (["localhost"], set()), (["127.1"], set()), (["::1"], set()),
-], ids=str)
+], ids=lambda value: ",".join(sorted(value)) if isinstance(value, (list, set)) else str(value))
 def test_its_names_are_localhost_and_the_addresses_in_use(start: Start, listen: list[str],
                                                           more: set[str] | None) -> None:
     daemon = start(listen=["--port=0", *(f"--address={each}" for each in listen)])

@@ -18,6 +18,7 @@ from waiting import Deadline
 
 MAGIC = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 FRAME_SIZE = 16384
+PIECES_MAX = 4096
 DEFAULT_WINDOW = 65535
 LAST_STREAM = 2**31 - 1
 
@@ -209,11 +210,16 @@ class Client:
     # --- out ---
 
     def send(self, *parts: Frame | bytes, piece: int | None = None) -> None:
-        """Send frames and bytes: at once, or in pieces of so many bytes."""
+        """Send frames and bytes: at once, or in pieces of so many bytes.
+
+        What comes behind PIECES_MAX pieces is sent at once: the daemon, where it has answered the beginning by
+        closing the connection, doesn't wait for the end of thousands of pieces."""
         data = b"".join(part if isinstance(part, bytes) else part.serialize() for part in parts)
-        step = piece or len(data) or 1
-        for start in range(0, len(data), step):
-            self.socket.sendall(data[start:start + step])
+        in_pieces = min(len(data), PIECES_MAX * piece) if piece else 0
+        for start in range(0, in_pieces, piece or 1):
+            self.socket.sendall(data[start:min(start + (piece or 1), in_pieces)])
+        if in_pieces < len(data):
+            self.socket.sendall(data[in_pieces:])
         self.sent += len(data)
 
     def send_preface(self, settings: dict[int, int] | None = None) -> Client:
