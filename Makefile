@@ -60,7 +60,7 @@ units           := address advert allowance arena client clock detail echo field
                    past preface refusal settings tls trace upgrade url wishes
 help_tls        := tests/tls/client
 link_test_client := -Wl,--wrap=calloc,--wrap=nghttp2_session_callbacks_new,--wrap=nghttp2_session_client_new
-link_test_listener := -Wl,--wrap=bind
+link_test_listener := -Wl,--wrap=bind,--wrap=getaddrinfo,--wrap=freeaddrinfo
 link_test_tls   := -Wl,--wrap=calloc
 link_test_trace := -Wl,--wrap=calloc,--wrap=nghttp2_hd_inflate_new,--wrap=nghttp2_hd_inflate_hd2
 session_modules := session advert allowance arena clock detail echo fields framing log past refusal section setting \
@@ -150,7 +150,7 @@ cmocka   = $(shell $(PKG_CONFIG) --libs cmocka)
 
 packages       := gcc libc6-dev pkg-config libnghttp2-dev libjansson-dev \
                   $(if $(filter 0,$(WITH_TLS)),,libssl-dev)
-packages_check := libcmocka-dev python3 python3-pytest python3-h2 python3-hpack python3-hyperframe python3-jsonschema \
+packages_check := libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-h2 python3-hpack python3-hyperframe python3-jsonschema \
                   curl nghttp2-client nghttp2-server nodejs openssl git iproute2 procps strace systemd
 packages_clients := chromium default-jdk-headless golang-go golang-golang-x-net-dev haproxy nginx python3-httpx
 packages_lint  := binutils clang-format clang-tidy cppcheck mandoc shellcheck
@@ -263,8 +263,8 @@ $(unit_tests) $(session_tests) $(fault_tests): $(B)/tests/filter.o
 # --- Tests -----------------------------------------------------------------------------------
 
 asan_options := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 \
-                UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 H2ECHOD_SLOW=3
-tsan_options := TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 H2ECHOD_SLOW=5
+                UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 H2ECHOD_SLOW=6
+tsan_options := TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 H2ECHOD_SLOW=10
 # What threads hold that run when the process ends at once is "possibly lost": that is no leak.
 valgrind     := valgrind -q --leak-check=full --errors-for-leak-kinds=definite,indirect \
                 --error-exitcode=99 --fair-sched=yes
@@ -287,7 +287,7 @@ check-tsan: $(after_deps) ## the same with ThreadSanitizer
 	@$(tsan_options) $(MAKE) --no-print-directory VARIANT=tsan check
 
 check-valgrind: $(after_deps) ## the same under valgrind, without the heavy tests
-	@H2ECHOD_SLOW=20 $(MAKE) --no-print-directory VARIANT=valgrind check-wrapped
+	@H2ECHOD_SLOW=40 $(MAKE) --no-print-directory VARIANT=valgrind check-wrapped
 
 check-programs: $(B)/h2echod $(test_programs) $(test_load)
 

@@ -3,12 +3,12 @@ from __future__ import annotations
 
 import re
 import time
-from pathlib import Path
 from statistics import median
 from typing import Callable
 
 import pytest
 
+import needs
 from caller import Caller, call, descriptors
 from conftest import Start
 from daemon import BINARY, Daemon
@@ -36,7 +36,7 @@ def call_daemon(daemon: Daemon, count: int) -> list[Caller]:
 
 def resident(daemon: Daemon) -> int:
     """KiB of the daemon's memory."""
-    rollup = Path(f"/proc/{daemon.pid}/smaps_rollup").read_text(encoding="ascii")
+    rollup = needs.proc(f"{daemon.pid}/smaps_rollup").read_text(encoding="ascii")
     return int(re.findall(r"^Rss: +(\d+) kB$", rollup, re.MULTILINE)[0])
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+import needs
 from certificates import Authority, Identity, openssl
 from clients import call, curl
 from conftest import Start
@@ -434,6 +435,9 @@ def test_who_trusts_it_finds_the_host_in_it(start: Start, tmp_path: Path) -> Non
 ], ids=lambda value: ",".join(sorted(value)) if isinstance(value, (list, set)) else str(value))
 def test_its_names_are_localhost_and_the_addresses_in_use(start: Start, listen: list[str],
                                                           more: set[str] | None) -> None:
+    if more is None:
+        needs.ipv6()
+        needs.proc("net/if_inet6")  # where the kernel lists the addresses of IPv6
     daemon = start(listen=["--port=0", *(f"--address={each}" for each in listen)])
     daemon.wait_for_log("listening on .*, TLS$")
     host, port = daemon.addresses("tls")[0]

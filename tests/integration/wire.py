@@ -14,6 +14,7 @@ import hpack
 from hyperframe.frame import (ContinuationFrame, DataFrame, Frame, GoAwayFrame, HeadersFrame, PingFrame,
                               RstStreamFrame, SettingsFrame, WindowUpdateFrame)
 
+import needs
 from waiting import Deadline
 
 MAGIC = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -163,6 +164,8 @@ class Client:
                  session: ssl.SSLSession | None = None, patient: bool = False) -> None:
         """With `tls`, the handshake begins with the first byte that is said or waited for. Who is patient says
         everything before anybody has accepted the connection."""
+        if isinstance(address, tuple) and ":" in address[0]:
+            needs.ipv6()
         self.socket = _connected(address, source, receive_buffer)
         if tls:
             self.socket = tls.wrap_socket(self.socket, do_handshake_on_connect=False, server_hostname=host,
