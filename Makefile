@@ -153,11 +153,13 @@ packages       := gcc libc6-dev pkg-config libnghttp2-dev libjansson-dev \
 packages_check := libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-h2 python3-hpack python3-hyperframe python3-jsonschema \
                   curl nghttp2-client nghttp2-server nodejs openssl git iproute2 procps strace systemd
 packages_clients := chromium default-jdk-headless golang-go golang-golang-x-net-dev haproxy nginx python3-httpx
+packages_releases := debootstrap gcc libc6-dev util-linux
 packages_lint  := binutils clang-format clang-tidy cppcheck mandoc shellcheck
 packages_fuzz  := clang libclang-rt-14-dev
 packages_bench := python3 openssl nghttp2-client nghttp2-server h2o nginx nodejs
 packages_wanted = $(packages) $(if $(filter check% soak,$(MAKECMDGOALS)),$(packages_check)) \
                   $(if $(filter check-clients,$(MAKECMDGOALS)),$(packages_clients)) \
+                  $(if $(filter check-releases,$(MAKECMDGOALS)),$(packages_releases)) \
                   $(if $(filter check-valgrind,$(MAKECMDGOALS)),valgrind libc6-dbg) \
                   $(if $(filter fuzz,$(MAKECMDGOALS)),$(packages_fuzz)) \
                   $(if $(filter bench deps-bench,$(MAKECMDGOALS)),$(packages_bench)) \
@@ -170,7 +172,7 @@ after_deps     := $(filter deps deps-bench,$(MAKECMDGOALS))
 # V=1 shows the commands whole.
 quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
-.PHONY: all deps deps-bench run check check-programs check-clients check-asan check-tsan check-valgrind check-wrapped soak \
+.PHONY: all deps deps-bench run check check-programs check-clients check-asan check-tsan check-valgrind check-wrapped check-releases soak \
         soak-run fuzz fuzz-run bench bench-instructions profile lint format install uninstall dist clean help FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -296,6 +298,9 @@ check-wrapped: check-programs
 
 check-clients: $(B)/h2echod ## every client of README's table, as its users call it
 	@$(run_tests) --suite tests/clients
+
+check-releases: $(after_deps) ## the test command in fresh trees of Debian 12, 13 and sid, as root; RELEASES='debian-13 ...'
+	@tests/releases/check.sh $(RELEASES)
 
 soak: $(after_deps) ## 200 clients do everything at once, SOAK_SECONDS=300 with each sanitizer
 	@$(tsan_options) $(MAKE) --no-print-directory VARIANT=tsan soak-run
