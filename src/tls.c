@@ -14,6 +14,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/proverr.h>
 #include <openssl/ssl.h>
 
 struct tls_context {
@@ -425,15 +426,60 @@ static int break_off(struct tls *tls, int error)
     return -1;
 }
 
-/* Why a certificate was refused says more than that it was. */
+/* OpenSSL's words for a record that is wrong differ from version to version, and so does the check
+ * that finds it out. */
+static const char *words_for_record(unsigned long code)
+{
+    static const char type[] = "wrong record type or version";
+    static const char length[] = "record too long";
+    static const char content[] = "decryption failed or bad record mac";
+    static const struct {
+        unsigned long code;
+        const char *words;
+    } records[] = {
+        {ERR_PACK(ERR_LIB_SSL, 0, SSL_R_WRONG_VERSION_NUMBER), type},
+        {ERR_PACK(ERR_LIB_SSL, 0, SSL_R_BAD_RECORD_TYPE), type},
+        {ERR_PACK(ERR_LIB_SSL, 0, SSL_R_PACKET_LENGTH_TOO_LONG), length},
+        {ERR_PACK(ERR_LIB_SSL, 0, SSL_R_ENCRYPTED_LENGTH_TOO_LONG), length},
+        {ERR_PACK(ERR_LIB_SSL, 0, SSL_R_DATA_LENGTH_TOO_LONG), length},
+        {ERR_PACK(ERR_LIB_SSL, 0, SSL_R_LENGTH_TOO_SHORT), content},
+        {ERR_PACK(ERR_LIB_PROV, 0, PROV_R_INVALID_AAD), content},
+        {ERR_PACK(ERR_LIB_PROV, 0, PROV_R_CIPHER_OPERATION_FAILED), content},
+    };
+
+    for (size_t i = 0; i < sizeof(records) / sizeof(records[0]); i++)
+        if (records[i].code == code)
+            return records[i].words;
+    return NULL;
+}
+
+/* "sslv3 alert handshake failure", "ssl/tls alert handshake failure": the version of TLS that an
+ * alert came with says nothing, and not every version of OpenSSL names it. */
+static const char *words_for_alert(unsigned long code)
+{
+    bool is_alert = ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) > SSL_AD_REASON_OFFSET;
+
+    return is_alert ? strstr(openssl_words(), "alert ") : NULL;
+}
+
+static bool is_refused_certificate(unsigned long code)
+{
+    return ERR_GET_LIB(code) == ERR_LIB_SSL &&
+           ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED;
+}
+
+/* What went wrong, in the same words with each version of OpenSSL. Why a certificate was refused
+ * says more than that it was. */
 static const char *words_for(struct tls *tls)
 {
-    long verdict = SSL_get_verify_result(tls->ssl);
     unsigned long code = ERR_peek_error();
-    bool is_certificate =
-        ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED;
+    const char *words = words_for_record(code);
 
-    return is_certificate ? X509_verify_cert_error_string(verdict) : openssl_words();
+    if (words == NULL)
+        words = words_for_alert(code);
+    if (words == NULL && is_refused_certificate(code))
+        words = X509_verify_cert_error_string(SSL_get_verify_result(tls->ssl));
+    return words != NULL ? words : openssl_words();
 }
 
 static bool is_memory_to_blame(void)
