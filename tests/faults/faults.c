@@ -415,7 +415,6 @@ int __real_munmap(void *start, size_t length);
 void *__real_mmap(void *at, size_t length, int protection, int flags, int fd, off_t offset);
 int __real_mprotect(void *start, size_t length, int protection);
 int __real_pthread_attr_init(pthread_attr_t *attributes);
-int __real_pthread_attr_setsigmask_np(pthread_attr_t *attributes, const sigset_t *mask);
 int __real_pthread_attr_setstack(pthread_attr_t *attributes, void *stack, size_t size);
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
                           void *(*start)(void *), void *argument);
@@ -427,7 +426,6 @@ int __wrap_munmap(void *start, size_t length);
 void *__wrap_mmap(void *at, size_t length, int protection, int flags, int fd, off_t offset);
 int __wrap_mprotect(void *start, size_t length, int protection);
 int __wrap_pthread_attr_init(pthread_attr_t *attributes);
-int __wrap_pthread_attr_setsigmask_np(pthread_attr_t *attributes, const sigset_t *mask);
 int __wrap_pthread_attr_setstack(pthread_attr_t *attributes, void *stack, size_t size);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
                           void *(*start)(void *), void *argument);
@@ -463,13 +461,6 @@ int __wrap_pthread_attr_init(pthread_attr_t *attributes)
     int error = error_of(FAULTS_THREAD_ATTRIBUTES);
 
     return error != 0 ? error : __real_pthread_attr_init(attributes);
-}
-
-int __wrap_pthread_attr_setsigmask_np(pthread_attr_t *attributes, const sigset_t *mask)
-{
-    int error = error_of(FAULTS_THREAD_ATTRIBUTES);
-
-    return error != 0 ? error : __real_pthread_attr_setsigmask_np(attributes, mask);
 }
 
 int __wrap_pthread_attr_setstack(pthread_attr_t *attributes, void *stack, size_t size)
