@@ -179,6 +179,13 @@ def test_suites_of_1_3(daemon: Daemon, suite: str) -> None:
     assert f"Cipher is {suite}" in s_client(daemon, "-ciphersuites", suite, check=True)
 
 
+@pytest.mark.parametrize("group", ["X25519", "P-256", "P-521", "X25519MLKEM768"])
+def test_groups(daemon: Daemon, group: str) -> None:
+    if "MLKEM" in group and group not in openssl("list", "-kem-algorithms"):
+        pytest.skip("OpenSSL has it since 3.5")
+    assert "Cipher is TLS_AES_128_GCM_SHA256" in s_client(daemon, "-tls1_3", "-groups", group, check=True)
+
+
 def test_group_that_the_system_allows_but_http2_does_not(start: Start, tmp_path: Path, authority: Authority) -> None:
     weak = tmp_path / "openssl.cnf"
     weak.write_text("openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n"
@@ -237,7 +244,8 @@ def hello() -> bytes:
     return outgoing.read()
 
 
-@pytest.mark.parametrize("said", [0, 1, 3, 100, None], ids=["nothing", "a byte", "three", "a part", "a whole hello"])
+@pytest.mark.parametrize("said", [0, 1, 3, 100, -1, None],
+                         ids=["nothing", "a byte", "three", "a part", "all but a byte", "a whole hello"])
 def test_handshake_that_does_not_go_on(start: Start, said: int | None) -> None:
     daemon = start(f"--header-timeout={TEXT}")
     with socket.create_connection(daemon.address) as connection:

@@ -22,6 +22,7 @@ LIMIT, TEXT = 0.5, "500ms"
 MEMORY = 1024  # KiB
 CPU = 0.5      # seconds, for what takes a tenth of it
 FLOOD = 5000   # messages
+SEGMENT = 1220  # bytes, what IPv6 lets each path take
 HELLO, HANDSHAKE, CLIENT_HELLO = MAGIC + frame(SETTINGS), 0x16, 1
 Attack = Callable[[Daemon], list[OpenSslClient]]
 
@@ -171,11 +172,32 @@ def test_client_hello_in_records_of_a_byte(daemon: Daemon) -> None:
         assert connection.recv(1) == bytes([HANDSHAKE])
 
 
-def test_client_hello_of_16_kib(daemon: Daemon) -> None:
+def long_hello() -> bytes:
+    """Of 16 KiB and some, in two records."""
     said = with_extension(client_hello(), 1 << 14)
+    return record(said[:1 << 14]) + record(said[1 << 14:])
+
+
+def send_by_segments(connection: socket.socket, said: bytes) -> None:
+    """A segment for each piece: one is never the whole of a post-quantum key share."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for start in range(0, len(said), SEGMENT):
+        connection.sendall(said[start:start + SEGMENT])
+
+
+@pytest.mark.parametrize("send", [socket.socket.sendall, send_by_segments], ids=["whole", "segments"])
+def test_client_hello_of_16_kib(daemon: Daemon, send: Callable[[socket.socket, bytes], None]) -> None:
     with socket.create_connection(daemon.address) as connection:
-        connection.sendall(record(said[:1 << 14]) + record(said[1 << 14:]))
+        send(connection, long_hello())
         assert connection.recv(1) == bytes([HANDSHAKE])
+
+
+@pytest.mark.parametrize("send", [socket.socket.sendall, send_by_segments], ids=["whole", "segments"])
+def test_client_hello_of_16_kib_without_tls_reads_the_alert(daemon: Daemon, send: Callable[[socket.socket, bytes], None]) -> None:
+    """The alert is sent for the first bytes; those that follow don't make the kernel take it back."""
+    with socket.create_connection(daemon.addresses("plain")[0]) as connection:
+        send(connection, long_hello())
+        assert read_all(connection) == b"\x15\x03\x01\x00\x02\x02\x0a"
 
 
 def test_client_hello_that_is_too_long(daemon: Daemon) -> None:
