@@ -47,6 +47,23 @@ static const char *openssl_words(void)
     return words != NULL ? words : "unknown error";
 }
 
+/* OpenSSL has a queue of errors for each thread, which its first call makes. Where there is no
+ * memory for that, OpenSSL 3.6 makes an error of it, for which it has to make the queue, and so on
+ * until the stack is full. So the queue is made before anything else, and only where there is
+ * memory for it. */
+static bool can_keep_errors(void)
+{
+    enum { QUEUE_SIZE = 4096 /* more than it takes */ };
+    /* volatile, since a compiler may leave out an allocation that nobody uses */
+    void *volatile block = calloc(1, QUEUE_SIZE);
+
+    free(block);
+    if (block == NULL)
+        return false;
+    ERR_clear_error();
+    return true;
+}
+
 __attribute__((format(printf, 2, 3))) static bool fail(char error[TLS_ERROR_MAX],
                                                        const char *format, ...)
 {
@@ -347,9 +364,13 @@ static bool fill_context(struct tls_context *context, const struct tls_options *
 
 struct tls_context *tls_context_new(const struct tls_options *options, char error[TLS_ERROR_MAX])
 {
-    struct tls_context *context = calloc(1, sizeof(*context));
+    struct tls_context *context;
 
-    ERR_clear_error();
+    if (!can_keep_errors()) {
+        snprintf(error, TLS_ERROR_MAX, "TLS: no memory: give the process more memory");
+        return NULL;
+    }
+    context = calloc(1, sizeof(*context));
     if (context == NULL) {
         fail_for_memory(error);
         return NULL;
@@ -380,7 +401,7 @@ void tls_context_certificate(const struct tls_context *context, struct certifica
 
 struct tls *tls_new(struct tls_context *context, const struct tls_wire *wire)
 {
-    struct tls *tls = calloc(1, sizeof(*tls));
+    struct tls *tls = can_keep_errors() ? calloc(1, sizeof(*tls)) : NULL;
     BIO *bio;
 
     if (tls == NULL)
