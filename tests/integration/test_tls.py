@@ -266,7 +266,7 @@ def test_handshake_byte_by_byte_has_no_more_time(start: Start) -> None:
             for byte in hello()[:-1] * 100:
                 connection.sendall(bytes([byte]))
                 time.sleep(LIMIT / 50)
-        watch.assert_between(LIMIT, slack=2)
+        watch.assert_between(LIMIT)
     daemon.connect().assert_answered()
 
 
