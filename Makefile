@@ -74,7 +74,7 @@ fault_helpers := tests/faults/faults tests/faults/daemon tests/session/peer test
 fault_calls   := malloc calloc realloc reallocarray free arena_start nghttp2_option_new nghttp2_session_callbacks_new \
                  recv send shutdown setsockopt getsockname ioctl close madvise malloc_trim \
                  accept4 poll read write signalfd eventfd nanosleep clock_gettime mmap munmap mprotect \
-                 pthread_attr_init pthread_attr_setsigmask_np pthread_attr_setstack \
+                 pthread_attr_init pthread_attr_setstack \
                  pthread_create sem_clockwait sem_wait connection_serve _exit
 
 unit_tests    := $(units:%=$(B)/tests/unit/test_%)

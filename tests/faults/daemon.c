@@ -197,6 +197,7 @@ int daemon_teardown(void **state)
     (void)faults_disarm();
     faults_freeze(false);
     if (running) {
+        print_error("the test has failed, and left its daemon running\n");
         daemon_terminate();
         join(running, SECOND); /* clients that the test left don't hold it up for long */
     }

@@ -56,12 +56,17 @@ class TlsSocket(ssl.SSLSocket):
             self.held += data
             self._begin()
             return
+        if self.has_ended:  # OpenSSL would repeat a record that cannot be sent, and fail if the next one is shorter
+            raise BrokenPipeError
         try:
             super().sendall(data, flags)
         except ssl.SSLEOFError:
-            raise (BrokenPipeError if self.has_ended else ConnectionResetError) from None
+            raise ConnectionResetError from None
         except ssl.SSLZeroReturnError:  # the daemon has said that it will read no more
             raise BrokenPipeError from None
+        except ConnectionError:
+            self._forget_error()
+            raise
 
     def shutdown(self, how: int) -> None:
         """Send FIN without TLS's own words for it, and go on reading TLS (SSLSocket would forget it)."""
@@ -73,7 +78,17 @@ class TlsSocket(ssl.SSLSocket):
             self.do_handshake()
             held, self.held = self.held, None
             self.sendall(held)
-        return super().recv(size, flags)
+        try:
+            return super().recv(size, flags)
+        except ConnectionError:
+            self._forget_error()
+            raise
+
+    def _forget_error(self) -> None:
+        """Since OpenSSL 3.2 the system's errors are in its queue of this thread's errors, too, where Python 3.13 leaves
+        them: whatever ends next in this thread, be it as it should, would seem to have failed by them. A new object
+        empties the queue."""
+        self.context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
 
 
 def trusting(*protocols: str) -> ssl.SSLContext:
