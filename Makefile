@@ -60,7 +60,7 @@ units           := address advert allowance arena client clock detail echo field
                    past preface refusal settings tls trace upgrade url wishes
 help_tls        := tests/tls/client
 link_test_client := -Wl,--wrap=calloc,--wrap=nghttp2_session_callbacks_new,--wrap=nghttp2_session_client_new
-link_test_listener := -Wl,--wrap=bind
+link_test_listener := -Wl,--wrap=bind,--wrap=getaddrinfo,--wrap=freeaddrinfo
 link_test_tls   := -Wl,--wrap=calloc
 link_test_trace := -Wl,--wrap=calloc,--wrap=nghttp2_hd_inflate_new,--wrap=nghttp2_hd_inflate_hd2
 session_modules := session advert allowance arena clock detail echo fields framing log past refusal section setting \
@@ -74,7 +74,7 @@ fault_helpers := tests/faults/faults tests/faults/daemon tests/session/peer test
 fault_calls   := malloc calloc realloc reallocarray free arena_start nghttp2_option_new nghttp2_session_callbacks_new \
                  recv send shutdown setsockopt getsockname ioctl close madvise malloc_trim \
                  accept4 poll read write signalfd eventfd nanosleep clock_gettime mmap munmap mprotect \
-                 pthread_attr_init pthread_attr_setsigmask_np pthread_attr_setstack \
+                 pthread_attr_init pthread_attr_setstack \
                  pthread_create sem_clockwait sem_wait connection_serve _exit
 
 unit_tests    := $(units:%=$(B)/tests/unit/test_%)
@@ -150,9 +150,10 @@ cmocka   = $(shell $(PKG_CONFIG) --libs cmocka)
 
 packages       := gcc libc6-dev pkg-config libnghttp2-dev libjansson-dev \
                   $(if $(filter 0,$(WITH_TLS)),,libssl-dev)
-packages_check := libcmocka-dev python3 python3-pytest python3-h2 python3-hpack python3-hyperframe python3-jsonschema \
+packages_check := libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-h2 python3-hpack python3-hyperframe python3-jsonschema \
                   curl nghttp2-client nghttp2-server nodejs openssl git iproute2 procps strace systemd
 packages_clients := chromium default-jdk-headless golang-go golang-golang-x-net-dev haproxy nginx python3-httpx
+packages_releases := debootstrap gcc libc6-dev util-linux
 packages_lint  := binutils clang-format clang-tidy cppcheck mandoc shellcheck
 packages_fuzz  := clang libclang-rt-dev
 packages_bench := python3 openssl nghttp2-client nghttp2-server h2o nginx nodejs
@@ -160,6 +161,7 @@ packages_bench := python3 openssl nghttp2-client nghttp2-server h2o nginx nodejs
 packages_optional := h2o
 packages_wanted = $(packages) $(if $(filter check% soak,$(MAKECMDGOALS)),$(packages_check)) \
                   $(if $(filter check-clients,$(MAKECMDGOALS)),$(packages_clients)) \
+                  $(if $(filter check-releases,$(MAKECMDGOALS)),$(packages_releases)) \
                   $(if $(filter check-valgrind,$(MAKECMDGOALS)),valgrind libc6-dbg) \
                   $(if $(filter fuzz,$(MAKECMDGOALS)),$(packages_fuzz)) \
                   $(if $(filter bench deps-bench,$(MAKECMDGOALS)),$(packages_bench)) \
@@ -172,7 +174,7 @@ after_deps     := $(filter deps deps-bench,$(MAKECMDGOALS))
 # V=1 shows the commands whole.
 quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
-.PHONY: all deps deps-bench run check check-clients check-asan check-tsan check-valgrind check-wrapped soak \
+.PHONY: all deps deps-bench run check check-programs check-clients check-asan check-tsan check-valgrind check-wrapped check-releases soak \
         soak-run fuzz fuzz-run bench bench-instructions profile lint format install uninstall dist clean help FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -261,13 +263,15 @@ $(bench_programs): $(B)/tests/bench/%: $(B)/tests/bench/%.o \
 		$$(addprefix $(B)/,$$(addsuffix .o,$$(bench_$$*)))
 	$(call quiet,LINK,$@) $(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) -o $@ $(filter %.o,$^) $(libs)
 
--include $(objects:.o=.d) $(bench_programs:=.d) $(B)/tests/bench/client.d $(B)/tests/bench/request.d $(test_programs:=.d) $(fault_helpers:%=$(B)/%.d) $(fuzz_programs:=.d)
+$(unit_tests) $(session_tests) $(fault_tests): $(B)/tests/filter.o
+
+-include $(objects:.o=.d) $(B)/tests/filter.d $(bench_programs:=.d) $(B)/tests/bench/client.d $(B)/tests/bench/request.d $(test_programs:=.d) $(fault_helpers:%=$(B)/%.d) $(fuzz_programs:=.d)
 
 # --- Tests -----------------------------------------------------------------------------------
 
 asan_options := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 \
-                UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 H2ECHOD_SLOW=3
-tsan_options := TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 H2ECHOD_SLOW=5
+                UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 H2ECHOD_SLOW=6
+tsan_options := TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 H2ECHOD_SLOW=10
 # What threads hold that run when the process ends at once is "possibly lost": that is no leak.
 valgrind     := valgrind -q --leak-check=full --errors-for-leak-kinds=definite,indirect \
                 --error-exitcode=99 --fair-sched=yes
@@ -275,8 +279,13 @@ valgrind     := valgrind -q --leak-check=full --errors-for-leak-kinds=definite,i
 # What is installed is a release, whatever is checked: once is enough.
 suites := tests/integration $(if $(filter release,$(VARIANT)),tests/install tests/systemd)
 
-check: $(B)/h2echod $(test_programs) $(test_load) ## every test, in three minutes at most, with the counts at its end
-	@$(PYTHON) tests/run.py --daemon $(B)/h2echod $(suites:%=--suite %) $(test_programs)
+# One command builds on every core, also without -j.
+jobs      = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
+run_tests = $(PYTHON) tests/run.py --daemon $(B)/h2echod --tests '$(TESTS)'
+
+check: $(after_deps) ## every test, in three minutes on two cores; TESTS=pattern: a part (see tests/selection.py)
+	@$(MAKE) --no-print-directory $(jobs) check-programs
+	@$(run_tests) $(suites:%=--suite %) $(test_programs)
 
 check-asan: $(after_deps) ## the same with AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(asan_options) $(MAKE) --no-print-directory VARIANT=asan check
@@ -285,13 +294,18 @@ check-tsan: $(after_deps) ## the same with ThreadSanitizer
 	@$(tsan_options) $(MAKE) --no-print-directory VARIANT=tsan check
 
 check-valgrind: $(after_deps) ## the same under valgrind, without the heavy tests
-	@H2ECHOD_SLOW=20 $(MAKE) --no-print-directory VARIANT=valgrind check-wrapped
+	@H2ECHOD_SLOW=40 $(MAKE) --no-print-directory VARIANT=valgrind check-wrapped
 
-check-wrapped: $(B)/h2echod $(test_programs) $(test_load)
-	@$(PYTHON) tests/run.py --wrapper '$(valgrind)' --light --daemon $(B)/h2echod $(suites:%=--suite %) $(test_programs)
+check-programs: $(B)/h2echod $(test_programs) $(test_load)
+
+check-wrapped: check-programs
+	@$(run_tests) --wrapper '$(valgrind)' --light $(suites:%=--suite %) $(test_programs)
 
 check-clients: $(B)/h2echod ## every client of README's table, as its users call it
-	@$(PYTHON) tests/run.py --daemon $(B)/h2echod --suite tests/clients
+	@$(run_tests) --suite tests/clients
+
+check-releases: $(after_deps) ## the test command in fresh trees of Debian 12, 13 and sid, as root; RELEASES='debian-13 ...'
+	@tests/releases/check.sh $(RELEASES)
 
 soak: $(after_deps) ## 200 clients do everything at once, SOAK_SECONDS=300 with each sanitizer
 	@$(tsan_options) $(MAKE) --no-print-directory VARIANT=tsan soak-run

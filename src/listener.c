@@ -163,6 +163,35 @@ static int open_every(struct listeners *listeners, struct tcp *tcp)
     return open_tcp(listeners, &any, tcp);
 }
 
+/* Whether the machine has the address, at whatever port. */
+static bool is_present(const struct address *address)
+{
+    const struct tcp any_port = {.port = 0};
+    int fd = listen_tcp(address, &any_port);
+
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0 || (errno != EADDRNOTAVAIL && errno != EAFNOSUPPORT);
+}
+
+/* Open those of a name's addresses that the machine has, one at least: a container without IPv6 may
+ * still find ::1 in /etc/hosts for localhost. An address that stands alone has to be there. */
+static int open_found(struct listeners *listeners, const struct addrinfo *found, struct tcp *tcp)
+{
+    size_t count = listeners->count;
+    int result = 0;
+
+    for (const struct addrinfo *each = found; each != NULL && result == 0; each = each->ai_next) {
+        bool must_open = each->ai_next == NULL && listeners->count == count;
+        struct address address = {.length = each->ai_addrlen};
+
+        memcpy(&address.storage, each->ai_addr, each->ai_addrlen);
+        if (must_open || is_present(&address))
+            result = open_tcp(listeners, &address, tcp);
+    }
+    return result;
+}
+
 /* Open what one --address names: an address, or a name with several of them. */
 static int open_named(struct listeners *listeners, const char *name, struct tcp *tcp)
 {
@@ -170,7 +199,7 @@ static int open_named(struct listeners *listeners, const char *name, struct tcp 
     struct addrinfo *found = NULL;
     char shown[LOG_ESCAPE_MAX];
     int error = getaddrinfo(name, NULL, &hints, &found);
-    int result = 0;
+    int result;
 
     if (error != 0) {
         log_write(LOG_LEVEL_ERROR,
@@ -179,12 +208,7 @@ static int open_named(struct listeners *listeners, const char *name, struct tcp 
                   error == EAI_SYSTEM ? strerror(errno) : gai_strerror(error));
         return EX_UNAVAILABLE;
     }
-    for (struct addrinfo *each = found; each != NULL && result == 0; each = each->ai_next) {
-        struct address address = {.length = each->ai_addrlen};
-
-        memcpy(&address.storage, each->ai_addr, each->ai_addrlen);
-        result = open_tcp(listeners, &address, tcp);
-    }
+    result = open_found(listeners, found, tcp);
     freeaddrinfo(found);
     return result;
 }

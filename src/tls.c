@@ -14,6 +14,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/proverr.h>
 #include <openssl/ssl.h>
 
 struct tls_context {
@@ -44,6 +45,23 @@ static const char *openssl_words(void)
     const char *words = ERR_reason_error_string(ERR_peek_error());
 
     return words != NULL ? words : "unknown error";
+}
+
+/* OpenSSL has a queue of errors for each thread, which its first call makes. Where there is no
+ * memory for that, OpenSSL 3.6 makes an error of it, for which it has to make the queue, and so on
+ * until the stack is full. So the queue is made before anything else, and only where there is
+ * memory for it. */
+static bool can_keep_errors(void)
+{
+    enum { QUEUE_SIZE = 4096 /* more than it takes */ };
+    /* volatile, since a compiler may leave out an allocation that nobody uses */
+    void *volatile block = calloc(1, QUEUE_SIZE);
+
+    free(block);
+    if (block == NULL)
+        return false;
+    ERR_clear_error();
+    return true;
 }
 
 __attribute__((format(printf, 2, 3))) static bool fail(char error[TLS_ERROR_MAX],
@@ -346,9 +364,13 @@ static bool fill_context(struct tls_context *context, const struct tls_options *
 
 struct tls_context *tls_context_new(const struct tls_options *options, char error[TLS_ERROR_MAX])
 {
-    struct tls_context *context = calloc(1, sizeof(*context));
+    struct tls_context *context;
 
-    ERR_clear_error();
+    if (!can_keep_errors()) {
+        snprintf(error, TLS_ERROR_MAX, "TLS: no memory: give the process more memory");
+        return NULL;
+    }
+    context = calloc(1, sizeof(*context));
     if (context == NULL) {
         fail_for_memory(error);
         return NULL;
@@ -379,7 +401,7 @@ void tls_context_certificate(const struct tls_context *context, struct certifica
 
 struct tls *tls_new(struct tls_context *context, const struct tls_wire *wire)
 {
-    struct tls *tls = calloc(1, sizeof(*tls));
+    struct tls *tls = can_keep_errors() ? calloc(1, sizeof(*tls)) : NULL;
     BIO *bio;
 
     if (tls == NULL)
@@ -425,15 +447,60 @@ static int break_off(struct tls *tls, int error)
     return -1;
 }
 
-/* Why a certificate was refused says more than that it was. */
+/* OpenSSL's words for a record that is wrong differ from version to version, and so does the check
+ * that finds it out. */
+static const char *words_for_record(unsigned long code)
+{
+    static const char type[] = "wrong record type or version";
+    static const char length[] = "record too long";
+    static const char content[] = "decryption failed or bad record mac";
+    static const struct {
+        unsigned long code;
+        const char *words;
+    } records[] = {
+        {ERR_PACK(ERR_LIB_SSL, 0, SSL_R_WRONG_VERSION_NUMBER), type},
+        {ERR_PACK(ERR_LIB_SSL, 0, SSL_R_BAD_RECORD_TYPE), type},
+        {ERR_PACK(ERR_LIB_SSL, 0, SSL_R_PACKET_LENGTH_TOO_LONG), length},
+        {ERR_PACK(ERR_LIB_SSL, 0, SSL_R_ENCRYPTED_LENGTH_TOO_LONG), length},
+        {ERR_PACK(ERR_LIB_SSL, 0, SSL_R_DATA_LENGTH_TOO_LONG), length},
+        {ERR_PACK(ERR_LIB_SSL, 0, SSL_R_LENGTH_TOO_SHORT), content},
+        {ERR_PACK(ERR_LIB_PROV, 0, PROV_R_INVALID_AAD), content},
+        {ERR_PACK(ERR_LIB_PROV, 0, PROV_R_CIPHER_OPERATION_FAILED), content},
+    };
+
+    for (size_t i = 0; i < sizeof(records) / sizeof(records[0]); i++)
+        if (records[i].code == code)
+            return records[i].words;
+    return NULL;
+}
+
+/* "sslv3 alert handshake failure", "ssl/tls alert handshake failure": the version of TLS that an
+ * alert came with says nothing, and not every version of OpenSSL names it. */
+static const char *words_for_alert(unsigned long code)
+{
+    bool is_alert = ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) > SSL_AD_REASON_OFFSET;
+
+    return is_alert ? strstr(openssl_words(), "alert ") : NULL;
+}
+
+static bool is_refused_certificate(unsigned long code)
+{
+    return ERR_GET_LIB(code) == ERR_LIB_SSL &&
+           ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED;
+}
+
+/* What went wrong, in the same words with each version of OpenSSL. Why a certificate was refused
+ * says more than that it was. */
 static const char *words_for(struct tls *tls)
 {
-    long verdict = SSL_get_verify_result(tls->ssl);
     unsigned long code = ERR_peek_error();
-    bool is_certificate =
-        ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED;
+    const char *words = words_for_record(code);
 
-    return is_certificate ? X509_verify_cert_error_string(verdict) : openssl_words();
+    if (words == NULL)
+        words = words_for_alert(code);
+    if (words == NULL && is_refused_certificate(code))
+        words = X509_verify_cert_error_string(SSL_get_verify_result(tls->ssl));
+    return words != NULL ? words : openssl_words();
 }
 
 static bool is_memory_to_blame(void)

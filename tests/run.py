@@ -1,85 +1,187 @@
-"""Run every test and count: the cmocka programs that are named, then the suites of pytest.
+"""Run every test and count: the C programs that are named, and pytest's suites.
 
-Ends with one line, "check: N passed, N failed", and with status 1 unless all passed. A program that
-crashes or runs no test counts as one that failed; a skipped test counts as failed too, since what
-was not run was not seen to hold. A suite alone may say that it cannot run on this machine, and is
-left out then, loudly; in CI none may.
+Several run at once: most of their time they wait. Tests that measure are marked `alone` and run after all
+others. Ends with one line, "check: N passed, N failed", and with status 1 unless all passed. A program that
+crashes fails with each test that it did not come to; a program or a suite that runs no test fails.
+
+A test that cannot run on this machine is left out: it says so, and is counted as skipped. In CI none may be.
 """
+from __future__ import annotations
 
 import argparse
-import glob
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 
+from selection import TOP, VARIABLE, compile_pattern
 
 LEFT_OUT = 77  # the exit status of a suite that cannot run here
-PROGRAM_SECONDS = 600  # none takes more than seconds, under valgrind a minute: it hangs
+NO_TESTS = 5   # pytest's exit status where it has selected none
+PROGRAM_SECONDS = 600  # a program that takes longer hangs: the slowest takes minutes, under valgrind
+CORES = len(os.sched_getaffinity(0))
+WORKERS = min(3 * CORES, 16)  # of pytest, for one suite
+PATIENCE = 2   # times the seconds that a test would wait alone: many run side by side here
+PARALLEL_SUITES = ("tests/integration",)  # their tests share nothing; the others share one installation
+
+printing = threading.Lock()
 
 
-def corpus_of(program):
-    """The files for a program that replays what a fuzz target was fed; none for any other."""
-    name = os.path.basename(program).partition("replay_")[2]
-    return sorted(glob.glob(f"tests/fuzz/corpus/{name}/*")) if name else []
+def say(*lines: str) -> None:
+    with printing:
+        print(*lines, sep="\n", flush=True)
 
 
-def run_program(program, wrapper):
-    """Run one cmocka program; return how many of its tests passed and failed."""
-    try:
-        done = subprocess.run([*wrapper, program, *corpus_of(program)], stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, check=False, timeout=PROGRAM_SECONDS)
-    except subprocess.TimeoutExpired as hung:
-        print(hung.stdout.decode(errors="replace") if hung.stdout else "", f"{program}: hangs", sep="\n", flush=True)
-        return [0, 1]
-    output = done.stdout.decode(errors="replace")
-    passed = re.search(r"\[  PASSED  \] (\d+) test", output)
-    failed = re.search(r"\[  FAILED  \] (\d+) test", output)
-    counts = [int(found.group(1)) if found else 0 for found in (passed, failed)]
-    if done.returncode != 0 or counts[0] == 0:
-        counts[1] = max(counts[1], 1)
-        print(output)
-    print(f"{program}: {counts[0]} passed, {counts[1]} failed", flush=True)
-    return counts
+@dataclass
+class Counts:
+    """Of tests. Nothing selected is right only where a pattern selects."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
+
+    def __str__(self) -> str:
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        return f"{self.passed} passed, {self.failed} failed{skipped}"
+
+    def strict(self) -> Counts:
+        """In CI what was skipped counts as failed."""
+        return Counts(self.passed, self.failed + self.skipped) if os.environ.get("CI") else self
 
 
-def run_pytest(suite, daemon, wrapper, light):
-    """Run the tests of one directory; return how many of them passed and failed."""
-    environment = dict(os.environ, H2ECHOD=os.path.abspath(daemon), H2ECHOD_WRAPPER=shlex.join(wrapper))
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", suite]
-    if light:
-        command += ["-m", "not heavy"]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
-    last = ""
-    for line in process.stdout:
-        last = line.decode(errors="replace")
-        print(last, end="", flush=True)
-    status = process.wait()
-    if status == LEFT_OUT:
-        print(f"{suite}: LEFT OUT, nothing of it was tested", flush=True)
-        return [0, 0]
-    counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|error|skipped)", last)}
-    passed = counts.pop("passed", 0)
-    failed = sum(counts.values())
-    return [passed, max(failed, 1) if status != 0 or passed == 0 else failed]
+def count_tap(output: str, status: int) -> Counts:
+    """Read the results of a C program: TAP, as each version of cmocka writes it."""
+    results = re.findall(r"^(ok|not ok) [1-9]\d*\b(.*)$", output, re.MULTILINE)
+    skipped = sum("# SKIP" in rest for _, rest in results)
+    passed = sum(word == "ok" and "# SKIP" not in rest for word, rest in results)
+    plan = re.search(r"^1\.\.(\d+)$", output, re.MULTILINE)
+    failed = max(int(plan[1]) if plan else 0, len(results)) - passed - skipped
+    return Counts(passed, max(failed, 1) if status != 0 else failed, skipped)
 
 
-def main():
+class Check:
+    """One run: what it tests, and with what."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.wrapper = shlex.split(arguments.wrapper)
+        self.pattern = arguments.tests
+        self.light = arguments.light
+        self.environment = dict(os.environ, H2ECHOD=os.path.abspath(arguments.daemon), **{VARIABLE: self.pattern},
+                                H2ECHOD_WRAPPER=arguments.wrapper, CMOCKA_MESSAGE_OUTPUT="TAP",
+                                PYTHONPATH=str(Path(__file__).parent))
+        self.environment.setdefault("H2ECHOD_SLOW", str(PATIENCE))
+        self.environment.pop("H2ECHOD_TEST_FILTER", None)
+
+    # --- C programs ---
+
+    def filter_of(self, program: str) -> str | None:
+        """The pattern for the names of the program's tests: * for all of them, None for none."""
+        file = f"tests/{program.partition('/tests/')[2]}.c"
+        part, colons, test = self.pattern.partition("::")
+        if compile_pattern(part).match(file):
+            return f"*{test}*" if colons else "*"
+        return None if colons or "/" in self.pattern else f"*{self.pattern}*"
+
+    def run_program(self, program: str) -> Counts:
+        names = self.filter_of(program)
+        corpus = sorted(map(str, (TOP / "tests/fuzz/corpus" / program.partition("/replay_")[2]).glob("*")))
+        if names is None or ("/replay_" in program and names != "*"):
+            return Counts()
+        environment = dict(self.environment, H2ECHOD_TEST_FILTER=names) if names != "*" else self.environment
+        try:
+            done = subprocess.run([*self.wrapper, program, *(corpus if "/replay_" in program else ())],
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                  check=False, timeout=PROGRAM_SECONDS, env=environment)
+        except subprocess.TimeoutExpired as hung:
+            say((hung.stdout or b"").decode(errors="replace"), f"{program}: hangs")
+            return Counts(failed=1)
+        output = done.stdout.decode(errors="replace")
+        counts = count_tap(output, done.returncode)
+        if names == "*" and counts == Counts():
+            counts.failed = 1
+        if counts.failed or counts.skipped:
+            say(output.rstrip(), *([f"{program}: exit status {done.returncode}"] if done.returncode else []))
+        if counts != Counts():
+            say(f"{program}: {counts}")
+        return counts
+
+    # --- pytest ---
+
+    def run_suite(self, suite: str, marks: str = "") -> Counts:
+        """Run a suite's tests that have these marks, as an expression of pytest's."""
+        marks = " and ".join(filter(None, (marks, "not heavy" if self.light else "")))
+        parallel = suite in PARALLEL_SUITES and marks != "alone"
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "selection", suite,
+                   *(["-n", str(WORKERS), "--max-worker-restart=0"] if parallel else ["-p", "no:xdist"]),
+                   *(["-m", marks] if marks else [])]
+        process = subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT)
+        report, failed = [], 0
+        assert process.stdout
+        for raw in process.stdout:
+            line = raw.decode(errors="replace").rstrip()
+            if progress := re.fullmatch(r"([.FEsxX]+) *\[ *(\d+)%\]", line):
+                failed += sum(progress[1].count(letter) for letter in "FE")
+                say(f"{suite}: {progress[2]} %{f', {failed} failed' if failed else ''}")
+            else:
+                report.append(line)
+        return self.count_suite(suite, process.wait(), report)
+
+    def count_suite(self, suite: str, status: int, report: list[str]) -> Counts:
+        if status == LEFT_OUT:
+            say(*report, f"{suite}: LEFT OUT, nothing of it was tested")
+            return Counts()
+        if status == NO_TESTS and (self.pattern or "deselected" in report[-1]):
+            return Counts()
+        words = re.findall(r"(\d+) (passed|failed|error|skipped)", report[-1] if report else "")
+        found = {word: int(number) for number, word in words}
+        counts = Counts(found.get("passed", 0), found.get("failed", 0) + found.get("error", 0), found.get("skipped", 0))
+        if status != 0 or counts == Counts():
+            counts.failed = max(counts.failed, 1)
+        say(*(report if counts.failed or counts.skipped else []), f"{suite}: {counts}")
+        return counts
+
+    # --- all of it ---
+
+    def run(self, programs: list[str], suites: list[str]) -> Counts:
+        parallel = [suite for suite in suites if suite in PARALLEL_SUITES]
+        others = [suite for suite in suites if suite not in PARALLEL_SUITES]
+        with ThreadPoolExecutor(1 + CORES) as pool:
+            runs = [pool.submit(self.run_suite, suite, "not alone") for suite in parallel]
+            runs += [pool.submit(self.run_suite, suite) for suite in others]
+            runs += [pool.submit(self.run_program, program) for program in programs]
+            results = [run.result() for run in runs]
+        results += [self.run_suite(suite, "alone") for suite in parallel]
+        return sum(results, Counts())
+
+
+def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--daemon", required=True)
-    parser.add_argument("--wrapper", default="", help="words before every program: valgrind and friends")
+    parser.add_argument("--wrapper", default="", help="words before every program: valgrind and its options")
     parser.add_argument("--suite", action="append", default=[], help="a directory of tests for pytest")
     parser.add_argument("--light", action="store_true", help="leave out the tests marked heavy")
+    parser.add_argument("--tests", default="", help="run only the tests whose name has this pattern, see selection.py")
     parser.add_argument("programs", nargs="*")
     arguments = parser.parse_args()
-    wrapper = shlex.split(arguments.wrapper)
-    results = [run_program(program, wrapper) for program in arguments.programs]
-    results += [run_pytest(suite, arguments.daemon, wrapper, arguments.light) for suite in arguments.suite]
-    passed, failed = (sum(column) for column in zip(*results))
-    print(f"check: {passed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
+    began = time.monotonic()
+    counts = Check(arguments).run(arguments.programs, arguments.suite).strict()
+    if counts == Counts():
+        say(f"no test's name has {arguments.tests!r}")
+    say(f"{time.monotonic() - began:.0f} seconds", f"check: {counts}")
+    sys.exit(0 if counts.passed and not counts.failed else 1)
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     main()

@@ -1,10 +1,10 @@
 /* A file of settings: what is accepted can be dumped and read back; what is not has a message. */
 #include "settings.h"
 
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -23,18 +23,18 @@ static struct settings *read_bytes(const void *bytes, size_t length)
 {
     char program[] = "h2echod";
     char option[] = "-c";
-    char name[32];
+    char name[] = "/tmp/h2echod-fuzz-XXXXXX";
     char *const argv[] = {program, option, name, NULL};
     struct settings *settings = NULL;
     size_t errors = 0;
-    int fd = memfd_create("settings", 0);
+    int fd = mkostemp(name, O_CLOEXEC);
 
     if (fd < 0 || (length > 0 && write(fd, bytes, length) != (ssize_t)length))
         abort();
-    snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+    close(fd);
     if ((settings_read(3, argv, count_error, &errors, &settings) == SETTINGS_OK) != (errors == 0))
         abort();
-    close(fd);
+    unlink(name);
     return settings;
 }
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Mapping, Sequence
 
+import needs
 from waiting import SLOW, Deadline, poll
 from wire import Address, Client, trusting
 
@@ -97,6 +98,8 @@ class Daemon:
         self.clients: list[Client] = []
         self.stopping = self.ended = False
         self.transport = transport
+        if any("::" in str(word) for word in [*listen, *arguments]):
+            needs.ipv6()
         listen = [*listen, *TRANSPORTS[transport]]
         self.process = subprocess.Popen(command([*listen, *arguments], prefix, binary),
                                         env=environment() | dict(extra or {}), stdin=subprocess.DEVNULL,
@@ -219,14 +222,14 @@ class Daemon:
             raise AssertionError(f"{error}: {figures}") from None
 
     def threads(self) -> int:
-        return len(os.listdir(f"/proc/{self.pid}/task"))
+        return len(os.listdir(needs.proc(f"{self.pid}/task")))
 
     def descriptors(self) -> int:
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        return len(os.listdir(needs.proc(f"{self.pid}/fd")))
 
     def memory(self) -> int:
         """KiB that are resident, counted page by page (VmRSS is an estimate)."""
-        rollup = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
+        rollup = needs.proc(f"{self.pid}/smaps_rollup").read_text()
         return int(re.search(r"^Rss: +(\d+) kB", rollup, re.MULTILINE)[1])
 
     def cpu_seconds(self) -> float:
@@ -235,7 +238,7 @@ class Daemon:
 
     def accept_loop_seconds(self) -> float:
         """The same of the main thread alone, exact."""
-        return int(Path(f"/proc/{self.pid}/task/{self.pid}/schedstat").read_text().split()[0]) / 1e9
+        return int(needs.proc(f"{self.pid}/task/{self.pid}/schedstat").read_text().split()[0]) / 1e9
 
     def alive(self) -> bool:
         return self.process.poll() is None

@@ -7,12 +7,12 @@ import re
 import subprocess
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 
 import pytest
 from hyperframe.frame import (DataFrame, HeadersFrame, PriorityFrame, RstStreamFrame, SettingsFrame,
                               WindowUpdateFrame)
 
+import needs
 from clients import curl_h2, curl_version, node
 from conftest import Start
 from daemon import BINARY, Daemon
@@ -340,7 +340,7 @@ def test_many_references_to_one_large_entry_are_431(client: Client) -> None:
 
 
 def peak_kib(daemon: Daemon) -> int:
-    status = Path(f"/proc/{daemon.pid}/status").read_text()
+    status = needs.proc(f"{daemon.pid}/status").read_text()
     return int(re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)[1])
 
 

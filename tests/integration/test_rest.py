@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+import needs
 from conftest import Start
 from daemon import Daemon
 from wire import Client, fields
@@ -19,7 +20,7 @@ REGIONS = (544, 288, 2336)  # KiB of a thread, its stack and buffers: release, w
 def resident_in_regions(daemon: Daemon) -> int:
     """KiB that are resident of what the threads have for stacks and buffers."""
     total = size = 0
-    with open(f"/proc/{daemon.pid}/smaps", encoding="ascii", errors="replace") as smaps:
+    with needs.proc(f"{daemon.pid}/smaps").open(encoding="ascii", errors="replace") as smaps:
         for line in smaps:
             if match := re.match(r"(Size|Rss): +(\d+) kB", line):
                 size = int(match[2]) if match[1] == "Size" else size

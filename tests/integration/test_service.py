@@ -14,6 +14,7 @@ from typing import Any, Callable, Iterator, Sequence
 
 import pytest
 
+import needs
 from clients import curl
 from conftest import Start
 from daemon import Daemon, run
@@ -187,6 +188,8 @@ def listening(kind: str, directory: Path) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(directory / "handed-over"))
     else:
+        if kind == "ipv6":
+            needs.ipv6()
         listener = socket.socket(socket.AF_INET if kind == "ipv4" else socket.AF_INET6)
         listener.bind(("127.0.0.1" if kind == "ipv4" else "::1", 0))
     listener.listen(128)
@@ -440,7 +443,11 @@ def test_restart_behind_a_socket_loses_no_request(start: Start, open_directory: 
 # --- systemd's own tool ---
 
 def free_port(host: str) -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    family = socket.AF_INET
+    if ":" in host:
+        needs.ipv6()
+        needs.proc("net/if_inet6")  # systemd looks there
+        family = socket.AF_INET6
     with socket.socket(family) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hyperframe.frame import DataFrame, PingFrame, SettingsFrame, WindowUpdateFrame
 
+import needs
 from clients import environment, h2load_counts
 from conftest import Start
 from daemon import Daemon
@@ -470,7 +471,7 @@ def test_figures_while_streams_are_open(start: Start) -> None:
 
 def test_sigpipe_is_ignored(start: Start) -> None:
     daemon = start()
-    ignored = re.search(r"^SigIgn:\s*([0-9a-f]+)$", Path(f"/proc/{daemon.pid}/status").read_text(), re.M)
+    ignored = re.search(r"^SigIgn:\s*([0-9a-f]+)$", needs.proc(f"{daemon.pid}/status").read_text(), re.M)
     assert ignored and int(ignored[1], 16) & 1 << (signal.SIGPIPE - 1)
     daemon.signal(signal.SIGPIPE)
     daemon.connect().assert_answered()

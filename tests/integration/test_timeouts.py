@@ -265,7 +265,7 @@ def test_peer_that_takes_nothing_is_cut_off(start: Start) -> None:
     ended = select.poll()
     ended.register(client.socket, select.POLLHUP)
     assert ended.poll(10_000 * SLOW), "it isn't cut off"
-    watch.assert_between(LIMIT, slack=3)  # the kernel takes some more while its buffer grows
+    watch.assert_between(LIMIT)
     assert client.read_to_end() == "reset"
     assert_logged(daemon, "notice", "write-timeout")
     assert daemon.wait_for_figures(connections=0)["timed-out"] == 1
@@ -286,14 +286,27 @@ def test_peer_that_takes_nothing_of_the_last_words(start: Start) -> None:
     assert client.read_to_end() == "reset"
 
 
-def test_peer_that_takes_little_by_little_is_not_cut_off(start: Start) -> None:
-    """Though the kernel wakes a writer only when a third of its buffer, a megabyte maybe, is free."""
+def take_little_by_little(daemon: Daemon) -> float:
+    """Take 6 MB so. Return the longest pause: on a busy machine it may be longer than we meant it to be."""
     # With a buffer of a few KB the kernels themselves pause for longer than the time-out; with this one they speak
     # of room once there are 64 KB of it (RFC 9293 section 3.8.6.2.2).
-    client = slow_reader(start(f"--write-timeout={TEXT}"), receive_buffer=128 * 1024)
-    watch = Stopwatch()
-    while watch.seconds() < 4 * LIMIT:
-        assert client.take(16 * 1024, Deadline(1)), "it is cut off"
-        time.sleep(LIMIT / 20)
-    client.read_until(lambda: all(client.answer(2 * number + 1).ended for number in range(100)),
-                      "100 answers", seconds=20)
+    client = slow_reader(daemon, receive_buffer=128 * 1024)
+    watch, before, longest = Stopwatch(), 0.0, 0.0
+    try:
+        while before < 4 * LIMIT:
+            assert client.take(16 * 1024, Deadline(1)), "it is cut off"
+            time.sleep(LIMIT / 20)
+            longest, before = max(longest, watch.seconds() - before), watch.seconds()
+        client.read_until(lambda: all(client.answer(2 * number + 1).ended for number in range(100)),
+                          "100 answers", seconds=20)
+    except (AssertionError, ConnectionError):
+        longest = max(longest, watch.seconds() - before)
+        if longest < LIMIT:
+            raise
+    return longest
+
+
+def test_peer_that_takes_little_by_little_is_not_cut_off(start: Start) -> None:
+    """Though the kernel wakes a writer only when a third of its buffer, a megabyte maybe, is free."""
+    daemon = start(f"--write-timeout={TEXT}")
+    poll(lambda: take_little_by_little(daemon) < LIMIT, "a machine that lets us take something in time", seconds=60)

@@ -16,6 +16,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+import needs
 from certificates import Authority, Identity, openssl
 from clients import call, curl
 from conftest import Start
@@ -179,6 +180,13 @@ def test_suites_of_1_3(daemon: Daemon, suite: str) -> None:
     assert f"Cipher is {suite}" in s_client(daemon, "-ciphersuites", suite, check=True)
 
 
+@pytest.mark.parametrize("group", ["X25519", "P-256", "P-521", "X25519MLKEM768"])
+def test_groups(daemon: Daemon, group: str) -> None:
+    if "MLKEM" in group and group not in openssl("list", "-kem-algorithms"):
+        pytest.skip("OpenSSL has it since 3.5")
+    assert "Cipher is TLS_AES_128_GCM_SHA256" in s_client(daemon, "-tls1_3", "-groups", group, check=True)
+
+
 def test_group_that_the_system_allows_but_http2_does_not(start: Start, tmp_path: Path, authority: Authority) -> None:
     weak = tmp_path / "openssl.cnf"
     weak.write_text("openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n"
@@ -237,7 +245,8 @@ def hello() -> bytes:
     return outgoing.read()
 
 
-@pytest.mark.parametrize("said", [0, 1, 3, 100, None], ids=["nothing", "a byte", "three", "a part", "a whole hello"])
+@pytest.mark.parametrize("said", [0, 1, 3, 100, -1, None],
+                         ids=["nothing", "a byte", "three", "a part", "all but a byte", "a whole hello"])
 def test_handshake_that_does_not_go_on(start: Start, said: int | None) -> None:
     daemon = start(f"--header-timeout={TEXT}")
     with socket.create_connection(daemon.address) as connection:
@@ -258,7 +267,7 @@ def test_handshake_byte_by_byte_has_no_more_time(start: Start) -> None:
             for byte in hello()[:-1] * 100:
                 connection.sendall(bytes([byte]))
                 time.sleep(LIMIT / 50)
-        watch.assert_between(LIMIT, slack=2)
+        watch.assert_between(LIMIT)
     daemon.connect().assert_answered()
 
 
@@ -281,14 +290,19 @@ def test_handshake_byte_by_byte_that_is_quick_enough(daemon: Daemon) -> None:
         assert client.selected_alpn_protocol() == "h2"
 
 
-@pytest.mark.parametrize("said", [b"\x16\x03\x01\xff\xff" + bytes(60_000), hello()[:20] + bytes(600)],
-                         ids=["a long record", "a broken hello"])
-def test_what_only_begins_as_a_handshake_is_refused_in_words(daemon: Daemon, said: bytes) -> None:
+def broken_hello() -> bytes:
+    """A whole record, of which only the beginning is right: the length of a first flight is its client's matter."""
+    return hello()[:20].ljust(len(hello()), b"\0")
+
+
+@pytest.mark.parametrize("said, words", [(b"\x16\x03\x01\xff\xff" + bytes(60_000), "record too long"),
+                                         (broken_hello(), "length mismatch")], ids=["a long record", "a broken hello"])
+def test_what_only_begins_as_a_handshake_is_refused_in_words(daemon: Daemon, said: bytes, words: str) -> None:
     since = daemon.mark()
     with socket.create_connection(daemon.address, 5 * SLOW) as connection:
         connection.sendall(said)
         assert read_all(connection)[:1] == b"\x15"
-    daemon.wait_for_log("notice .*no TLS handshake: ", since)
+    daemon.wait_for_log(f"notice .*no TLS handshake: {words}$", since)
 
 
 def test_http1_without_tls_is_told_to_use_it(daemon: Daemon) -> None:
@@ -431,9 +445,12 @@ def test_who_trusts_it_finds_the_host_in_it(start: Start, tmp_path: Path) -> Non
 @pytest.mark.parametrize("listen, more", [
     ([], None), (["0.0.0.0"], None), (["::"], None), (["127.0.0.9"], {"127.0.0.9"}),
     (["127.0.0.8", "127.0.0.9"], {"127.0.0.8", "127.0.0.9"}), (["localhost"], set()), (["127.1"], set()), (["::1"], set()),
-], ids=lambda value: "none" if value is None else " ".join(sorted(value)) or "nothing")  # the same in every process
+], ids=lambda value: ",".join(sorted(value)) if isinstance(value, (list, set)) else str(value))
 def test_its_names_are_localhost_and_the_addresses_in_use(start: Start, listen: list[str],
                                                           more: set[str] | None) -> None:
+    if more is None:
+        needs.ipv6()
+        needs.proc("net/if_inet6")  # where the kernel lists the addresses of IPv6
     daemon = start(listen=["--port=0", *(f"--address={each}" for each in listen)])
     daemon.wait_for_log("listening on .*, TLS$")
     host, port = daemon.addresses("tls")[0]
@@ -649,9 +666,10 @@ def test_key_that_the_user_may_not_read(open_directory: Path, identity: Identity
         "read the file and enter its directory")
 
 
-def test_expired_certificate_is_served_with_a_warning(start: Start, tmp_path: Path, identity: Identity) -> None:
+def test_expired_certificate_is_served_with_a_warning(start: Start, tmp_path: Path, authority: Authority,
+                                                      identity: Identity) -> None:
     old = Identity(tmp_path / "old.pem", identity.key)
-    openssl("x509", "-in", identity.certificate, "-signkey", identity.key, "-days", -1, "-out", old.certificate)
+    set_validity(old, authority, -2, -1)
     daemon = start("--tls-port=0", *old.options(), transport="plain")
     daemon.wait_for_log("warning certificate CN=localhost, .* expired: ")
 

@@ -22,6 +22,7 @@ LIMIT, TEXT = 0.5, "500ms"
 MEMORY = 1024  # KiB
 COST = 20_000  # requests that could be answered instead, for what takes a tenth of it
 FLOOD = 5000   # messages
+SEGMENT = 1220  # bytes, what IPv6 lets each path take
 HELLO, HANDSHAKE, CLIENT_HELLO = MAGIC + frame(SETTINGS), 0x16, 1
 Attack = Callable[[Daemon], list[OpenSslClient]]
 
@@ -106,26 +107,35 @@ def test_close_notify_amid_a_frame(start: Start, version: int) -> None:
     daemon.connect().assert_answered()
 
 
-GARBAGE = {
-    "text": (b"GET / HTTP/1.1\r\n\r\n" * 10, "wrong version number"),
-    "record too long": (b"\x17\x03\x03\xff\xff" + bytes(100), "(packet|encrypted) length too long|data length too long"),
-    "wrong MAC": (b"\x17\x03\x03\x00\x40" + bytes(64), "bad record mac"),
-    "record too short": (b"\x17\x03\x03\x00\x01\x00", "length too short|bad record mac"),
-    "handshake in the clear": (b"\x16\x03\x03\x00\x04\x01\x00\x00\x00", "."),
+TYPE, LENGTH, MAC = "wrong record type or version", "record too long", "decryption failed or bad record mac"
+CLEAR = (MAC, TYPE)  # in TLS 1.2 it may be an encrypted one
+GARBAGE = {  # and the log's words for it, with TLS 1.2 and 1.3: the same whatever the version of OpenSSL
+    "text": (b"GET / HTTP/1.1\r\n\r\n" * 10, TYPE, TYPE),
+    "zeros": (bytes(100), TYPE, TYPE),
+    "record of TLS 1.0": (b"\x17\x03\x01\x00\x28" + bytes(40), TYPE, TYPE),
+    "record too long": (b"\x17\x03\x03\xff\xff" + bytes(100), LENGTH, LENGTH),
+    "record longer by a byte": (b"\x17\x03\x03\x41\x01" + bytes(0x4101), MAC, LENGTH),
+    "wrong MAC": (b"\x17\x03\x03\x00\x40" + bytes(64), MAC, MAC),
+    "record too short": (b"\x17\x03\x03\x00\x01\x00", MAC, MAC),
+    "empty record": (b"\x17\x03\x03\x00\x00", MAC, MAC),
+    "handshake in the clear": (b"\x16\x03\x03\x00\x04\x01\x00\x00\x00", *CLEAR),
+    "alert in the clear": (b"\x15\x03\x03\x00\x02\x02\x28", *CLEAR),
+    "unknown type": (b"\x19\x03\x03\x00\x28" + bytes(40), *CLEAR),
 }
 
 
+@pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=["1.2", "1.3"])
 @pytest.mark.parametrize("case", GARBAGE)
-def test_garbage_behind_the_handshake(start: Start, case: str) -> None:
-    said, words = GARBAGE[case]
-    daemon = start()
-    client = OpenSslClient(daemon.address)
+def test_garbage_behind_the_handshake(daemon: Daemon, case: str, version: int) -> None:
+    said, *words = GARBAGE[case]
+    since = daemon.mark()
+    client = OpenSslClient(daemon.address, version)
     assert client.send(HELLO)
     assert client.receive()
     client.socket.sendall(said)
     while client.receive():
         pass
-    daemon.wait_for_log(f"notice .*TLS broke: .*({words})")
+    daemon.wait_for_log(f"notice .*TLS broke: {words[version == TLS_1_3]}$", since)
     client.close()
     daemon.connect().assert_answered()
 
@@ -162,11 +172,32 @@ def test_client_hello_in_records_of_a_byte(daemon: Daemon) -> None:
         assert connection.recv(1) == bytes([HANDSHAKE])
 
 
-def test_client_hello_of_16_kib(daemon: Daemon) -> None:
+def long_hello() -> bytes:
+    """Of 16 KiB and some, in two records."""
     said = with_extension(client_hello(), 1 << 14)
+    return record(said[:1 << 14]) + record(said[1 << 14:])
+
+
+def send_by_segments(connection: socket.socket, said: bytes) -> None:
+    """A segment for each piece: one is never the whole of a post-quantum key share."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for start in range(0, len(said), SEGMENT):
+        connection.sendall(said[start:start + SEGMENT])
+
+
+@pytest.mark.parametrize("send", [socket.socket.sendall, send_by_segments], ids=["whole", "segments"])
+def test_client_hello_of_16_kib(daemon: Daemon, send: Callable[[socket.socket, bytes], None]) -> None:
     with socket.create_connection(daemon.address) as connection:
-        connection.sendall(record(said[:1 << 14]) + record(said[1 << 14:]))
+        send(connection, long_hello())
         assert connection.recv(1) == bytes([HANDSHAKE])
+
+
+@pytest.mark.parametrize("send", [socket.socket.sendall, send_by_segments], ids=["whole", "segments"])
+def test_client_hello_of_16_kib_without_tls_reads_the_alert(daemon: Daemon, send: Callable[[socket.socket, bytes], None]) -> None:
+    """The alert is sent for the first bytes; those that follow don't make the kernel take it back."""
+    with socket.create_connection(daemon.addresses("plain")[0]) as connection:
+        send(connection, long_hello())
+        assert read_all(connection) == b"\x15\x03\x01\x00\x02\x02\x0a"
 
 
 def test_client_hello_that_is_too_long(daemon: Daemon) -> None:
@@ -191,3 +222,16 @@ def test_records_of_no_content_before_the_handshake(daemon: Daemon) -> None:
     since = daemon.mark()
     told(daemon, record(b"") * FLOOD)
     daemon.wait_for_log("notice .*no TLS handshake: ", since)
+
+
+@pytest.mark.parametrize("said, words", [
+    (b"GET / HTTP/1.1\r\n\r\n" * 10, TYPE),
+    (b"\x17\x03\x03\xff\xff" + bytes(100), LENGTH),
+    (b"\x17\x03\x03\x00\x28" + bytes(40), MAC),
+    (b"\x15\x03\x03\x00\x02\x02\x28", "alert handshake failure"),
+    (b"\x15\x03\x03\x00\x02\x02\x30", "alert unknown ca"),
+], ids=["text", "record too long", "wrong MAC", "alert", "another alert"])
+def test_what_follows_the_client_hello(daemon: Daemon, said: bytes, words: str) -> None:
+    since = daemon.mark()
+    told(daemon, record(client_hello()) + said)
+    daemon.wait_for_log(f"notice .*no TLS handshake: {words}$", since)

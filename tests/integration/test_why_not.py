@@ -199,7 +199,7 @@ ERRORS = [
           section("6.10")),
     error("too-many-settings", settings(*[(ENABLE_PUSH, 0)] * 33),
           'ENHANCE_YOUR_CALM "SETTINGS: too many setting entries"', section("10.5")),
-    error("pings", ping(bytes(8)) * 11000, 'ENHANCE_YOUR_CALM "too many frames that bring nothing"', section("10.5")),
+    error("pings", ping(bytes(8)) * 20000, 'ENHANCE_YOUR_CALM "too many frames that bring nothing"', section("10.5")),
     error("continuations", headers(1, b"", 0) + continuation(1, b"", 0) * 1100,
           'ENHANCE_YOUR_CALM "header block too long"', f"max-header-list-size, {section('10.5.1')}", 1),
     error("fields-without-end", headers(1, b"\x40\x01x" + b"\x7f\x81\x02" + b"y" * 256 + b"\xbe" * 16000),

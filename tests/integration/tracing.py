@@ -21,6 +21,7 @@ import hpack
 from hyperframe.frame import (ContinuationFrame, DataFrame, ExtensionFrame, Frame, GoAwayFrame, HeadersFrame,
                               PingFrame, PriorityFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame)
 
+import needs
 from clients import SEARCH_PATH
 from daemon import LOG_LINE, Daemon
 from waiting import Deadline, poll
@@ -240,8 +241,8 @@ def replay(address: Address, said: bytes) -> None:
 
 def listening_port(process: subprocess.Popen[bytes]) -> int | None:
     """The TCP port that a process listens on, for one that doesn't say which it took."""
-    inodes = {os.readlink(f"/proc/{process.pid}/fd/{name}") for name in os.listdir(f"/proc/{process.pid}/fd")}
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+    inodes = {os.readlink(link) for link in needs.proc(f"{process.pid}/fd").iterdir()}
+    for line in needs.proc("net/tcp").read_text().splitlines()[1:]:
         words = line.split()
         if words[3] == "0A" and f"socket:[{words[9]}]" in inodes:
             return int(words[1].rpartition(":")[2], 16)

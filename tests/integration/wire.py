@@ -14,10 +14,12 @@ import hpack
 from hyperframe.frame import (ContinuationFrame, DataFrame, Frame, GoAwayFrame, HeadersFrame, PingFrame,
                               RstStreamFrame, SettingsFrame, WindowUpdateFrame)
 
+import needs
 from waiting import Deadline
 
 MAGIC = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 FRAME_SIZE = 16384
+PIECES_MAX = 4096
 DEFAULT_WINDOW = 65535
 LAST_STREAM = 2**31 - 1
 
@@ -54,12 +56,17 @@ class TlsSocket(ssl.SSLSocket):
             self.held += data
             self._begin()
             return
+        if self.has_ended:  # OpenSSL would repeat a record that cannot be sent, and fail if the next one is shorter
+            raise BrokenPipeError
         try:
             super().sendall(data, flags)
         except ssl.SSLEOFError:
-            raise (BrokenPipeError if self.has_ended else ConnectionResetError) from None
+            raise ConnectionResetError from None
         except ssl.SSLZeroReturnError:  # the daemon has said that it will read no more
             raise BrokenPipeError from None
+        except ConnectionError:
+            self._forget_error()
+            raise
 
     def shutdown(self, how: int) -> None:
         """Send FIN without TLS's own words for it, and go on reading TLS (SSLSocket would forget it)."""
@@ -71,7 +78,17 @@ class TlsSocket(ssl.SSLSocket):
             self.do_handshake()
             held, self.held = self.held, None
             self.sendall(held)
-        return super().recv(size, flags)
+        try:
+            return super().recv(size, flags)
+        except ConnectionError:
+            self._forget_error()
+            raise
+
+    def _forget_error(self) -> None:
+        """Since OpenSSL 3.2 the system's errors are in its queue of this thread's errors, too, where Python 3.13 leaves
+        them: whatever ends next in this thread, be it as it should, would seem to have failed by them. A new object
+        empties the queue."""
+        self.context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
 
 
 def trusting(*protocols: str) -> ssl.SSLContext:
@@ -162,6 +179,8 @@ class Client:
                  session: ssl.SSLSession | None = None, patient: bool = False) -> None:
         """With `tls`, the handshake begins with the first byte that is said or waited for. Who is patient says
         everything before anybody has accepted the connection."""
+        if isinstance(address, tuple) and ":" in address[0]:
+            needs.ipv6()
         self.socket = _connected(address, source, receive_buffer)
         if tls:
             self.socket = tls.wrap_socket(self.socket, do_handshake_on_connect=False, server_hostname=host,
@@ -209,11 +228,16 @@ class Client:
     # --- out ---
 
     def send(self, *parts: Frame | bytes, piece: int | None = None) -> None:
-        """Send frames and bytes: at once, or in pieces of so many bytes."""
+        """Send frames and bytes: at once, or in pieces of so many bytes.
+
+        What comes behind PIECES_MAX pieces is sent at once: the daemon, where it has answered the beginning by
+        closing the connection, doesn't wait for the end of thousands of pieces."""
         data = b"".join(part if isinstance(part, bytes) else part.serialize() for part in parts)
-        step = piece or len(data) or 1
-        for start in range(0, len(data), step):
-            self.socket.sendall(data[start:start + step])
+        in_pieces = min(len(data), PIECES_MAX * piece) if piece else 0
+        for start in range(0, in_pieces, piece or 1):
+            self.socket.sendall(data[start:min(start + (piece or 1), in_pieces)])
+        if in_pieces < len(data):
+            self.socket.sendall(data[in_pieces:])
         self.sent += len(data)
 
     def send_preface(self, settings: dict[int, int] | None = None) -> Client:

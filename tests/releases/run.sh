@@ -2,7 +2,8 @@
 # Run a command in a fresh tree of a Debian release, with a copy of this checkout as its working directory.
 #
 #     tests/releases/run.sh trixie make deps check
-#     tests/releases/run.sh --user sid make check        # as an ordinary user
+#     tests/releases/run.sh --user sid make check              # as an ordinary user
+#     tests/releases/run.sh --container bookworm make check    # as in a container without privileges or /proc
 #
 # The tree comes from the mirror that this machine's apt uses, by debootstrap: minbase, git, make and
 # ca-certificates. It stays in build/releases/RELEASE for the next run; remove it to begin with a fresh one.
@@ -14,7 +15,7 @@ readonly MIRROR_FAILED=75
 readonly PACKAGES=git,make,ca-certificates
 
 usage() {
-    echo "usage: $0 [--user] RELEASE COMMAND [ARGUMENT...]" >&2
+    echo "usage: $0 [--user] [--container] RELEASE COMMAND [ARGUMENT...]" >&2
     exit 64
 }
 
@@ -65,6 +66,10 @@ add_user() {
     chroot "$tree" chown -R builder: /src/h2echod
 }
 
+build_confine() {
+    cc -O2 -static -o "$tree/src/confine" tests/releases/confine.c
+}
+
 # --- What follows is for process 1 of the new namespaces ---
 
 mount_devices() {
@@ -102,19 +107,21 @@ enter_tree() {
     printf '127.0.0.1 localhost %s\n::1 localhost\n' "$release" >etc/hosts
     pivot_root . .
     umount --lazy .
+    [ "$container" = 0 ] || umount --recursive /sys /proc
     cd /src/h2echod
 }
 
 run_in_tree() {
-    local identity=()
+    local words=()
     enter_tree
     export HOME=/root LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     unset TMPDIR
     if [ "$user" = 1 ]; then
         export HOME=/home/builder
-        identity=(setpriv --reuid=builder --regid=builder --init-groups)
+        words=(setpriv --reuid=builder --regid=builder --init-groups)
     fi
-    exec "${identity[@]}" "$@"
+    [ "$container" = 0 ] || words=(/src/confine "${words[@]}")
+    exec "${words[@]}" "$@"
 }
 
 main() {
@@ -126,20 +133,28 @@ main() {
     fi
     copy_checkout
     [ "$user" = 0 ] || add_user
-    unshare --fork --kill-child --pid --mount --uts --ipc "$0" --inside "$tree" "$user" "$release" "$@" || status=$?
+    [ "$container" = 0 ] || build_confine
+    unshare --fork --kill-child --pid --mount --uts --ipc \
+        "$0" --inside "$tree" "$release" "$user" "$container" "$@" || status=$?
     exit $status
 }
 
 user=0
+container=0
 if [ "${1:-}" = --inside ]; then
-    tree=$2 user=$3 release=$4
-    shift 4
+    tree=$2 release=$3 user=$4 container=$5
+    shift 5
     run_in_tree "$@"
 fi
-if [ "${1:-}" = --user ]; then
-    user=1
+while :; do
+    case ${1:-} in
+    --user) user=1 ;;
+    --container) container=1 ;;
+    -*) usage ;;
+    *) break ;;
+    esac
     shift
-fi
+done
 [ $# -ge 2 ] || usage
 release=$1
 shift

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -38,7 +39,13 @@ static bool has(const struct addresses *addresses, const char *text)
     return false;
 }
 
-/* The text of an address of the Internet's; "" for others. */
+/* Whether the kernel tells the addresses of IPv6 here: their list is a file below /proc. */
+static bool v6_is_listed(void)
+{
+    return access("/proc/self/net/if_inet6", R_OK) == 0;
+}
+
+/* The text of an address of IPv4 or IPv6; "" for others. */
 static const char *text_of(const struct sockaddr *address)
 {
     static char text[INET6_ADDRSTRLEN];
@@ -47,7 +54,7 @@ static const char *text_of(const struct sockaddr *address)
     if (address != NULL && address->sa_family == AF_INET)
         (void)inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)address)->sin_addr,
                         text, sizeof(text));
-    if (address != NULL && address->sa_family == AF_INET6)
+    if (address != NULL && address->sa_family == AF_INET6 && v6_is_listed())
         (void)inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr,
                         text, sizeof(text));
     return text;

@@ -396,12 +396,14 @@ static void test_interruption_of_each_call(void **state)
     tls_context_free(context);
 }
 
-/* A half-sent record goes on where it was broken off, after a read between. */
+/* A half-sent record goes on where it was broken off, after reads between, which send nothing of it
+ * themselves and see the client's end as it is. */
 static void test_record_that_is_sent_by_halves(void **state)
 {
     static const struct trouble slow = {"slow", CALL_WRITE, EAGAIN, true, true};
     struct tls_context *context = own_context();
     uint8_t byte = 0;
+    size_t writes;
 
     (void)state;
     open_line(&line, context, NULL, 0);
@@ -410,9 +412,13 @@ static void test_record_that_is_sent_by_halves(void **state)
     line.calls[CALL_WRITE] = 1; /* its first byte goes, its second does not */
     assert_int_equal(tls_write(line.server, (const uint8_t *)"half", 4), -1);
     assert_int_equal(errno, EAGAIN);
+    writes = line.calls[CALL_WRITE];
     tls_client_say(line.client, "x", 1);
     assert_int_equal(read_all(&line, &byte, 1), 1);
     assert_int_equal(byte, 'x');
+    tls_client_end(line.client);
+    assert_int_equal(tls_read(line.server, &byte, 1), 0);
+    assert_int_equal(line.calls[CALL_WRITE], writes);
     assert_true(write_all(&line, (const uint8_t *)"half", 4));
     hear(&line);
     assert_int_equal(line.heard_length, 4);
@@ -987,8 +993,14 @@ static void test_client_that_is_not_believed(void **state)
 
 /* --- Memory --- */
 
+/* If the allocations of a thread's first call all fail, OpenSSL 3.6 never returns, and if the
+ * second does it forgets four blocks: with it, only a thread without any memory begins anew. */
 static void arm(size_t n, bool for_ever)
 {
+    bool is_first_spared = OPENSSL_version_major() > 3 || OPENSSL_version_minor() >= 6;
+
+    if (is_first_spared && (n > 0 || !for_ever))
+        ERR_clear_error();
     memory.left = n;
     memory.for_ever = for_ever;
     memory.has_struck = false;
@@ -1071,12 +1083,13 @@ static bool try_connection(struct tls_context *context, size_t n, bool for_ever)
 }
 
 /* A context takes ten thousand allocations, one much as the next: every fifth fails, and fewer
- * where each is slow. */
+ * where each is slow, not just the machine busy (2). */
 static size_t stride(void)
 {
     const char *slow = getenv("H2ECHOD_SLOW");
+    size_t times = slow != NULL ? strtoul(slow, NULL, 10) : 1;
 
-    return 5 * (slow != NULL ? strtoul(slow, NULL, 10) : 1);
+    return times > 2 ? 5 * times / 2 : 5;
 }
 
 static void test_context_without_memory(void **state)

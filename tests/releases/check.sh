@@ -1,0 +1,59 @@
+#!/bin/bash
+# Run the README's test command on other releases of Debian than this machine's, each in a fresh tree, and count.
+#
+#     tests/releases/check.sh [NAME...]    # names of the rows below; all of them if none is given
+#
+# A release whose tree cannot be fetched is left out, loudly. Ends with a line of counts for each row, and with
+# status 1 unless all passed.
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit
+
+readonly MIRROR_FAILED=75
+
+# name | options and release of run.sh | command. Outside a tree of root's, tests that need its rights are left out,
+# which CI would take for failures.
+readonly ROWS="\
+debian-13|trixie|make deps check
+debian-13-user|--user trixie|env -u CI make check
+debian-sid|sid|make deps check
+debian-12-container|--container bookworm|env -u CI make deps check"
+
+failed=0
+summary=()
+
+# Whether no rows were named, or this one was.
+is_wanted() {
+    local row=$1 name
+    shift
+    [ $# -gt 0 ] || return 0
+    for name; do
+        [ "$name" != "$row" ] || return 0
+    done
+    return 1
+}
+
+check_row() {
+    local name=$1 log=build/releases/$1.log status=0 counts
+    read -ra where <<<"$2"
+    read -ra words <<<"$3"
+    printf '\n--- %s: %s\n' "$name" "$3"
+    mkdir -p build/releases
+    tests/releases/run.sh "${where[@]}" "${words[@]}" </dev/null 2>&1 | tee "$log" || status=$?
+    counts=$(sed -n 's/^check: //p' "$log" | tail -n 1)
+    if [ $status = $MIRROR_FAILED ]; then
+        summary+=("$name: LEFT OUT, the mirror gave no tree of it")
+    elif [ $status = 0 ] && [ -n "$counts" ]; then
+        summary+=("$name: $counts")
+    else
+        summary+=("$name: ${counts:-0 passed, 1 failed}")
+        failed=1
+    fi
+}
+
+while IFS='|' read -r name where command <&3; do
+    if is_wanted "$name" "$@"; then
+        check_row "$name" "$where" "$command"
+    fi
+done 3<<<"$ROWS"
+printf '%s\n' '' "${summary[@]}"
+exit $failed
