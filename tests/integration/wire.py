@@ -51,6 +51,13 @@ class TlsSocket(ssl.SSLSocket):
             pass
         self.settimeout(before)
 
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except ConnectionError:
+            self._forget_error()
+            raise
+
     def sendall(self, data: bytes, flags: int = 0) -> None:
         if self.held is not None:
             self.held += data
