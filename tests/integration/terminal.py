@@ -1,0 +1,115 @@
+"""A terminal of its own: a pseudo-terminal, and the session of a program that has it as controlling terminal."""
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import re
+import select
+import signal
+import time
+from pathlib import Path
+from typing import Sequence
+
+from daemon import BINARY, command, environment
+from waiting import SLOW, Deadline, poll
+
+
+def stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the third, the state, on; none if there is no such process."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return []
+
+
+def is_alive(pid: int) -> bool:
+    return stat(pid)[:1] not in ([], ["Z"], ["X"])
+
+
+def words(pid: int) -> list[str]:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    return []
+
+
+class Terminal:
+    """What `program` shows on it is kept in `text`."""
+
+    def __init__(self, program: Sequence[str], extra: dict[str, str] | None = None) -> None:
+        self.text = ""
+        self.pids: set[int] = set()
+        variables = {**environment(), "TERM": "dumb", "PS1": "$ ", "HISTFILE": "", **(extra or {})}
+        self.leader, self.fd = pty.fork()
+        if self.leader == 0:
+            # What the one who runs the tests ignores is not to be ignored here.
+            for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+                signal.signal(number, signal.SIG_DFL)
+            os.execvpe(program[0], list(program), variables)
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def type(self, text: str) -> None:
+        os.write(self.fd, text.encode())
+
+    def run(self, line: str) -> None:
+        self.type(line + "\n")
+
+    def read_until(self, pattern: str, seconds: float = 10) -> re.Match[str]:
+        """Read until the pattern is found in what was shown from the start."""
+        deadline = time.monotonic() + seconds * SLOW
+        while not (match := re.search(pattern, self.text, re.MULTILINE)):
+            left = deadline - time.monotonic()
+            assert left > 0 and select.select([self.fd], [], [], left)[0], f"no {pattern!r} in {self.text!r}"
+            try:
+                self.text += os.read(self.fd, 65536).decode(errors="backslashreplace").replace("\r\n", "\n")
+            except OSError:  # EIO: nobody has the other side any more
+                raise AssertionError(f"no {pattern!r} before the end of {self.text!r}") from None
+        return match
+
+    def daemon(self) -> int:
+        """The daemon of this session, once it is there."""
+        def find() -> int:
+            for name in os.listdir("/proc"):
+                if name.isdigit() and stat(int(name))[3:4] == [str(self.leader)] and str(BINARY) in words(int(name)):
+                    return int(name)
+            return 0
+        self.pids.add(pid := poll(find, "the daemon's process", seconds=10))
+        return pid
+
+    def foreground(self) -> int:
+        """The process group that has the terminal."""
+        return os.tcgetpgrp(self.fd)
+
+    def close(self) -> None:
+        """As who closes its window: the other side is hung up."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def end(self) -> None:
+        """Close it, and leave nothing behind of what ran in it."""
+        for pid in {*self.pids, self.leader}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.close()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.leader, 0)
+
+    def wait(self, seconds: float = 10) -> int:
+        """The exit status of the session leader, once it has ended."""
+        deadline = Deadline(seconds)
+        while True:
+            pid, status = os.waitpid(self.leader, os.WNOHANG)
+            if pid:
+                return os.waitstatus_to_exitcode(status)
+            deadline.left()
+            time.sleep(0.01)
+
+
+def daemon_line(log: Path, *arguments: object) -> str:
+    """What starts a daemon in a shell, with its log in a file."""
+    return " ".join([*command(["--port=0", "--address=127.0.0.1", *arguments]), f"2>>{log}"])
