@@ -14,7 +14,7 @@ import pytest
 
 from conftest import Start
 from daemon import command
-from terminal import Terminal, daemon_line, is_alive, stat
+from terminal import Terminal, daemon_line, is_alive, is_stopped
 from waiting import SLOW, Stopwatch, poll
 from wire import Client, fields
 
@@ -149,7 +149,7 @@ def test_hang_up_that_a_reload_was_asked_for_before_ends_it(foreground: Session)
     leader = foreground.terminal.leader
     for pid in (leader, foreground.pid):  # the leader first, so that it does not see that its job is stopped
         os.kill(pid, signal.SIGSTOP)
-        poll(lambda: stat(pid)[0] == "T", "the process to stop")
+        poll(lambda: is_stopped(pid), "the process to stop")
     os.kill(foreground.pid, signal.SIGHUP)
     if foreground.pid != leader:
         os.kill(leader, signal.SIGKILL)
