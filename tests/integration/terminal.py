@@ -3,16 +3,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pty
 import re
 import select
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Sequence
 
 from daemon import BINARY, command, environment
-from waiting import SLOW, Deadline, poll
+from waiting import SLOW, poll
 
 
 def stat(pid: int) -> list[str]:
@@ -32,7 +32,7 @@ def is_stopped(pid: int) -> bool:
     return all((thread / "stat").read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
 
 
-def words(pid: int) -> list[str]:
+def command_line(pid: int) -> list[str]:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
     return []
@@ -41,16 +41,16 @@ def words(pid: int) -> list[str]:
 class Terminal:
     """What `program` shows on it is kept in `text`."""
 
-    def __init__(self, program: Sequence[str], extra: dict[str, str] | None = None) -> None:
+    def __init__(self, program: Sequence[str]) -> None:
         self.text = ""
         self.pids: set[int] = set()
-        variables = {**environment(), "TERM": "dumb", "PS1": "$ ", "HISTFILE": "", **(extra or {})}
-        self.leader, self.fd = pty.fork()
-        if self.leader == 0:
-            # What the one who runs the tests ignores is not to be ignored here.
-            for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
-                signal.signal(number, signal.SIG_DFL)
-            os.execvpe(program[0], list(program), variables)
+        self.fd, other = os.openpty()
+        # What the one who runs the tests ignores is not to be ignored here.
+        words = ["env", "--default-signal=HUP,INT,QUIT", "setsid", "--ctty", *program]
+        self.process = subprocess.Popen(words, stdin=other, stdout=other, stderr=other,
+                                        env={**environment(), "TERM": "dumb", "PS1": "$ ", "HISTFILE": ""})
+        os.close(other)
+        self.leader = self.process.pid
 
     def __enter__(self) -> Terminal:
         return self
@@ -80,7 +80,7 @@ class Terminal:
         """The daemon of this session, once it is there."""
         def find() -> int:
             for name in os.listdir("/proc"):
-                if name.isdigit() and stat(int(name))[3:4] == [str(self.leader)] and str(BINARY) in words(int(name)):
+                if name.isdigit() and stat(int(name))[3:4] == [str(self.leader)] and str(BINARY) in command_line(int(name)):
                     return int(name)
             return 0
         self.pids.add(pid := poll(find, "the daemon's process", seconds=10))
@@ -98,22 +98,16 @@ class Terminal:
 
     def end(self) -> None:
         """Close it, and leave nothing behind of what ran in it."""
-        for pid in {*self.pids, self.leader}:
+        for pid in self.pids - {self.leader}:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        self.process.kill()
         self.close()
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.leader, 0)
+        self.process.wait()
 
     def wait(self, seconds: float = 10) -> int:
         """The exit status of the session leader, once it has ended."""
-        deadline = Deadline(seconds)
-        while True:
-            pid, status = os.waitpid(self.leader, os.WNOHANG)
-            if pid:
-                return os.waitstatus_to_exitcode(status)
-            deadline.left()
-            time.sleep(0.01)
+        return self.process.wait(seconds * SLOW)
 
 
 def daemon_line(log: Path, *arguments: object) -> str:
