@@ -327,7 +327,7 @@ def test_job_in_the_background_is_to_be_killed(begin: Begin, line: str) -> None:
 
 def test_script_is_not_told_to_type(begin: Begin, line: str) -> None:
     """What it starts in the background is in the foreground only until the script has ended."""
-    session = begin(BASH, f"sh -c '{line} &'")
+    session = begin(BASH, f"sh -c '{line} & wait'")
     session.wait_for_log(rf"notice to stop it: kill {session.pid}$")
 
 
