@@ -89,14 +89,15 @@ static bool is_pending(int signal_number)
 
 /*
  * Whether the session leader, which has job control, waits for this rather than for a command line:
- * then it was not told to send a SIGHUP, but hands on a hang-up. Shells do so, and sudo, often
- * while the terminal is still there. ${group} is what has the terminal now.
+ * then it was not told to send a SIGHUP, but hands on a hang-up, often while the terminal is still
+ * there. ${group} is what has the terminal now.
  */
 static bool is_waited_for(pid_t group)
 {
     if (group < 0)
         return is_foreground;
-    /* This was stopped, and the signal may have been typed meanwhile. */
+    /* This was stopped, and the signal may have been typed meanwhile: with "kill -HUP" a shell
+     * sends such a job SIGCONT as well. */
     if (is_pending(SIGCONT))
         return false;
     /* A shell takes the terminal back before it exits. One that does not exit has it back from a
