@@ -2,6 +2,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "terminal.h"
 #include "worker.h"
 
 #include <errno.h>
@@ -23,11 +24,15 @@ enum {
     PAUSE_US = 1000000,      /* how long accepting rests when the system has no more to give */
     COMPLAINT_US = 60000000, /* how often the same complaint is logged */
     CUT_EARLY_US = 100000,   /* before the drain timeout, at most: for closing what is cut */
+    HINT_US = 1000000,       /* into a drain, at most: when it is said how to end it at once */
     MISHAPS_MAX = 64,        /* accepts in a row that fail before accepting rests */
     STATUS_US = 10000000,    /* how often the service manager is told the figures, at least */
     OPTIONS_MAX = 64 + CERTIFICATE_PIN_MAX, /* bytes of curl's options */
     COMMAND_MAX = OPTIONS_MAX + ADDRESS_TEXT_MAX + CERTIFICATE_TEXT_MAX + 64,
 };
+
+/* What is polled. */
+enum { POLLED_SIGNALS, POLLED_EVENTS, POLLED_TERMINAL, POLLED_LISTENERS };
 
 /* One complaint, logged at most once a minute. */
 struct complaint {
@@ -42,7 +47,7 @@ struct server {
     void *reload_argument;
 
     struct workers *workers;
-    struct pollfd *polled; /* signal_fd, event_fd, then the listeners */
+    struct pollfd *polled; /* by POLLED_*, the listeners last */
     int signal_fd;
     int event_fd;
 
@@ -52,6 +57,8 @@ struct server {
     int64_t paused_until_us;
     int64_t cut_at_us; /* of the drain */
     int64_t give_up_us;
+    int64_t hint_at_us;
+    const char *ending; /* what ends the drain at once; NULL = nothing yet */
     enum connection_stage stage;
 
     uint64_t accepted;
@@ -66,7 +73,7 @@ struct server {
     struct complaint deaf;
 };
 
-static const int taken_signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1};
+static const int taken_signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGCONT};
 
 static void fill_signals(sigset_t *set)
 {
@@ -84,6 +91,7 @@ int server_prepare_signals(void)
     sigaddset(&reload, SIGHUP);
     if (sigprocmask(SIG_BLOCK, &reload, NULL) != 0)
         return -1;
+    terminal_open();
     return sigaction(SIGPIPE, &ignore, NULL);
 }
 
@@ -444,7 +452,8 @@ static void reload(struct server *server)
     notify_status(server, "READY=1\n");
 }
 
-static void begin_drain(struct server *server, int signal_number)
+/* Drain for ${reason}; ${ending} is what would end that at once, NULL if nothing would. */
+static void begin_drain(struct server *server, const char *reason, const char *ending)
 {
     int64_t timeout_us = clock_us(server->settings->drain_timeout);
     size_t serving;
@@ -452,15 +461,29 @@ static void begin_drain(struct server *server, int signal_number)
     accept_last(server);
     server->now_us = clock_now().monotonic_us;
     serving = workers_serving(server->workers, true);
-    log_write(LOG_LEVEL_NOTICE, "SIG%s: draining %zu connection%s within %gs",
-              sigabbrev_np(signal_number), serving, plural(serving), (double)timeout_us / 1e6);
+    log_write(LOG_LEVEL_NOTICE, "%s: draining %zu connection%s within %gs", reason, serving,
+              plural(serving), (double)timeout_us / 1e6);
     listeners_close(server->listeners);
+    server->ending = ending;
+    server->hint_at_us =
+        ending == NULL ? INSTANT_NEVER : server->now_us + clock_earlier(HINT_US, timeout_us / 2);
     server->give_up_us = server->now_us + timeout_us;
     server->cut_at_us = server->give_up_us - clock_earlier(CUT_EARLY_US, timeout_us / 10);
     server->next_tick_us = server->now_us;
     server->stage = CONNECTION_DRAIN;
     workers_set_stage(server->workers, CONNECTION_DRAIN);
     notify_stopping(server, timeout_us);
+}
+
+/* Tell who waits for the end how not to. */
+static void hint(struct server *server)
+{
+    size_t serving = workers_serving(server->workers, true);
+
+    server->hint_at_us = INSTANT_NEVER;
+    if (serving > 0)
+        log_write(LOG_LEVEL_NOTICE, "still draining %zu connection%s: %s ends the drain at once",
+                  serving, plural(serving), server->ending);
 }
 
 static void stop_at_once(const struct server *server, int signal_number)
@@ -472,16 +495,60 @@ static void stop_at_once(const struct server *server, int signal_number)
     _exit(EXIT_FAILURE);
 }
 
-static void handle_signal(struct server *server, int signal_number)
+static const char *second_signal(int signal_number)
 {
+    static const char *const words[] = {[SIGINT] = "a second Ctrl-C",
+                                        [SIGQUIT] = "a second SIGQUIT",
+                                        [SIGTERM] = "a second SIGTERM"};
+
+    return words[signal_number];
+}
+
+/* A closed terminal makes some shells send SIGTERM as well: that one is the first that was sent to
+ * stop, and cuts nothing. */
+static void handle_stop(struct server *server, int signal_number)
+{
+    char reason[16];
+
+    if (server->stage == CONNECTION_SERVE) {
+        snprintf(reason, sizeof(reason), "SIG%s", sigabbrev_np(signal_number));
+        begin_drain(server, reason, second_signal(signal_number));
+    } else if (server->ending == NULL) {
+        server->ending = second_signal(signal_number);
+        hint(server);
+    } else {
+        stop_at_once(server, signal_number);
+    }
+}
+
+static void drain_for_hang_up(struct server *server)
+{
+    begin_drain(server, "the terminal was closed", NULL);
+}
+
+/* A SIGHUP or SIGCONT: either may say that the terminal was closed. */
+static void handle_hang_up(struct server *server, const struct signalfd_siginfo *info)
+{
+    bool hung_up = terminal_hung_up(info);
+
+    if (server->stage != CONNECTION_SERVE)
+        return;
+    if (hung_up)
+        drain_for_hang_up(server);
+    else if (info->ssi_signo == SIGHUP)
+        reload(server);
+}
+
+static void handle_signal(struct server *server, const struct signalfd_siginfo *info)
+{
+    int signal_number = (int)info->ssi_signo;
+
     if (signal_number == SIGUSR1)
         log_figures(server);
-    else if (signal_number == SIGHUP && server->stage == CONNECTION_SERVE)
-        reload(server);
-    else if (signal_number != SIGHUP && server->stage == CONNECTION_SERVE)
-        begin_drain(server, signal_number);
-    else if (signal_number != SIGHUP)
-        stop_at_once(server, signal_number);
+    else if (signal_number == SIGHUP || signal_number == SIGCONT)
+        handle_hang_up(server, info);
+    else
+        handle_stop(server, signal_number);
 }
 
 static void read_signals(struct server *server)
@@ -489,7 +556,15 @@ static void read_signals(struct server *server)
     struct signalfd_siginfo info;
 
     while (read(server->signal_fd, &info, sizeof(info)) == sizeof(info))
-        handle_signal(server, (int)info.ssi_signo);
+        handle_signal(server, &info);
+}
+
+/* The terminal was closed, and nobody may send a signal for it. */
+static void read_terminal(struct server *server)
+{
+    terminal_close();
+    if (server->stage == CONNECTION_SERVE)
+        drain_for_hang_up(server);
 }
 
 /* --- The loop ------------------------------------------------------------------------------ */
@@ -514,6 +589,8 @@ static void cut(struct server *server)
 
 static void look_after_time(struct server *server)
 {
+    if (server->stage == CONNECTION_DRAIN && server->now_us >= server->hint_at_us)
+        hint(server);
     if (server->stage == CONNECTION_DRAIN && server->now_us >= server->cut_at_us)
         cut(server);
     if (server->now_us >= server->next_tick_us) {
@@ -543,7 +620,7 @@ static int poll_timeout(struct server *server, bool accepting)
     if (server->paused_until_us > server->now_us)
         until = clock_earlier(until, server->paused_until_us);
     if (server->stage == CONNECTION_DRAIN)
-        until = clock_earlier(until, server->cut_at_us);
+        until = clock_earlier(until, clock_earlier(server->hint_at_us, server->cut_at_us));
     if (server->stage == CONNECTION_CUT)
         until = clock_earlier(until, server->give_up_us);
     return until == INSTANT_NEVER ? -1 : milliseconds_until(server, until);
@@ -570,8 +647,9 @@ static nfds_t await_ready(struct server *server)
      */
     bool accepting = server->stage == CONNECTION_SERVE &&
                      server->now_us >= server->paused_until_us && has_room(server);
-    nfds_t count = 2 + (accepting ? server->listeners->count : 0);
+    nfds_t count = POLLED_LISTENERS + (accepting ? server->listeners->count : 0);
 
+    server->polled[POLLED_TERMINAL].fd = terminal_fd();
     if (poll(server->polled, count, poll_timeout(server, accepting)) >= 0)
         return count;
     if (errno == EINTR)
@@ -587,15 +665,19 @@ static void wait_for_work(struct server *server)
     workers_tidy(server->workers, clock_now().monotonic_us);
     server->now_us = clock_now().monotonic_us;
     look_after_time(server);
-    if (count > 1 && server->polled[1].revents != 0)
+    if (count == 0)
+        return;
+    if (server->polled[POLLED_EVENTS].revents != 0)
         read_events(server);
-    for (nfds_t i = 2; i < count; i++) {
+    for (nfds_t i = POLLED_LISTENERS; i < count; i++) {
         if (server->polled[i].revents != 0)
-            accept_some(server, &server->listeners->list[i - 2]);
+            accept_some(server, &server->listeners->list[i - POLLED_LISTENERS]);
     }
-    /* Last, since it may close the listeners. */
-    if (count > 0 && server->polled[0].revents != 0)
+    /* Last, since they may close the listeners. */
+    if (server->polled[POLLED_SIGNALS].revents != 0)
         read_signals(server);
+    if ((server->polled[POLLED_TERMINAL].revents & POLLHUP) != 0)
+        read_terminal(server);
 }
 
 static bool is_over(struct server *server)
@@ -643,6 +725,17 @@ static void write_command(const struct server *server, const struct listener *li
                  address_text(shown, address));
 }
 
+/* How a newcomer stops it. Who has a service manager has its commands. */
+static void log_how_to_stop(const struct server *server)
+{
+    if (server->notify->fd >= 0)
+        return;
+    if (terminal_is_foreground())
+        log_write(LOG_LEVEL_NOTICE, "to stop it: Ctrl-C");
+    else
+        log_write(LOG_LEVEL_NOTICE, "to stop it: kill %jd", (intmax_t)getpid());
+}
+
 static void log_ready(const struct server *server)
 {
     const struct listener *plain = first_listener(server, false);
@@ -656,6 +749,7 @@ static void log_ready(const struct server *server)
     }
     write_command(server, plain != NULL ? plain : &server->listeners->list[0], command);
     log_write(LOG_LEVEL_NOTICE, "h2echod " H2ECHOD_VERSION " is ready: %s", command);
+    log_how_to_stop(server);
 }
 
 /* --- Beginning and end --------------------------------------------------------------------- */
@@ -687,13 +781,14 @@ static int fill_polled(struct server *server)
 {
     const struct listeners *listeners = server->listeners;
 
-    server->polled = calloc(2 + listeners->count, sizeof(*server->polled));
+    server->polled = calloc(POLLED_LISTENERS + listeners->count, sizeof(*server->polled));
     if (server->polled == NULL)
         return refuse_start("no memory");
-    server->polled[0] = (struct pollfd){.fd = server->signal_fd, .events = POLLIN};
-    server->polled[1] = (struct pollfd){.fd = server->event_fd, .events = POLLIN};
+    server->polled[POLLED_SIGNALS] = (struct pollfd){.fd = server->signal_fd, .events = POLLIN};
+    server->polled[POLLED_EVENTS] = (struct pollfd){.fd = server->event_fd, .events = POLLIN};
     for (size_t i = 0; i < listeners->count; i++)
-        server->polled[2 + i] = (struct pollfd){.fd = listeners->list[i].fd, .events = POLLIN};
+        server->polled[POLLED_LISTENERS + i] =
+            (struct pollfd){.fd = listeners->list[i].fd, .events = POLLIN};
     return 0;
 }
 
@@ -732,6 +827,7 @@ static void stop(struct server *server)
     }
     workers_free(server->workers);
     listeners_close(server->listeners);
+    terminal_close();
     free(server->polled);
     if (server->event_fd >= 0)
         close(server->event_fd);

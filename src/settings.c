@@ -2,6 +2,7 @@
 
 #include "file.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
@@ -19,6 +20,7 @@ enum {
     EXPECTED_MAX = 96,    /* bytes of the words for what a setting takes */
     NUMBER_TEXT_MAX = 32, /* bytes of a number's canonical text */
     ROW_NAME_MAX = 31,    /* bytes of the longest name in the table, or more */
+    SUGGESTION_MAX = 128, /* bytes of the options to suggest for an argument that is none */
     SMALL_DISTANCE = 2,   /* edits between a wrong name and the one to suggest */
     HELP_COLUMN = 41,
     LONG_OPTION = 256, /* getopt_long's value for row 0; letters lie below */
@@ -909,6 +911,29 @@ static const struct row *row_near(const char *name, size_t length, bool in_file)
     return nearest;
 }
 
+/* What daemons call it to go into the background, or not to. The longer names are found with an
+ * error or two in them. */
+static bool is_about_background(const char *name, size_t length)
+{
+    static const char *const names[] = {"daemon",    "daemonize", "daemonise",     "background",
+                                        "bg",        "detach",    "detached",      "fork",
+                                        "no-daemon", "nodaemon",  "no-daemonize",  "no-detach",
+                                        "no-fork",   "nofork",    "no-background", "foreground",
+                                        "fg"};
+    enum { LONG_NAME = 6 };
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        size_t distance = edit_distance(name, length, names[i]);
+        if (distance == 0 || (strlen(names[i]) >= LONG_NAME && distance <= SMALL_DISTANCE))
+            return true;
+    }
+    return false;
+}
+
+static const char foreground_advice[] =
+    "h2echod stays in the foreground: for the background use its systemd service, or end the "
+    "command with '&'";
+
 /* --- Reading: the command line -------------------------------------------------------------- */
 
 enum { LETTERS_MAX = 2 + 2 * ROWS + 1 };
@@ -937,12 +962,113 @@ static void build_options(struct option options[ROWS + 1], char letters[LETTERS_
     options[ROWS] = (struct option){NULL, 0, NULL, 0};
 }
 
+static bool is_number(const char *text)
+{
+    return text[0] != '\0' && text[strspn(text, "0123456789")] == '\0';
+}
+
+static bool is_port(const char *text)
+{
+    uint64_t number;
+
+    return row_accepts(row_of_name("port"), text, &number);
+}
+
+static bool is_ip_address(const char *text)
+{
+    unsigned char bytes[sizeof(struct in6_addr)];
+
+    return inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1;
+}
+
+/* What to do about a number that stands for itself; ${text} is room for the words. */
+static const char *number_advice(const char *number, char text[SUGGESTION_MAX])
+{
+    char expected[EXPECTED_MAX];
+
+    if (is_port(number))
+        (void)snprintf(text, SUGGESTION_MAX, "did you mean -p %s?", number);
+    else
+        (void)snprintf(text, SUGGESTION_MAX, "a port is %s, behind -p",
+                       row_expected(row_of_name("port"), expected));
+    return text;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text);
+
+    return length > strlen(end) && strcmp(text + length - strlen(end), end) == 0;
+}
+
+/* Suggest for HOST:PORT, [HOST]:PORT, *:PORT and :PORT. */
+static bool suggest_host_port(const char *text, char suggestion[SUGGESTION_MAX])
+{
+    const char *colon = strrchr(text, ':');
+    size_t length = colon != NULL ? (size_t)(colon - text) : 0;
+    bool brackets = length > 2 && text[0] == '[' && text[length - 1] == ']';
+
+    if (colon == NULL || !is_port(colon + 1) || strpbrk(text, "/=") != NULL)
+        return false;
+    if (length == 0 || (length == 1 && text[0] == '*'))
+        (void)snprintf(suggestion, SUGGESTION_MAX, "-p %s", colon + 1);
+    else if (brackets)
+        (void)snprintf(suggestion, SUGGESTION_MAX, "-a %.*s -p %s", (int)length - 2, text + 1,
+                       colon + 1);
+    else if (strcspn(text, ":[]") == length)
+        (void)snprintf(suggestion, SUGGESTION_MAX, "-a %.*s -p %s", (int)length, text, colon + 1);
+    else
+        return false;
+    return true;
+}
+
+/* Suggest the option that a value was probably meant for. */
+static bool suggest_for_value(const char *text, char suggestion[SUGGESTION_MAX])
+{
+    const char *option = NULL;
+
+    if (is_ip_address(text) || strcmp(text, "localhost") == 0)
+        option = "-a";
+    else if (strstr(text, "://") != NULL)
+        option = "--probe";
+    else if (ends_with(text, ".conf"))
+        option = "-c";
+    else if (ends_with(text, ".sock") || ends_with(text, ".socket"))
+        option = "--unix";
+    if (option != NULL)
+        (void)snprintf(suggestion, SUGGESTION_MAX, "%s %s", option, text);
+    return option != NULL;
+}
+
+/* Suggest for a name without its dashes, whatever value it has. */
+static bool suggest_for_name(const char *text, char suggestion[SUGGESTION_MAX])
+{
+    size_t length = strcspn(text, "=");
+    const struct row *near = row_near(text, length, false);
+
+    if (near == NULL || (text[length] == '=' && row_has_arg(near) == no_argument))
+        return false;
+    (void)snprintf(suggestion, SUGGESTION_MAX, "--%s%s", near->name, text + length);
+    return true;
+}
+
 static void report_stray(struct reader *reader, const char *text)
 {
+    char suggestion[SUGGESTION_MAX];
+    char suggested[SHOWN_MAX];
     char shown[SHOWN_MAX];
 
-    report(reader, "unexpected argument '%s': settings are options, see h2echod --help",
-           log_escape(shown, sizeof(shown), text, strlen(text)));
+    log_escape(shown, sizeof(shown), text, strlen(text));
+    if (is_number(text))
+        report(reader, "unexpected argument '%s': %s", shown, number_advice(text, suggestion));
+    else if (suggest_for_value(text, suggestion) || suggest_host_port(text, suggestion) ||
+             suggest_for_name(text, suggestion))
+        report(reader, "unexpected argument '%s': did you mean %s?", shown,
+               log_escape(suggested, sizeof(suggested), suggestion, strlen(suggestion)));
+    else if (is_about_background(text, strlen(text)))
+        report(reader, "unexpected argument '%s': %s", shown, foreground_advice);
+    else
+        report(reader, "unexpected argument '%s': settings are options, see h2echod --help", shown);
 }
 
 static void take_operand(struct reader *reader, const char *text)
@@ -972,7 +1098,9 @@ static void report_unknown_long(struct reader *reader, const char *word)
     const struct row *near = row_near(word + 2, length, false);
 
     log_escape(shown, sizeof(shown), word + 2, length);
-    if (is_ambiguous(word + 2, length))
+    if (is_about_background(word + 2, length))
+        report(reader, "--%s: %s", shown, foreground_advice);
+    else if (is_ambiguous(word + 2, length))
         report(reader, "--%s: could be several options: write the name in full", shown);
     else if (near != NULL)
         report(reader, "--%s: unknown option: did you mean --%s?", shown, near->name);
@@ -980,19 +1108,34 @@ static void report_unknown_long(struct reader *reader, const char *word)
         report(reader, "--%s: unknown option: h2echod --help lists them", shown);
 }
 
-/* ${word} is the argument that getopt was at. */
-static void report_option(struct reader *reader, const char *word)
+/* ${letter} is one of those in ${word}, the last one if ${is_last}. */
+static void report_unknown_letter(struct reader *reader, const char *word, char letter,
+                                  bool is_last)
 {
+    char advice[SUGGESTION_MAX];
     char shown[SHOWN_MAX];
-    const unsigned char letter = (unsigned char)optopt;
 
+    log_escape(shown, sizeof(shown), &letter, 1);
+    if (is_number(word + 1)) {
+        if (is_last)
+            report(reader, "%s: unknown option: %s",
+                   log_escape(shown, sizeof(shown), word, strlen(word)),
+                   number_advice(word + 1, advice));
+    } else if (letter == 'd' || letter == 'D')
+        report(reader, "-%s: %s", shown, foreground_advice);
+    else
+        report(reader, "-%s: unknown option: h2echod --help lists them", shown);
+}
+
+/* ${word} is the argument that getopt was at, and is done with if ${is_last}. */
+static void report_option(struct reader *reader, const char *word, bool is_last)
+{
     if (optopt >= LONG_OPTION)
         report(reader, "--%s: takes no value", row_of_option(optopt)->name);
     else if (optopt == 0)
         report_unknown_long(reader, word);
     else
-        report(reader, "-%s: unknown option: h2echod --help lists them",
-               log_escape(shown, sizeof(shown), &letter, 1));
+        report_unknown_letter(reader, word, (char)optopt, is_last);
 }
 
 static void report_missing(struct reader *reader, const struct row *row)
@@ -1031,7 +1174,7 @@ static void take_known_option(struct reader *reader, const struct row *row)
     }
 }
 
-static void take_option(struct reader *reader, int option, const char *word)
+static void take_option(struct reader *reader, int option, const char *word, bool is_last)
 {
     switch (option) {
     case 1:
@@ -1041,7 +1184,7 @@ static void take_option(struct reader *reader, int option, const char *word)
         report_missing(reader, row_of_option(optopt));
         break;
     case '?':
-        report_option(reader, word);
+        report_option(reader, word, is_last);
         break;
     default:
         take_known_option(reader, row_of_option(option));
@@ -1074,8 +1217,13 @@ static void read_command_line(struct reader *reader, int argc, char *const argv[
     opterr = 0;
     find_action(reader, argc, argv, letters, options);
     optind = 0;
-    while ((option = getopt_long(argc, argv, letters, options, NULL)) != -1)
-        take_option(reader, option, argv[optind - 1]);
+    for (;;) {
+        int at = optind > 0 ? optind : 1;
+        option = getopt_long(argc, argv, letters, options, NULL);
+        if (option == -1)
+            break;
+        take_option(reader, option, argv[at], optind > at);
+    }
     for (int i = optind; i < argc; i++)
         take_operand(reader, argv[i]);
 }
@@ -1125,6 +1273,8 @@ static void report_unknown_key(struct reader *reader, const char *key)
     log_escape(shown, sizeof(shown), key, strlen(key));
     if (row_of_name(key) != NULL)
         report(reader, "unknown key '%s': it is an option of the command line alone", shown);
+    else if (is_about_background(key, strlen(key)))
+        report(reader, "unknown key '%s': %s", shown, foreground_advice);
     else if (near != NULL)
         report(reader, "unknown key '%s': did you mean '%s'?", shown, near->name);
     else

@@ -111,6 +111,8 @@ class Daemon:
             if once_begun:
                 once_begun(self)
             self.ready = self.wait_for_log(r"notice h2echod \S+ is ready: (.*)$", seconds=10)[1]
+            if "NOTIFY_SOCKET" not in (extra or {}):  # a service manager knows how to stop it
+                self.wait_for_log("notice to stop it: ")
         except AssertionError:
             self.kill()
             raise

@@ -99,6 +99,7 @@ def test_life_is_told_in_order(start: Start, manager: Manager, tmp_path: Path) -
     assert message["STATUS"].startswith("draining: 1 connection, 1 accepted, 1 request; ")
     early[0].close()
     daemon.wait()
+    assert not daemon.log("to stop it")  # who has a service manager asks that
 
 
 def test_watchdog_is_fed_twice_as_often_as_it_asks(start: Start, manager: Manager) -> None:

@@ -250,6 +250,32 @@ def test_second_signal_ends_at_once_with_1(start: Start) -> None:
     assert watch.seconds() < AT_ONCE
 
 
+@pytest.mark.plain
+@pytest.mark.parametrize("number, words", [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "Ctrl-C"),
+                                           (signal.SIGQUIT, "SIGQUIT")])
+def test_drain_that_waits_says_what_ends_it(start: Start, number: signal.Signals, words: str) -> None:
+    daemon = start()
+    client = daemon.connect()
+    client.begin(fields("/open", "POST"), end=False)
+    client.ping()
+    daemon.signal(number)
+    daemon.wait_for_log(f"notice still draining 1 connection: a second {words} ends the drain at once$")
+    daemon.signal(number)
+    daemon.wait(1)
+    assert len(daemon.log("still draining")) == 1
+
+
+@pytest.mark.plain
+def test_drain_that_is_short_says_so_in_time(start: Start) -> None:
+    daemon = start("--drain-timeout=500ms")
+    client = daemon.connect()
+    client.begin(fields("/open", "POST"), end=False)
+    client.ping()
+    daemon.signal(signal.SIGTERM)
+    daemon.wait(0)
+    assert len(daemon.log("still draining 1 connection: ")) == 1
+
+
 # --- the end under load ---
 
 class Loader(threading.Thread):

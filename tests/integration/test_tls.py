@@ -20,7 +20,8 @@ import needs
 from certificates import Authority, Identity, openssl
 from clients import call, curl
 from conftest import Start
-from daemon import TOP, Daemon, as_user, run
+from daemon import TOP, Daemon, as_user, command, run
+from terminal import Terminal
 from waiting import SLOW, Stopwatch
 from wire import INADEQUATE_SECURITY, MAGIC, PROTOCOL_ERROR, fields, read_all, trusting
 
@@ -708,9 +709,11 @@ def _masked(lines: list[str]) -> list[str]:
     return [re.sub(volatile, "*", line) for line in lines]
 
 
-def test_the_example_in_the_readme(start: Start) -> None:
+@pytest.mark.plain
+def test_the_example_in_the_readme() -> None:
     example = re.search(r"^\$ h2echod -p 8080 --tls-port 8443 --tls-self-signed\n(.*?)^```",
                         (TOP / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     assert example
-    daemon = start("--tls-port=0", "--tls-self-signed", listen=["--port=0"], transport="plain")
-    assert _masked(daemon.lines) == _masked(example[1].splitlines())
+    with Terminal(command(["--port=0", "--tls-port=0", "--tls-self-signed"])) as terminal:
+        terminal.read_until("to stop it: .*\n")
+        assert _masked(terminal.text.splitlines()) == _masked(example[1].splitlines())

@@ -14,7 +14,7 @@ complain() {
 allowed() {
     case $1 in
     main) echo "echo listener log notify probe server session settings tls" ;;
-    server) echo "clock listener log notify settings worker" ;;
+    server) echo "clock listener log notify settings terminal worker" ;;
     worker) echo "address arena clock connection counters log" ;;
     connection) echo "access life opening" ;;
     opening) echo "life preface upgrade" ;;
@@ -37,7 +37,7 @@ allowed() {
     advert) echo "arena framing" ;;
     fields) echo "arena" ;;
     echo) echo "arena" ;;
-    allowance | arena | clock | counters | file | framing | interfaces | past | setting | token | url | wishes) echo "" ;;
+    allowance | arena | clock | counters | file | framing | interfaces | past | setting | terminal | token | url | wishes) echo "" ;;
     *) echo "?" ;;
     esac
 }
@@ -76,7 +76,7 @@ only '\b(recv|send|recvmsg|sendmsg|shutdown)\(' transport.c
 only '\b(bind|listen)\(' listener.c
 only '\baccept4?\(' server.c
 only '\bpthread_(create|join|kill)\(' worker.c
-only '<signal\.h>' server.c worker.c
+only '<signal\.h>' server.c terminal.c worker.c
 only '\bclock_gettime\(' clock.c
 only '\bstderr\b|STDERR_FILENO' log.c log.h
 only '\b(getenv|setenv|unsetenv)\(' log.c notify.c

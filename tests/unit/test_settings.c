@@ -822,6 +822,32 @@ static void test_errors_of_the_command_line(void **state)
         {"-", "unexpected argument '-': settings are options, see h2echod --help"},
         {"", "unexpected argument '': settings are options, see h2echod --help"},
         {"\033[2J", "unexpected argument '\\x1b[2J': settings are options, see h2echod --help"},
+        {"8080", "unexpected argument '8080': did you mean -p 8080?"},
+        {"65536", "unexpected argument '65536': a port is a number from 0 to 65535, behind -p"},
+        {"18446744073709551616",
+         "unexpected argument '18446744073709551616': a port is a number from 0 to 65535, behind "
+         "-p"},
+        {"-8080", "-8080: unknown option: did you mean -p 8080?"},
+        {"-65536", "-65536: unknown option: a port is a number from 0 to 65535, behind -p"},
+        {":8080", "unexpected argument ':8080': did you mean -p 8080?"},
+        {"*:8080", "unexpected argument '*:8080': did you mean -p 8080?"},
+        {"localhost:8080",
+         "unexpected argument 'localhost:8080': did you mean -a localhost -p 8080?"},
+        {"127.0.0.1:80", "unexpected argument '127.0.0.1:80': did you mean -a 127.0.0.1 -p 80?"},
+        {"[::1]:8080", "unexpected argument '[::1]:8080': did you mean -a ::1 -p 8080?"},
+        {"a:b:80", "unexpected argument 'a:b:80': settings are options, see h2echod --help"},
+        {"[]:80", "unexpected argument '[]:80': settings are options, see h2echod --help"},
+        {"h:65536", "unexpected argument 'h:65536': settings are options, see h2echod --help"},
+        {"\x1b:1", "unexpected argument '\\x1b:1': did you mean -a \\x1b -p 1?"},
+        {"127.0.0.1", "unexpected argument '127.0.0.1': did you mean -a 127.0.0.1?"},
+        {"::1", "unexpected argument '::1': did you mean -a ::1?"},
+        {"localhost", "unexpected argument 'localhost': did you mean -a localhost?"},
+        {"http://a:80/", "unexpected argument 'http://a:80/': did you mean --probe http://a:80/?"},
+        {"a.conf", "unexpected argument 'a.conf': did you mean -c a.conf?"},
+        {"/a.sock", "unexpected argument '/a.sock': did you mean --unix /a.sock?"},
+        {"help", "unexpected argument 'help': did you mean --help?"},
+        {"help=80", "unexpected argument 'help=80': settings are options, see h2echod --help"},
+        {"prot=80", "unexpected argument 'prot=80': did you mean --port=80?"},
         {"--port=\"\\\001", "--port: '\\\"\\\\\\x01' is not a number from 0 to 65535"},
     };
 
@@ -830,6 +856,33 @@ static void test_errors_of_the_command_line(void **state)
         (void)READ(cases[i].argument);
         assert_only_error(cases[i].error);
     }
+}
+
+/* Whoever asks for the background is told what there is instead; so is who asks for none. */
+static void test_it_stays_in_the_foreground(void **state)
+{
+    static const char *const asked[] = {"-d",          "-D",           "--daemon",    "--daemonize",
+                                        "--deamon",    "--background", "--detach",    "--fork",
+                                        "--daemon=on", "--no-daemon",  "--foreground"};
+    static const char said[] = ": h2echod stays in the foreground: for the background use its "
+                               "systemd service, or end the command with '&'";
+    char error[SETTINGS_ERROR_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++) {
+        (void)READ(asked[i]);
+        (void)snprintf(error, sizeof error, "%.*s%s", (int)strcspn(asked[i], "="), asked[i], said);
+        assert_only_error(error);
+    }
+    (void)READ("-dp80");
+    (void)snprintf(error, sizeof error, "-d%s", said);
+    assert_only_error(error);
+    (void)READ("daemon");
+    (void)snprintf(error, sizeof error, "unexpected argument 'daemon'%s", said);
+    assert_only_error(error);
+    assert_int_equal(read_text("daemonize = yes\n"), SETTINGS_BAD_FILE);
+    (void)snprintf(error, sizeof error, ":1: unknown key 'daemonize'%s", said);
+    assert_file_error(0, error);
 }
 
 static void test_arguments_behind_two_dashes(void **state)
@@ -1444,6 +1497,7 @@ int main(void)
         TEST(test_reading_again_gives_the_same),
         TEST(test_no_arguments_at_all),
         TEST(test_errors_of_the_command_line),
+        TEST(test_it_stays_in_the_foreground),
         TEST(test_arguments_behind_two_dashes),
         TEST(test_one_operand_is_the_probe_s),
         TEST(test_every_error_of_both_sources_is_reported),

@@ -1,0 +1,115 @@
+"""A terminal of its own: a pseudo-terminal, and the session of a program that has it as controlling terminal."""
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Sequence
+
+from daemon import BINARY, command, environment
+from waiting import SLOW, poll
+
+
+def stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the third, the state, on; none if there is no such process."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return []
+
+
+def is_alive(pid: int) -> bool:
+    return stat(pid)[:1] not in ([], ["Z"], ["X"])
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether every thread of it is."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return all((thread / "stat").read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
+
+
+def command_line(pid: int) -> list[str]:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    return []
+
+
+class Terminal:
+    """What `program` shows on it is kept in `text`."""
+
+    def __init__(self, program: Sequence[str]) -> None:
+        self.text = ""
+        self.pids: set[int] = set()
+        self.fd, other = os.openpty()
+        # What the one who runs the tests ignores is not to be ignored here.
+        words = ["env", "--default-signal=HUP,INT,QUIT", "setsid", "--ctty", *program]
+        self.process = subprocess.Popen(words, stdin=other, stdout=other, stderr=other,
+                                        env={**environment(), "TERM": "dumb", "PS1": "$ ", "HISTFILE": ""})
+        os.close(other)
+        self.leader = self.process.pid
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def type(self, text: str) -> None:
+        os.write(self.fd, text.encode())
+
+    def run(self, line: str) -> None:
+        self.type(line + "\n")
+
+    def read_until(self, pattern: str, seconds: float = 10) -> re.Match[str]:
+        """Read until the pattern is found in what was shown from the start."""
+        deadline = time.monotonic() + seconds * SLOW
+        while not (match := re.search(pattern, self.text, re.MULTILINE)):
+            left = deadline - time.monotonic()
+            assert left > 0 and select.select([self.fd], [], [], left)[0], f"no {pattern!r} in {self.text!r}"
+            try:
+                self.text += os.read(self.fd, 65536).decode(errors="backslashreplace").replace("\r\n", "\n")
+            except OSError:  # EIO: nobody has the other side any more
+                raise AssertionError(f"no {pattern!r} before the end of {self.text!r}") from None
+        return match
+
+    def daemon(self) -> int:
+        """The daemon of this session, once it is there."""
+        def find() -> int:
+            for name in os.listdir("/proc"):
+                if name.isdigit() and stat(int(name))[3:4] == [str(self.leader)] and str(BINARY) in command_line(int(name)):
+                    return int(name)
+            return 0
+        self.pids.add(pid := poll(find, "the daemon's process", seconds=10))
+        return pid
+
+    def foreground(self) -> int:
+        """The process group that has the terminal."""
+        return os.tcgetpgrp(self.fd)
+
+    def close(self) -> None:
+        """As who closes its window: the other side is hung up."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def end(self) -> None:
+        """Close it, and leave nothing behind of what ran in it."""
+        for pid in self.pids - {self.leader}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.kill()
+        self.close()
+        self.process.wait()
+
+    def wait(self, seconds: float = 10) -> int:
+        """The exit status of the session leader, once it has ended."""
+        return self.process.wait(seconds * SLOW)
+
+
+def daemon_line(log: Path, *arguments: object) -> str:
+    """What starts a daemon in a shell, with its log in a file."""
+    return " ".join([*command(["--port=0", "--address=127.0.0.1", *arguments]), f"2>>{log}"])
