@@ -92,8 +92,8 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-bool framing_next(struct framing *framing, const uint8_t *bytes, size_t length, size_t *looked_at,
-                  struct framing_frame *frame)
+static inline bool next(struct framing *framing, const uint8_t *bytes, size_t length,
+                        size_t *looked_at, struct framing_frame *frame)
 {
     size_t skipped = smaller(length, framing->skip);
     size_t step = smaller(length - skipped, FRAMING_HEADER_SIZE - framing->header_length);
@@ -108,6 +108,12 @@ bool framing_next(struct framing *framing, const uint8_t *bytes, size_t length, 
         return false;
     begin_frame(framing, frame);
     return true;
+}
+
+bool framing_next(struct framing *framing, const uint8_t *bytes, size_t length, size_t *looked_at,
+                  struct framing_frame *frame)
+{
+    return next(framing, bytes, length, looked_at, frame);
 }
 
 static bool has_number(const struct framing_frame *frame)
@@ -133,18 +139,17 @@ bool framing_next_head(struct framing *framing, const uint8_t *bytes, size_t len
 {
     bool in_block = framing->block_open;
 
-    *looked_at = 0;
     if (framing->number_coming == 0) {
-        if (!framing_next(framing, bytes, length, looked_at, &head->frame))
+        if (!next(framing, bytes, length, looked_at, &head->frame))
             return false;
-        if (!has_number(&head->frame)) {
-            head->length = FRAMING_HEADER_SIZE;
-            head->number = 0;
-            head->in_block = in_block;
+        head->in_block = in_block;
+        head->length = FRAMING_HEADER_SIZE;
+        if (!has_number(&head->frame))
             return true;
-        }
         framing->number_coming = FRAMING_NUMBER_SIZE;
         framing->in_block = in_block;
+    } else {
+        *looked_at = 0;
     }
     if (!read_on(framing, bytes + *looked_at, length - *looked_at, looked_at))
         return false;

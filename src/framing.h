@@ -26,13 +26,13 @@ struct framing_frame {
     uint8_t flags;
 };
 
-/* A frame's header, and the number that its payload begins with: a PRIORITY frame's dependency, or a
- * WINDOW_UPDATE frame's increment. A frame of another type has none, nor has one whose length is
+/* A frame's header, and the number that its payload begins with: a PRIORITY frame's dependency, or
+ * a WINDOW_UPDATE frame's increment. A frame of another type has none, nor has one whose length is
  * wrong. */
 struct framing_head {
     struct framing_frame frame;
     size_t length;   /* FRAMING_HEADER_SIZE, or FRAMING_HEAD_MAX if there is a number */
-    uint32_t number; /* without the bit before it, which has no meaning here */
+    uint32_t number; /* if there is one: without the bit before it, which has no meaning */
     bool in_block;   /* only CONTINUATION may come here (RFC 9113 section 4.3) */
 };
 
@@ -42,9 +42,9 @@ struct framing {
     uint8_t header[FRAMING_HEAD_MAX]; /* and number; kept until the next header begins */
     size_t number_coming;             /* bytes of the number that are still to come */
     bool in_block;                    /* the frame whose number is coming */
-    size_t block_frames; /* of the present header block: its CONTINUATION frames */
-    size_t block_bytes;  /* and their payloads */
-    size_t most_frames;  /* the most that any block had */
+    size_t block_frames;              /* of the present header block: its CONTINUATION frames */
+    size_t block_bytes;               /* and their payloads */
+    size_t most_frames;               /* the most that any block had */
     size_t most_bytes;
     size_t longest;  /* payload of a CONTINUATION frame */
     bool block_open; /* HEADERS came without END_HEADERS, and no CONTINUATION with it */

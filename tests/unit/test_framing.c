@@ -239,7 +239,8 @@ static void test_numbers_are_told(void **state)
             assert_true(told);
             assert_int_equal(framing_unfinished(&framing), 0);
             assert_int_equal(head.length, frames[i].head);
-            assert_int_equal(head.number, frames[i].number);
+            if (head.length == FRAMING_HEAD_MAX)
+                assert_int_equal(head.number, frames[i].number);
             assert_int_equal(head.in_block, frames[i].in_block);
         }
     }
