@@ -255,14 +255,15 @@ static void report_field(struct session *session, const struct stream *stream,
         .repeated = is_repeated(stream, section, name),
         .after_regular = echo_has_regular(&section->echo),
     };
-    const char *rule = refusal_of_field(&context, name.base, name.len, value.base, value.len);
+    size_t value_length = refusal_value_length(name.base, name.len, value.base, value.len);
+    const char *rule = refusal_of_field(&context, name.base, name.len, value.base, value_length);
     char shown_name[LOG_ESCAPE_MAX / 2];
     char shown_value[LOG_ESCAPE_MAX];
     char text[REPORT_MAX];
     char remembered[REPORT_MAX];
 
     log_escape(shown_name, sizeof(shown_name), name.base, name.len);
-    log_escape(shown_value, sizeof(shown_value), value.base, value.len);
+    log_escape(shown_value, sizeof(shown_value), value.base, value_length);
     snprintf(text, sizeof(text), "malformed request: field \"%s\": \"%s\": %s", shown_name,
              shown_value, rule);
     snprintf(remembered, sizeof(remembered), "malformed request: field \"%s\": %s", shown_name,
