@@ -5,12 +5,12 @@ from typing import Callable
 
 import pytest
 
-from rules import (ACK, BLOCK, ENABLE_PUSH, END_HEADERS, END_STREAM, GOAWAY, HALF_CLOSED, HAS_PRIORITY,
-                   IGNORED, INITIAL_WINDOW_SIZE, LARGEST, MAX_CONCURRENT_STREAMS, MAX_FRAME_SIZE,
-                   MAX_HEADER_LIST_SIZE, NO_RFC7540_PRIORITIES, OPEN_WINDOW, PADDED, PING, POST, PRIORITY,
-                   PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE, Rule, Seen, answers, answers_at_least, block, body, continuation,
-                   data, ends, frame, get, goaway, headers, number, ping, post, priority, reset_stream,
-                   resets, settings, shows, window_update)
+from rules import (ACK, BLOCK, ENABLE_PUSH, END_HEADERS, END_STREAM, GOAWAY, HALF_CLOSED, HAS_PRIORITY, IGNORED,
+                   INITIAL_WINDOW_SIZE, LARGEST, MAX_CONCURRENT_STREAMS, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE,
+                   NO_RFC7540_PRIORITIES, OPEN_WINDOW, PADDED, PING, POST, PRIORITY, PUSH_PROMISE, RST_STREAM,
+                   SETTINGS, WINDOW_UPDATE, Rule, Seen, answers, answers_at_least, block, body, continuation, data,
+                   ends, frame, get, goaway, headers, number, ping, post, priority, reset_stream, resets, settings,
+                   shows, window_update)
 from wire import DEFAULT_WINDOW, FLOW_CONTROL_ERROR, FRAME_SIZE, FRAME_SIZE_ERROR, PROTOCOL_ERROR
 
 TRANSPORTS = ("plain", "tls")
