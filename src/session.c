@@ -42,8 +42,6 @@ enum {
     DECIMAL_MAX = 20,             /* digits of a size */
     STATUS_DIGITS = 3,
     RESPONSE_FIELDS_MAX = 7, /* of which the detailed answer alone has the last */
-    SETTING_SIZE = 6,        /* of an entry in a SETTINGS frame */
-    SETTINGS_SENT = 3,       /* entries that a client sees */
     ROOM_WORTH_USING = 4096, /* bytes of output: enough for a part of a body */
     WINDOW_MAX = 0x7fffffff, /* RFC 9113 section 6.9.1 */
 };
@@ -136,8 +134,7 @@ struct session {
     uint8_t *out; /* where the call of session_send that is under way writes to */
     size_t out_size;
     size_t out_used;
-    uint8_t opening[FRAMING_HEADER_SIZE + SETTINGS_SENT * SETTING_SIZE];
-    const uint8_t *pending; /* nghttp2's, valid until it is asked for more, or opening */
+    const uint8_t *pending; /* nghttp2's, valid until it is asked for more */
     size_t pending_length;
     int reports[REPORT_LEVELS]; /* how many were told, of each level */
     int32_t at_fault; /* the stream of the frame that ends the connection; 0 = none, or not known */
@@ -1398,39 +1395,16 @@ static int open_nghttp2(struct session *session)
     return result;
 }
 
-/* Take our SETTINGS from nghttp2, to be sent without the last entry, which is for nghttp2 itself:
- * with it, all versions share the connection out among the responses as RFC 9218 has it, which
- * nghttp2 1.70 does anyway. Clients need not be told (RFC 9113 section 5.3.2). */
-static int take_opening(struct session *session)
-{
-    struct framing_frame frame;
-    const uint8_t *bytes;
-    ssize_t length = nghttp2_session_mem_send(session->nghttp2, &bytes);
-
-    if (length != (ssize_t)sizeof(session->opening) + SETTING_SIZE)
-        return length < 0 ? (int)length : NGHTTP2_ERR_INVALID_STATE;
-    memcpy(session->opening, bytes, sizeof(session->opening));
-    frame = framing_parse(session->opening);
-    frame.length -= SETTING_SIZE;
-    framing_write(session->opening, &frame);
-    session->pending = session->opening;
-    session->pending_length = sizeof(session->opening);
-    return 0;
-}
-
 static int submit_preface(struct session *session)
 {
     nghttp2_settings_entry entries[] = {
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, session->options.max_concurrent_streams},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, RECEIVE_WINDOW},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, session->options.max_header_list_size},
-        {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
     };
     int result = nghttp2_submit_settings(session->nghttp2, NGHTTP2_FLAG_NONE, entries,
                                          sizeof(entries) / sizeof(entries[0]));
 
-    if (result == 0)
-        result = take_opening(session);
     if (result != 0)
         return result;
     return nghttp2_session_set_local_window_size(session->nghttp2, NGHTTP2_FLAG_NONE, 0,
