@@ -11,7 +11,7 @@ from rules import (ACK, BLOCK, ENABLE_PUSH, END_HEADERS, END_STREAM, GOAWAY, HAL
                    SETTINGS, WINDOW_UPDATE, Rule, Seen, answers, answers_at_least, block, body, continuation, data,
                    ends, frame, get, goaway, headers, number, ping, post, priority, reset_stream, resets, settings,
                    shows, window_update)
-from wire import DEFAULT_WINDOW, FLOW_CONTROL_ERROR, FRAME_SIZE, FRAME_SIZE_ERROR, PROTOCOL_ERROR
+from wire import DEFAULT_WINDOW, FLOW_CONTROL_ERROR, FRAME_SIZE, FRAME_SIZE_ERROR, MAGIC, PROTOCOL_ERROR
 
 TRANSPORTS = ("plain", "tls")
 
@@ -56,8 +56,9 @@ PAYLOADS = [  # sections 6.1 to 6.4
                ("exclusive", priority(0, 1 << 31 | 3, 255), 0),
                ("flags", frame(PRIORITY, 0xff, 0, number(1) + b"x"), 0),
                ("reserved-bit", priority(1 << 31, 1), 0),
-               ("after-a-request", get(1) + post(5) + priority(0, 1) + get(7), 5),
-               ("without-priorities", settings((NO_RFC7540_PRIORITIES, 1)) + priority(0, 1), 0)]),
+               ("after-a-request", get(1) + post(5) + priority(0, 1) + get(7), 5)]),
+    Rule("6.3", "priority-on-stream-0-without-priorities", "so it is where the client has done without priorities",
+         [MAGIC + settings((NO_RFC7540_PRIORITIES, 1)) + priority(0, 1)], ends(PROTOCOL_ERROR), preface=None),
     *(Rule("6.3", f"priority-of-{size}",
            "PRIORITY of other than 5 bytes is FRAME_SIZE_ERROR (here of the connection)",
            [post(1) + frame(PRIORITY, 0, 1, bytes(size))], ends(FRAME_SIZE_ERROR, last=1))
