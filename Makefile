@@ -43,6 +43,7 @@ unit_arena      := arena
 unit_echo       := echo arena
 unit_fields     := fields arena
 unit_framing    := framing
+unit_initial_window := initial_window
 unit_interfaces := interfaces
 unit_listener   := listener address allowance clock certificate file interfaces log settings tls
 unit_log        := log allowance clock
@@ -56,15 +57,15 @@ unit_trace      := trace allowance clock log setting
 unit_upgrade    := upgrade framing preface
 unit_url        := url
 unit_wishes     := wishes
-units           := address advert allowance arena client clock detail echo fields framing interfaces listener log notify \
-                   past preface refusal settings tls trace upgrade url wishes
+units           := address advert allowance arena client clock detail echo fields framing initial_window interfaces \
+                   listener log notify past preface refusal settings tls trace upgrade url wishes
 help_tls        := tests/tls/client
 link_test_client := -Wl,--wrap=calloc,--wrap=nghttp2_session_callbacks_new,--wrap=nghttp2_session_client_new
 link_test_listener := -Wl,--wrap=bind,--wrap=getaddrinfo,--wrap=freeaddrinfo
 link_test_tls   := -Wl,--wrap=calloc
 link_test_trace := -Wl,--wrap=calloc,--wrap=nghttp2_hd_inflate_new,--wrap=nghttp2_hd_inflate_hd2
-session_modules := session advert allowance arena clock detail echo fields framing log past refusal section setting \
-                   wishes
+session_modules := session advert allowance arena clock detail echo fields framing initial_window log past refusal \
+                   section setting wishes
 link_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free \
                     -Wl,--wrap=nghttp2_option_new,--wrap=nghttp2_session_callbacks_new
 

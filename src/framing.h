@@ -12,7 +12,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { FRAMING_HEADER_SIZE = 9 };
+enum {
+    FRAMING_HEADER_SIZE = 9,
+    FRAMING_NUMBER_SIZE = 4,
+    FRAMING_HEAD_MAX = FRAMING_HEADER_SIZE + FRAMING_NUMBER_SIZE,
+};
 
 /* What a frame's header says. */
 struct framing_frame {
@@ -22,13 +26,25 @@ struct framing_frame {
     uint8_t flags;
 };
 
+/* A frame's header, and the number that its payload begins with: a PRIORITY frame's dependency, or
+ * a WINDOW_UPDATE frame's increment. A frame of another type has none, nor has one whose length is
+ * wrong. */
+struct framing_head {
+    struct framing_frame frame;
+    size_t length;   /* FRAMING_HEADER_SIZE, or FRAMING_HEAD_MAX if there is a number */
+    uint32_t number; /* if there is one: without the bit before it, which has no meaning */
+    bool in_block;   /* only CONTINUATION may come here (RFC 9113 section 4.3) */
+};
+
 struct framing {
     size_t skip; /* bytes of the preface, or of a payload, that are still to come */
     size_t header_length;
-    uint8_t header[FRAMING_HEADER_SIZE];
-    size_t block_frames; /* of the present header block: its CONTINUATION frames */
-    size_t block_bytes;  /* and their payloads */
-    size_t most_frames;  /* the most that any block had */
+    uint8_t header[FRAMING_HEAD_MAX]; /* and number; kept until the next header begins */
+    size_t number_coming;             /* bytes of the number that are still to come */
+    bool in_block;                    /* the frame whose number is coming */
+    size_t block_frames;              /* of the present header block: its CONTINUATION frames */
+    size_t block_bytes;               /* and their payloads */
+    size_t most_frames;               /* the most that any block had */
     size_t most_bytes;
     size_t longest;  /* payload of a CONTINUATION frame */
     bool block_open; /* HEADERS came without END_HEADERS, and no CONTINUATION with it */
@@ -49,6 +65,19 @@ void framing_start(struct framing *framing);
  */
 bool framing_next(struct framing *framing, const uint8_t *bytes, size_t length, size_t *looked_at,
                   struct framing_frame *frame);
+
+/*
+ * framing_next_head(framing, bytes, length, looked_at, head):
+ * As framing_next, until a frame's head is whole.
+ */
+bool framing_next_head(struct framing *framing, const uint8_t *bytes, size_t length,
+                       size_t *looked_at, struct framing_head *head);
+
+/*
+ * framing_unfinished(framing):
+ * Return how many bytes have come of a head that is not whole.
+ */
+size_t framing_unfinished(const struct framing *framing);
 
 /*
  * framing_parse(header):

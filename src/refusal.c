@@ -3,7 +3,6 @@
 #include "token.h"
 
 #include <string.h>
-#include <strings.h>
 
 static bool is(const uint8_t *bytes, size_t length, const char *text)
 {
@@ -47,6 +46,38 @@ static bool is_number(const uint8_t *bytes, size_t length)
     return length > 0;
 }
 
+/* Does ${value}, a number, fit into 63 bits? */
+static bool is_countable(const uint8_t *value, size_t length)
+{
+    int64_t number = 0;
+
+    for (size_t i = 0; i < length; i++) {
+        int digit = value[i] - '0';
+
+        if (number > (INT64_MAX - digit) / 10)
+            return false;
+        number = 10 * number + digit;
+    }
+    return true;
+}
+
+static bool is_connection_specific(const uint8_t *name, size_t length)
+{
+    static const char *const names[] = {"connection",        "keep-alive", "proxy-connection",
+                                        "transfer-encoding", "upgrade",    NULL};
+
+    return is_one_of(name, length, names);
+}
+
+size_t refusal_value_length(const uint8_t *name, size_t name_length, const uint8_t *value,
+                            size_t value_length)
+{
+    if (is(name, name_length, "te") || is(name, name_length, "content-length") ||
+        is_connection_specific(name, name_length))
+        return strnlen((const char *)value, value_length);
+    return value_length;
+}
+
 static const char *pseudo_rule(const struct refusal_context *context, const uint8_t *name,
                                size_t name_length, size_t value_length)
 {
@@ -72,26 +103,23 @@ static const char *content_length_rule(const struct refusal_context *context, co
         return "not a number (RFC 9110 section 8.6)";
     if (context->repeated)
         return "content-length repeated (RFC 9110 section 8.6)";
+    if (is_countable(value, value_length))
+        return "not a number (RFC 9110 section 8.6)"; /* behind it was a NUL */
     return "a number too large to be counted (RFC 9110 section 8.6)";
 }
 
 const char *refusal_of_field(const struct refusal_context *context, const uint8_t *name,
                              size_t name_length, const uint8_t *value, size_t value_length)
 {
-    static const char *const connection_specific[] = {
-        "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", NULL};
-
     if (has_upper_case(name, name_length))
         return "upper case in a field name (RFC 9113 section 8.2.1)";
     if (name_length > 0 && name[0] == ':')
         return pseudo_rule(context, name, name_length, value_length);
     if (!is_token(name, name_length))
         return "byte not allowed in a field name (RFC 9113 section 8.2.1)";
-    if (is_one_of(name, name_length, connection_specific))
+    if (is_connection_specific(name, name_length))
         return "connection-specific field (RFC 9113 section 8.2.2)";
-    if (is(name, name_length, "te") &&
-        !(value_length == strlen("trailers") &&
-          strncasecmp((const char *)value, "trailers", value_length) == 0))
+    if (is(name, name_length, "te"))
         return "te with more than \"trailers\" (RFC 9113 section 8.2.2)";
     if (is(name, name_length, "host") && context->repeated)
         return "host repeated (RFC 9110 section 7.2)";

@@ -46,6 +46,14 @@ const char *refusal_of_field(const struct refusal_context *context, const uint8_
                              size_t name_length, const uint8_t *value, size_t value_length);
 
 /*
+ * refusal_value_length(name, name_length, value, value_length):
+ * Return how many bytes of a refused field's value are to be told: those before a NUL where nghttp2
+ * 1.70 hands out no others, else all.
+ */
+size_t refusal_value_length(const uint8_t *name, size_t name_length, const uint8_t *value,
+                            size_t value_length);
+
+/*
  * refusal_of_section(section):
  * Return which field is missing, or not allowed, in a header section whose fields were each fine
  * but which nghttp2 refused as a whole, and the rule.

@@ -330,19 +330,25 @@ static enum section_result pass_over(struct section_reader *reader)
                                                                        : SECTION_TOO_LARGE;
 }
 
+/* nghttp2 before 1.64 lets this through. */
+static bool has_userinfo(const struct field *field)
+{
+    return (is(field->name, ":authority") || is(field->name, "host")) &&
+           memchr(field->value.base, '@', field->value.len) != NULL;
+}
+
 static enum section_result take(struct section_reader *reader, struct echo_key key)
 {
     struct field field = field_of(key);
 
+    if (has_userinfo(&field))
+        return SECTION_USERINFO;
     reader->list_size += field.name.len + field.value.len + FIELD_OVERHEAD;
     heed(reader, &field);
     if (reader->list_size > reader->options.max_list_size)
         return pass_over(reader);
     if (reader->state == COUNTING)
         return SECTION_ADDED;
-    /* nghttp2 lets this through. */
-    if (is(field.name, ":authority") && memchr(field.value.base, '@', field.value.len) != NULL)
-        return SECTION_USERINFO;
     return add(reader, &field) ? SECTION_ADDED : SECTION_NO_MEMORY;
 }
 

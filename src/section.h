@@ -66,7 +66,7 @@ enum section_result {
     SECTION_ADDED,
     SECTION_TOO_LARGE, /* with this field, or one before it: no more of them is kept */
     SECTION_ENDLESS,   /* sixteen times as large as it may be */
-    SECTION_USERINFO,  /* :authority has what its scheme forbids (RFC 9113 section 8.3.1) */
+    SECTION_USERINFO,  /* in :authority or host, where http has none (RFC 9110 section 4.2.4) */
     SECTION_NO_MEMORY,
 };
 

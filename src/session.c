@@ -7,6 +7,7 @@
 #include "detected.h"
 #include "fields.h"
 #include "framing.h"
+#include "initial_window.h"
 #include "past.h"
 #include "refusal.h"
 #include "section.h"
@@ -42,6 +43,7 @@ enum {
     STATUS_DIGITS = 3,
     RESPONSE_FIELDS_MAX = 7, /* of which the detailed answer alone has the last */
     ROOM_WORTH_USING = 4096, /* bytes of output: enough for a part of a body */
+    WINDOW_MAX = 0x7fffffff, /* RFC 9113 section 6.9.1 */
 };
 
 static const uint8_t drain_ping[8] = {'h', '2', 'e', 'c', 'h', 'o', 'd', 0};
@@ -84,7 +86,6 @@ struct stream {
     bool continuing; /* :status 100 is submitted and not sent yet */
     bool answered;   /* the response's fields are sent */
     bool ended;      /* END_STREAM was seen */
-    bool overflowed; /* by its own WINDOW_UPDATE */
     bool explained;  /* the log has the reason for its reset */
 };
 
@@ -112,6 +113,7 @@ struct session {
     struct stream *block;          /* whose fields nghttp2 is handing out; NULL = none */
     struct section_reader *reader; /* takes them; NULL while nothing comes, and there is no block */
     struct framing framing;
+    struct initial_window initial_window;
     struct advert advert;
     struct detail_reports *reported; /* NULL = nothing yet */
     struct allowance cancels;        /* resets by the client */
@@ -125,6 +127,9 @@ struct session {
     int64_t block_started_us;
     int64_t idle_since_us;
     int64_t shutdown_us;
+
+    const uint8_t *in; /* what the call of session_receive that is under way was given */
+    size_t in_fed;     /* bytes of it that nghttp2 has, or is not to have */
 
     uint8_t *out; /* where the call of session_send that is under way writes to */
     size_t out_size;
@@ -250,14 +255,15 @@ static void report_field(struct session *session, const struct stream *stream,
         .repeated = is_repeated(stream, section, name),
         .after_regular = echo_has_regular(&section->echo),
     };
-    const char *rule = refusal_of_field(&context, name.base, name.len, value.base, value.len);
+    size_t value_length = refusal_value_length(name.base, name.len, value.base, value.len);
+    const char *rule = refusal_of_field(&context, name.base, name.len, value.base, value_length);
     char shown_name[LOG_ESCAPE_MAX / 2];
     char shown_value[LOG_ESCAPE_MAX];
     char text[REPORT_MAX];
     char remembered[REPORT_MAX];
 
     log_escape(shown_name, sizeof(shown_name), name.base, name.len);
-    log_escape(shown_value, sizeof(shown_value), value.base, value.len);
+    log_escape(shown_value, sizeof(shown_value), value.base, value_length);
     snprintf(text, sizeof(text), "malformed request: field \"%s\": \"%s\": %s", shown_name,
              shown_value, rule);
     snprintf(remembered, sizeof(remembered), "malformed request: field \"%s\": %s", shown_name,
@@ -1134,10 +1140,10 @@ static int on_invalid_frame(nghttp2_session *nghttp2, const nghttp2_frame *frame
     (void)nghttp2;
     if (error == NGHTTP2_ERR_REFUSED_STREAM)
         past_refuse(&session->past, frame->hd.stream_id);
-    if (error == NGHTTP2_ERR_FLOW_CONTROL && stream != NULL)
-        stream->overflowed = true;
-    if (error == NGHTTP2_ERR_PROTO || error == NGHTTP2_ERR_STREAM_CLOSED)
-        session->at_fault = frame->hd.stream_id; /* these end the connection */
+    /* These end the connection; but DATA is told of only where it resets its stream. */
+    if ((error == NGHTTP2_ERR_PROTO || error == NGHTTP2_ERR_STREAM_CLOSED) &&
+        frame->hd.type != NGHTTP2_DATA)
+        session->at_fault = frame->hd.stream_id;
     if (error != NGHTTP2_ERR_HTTP_MESSAGING || stream == NULL || session->block != stream ||
         stream->explained)
         return 0;
@@ -1161,11 +1167,6 @@ static void on_reset_sent(struct session *session, const nghttp2_rst_stream *fra
     if (frame->error_code != NGHTTP2_NO_ERROR && frame->error_code != NGHTTP2_CANCEL &&
         session->phase == OPEN && !afford_reset(session, &session->resets))
         terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, "too many streams that had to be reset");
-    /* SETTINGS have made the window too large: nghttp2 takes that for an error of the stream, which
-     * it is not (RFC 9113 section 6.9.2). */
-    if (frame->error_code == NGHTTP2_FLOW_CONTROL_ERROR && stream != NULL && !stream->overflowed &&
-        session->phase == OPEN)
-        terminate(session, NGHTTP2_FLOW_CONTROL_ERROR, "SETTINGS: a window becomes too large");
     if (stream != NULL) {
         stream->reset = SESSION_RESET_BY_SERVER;
         stream->reset_code = frame->error_code;
@@ -1475,6 +1476,129 @@ static void feed(struct session *session, const uint8_t *bytes, size_t length)
         die(session, NGHTTP2_ERR_NOMEM);
 }
 
+/* Feed what was received before ${end}, a place in the input. */
+static void feed_until(struct session *session, size_t end)
+{
+    size_t fed = session->in_fed;
+
+    if (session->phase != OPEN || fed >= end)
+        return;
+    session->in_fed = end;
+    feed(session, session->in + fed, end - fed);
+}
+
+/* Feed what was received before a frame whose head ends at ${end}: then nghttp2 knows as much as
+ * the client did when it sent the frame. Return true if the frame is the next that nghttp2 takes,
+ * and is not refused for where it comes. */
+static bool feed_before(struct session *session, const struct framing_head *head, size_t end)
+{
+    if (end > head->length)
+        feed_until(session, end - head->length);
+    return session->phase == OPEN && session->preface_complete && !head->in_block;
+}
+
+/* Feed a head, which ends at ${end}, if it began in a call before this one: a head is fed when it
+ * is whole. */
+static void feed_split_head(struct session *session, const struct framing_head *head, size_t end)
+{
+    if (session->phase != OPEN || end >= head->length || session->in_fed >= end)
+        return;
+    session->in_fed = end;
+    feed(session, session->framing.header, head->length);
+}
+
+/* Of its versions, nghttp2 1.70 takes no notice of any PRIORITY, and older ones of none once the
+ * client has sent SETTINGS_NO_RFC7540_PRIORITIES. */
+static void check_priority(struct session *session, const struct framing_head *head, size_t end)
+{
+    const char *reason = NULL;
+
+    if (head->length < FRAMING_HEAD_MAX)
+        return; /* of another length, which nghttp2 refuses */
+    if (head->frame.stream_id == 0)
+        reason = "PRIORITY: stream_id == 0";
+    else if (head->number == (uint32_t)head->frame.stream_id)
+        reason = "depend on itself";
+    if (reason != NULL && feed_before(session, head, end))
+        terminate(session, NGHTTP2_PROTOCOL_ERROR, reason);
+}
+
+static int64_t window_of(const struct session *session, int32_t stream_id)
+{
+    return nghttp2_session_get_stream_remote_window_size(session->nghttp2, stream_id);
+}
+
+static void reset_overflowing(struct session *session, int32_t stream_id)
+{
+    int result = nghttp2_submit_rst_stream(session->nghttp2, NGHTTP2_FLAG_NONE, stream_id,
+                                           NGHTTP2_FLOW_CONTROL_ERROR);
+
+    if (result != 0)
+        die(session, result);
+}
+
+/* nghttp2 1.70 would end the connection for a window that one stream's WINDOW_UPDATE makes too
+ * large: it is not given that frame. */
+static void check_window_update(struct session *session, const struct framing_head *head,
+                                size_t end)
+{
+    int32_t stream_id = head->frame.stream_id;
+
+    if (stream_id == 0 || head->length < FRAMING_HEAD_MAX || !feed_before(session, head, end) ||
+        window_of(session, stream_id) + head->number <= WINDOW_MAX)
+        return;
+    session->in_fed = end;
+    reset_overflowing(session, stream_id);
+}
+
+/* SETTINGS are whole, and as far as nghttp2 was fed it has not acted on them: it would reset the
+ * streams whose windows become too large, or end the connection without a reason. */
+static void check_initial_window(struct session *session)
+{
+    int64_t growth =
+        (int64_t)session->initial_window.largest -
+        nghttp2_session_get_remote_settings(session->nghttp2, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE);
+    bool overflows = false;
+
+    for (struct stream *stream = session->oldest; stream != NULL && session->phase == OPEN;
+         stream = stream->newer) {
+        if (window_of(session, stream->id) + growth > WINDOW_MAX) {
+            overflows = true;
+            reset_overflowing(session, stream->id);
+        }
+    }
+    if (overflows && session->phase == OPEN)
+        terminate(session, NGHTTP2_FLOW_CONTROL_ERROR, "SETTINGS: a window becomes too large");
+}
+
+/* ${bytes} are those behind the frame's header, which ends at ${end}. */
+static void check_settings(struct session *session, const struct framing_head *head, size_t end,
+                           const uint8_t *bytes, size_t length)
+{
+    struct initial_window *window = &session->initial_window;
+
+    if (head->in_block || (session->oldest == NULL && !session->preface_complete))
+        return;
+    initial_window_begin(window, &head->frame);
+    initial_window_receive(window, bytes, length);
+    if (window->coming == 0 && window->largest > 0 && feed_before(session, head, end))
+        check_initial_window(session);
+}
+
+/* SETTINGS whose header came in a call before this one: nghttp2 acts when it has their last byte.
+ */
+static void check_rest_of_settings(struct session *session, const uint8_t *bytes, size_t length)
+{
+    struct initial_window *window = &session->initial_window;
+    size_t taken = initial_window_receive(window, bytes, length);
+
+    if (taken == 0 || window->coming > 0 || window->largest == 0)
+        return;
+    feed_until(session, taken - 1);
+    if (session->phase == OPEN)
+        check_initial_window(session);
+}
+
 /* What nghttp2 does not bound, or does by other measures. */
 static void check_block(struct session *session, const struct framing_frame *frame)
 {
@@ -1489,79 +1613,100 @@ static void check_block(struct session *session, const struct framing_frame *fra
         terminate(session, NGHTTP2_FRAME_SIZE_ERROR, "CONTINUATION: too large frame size");
 }
 
-/* The frame's header is whole; ${bytes} are those behind it. */
-static void note_frame(struct session *session, const struct framing_frame *frame,
+/* For detailed answers. Without it they would be wrong: the connection ends by what comes next. */
+static void note_advert(struct session *session, const struct framing_head *head,
+                        const uint8_t *bytes, size_t length)
+{
+    if (!advert_add(&session->advert, session->memory.lasting, &head->frame))
+        session->starved = true;
+    advert_receive(&session->advert, session->framing.header + FRAMING_HEADER_SIZE,
+                   head->length - FRAMING_HEADER_SIZE);
+    advert_receive(&session->advert, bytes, length);
+}
+
+/* May DATA be for a stream that is over, as far as nghttp2 was fed? Even ids it refuses itself. */
+static bool is_doubtful(const struct session *session, int32_t stream_id)
+{
+    return stream_id % 2 == 1 && (session->reset_unfed || !is_known(session, stream_id));
+}
+
+/* nghttp2 reads past DATA for a stream that is over, or was left out, in silence, lest it be under
+ * way to one that we have reset. To tell, what came before it is fed first. */
+static void check_data(struct session *session, const struct framing_head *head, size_t end)
+{
+    int32_t stream_id = head->frame.stream_id;
+
+    if (!is_doubtful(session, stream_id))
+        return;
+    session->reset_unfed = false;
+    feed_before(session, head, end);
+    if (session->phase == OPEN && stream_id <= session->past.highest &&
+        !is_known(session, stream_id) && !is_late(session, stream_id)) {
+        session->at_fault = stream_id;
+        terminate(session, NGHTTP2_STREAM_CLOSED, "DATA: stream closed");
+    }
+}
+
+/* The frame's head is whole, and ends at ${end}; ${bytes} are those behind it. */
+static void note_frame(struct session *session, const struct framing_head *head, size_t end,
                        const uint8_t *bytes, size_t length)
 {
-    switch (frame->type) {
+    switch (head->frame.type) {
     case NGHTTP2_DATA:
+        check_data(session, head, end);
         return;
     case NGHTTP2_HEADERS:
         session->block_started_us = session->now.monotonic_us;
         advert_request(&session->advert);
         return;
     case NGHTTP2_CONTINUATION:
-        check_block(session, frame);
+        check_block(session, &head->frame);
         return;
     case NGHTTP2_RST_STREAM:
         session->reset_unfed = true;
         return;
     default:
-        /* Without it a detailed answer would be wrong: the connection ends by what comes next. */
-        if (!advert_add(&session->advert, session->memory.lasting, frame))
-            session->starved = true;
-        advert_receive(&session->advert, bytes, length);
-        return;
+        break;
     }
+    note_advert(session, head, bytes, length);
+    if (head->frame.type == NGHTTP2_PRIORITY)
+        check_priority(session, head, end);
+    else if (head->frame.type == NGHTTP2_WINDOW_UPDATE)
+        check_window_update(session, head, end);
+    else if (head->frame.type == NGHTTP2_SETTINGS)
+        check_settings(session, head, end, bytes, length);
 }
 
-/* Is this DATA that may be for a stream that is over, as far as nghttp2 was fed? Even ids it
- * refuses itself. */
-static bool is_doubtful(const struct session *session, const struct framing_frame *frame)
+/* How many of the last bytes of the input are those of a head that is not whole. */
+static size_t unfinished_head(const struct session *session, size_t length)
 {
-    return frame->type == NGHTTP2_DATA && frame->stream_id % 2 == 1 &&
-           (session->reset_unfed || !is_known(session, frame->stream_id));
-}
+    size_t unfinished = framing_unfinished(&session->framing);
 
-/* nghttp2 reads past DATA for a stream that is over, or was left out, in silence, lest it be under
- * way to one that we have reset. To tell, what came before it is fed first, all of ${length}. */
-static size_t check_data(struct session *session, const struct framing_frame *frame,
-                         const uint8_t *bytes, size_t length)
-{
-    if (session->phase != OPEN || !is_doubtful(session, frame))
-        return 0;
-    session->reset_unfed = false;
-    feed(session, bytes, length);
-    if (session->phase == OPEN && frame->stream_id <= session->past.highest &&
-        !is_known(session, frame->stream_id) && !is_late(session, frame->stream_id)) {
-        session->at_fault = frame->stream_id;
-        terminate(session, NGHTTP2_STREAM_CLOSED, "DATA: stream closed");
-    }
-    return length;
+    return unfinished < length ? unfinished : length;
 }
 
 void session_receive(struct session *session, struct instant now, const uint8_t *bytes,
                      size_t length)
 {
-    struct framing_frame frame;
+    struct framing_head head;
     uint32_t frames = 0;
-    size_t fed = 0;
-    size_t before;
     size_t looked_at;
 
     session->now = now;
+    session->in = bytes;
+    session->in_fed = 0;
     if (session->advert.coming > 0)
         advert_receive(&session->advert, bytes, length);
+    if (session->initial_window.coming > 0)
+        check_rest_of_settings(session, bytes, length);
     for (size_t at = 0; session->phase == OPEN; frames++) {
-        if (!framing_next(&session->framing, bytes + at, length - at, &looked_at, &frame))
+        if (!framing_next_head(&session->framing, bytes + at, length - at, &looked_at, &head))
             break;
         at += looked_at;
-        before = at > FRAMING_HEADER_SIZE ? at - FRAMING_HEADER_SIZE : 0;
-        note_frame(session, &frame, bytes + at, length - at);
-        fed += check_data(session, &frame, bytes + fed, before - fed);
+        note_frame(session, &head, at, bytes + at, length - at);
+        feed_split_head(session, &head, at);
     }
-    if (session->phase == OPEN)
-        feed(session, bytes + fed, length - fed);
+    feed_until(session, length - unfinished_head(session, length));
     if (session->phase == OPEN && !afford(session, frames))
         terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, "too many frames that bring nothing");
 }

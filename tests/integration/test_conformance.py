@@ -5,10 +5,10 @@ from typing import Callable
 
 import pytest
 
-from rules import (ACK, ANSWERED_1, BLOCK, DATA, END_HEADERS, END_STREAM, GET, HALF_CLOSED, HAS_PRIORITY,
-                   IGNORED, INITIAL_WINDOW_SIZE, OPEN_WINDOW, PING, POST, PREFACE, SETTINGS, Rule, Seen,
-                   answers, block, body, continuation, data, ends, frame, get, headers, number, ping, post,
-                   priority, reset_stream, resets, settings, shows, window_update)
+from rules import (ACK, ANSWERED_1, BLOCK, DATA, END_HEADERS, END_STREAM, GET, HALF_CLOSED, HAS_PRIORITY, IGNORED,
+                   INITIAL_WINDOW_SIZE, NO_RFC7540_PRIORITIES, OPEN_WINDOW, PING, POST, PREFACE, SETTINGS, Rule, Seen,
+                   answers, block, body, continuation, data, ends, frame, get, headers, number, ping, post, priority,
+                   reset_stream, resets, settings, shows, window_update)
 from wire import (DEFAULT_WINDOW, FRAME_SIZE, FRAME_SIZE_ERROR, MAGIC, PROTOCOL_ERROR, REFUSED_STREAM,
                   STREAM_CLOSED, fields)
 
@@ -195,12 +195,19 @@ STATES = [  # section 5.1
          [MAGIC + settings((INITIAL_WINDOW_SIZE, 0)) + b"".join(get(2 * at + 1) for at in range(LIMIT + 1)),
           settings((INITIAL_WINDOW_SIZE, DEFAULT_WINDOW)), THE_OTHERS_ANSWERED],
          resets(REFUSED_STREAM, stream=2 * LIMIT + 1), preface=None),
-    Rule("5.3.1", "depends-on-itself", "PRIORITY on itself (RFC 7540: PROTOCOL_ERROR; RFC 9113 takes it out)",
-         [priority(1, 1)], ends(PROTOCOL_ERROR) | IGNORED),
+    *(Rule("5.3.1", f"depends-on-itself-{name}",
+           "PRIORITY on itself (RFC 7540: PROTOCOL_ERROR, here of the connection; RFC 9113 takes it out)", sent,
+           ends(PROTOCOL_ERROR, last=last)) for name, sent, last in [
+               ("idle", [priority(1, 1)], 0), ("idle-above", [get(1) + priority(9, 9) + get(3)], 1),
+               ("even", [priority(2, 2)], 0), ("exclusive", [priority(7, 1 << 31 | 7)], 0),
+               ("open", [post(1) + priority(1, 1)], 1), ("half-closed", [*HALF_CLOSED, priority(1, 1)], 1),
+               ("closed", [*CLOSED, priority(1, 1)], 1), ("reset", [*CUT, priority(1, 1)], 1)]),
+    Rule("5.3.1", "depends-on-itself-without-priorities", "so it is where the client has done without priorities",
+         [MAGIC + settings((NO_RFC7540_PRIORITIES, 1)) + priority(1, 1)], ends(PROTOCOL_ERROR), preface=None),
     Rule("5.3.1", "headers-depends-on-itself",
          "HEADERS on itself (RFC 7540: PROTOCOL_ERROR; RFC 9113 takes it out)",
          [headers(1, number(1) + b"\x0f" + BLOCK, END_STREAM | END_HEADERS | HAS_PRIORITY)],
-         ends(PROTOCOL_ERROR) | answers()),
+         ends(PROTOCOL_ERROR)),
     Rule("5.3.2", "priority-in-headers", "the priority fields of HEADERS are read past",
          [headers(1, number(1 << 31 | 77) + b"\xff" + BLOCK, END_STREAM | END_HEADERS | HAS_PRIORITY)],
          answers()),

@@ -5,13 +5,13 @@ from typing import Callable
 
 import pytest
 
-from rules import (ACK, BLOCK, ENABLE_PUSH, END_HEADERS, END_STREAM, GOAWAY, HALF_CLOSED, HAS_PRIORITY,
-                   IGNORED, INITIAL_WINDOW_SIZE, LARGEST, MAX_CONCURRENT_STREAMS, MAX_FRAME_SIZE,
-                   MAX_HEADER_LIST_SIZE, OPEN_WINDOW, PADDED, PING, POST, PRIORITY, PUSH_PROMISE, RST_STREAM,
-                   SETTINGS, WINDOW_UPDATE, Rule, Seen, answers, answers_at_least, block, body, continuation,
-                   data, ends, frame, get, goaway, headers, number, ping, post, priority, reset_stream,
-                   resets, settings, shows, window_update)
-from wire import DEFAULT_WINDOW, FLOW_CONTROL_ERROR, FRAME_SIZE, FRAME_SIZE_ERROR, PROTOCOL_ERROR
+from rules import (ACK, BLOCK, ENABLE_PUSH, END_HEADERS, END_STREAM, GOAWAY, HALF_CLOSED, HAS_PRIORITY, IGNORED,
+                   INITIAL_WINDOW_SIZE, LARGEST, MAX_CONCURRENT_STREAMS, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE,
+                   NO_RFC7540_PRIORITIES, OPEN_WINDOW, PADDED, PING, POST, PRIORITY, PUSH_PROMISE, RST_STREAM,
+                   SETTINGS, WINDOW_UPDATE, Rule, Seen, answers, answers_at_least, block, body, continuation, data,
+                   ends, frame, get, goaway, headers, number, ping, post, priority, reset_stream, resets, settings,
+                   shows, window_update)
+from wire import DEFAULT_WINDOW, FLOW_CONTROL_ERROR, FRAME_SIZE, FRAME_SIZE_ERROR, MAGIC, PROTOCOL_ERROR
 
 TRANSPORTS = ("plain", "tls")
 
@@ -50,6 +50,15 @@ PAYLOADS = [  # sections 6.1 to 6.4
                   END_STREAM | END_HEADERS | PADDED | HAS_PRIORITY)], answers()),
     Rule("6.3", "priority-on-stream-0", "PRIORITY on stream 0 is a connection error PROTOCOL_ERROR",
          [priority(0, 1)], ends(PROTOCOL_ERROR)),
+    *(Rule("6.3", f"priority-on-stream-0-{name}", "so it is whatever it says, and wherever it comes", [sent],
+           ends(PROTOCOL_ERROR, last=last)) for name, sent, last in [
+               ("on-itself", priority(0, 0), 0),
+               ("exclusive", priority(0, 1 << 31 | 3, 255), 0),
+               ("flags", frame(PRIORITY, 0xff, 0, number(1) + b"x"), 0),
+               ("reserved-bit", priority(1 << 31, 1), 0),
+               ("after-a-request", get(1) + post(5) + priority(0, 1) + get(7), 5)]),
+    Rule("6.3", "priority-on-stream-0-without-priorities", "so it is where the client has done without priorities",
+         [MAGIC + settings((NO_RFC7540_PRIORITIES, 1)) + priority(0, 1)], ends(PROTOCOL_ERROR), preface=None),
     *(Rule("6.3", f"priority-of-{size}",
            "PRIORITY of other than 5 bytes is FRAME_SIZE_ERROR (here of the connection)",
            [post(1) + frame(PRIORITY, 0, 1, bytes(size))], ends(FRAME_SIZE_ERROR, last=1))
@@ -172,6 +181,23 @@ FLOW = [  # section 6.9 to 6.10
          "a stream's window above 2^31-1 is a stream error FLOW_CONTROL_ERROR",
          [post(1) + window_update(1, LARGEST - DEFAULT_WINDOW) + window_update(1, 1)],
          resets(FLOW_CONTROL_ERROR)),
+    *(Rule("6.9.1", f"overflow-on-stream-{name}",
+           "a stream's window above 2^31-1 is a stream error FLOW_CONTROL_ERROR, of no other stream", [sent],
+           resets(FLOW_CONTROL_ERROR, stream=stream)) for name, sent, stream in [
+               ("reserved-bit", post(1) + window_update(1, 1 << 31 | LARGEST), 1),
+               ("in-many-steps", post(1) + window_update(1, 1 << 30) * 2, 1),
+               ("again-and-again", post(1) + window_update(1, LARGEST) * 3, 1),
+               ("among-others", post(1) + post(3) + window_update(3, LARGEST) + post(5), 3),
+               ("before-data", post(1) + window_update(1, LARGEST) + data(1, b"x"), 1),
+               ("by-settings-before", settings((INITIAL_WINDOW_SIZE, LARGEST)) + post(1) + window_update(1, 1), 1)]),
+    Rule("6.9.1", "full-window-of-stream", "a stream's window of 2^31-1 is none",
+         [post(1) + window_update(1, LARGEST - DEFAULT_WINDOW) + data(1, b"x")], answers(1, POST)),
+    Rule("6.9.1", "negative-window-of-stream", "nor is one that was below 0",
+         [settings((INITIAL_WINDOW_SIZE, 20)), get(1), body(1, 20), settings((INITIAL_WINDOW_SIZE, 0)),
+          window_update(1, LARGEST)], answers()),
+    Rule("6.9.1", "overflow-on-closed-stream", "a closed stream has no window",
+         [get(1), Seen("stream 1 answered", lambda client: client.answer(1).ended), window_update(1, LARGEST) * 2],
+         answers()),
     Rule("6.9.2", "smaller-window", "SETTINGS_INITIAL_WINDOW_SIZE changes what open streams have",
          [settings((INITIAL_WINDOW_SIZE, 3)), get(1), body(1, 3), settings((INITIAL_WINDOW_SIZE, 5)),
           body(1, 5), OPEN_WINDOW], answers()),
@@ -185,6 +211,18 @@ FLOW = [  # section 6.9 to 6.10
          "SETTINGS that take a stream's window above 2^31-1: connection error FLOW_CONTROL_ERROR",
          [post(1) + window_update(1, 1) + settings((INITIAL_WINDOW_SIZE, LARGEST))],
          ends(FLOW_CONTROL_ERROR, last=1)),
+    *(Rule("6.9.2", f"overflow-by-settings-{name}", "so it is for any stream, and any value in the frame", [sent],
+           ends(FLOW_CONTROL_ERROR, last=last)) for name, sent, last in [
+               ("of-the-second", post(1) + post(3) + window_update(3, 1) + settings((INITIAL_WINDOW_SIZE, LARGEST)), 3),
+               ("of-each", b"".join(post(stream) + window_update(stream, 1) for stream in (1, 3, 5))
+                + settings((INITIAL_WINDOW_SIZE, LARGEST)), 5),
+               ("for-a-moment", post(1) + window_update(1, 1)
+                + settings((INITIAL_WINDOW_SIZE, LARGEST), (INITIAL_WINDOW_SIZE, 5)), 1),
+               ("by-one", post(1) + window_update(1, LARGEST - DEFAULT_WINDOW)
+                + settings((ENABLE_PUSH, 0), (INITIAL_WINDOW_SIZE, DEFAULT_WINDOW + 1)), 1)]),
+    Rule("6.9.2", "full-window-by-settings", "SETTINGS may take a stream's window to 2^31-1",
+         [post(1) + window_update(1, 5) + settings((INITIAL_WINDOW_SIZE, LARGEST - 5)) + data(1, b"x")],
+         answers(1, POST)),
     Rule("6.9.2", "acknowledged-when-applied", "SETTINGS are in force when they are acknowledged",
          [settings((INITIAL_WINDOW_SIZE, 7)), Seen("an ACK", lambda client: client.acknowledged == 2), get(1),
           body(1, 7), OPEN_WINDOW], answers()),

@@ -99,6 +99,18 @@ REFUSED = [
     row("userinfo", headers(1, [*GET[:3], (":authority", "a@b")]),
         malformed('":authority": "a@b": value not allowed in this pseudo-header field '
                   f'({section("8.3.1")})')),
+    row("userinfo-in-host", more("host", "a@b"),
+        malformed('"host": "a@b": byte not allowed in a field value, or white space at its ends '
+                  f'({section("8.2.1")})')),
+    row("userinfo-in-trailers", trailers([("host", "a@b")]),
+        malformed('"host": "a@b": byte not allowed in a field value, or white space at its ends '
+                  f'({section("8.2.1")})')),
+    row("nul-in-te", more("te", b"trailers\0"),
+        malformed(f'"te": "trailers": te with more than "trailers" ({section("8.2.2")})')),
+    row("nul-in-connection", more("connection", b"a\0b"),
+        malformed(f'"connection": "a": connection-specific field ({section("8.2.2")})')),
+    row("nul-in-content-length", more("content-length", b"5\0"),
+        malformed('"content-length": "5": not a number (RFC 9110 section 8.6)')),
     row("unknown-pseudo", more(":x", "y"), malformed(f'":x": "y": unknown pseudo-header field ({section("8.3")})')),
     row("pseudo-after-field", headers(1, [("x", "y"), *GET]),
         malformed(f'":method": "GET": pseudo-header field after a regular field ({section("8.3")})')),
@@ -172,6 +184,8 @@ ERRORS = [
           section("6.1")),
     error("padding-of-headers", frame(HEADERS, PADDED | END_HEADERS, 1, b"\x05x"),
           'PROTOCOL_ERROR "HEADERS: invalid padding"', section("6.2")),
+    error("priority-on-itself", post(1) + priority(1, 1), 'PROTOCOL_ERROR "depend on itself"',
+          "RFC 7540 section 5.3.1"),
     error("priority-on-0", priority(0, 1), 'PROTOCOL_ERROR "PRIORITY: stream_id == 0"', section("6.3")),
     error("reset-of-0", reset_stream(0), 'PROTOCOL_ERROR "RST_STREAM: stream_id == 0"', section("6.4")),
     error("settings-on-stream", frame(SETTINGS, 0, 1), 'PROTOCOL_ERROR "SETTINGS: stream_id != 0"', section("6.5"), 1),

@@ -13,6 +13,7 @@ import socket
 import struct
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Iterator, Sequence
@@ -241,7 +242,10 @@ def replay(address: Address, said: bytes) -> None:
 
 def listening_port(process: subprocess.Popen[bytes]) -> int | None:
     """The TCP port that a process listens on, for one that doesn't say which it took."""
-    inodes = {os.readlink(link) for link in needs.proc(f"{process.pid}/fd").iterdir()}
+    inodes = set()
+    for link in needs.proc(f"{process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since
+            inodes.add(os.readlink(link))
     for line in needs.proc("net/tcp").read_text().splitlines()[1:]:
         words = line.split()
         if words[3] == "0A" and f"socket:[{words[9]}]" in inodes:
@@ -253,13 +257,24 @@ def nghttpd_output(said: bytes, directory: Path) -> str:
     """What nghttpd -v tells of one connection on which this is said."""
     program = shutil.which("nghttpd", path=SEARCH_PATH)
     assert program
-    words = [program, "-v", "--no-tls", "--address=127.0.0.1", f"--htdocs={directory}", "0"]
+    # What is written to a pipe stays in the buffer of later versions.
+    words = ["stdbuf", "--output=L", program, "-v", "--no-tls", "--address=127.0.0.1", f"--htdocs={directory}", "0"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0) as process:
         try:
             replay(("127.0.0.1", poll(lambda: listening_port(process), "nghttpd's port")), said)
             return read_until(process, "[id=1]", "closed\n").decode("latin-1")
         finally:
             process.kill()
+
+
+def nghttpd_shows_priorities() -> bool:
+    """Whether its library tells of PRIORITY frames: later ones drop them."""
+    program = shutil.which("nghttpd", path=SEARCH_PATH)
+    assert program
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True, timeout=10)
+    match = re.search(r"nghttp2/(\d+)\.(\d+)", done.stdout)
+    assert match, done.stdout
+    return (int(match[1]), int(match[2])) < (1, 65)
 
 
 def read_until(process: subprocess.Popen[bytes], begin: str, end: str) -> bytes:
@@ -296,12 +311,13 @@ def as_nghttpd_shows(frames: Sequence[Shown]) -> list[Shown]:
     """Ours in its way: CONTINUATION is part of HEADERS, padding counts its length byte, reserved bits and frames of
     types that it doesn't know are nothing, what can't be printed is a dot."""
     merged: list[Shown] = []
+    unknown = ("UNKNOWN", "PRIORITY_UPDATE") if nghttpd_shows_priorities() else ("UNKNOWN", "PRIORITY")
     for frame in frames:
         if frame.kind == "CONTINUATION":
             merged[-1].length += frame.length
             merged[-1].flags |= frame.flags
             merged[-1].names = sorted({*merged[-1].names, *frame.names}, key=FLAG_ORDER.index)
-        elif not frame.kind.startswith(("UNKNOWN", "PRIORITY_UPDATE")):
+        elif not frame.kind.startswith(unknown):
             merged.append(frame)
     for frame in merged:
         frame.details.pop("reserved", None)

@@ -22,7 +22,7 @@ allowed() {
     probe) echo "client clock echo log setting settings transport url" ;;
     access) echo "clock log session" ;;
     listener) echo "address log settings" ;;
-    session) echo "advert allowance arena clock counters detail detected fields framing log past refusal section" ;;
+    session) echo "advert allowance arena clock counters detail detected fields framing initial_window log past refusal section" ;;
     settings) echo "file log tls" ;;
     tls) echo "certificate file log" ;;
     certificate) echo "interfaces log" ;;
@@ -35,6 +35,7 @@ allowed() {
     section) echo "arena echo fields wishes" ;;
     detail) echo "advert arena echo fields framing setting tls wishes" ;;
     advert) echo "arena framing" ;;
+    initial_window) echo "framing" ;;
     fields) echo "arena" ;;
     echo) echo "arena" ;;
     allowance | arena | clock | counters | file | framing | interfaces | past | setting | terminal | token | url | wishes) echo "" ;;

@@ -99,6 +99,7 @@ static const struct row header_sections[] = {
      "RFC 9110 section 8.6"},
     {{GOOD, FIELD("content-length", "5")}, "\"content-length\"", "RFC 9113 section 8.1.1"},
     {{GOOD, FIELD("host", "a b")}, "\"host\": \"a b\"", "RFC 9113 section 8.2.1"},
+    {{GOOD, FIELD("host", "a@b")}, "\"host\": \"a@b\"", "RFC 9113 section 8.2.1"},
 };
 
 static size_t field_count(const struct row *row)

@@ -194,13 +194,65 @@ static void test_reserved_bit(void **state)
                      0x7ffffffe);
 }
 
+/* A PRIORITY or WINDOW_UPDATE frame is told with its number, wherever it is split; one of another
+ * length, without. Which frames come in the middle of a block is told as well. */
+static void test_numbers_are_told(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t length;
+        size_t head;
+        uint32_t number;
+        bool in_block;
+    } frames[] = {
+        {BYTES("\0\0\5\2\0\0\0\0\3\x80\0\0\3\x10"), FRAMING_HEAD_MAX, 3, false},
+        {BYTES("\0\0\4\x8\0\0\0\0\0\xff\xff\xff\xff"), FRAMING_HEAD_MAX, 0x7fffffff, false},
+        {BYTES("\0\0\4\2\0\0\0\0\3\0\0\0\3"), FRAMING_HEADER_SIZE, 0, false},
+        {BYTES("\0\0\5\x8\0\0\0\0\3\0\0\0\3\0"), FRAMING_HEADER_SIZE, 0, false},
+        {BYTES("\0\0\4\3\0\0\0\0\3\0\0\0\3"), FRAMING_HEADER_SIZE, 0, false},
+        {BYTES("\0\0\0\1\0\0\0\0\1"), FRAMING_HEADER_SIZE, 0, false},
+        {BYTES("\0\0\5\2\0\0\0\0\3\1\2\3\4\x10"), FRAMING_HEAD_MAX, 0x01020304, true},
+    };
+    enum { COUNT = sizeof(frames) / sizeof(frames[0]), STEP_MAX = 20 };
+
+    (void)state;
+    for (size_t step = 1; step <= STEP_MAX; step++) {
+        struct framing framing;
+        struct framing_head head;
+        size_t looked_at;
+
+        framing_start(&framing);
+        scan(&framing, (const uint8_t *)PREFACE, sizeof(PREFACE) - 1);
+        for (size_t i = 0; i < COUNT; i++) {
+            bool told = false;
+
+            for (size_t at = 0; at < frames[i].length; at += looked_at) {
+                size_t left = frames[i].length - at;
+
+                if (framing_next_head(&framing, (const uint8_t *)frames[i].bytes + at,
+                                      left < step ? left : step, &looked_at, &head)) {
+                    told = true;
+                    assert_int_equal(at + looked_at, frames[i].head);
+                    assert_memory_equal(framing.header, frames[i].bytes, frames[i].head);
+                }
+            }
+            assert_true(told);
+            assert_int_equal(framing_unfinished(&framing), 0);
+            assert_int_equal(head.length, frames[i].head);
+            if (head.length == FRAMING_HEAD_MAX)
+                assert_int_equal(head.number, frames[i].number);
+            assert_int_equal(head.in_block, frames[i].in_block);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_split),     cmocka_unit_test(test_preface_is_no_frame),
         cmocka_unit_test(test_long_payload),    cmocka_unit_test(test_continuations_are_counted),
         cmocka_unit_test(test_frames_are_told), cmocka_unit_test(test_written_and_parsed),
-        cmocka_unit_test(test_reserved_bit),
+        cmocka_unit_test(test_reserved_bit),    cmocka_unit_test(test_numbers_are_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
