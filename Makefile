@@ -1,11 +1,28 @@
 # h2echod: `make deps run` builds and starts it, `make deps check` tests it, `make help` lists the rest.
 #
 # Yours to set: CC CFLAGS CPPFLAGS LDFLAGS, DESTDIR and GNU's directory variables, PYTHON, RUN_ARGS, WITH_TLS.
+# WITH_TLS=1 insists on TLS and WITH_TLS=0 builds without it; unset, TLS is built in if OpenSSL is installed.
 # VARIANT (release, asan, tsan, valgrind) chooses the compiler's flags and the directory below build/.
 
 VERSION := 0.1.0
 VARIANT := release
 B       := build/$(VARIANT)
+
+ifneq ($(words $(filter release asan tsan valgrind fuzz,$(VARIANT))),1)
+$(error VARIANT is '$(VARIANT)': it has to be release, asan, tsan, valgrind or fuzz)
+endif
+ifneq ($(filter-out 0 1 no yes,$(WITH_TLS))$(word 2,$(WITH_TLS)),)
+$(error WITH_TLS is '$(WITH_TLS)': it has to be 1 (with TLS) or 0 (without))
+endif
+override WITH_TLS := $(patsubst yes,1,$(patsubst no,0,$(strip $(WITH_TLS))))
+
+# $(call q,TEXT): one word of the shell, whatever is in it.
+q = '$(subst ','\'',$(1))'
+# make's functions take a path with spaces for several words: $(call hide,PATH) is one, and show undoes it.
+empty :=
+space := $(empty) $(empty)
+hide   = $(subst $(space),:space:,$(1))
+show   = $(subst :space:,$(space),$(1))
 
 CC         ?= cc
 PKG_CONFIG ?= pkg-config
@@ -14,16 +31,17 @@ CFLAGS     ?= -O2 -g
 RUN_ARGS   ?= -p 8080
 
 prefix      ?= /usr/local
-override prefix := $(patsubst %/,%,$(prefix))
+override prefix := $(call show,$(patsubst %/,%,$(call hide,$(prefix))))
+system_prefix   := $(filter /usr /usr/local,$(call hide,$(prefix)))
 exec_prefix ?= $(prefix)
 bindir      ?= $(exec_prefix)/bin
 # Where /usr and /usr/local have theirs; any other prefix keeps its own.
-sysconfdir  ?= $(if $(filter /usr /usr/local,$(prefix)),,$(prefix))/etc
+sysconfdir  ?= $(if $(system_prefix),,$(prefix))/etc
 datarootdir ?= $(prefix)/share
 docdir      ?= $(datarootdir)/doc/h2echod
 mandir      ?= $(datarootdir)/man
 bashcompletiondir    ?= $(datarootdir)/bash-completion/completions
-systemdsystemunitdir ?= $(or $(if $(filter /usr,$(prefix)),$(shell $(PKG_CONFIG) \
+systemdsystemunitdir ?= $(or $(if $(filter /usr,$(system_prefix)),$(shell $(PKG_CONFIG) \
                         --variable=systemdsystemunitdir systemd 2>/dev/null)),$(prefix)/lib/systemd/system)
 INSTALL     ?= install
 
@@ -133,7 +151,6 @@ variant          = $(variant_$(VARIANT))
 variant_link     = $(if $(filter release valgrind,$(VARIANT)),-pie -Wl$(,)-z$(,)relro$(,)-z$(,)now,$(variant))
 ,               := ,
 
-# TLS is there where OpenSSL is, unless you say WITH_TLS=0, or 1 where it must be.
 tls       = $(eval tls := $(or $(WITH_TLS),$(shell $(PKG_CONFIG) --exists 'openssl >= 3.0' && echo 1 || echo 0)))$(tls)
 libraries = libnghttp2 jansson $(if $(filter 1,$(tls)),openssl)
 
@@ -150,8 +167,13 @@ cmocka   = $(shell $(PKG_CONFIG) --libs cmocka)
 
 packages       := gcc libc6-dev pkg-config libnghttp2-dev libjansson-dev \
                   $(if $(filter 0,$(WITH_TLS)),,libssl-dev)
-packages_check := libcmocka-dev python3 python3-pytest python3-h2 python3-hpack python3-hyperframe python3-jsonschema \
-                  curl nghttp2-client nghttp2-server nodejs openssl git iproute2 procps strace systemd
+# What `make check` needs, and the package that has it: a library, Python's modules, programs.
+check_needs    := library:cmocka=libcmocka-dev module:pytest=python3-pytest module:xdist=python3-pytest-xdist \
+                  module:h2=python3-h2 module:hpack=python3-hpack module:hyperframe=python3-hyperframe \
+                  module:jsonschema=python3-jsonschema curl=curl nghttp=nghttp2-client h2load=nghttp2-client \
+                  nghttpd=nghttp2-server node=nodejs openssl=openssl git=git ip=iproute2 ps=procps strace=strace \
+                  systemd-analyze=systemd systemd-socket-activate=systemd
+packages_check := python3 $(sort $(foreach need,$(check_needs),$(lastword $(subst =, ,$(need)))))
 packages_clients := chromium default-jdk-headless golang-go golang-golang-x-net-dev haproxy nginx python3-httpx
 packages_lint  := binutils clang-format clang-tidy cppcheck mandoc shellcheck
 packages_fuzz  := clang libclang-rt-14-dev
@@ -164,13 +186,65 @@ packages_wanted = $(packages) $(if $(filter check% soak,$(MAKECMDGOALS)),$(packa
                   $(if $(filter bench-instructions,$(MAKECMDGOALS)),python3 valgrind) \
                   $(if $(filter profile,$(MAKECMDGOALS)),python3 nghttp2-client linux-perf) \
                   $(if $(filter lint format,$(MAKECMDGOALS)),$(packages_check) $(packages_lint))
+
+# Quiet but for one line, since apt-get and dpkg write hundreds; on a terminal the seconds are counted.
+define install_packages
+fail() { echo "$1" >&2; exit 1; }
+
+missing= count=0
+for package; do
+    if ! dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed'; then
+        missing="$missing $package" count=$((count + 1))
+    fi
+done
+[ $count != 0 ] || exit 0
+
+command -v apt-get >/dev/null || fail "make deps knows apt-get alone, which is not here: install these with your package \
+manager, then run make without deps:$missing (Debian's names; README.md has those of other distributions)"
+by_hand="apt-get update && apt-get install$missing"
+as_root=
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || fail "make deps needs root, and there is no sudo here; as root: $by_hand"
+    words=$(sudo true 2>&1) || fail "make deps needs root, and sudo refuses ($(echo "$words" | tail -n 1)); \
+as root: $by_hand"
+    as_root=sudo
+fi
+
+# Run as root in somebody's clone, it leaves them a build/ that they can write to.
+[ -d build ] || { mkdir build && chown --reference=. build; }
+log=build/deps.log
+rm -f $log
+
+count_seconds() {
+    seconds=0
+    while sleep 1 && kill -0 $$ 2>/dev/null; do
+        seconds=$((seconds + 1))
+        printf '\r  apt-get %s: %d s ' "$1" $seconds
+    done
+}
+
+apt() {
+    counter=
+    if [ -t 1 ]; then count_seconds "$1" & counter=$!; fi
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get "$@" >>$log 2>&1 </dev/null
+    status=$?
+    if [ "$counter" ]; then kill $counter; printf '\r\033[K'; fi
+    [ $status = 0 ] || { tail -n 10 $log >&2; fail "apt-get $1 failed (all of its output: $log): see that the network and \
+/etc/apt/sources.list are in order and try again; by hand, as root: $by_hand"; }
+}
+
+echo "installing $count packages with apt-get (its output goes to $log):$missing"
+apt update -qq
+apt install -qq -y --no-install-recommends $missing
+endef
+
 # Every other rule waits for deps where both are asked for: `make -j deps run` is safe.
 after_deps     := $(filter deps deps-bench,$(MAKECMDGOALS))
 
 # V=1 shows the commands whole.
 quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
-.PHONY: all deps deps-bench run check check-clients check-asan check-tsan check-valgrind check-wrapped soak \
+.PHONY: all deps deps-bench needs run check check-clients check-asan check-tsan check-valgrind check-wrapped soak \
         soak-run fuzz fuzz-run bench bench-instructions profile lint format install uninstall dist clean help FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -179,45 +253,126 @@ all: $(B)/h2echod ## build the daemon: build/release/h2echod
 
 deps: ## install what the goals beside it need: `make deps run`, `make deps check`
 deps-bench: ## install what `make bench` needs, the servers it compares with among it
+deps deps-bench: export install_packages := $(value install_packages)
 deps deps-bench:
-	@set -e; missing=; for package in $(packages_wanted); do \
-	    dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q '^install ok installed' || \
-	        missing="$$missing $$package"; done; \
-	if [ -z "$$missing" ]; then exit 0; fi; \
-	command -v apt-get >/dev/null || { echo "deps knows Debian and Ubuntu only; what is needed:$$missing"; exit 1; }; \
-	as_root=; if [ "$$(id -u)" != 0 ]; then as_root=sudo; fi; \
-	$$as_root apt-get update -qq; \
-	$$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing
+	@$(SHELL) -c "$$install_packages" deps $(sort $(packages_wanted))
 
 run: $(B)/h2echod ## build it and run it on port 8080 (RUN_ARGS='-p 8080')
 	@$(B)/h2echod $(RUN_ARGS)
 
-# A missing library is one line that names the package, not a page of the compiler's errors; what
-# this nghttp2 offers is asked by compiling, since distributions carry newer functions back.
-$(B)/detected.h: Makefile | $(after_deps)
-	@mkdir -p $(@D)
-	@for need in '$(CC):gcc' '$(PKG_CONFIG):pkg-config'; do \
-	    command -v $${need%%:*} >/dev/null || { \
-	        echo "h2echod needs $${need%%:*} to be built: install $${need#*:}, or let \`make deps\` do it"; exit 1; }; \
-	done
-	@for need in 'libnghttp2 >= 1.52:libnghttp2-dev' 'jansson >= 2.14:libjansson-dev' \
-	    $(if $(filter 1,$(WITH_TLS)),'openssl >= 3.0:libssl-dev'); do \
-	    $(PKG_CONFIG) --exists "$${need%%:*}" || { \
-	        found=$$($(PKG_CONFIG) --modversion "$${need%% *}" 2>/dev/null || echo none); \
-	        echo "h2echod needs $${need%%:*} (found: $$found): install $${need#*:}, or let \`make deps\` do it"; \
-	        exit 1; }; \
-	done
+# What is missing is one line that names the packages, and what is too old one that names releases that are not,
+# instead of a page of the compiler's errors, or of Python's.
+define find_needs
+fail() { echo "$1" >&2; exit 1; }
+is_there() { command -v "${1%% *}" >/dev/null; }
+is_default() { case $1 in default | file) ;; *) false ;; esac; }
+
+missing=
+need() {
+    for package; do
+        case "$missing " in *" $package "*) ;; *) missing="$missing $package" ;; esac
+    done
+}
+
+check_compiler() {
+    if ! is_there "$CC"; then
+        is_default "$CC_ORIGIN" || fail "the compiler '${CC%% *}' (from CC) is not there: install it or choose another"
+        need gcc libc6-dev
+        return
+    fi
+    words=$(echo '#include <stdlib.h>' | $CC -x c -c - -o /dev/null 2>&1) && return
+    case $words in
+    *stdlib.h*) need libc6-dev ;;
+    *) fail "the compiler '$CC' (from CC) does not compile C: $(echo "$words" | head -n 1)" ;;
+    esac
+}
+
+# check_library NAME VERSION PACKAGE PROJECT
+check_library() {
+    $PKG_CONFIG --exists "$1 >= $2" 2>/dev/null && return
+    if ! found=$($PKG_CONFIG --modversion "$1" 2>/dev/null); then
+        need $3
+        return
+    fi
+    fail "this system's $4 $found is too old: h2echod needs $2 or newer, which Debian 12, Ubuntu 24.04 and later \
+releases have"
+}
+
+check_libraries() {
+    if ! is_there "$PKG_CONFIG"; then
+        is_default "$PKG_CONFIG_ORIGIN" || fail "'${PKG_CONFIG%% *}' (from PKG_CONFIG) is not there"
+        need pkg-config
+        [ "$WITH_TLS" = 0 ] || need libssl-dev
+    fi
+    check_library libnghttp2 1.52 libnghttp2-dev nghttp2
+    check_library jansson 2.14 libjansson-dev jansson
+    [ "$WITH_TLS" != 1 ] || check_library openssl 3.0 libssl-dev OpenSSL
+}
+
+# What of "module:" the Python that runs the tests does not have; all, if there is none.
+find_missing_modules() {
+    names=
+    for name; do case $name in module:*) name=${name#module:}; names="$names ${name%%=*}" ;; esac; done
+    if ! is_there "$PYTHON"; then
+        is_default "$PYTHON_ORIGIN" || fail "'${PYTHON%% *}' (from PYTHON) is not there"
+        need python3
+        modules=$names
+        return
+    fi
+    modules=$($PYTHON -c 'import sys, importlib.util as util
+print(*(name for name in sys.argv[1:] if not util.find_spec(name)))' $names) || exit 1
+    [ -z "$modules" ] || is_default "$PYTHON_ORIGIN" ||
+        fail "$what needs modules that '$PYTHON' (from PYTHON) does not have: $modules"
+}
+
+# check_tools NEED...: as in check_needs
+check_tools() {
+    find_missing_modules "$@"
+    for name; do
+        package=${name#*=} name=${name%%=*}
+        case $name in
+        library:*) $PKG_CONFIG --exists ${name#*:} 2>/dev/null || need $package ;;
+        module:*) case " $modules " in *" ${name#*:} "*) need $package ;; esac ;;
+        *) (PATH=$PATH:/usr/sbin:/sbin && is_there $name) || need $package ;;
+        esac
+    done
+}
+
+what=h2echod goal=
+[ -z "$GOAL" ] || what="make $GOAL" goal=" $GOAL"
+check_compiler
+check_libraries
+[ $# = 0 ] || check_tools "$@"
+[ "$missing" ] || exit 0
+for package in $missing; do
+    dpkg-query -W -f '${Status}' $package 2>/dev/null | grep -q '^install ok installed' ||
+        fail "$what needs packages that are not installed:$missing: install them, or let \`make deps$goal\` do it"
+done
+fail "installed, but not found in PATH or by '$PKG_CONFIG' (from PKG_CONFIG):$missing"
+endef
+
+test_goal := $(firstword $(filter check check-wrapped check-clients soak-run,$(MAKECMDGOALS)))
+needs: export find_needs := $(value find_needs)
+needs: | $(after_deps)
+	@mkdir -p $(B)
+	@CC=$(call q,$(CC)) CC_ORIGIN=$(call q,$(origin CC)) PKG_CONFIG=$(call q,$(PKG_CONFIG)) \
+	    PKG_CONFIG_ORIGIN=$(call q,$(origin PKG_CONFIG)) PYTHON=$(call q,$(PYTHON)) PYTHON_ORIGIN=$(call q,$(origin PYTHON)) \
+	    WITH_TLS=$(WITH_TLS) GOAL=$(test_goal) $(SHELL) -c "$$find_needs" needs $(if $(test_goal),$(check_needs))
+
+# Another compiler, other flags or other libraries than last time build everything anew.
+$(B)/flags: FORCE | needs
+	$(file >$@.new,$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(LDLIBS) $(tls) $(shell $(PKG_CONFIG) --modversion $(libraries)))
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; $(if $(WITH_TLS),,$(if $(filter 0,$(tls)),$(without_tls);)) fi
+without_tls := echo 'built without TLS, for which OpenSSL 3.0 or newer is needed: `make deps` installs it'
+
+# What this nghttp2 offers is asked by compiling, since distributions carry newer functions back.
+$(B)/detected.h: Makefile $(B)/flags
 	@for function in stream_reset_rate_limit max_continuations glitch_rate_limit; do \
 	    function=nghttp2_option_set_$$function; \
 	    printf '#include <nghttp2/nghttp2.h>\nint main(void) { return %s == 0; }\n' $$function | \
 	        $(CC) -x c - -o $(@D)/feature $$($(PKG_CONFIG) --cflags --libs libnghttp2) 2>/dev/null && \
 	        echo "#define HAVE_$$function" | tr a-z A-Z | sed 's/^#DEFINE/#define/'; \
 	done >$@; rm -f $(@D)/feature
-
-# Another compiler or other flags than last time build everything anew.
-$(B)/flags: FORCE | $(B)/detected.h
-	$(file >$@.new,$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(LDLIBS) $(tls))
-	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 $(B)/src/%.o: src/%.c $(B)/detected.h $(B)/flags Makefile
 	@mkdir -p $(@D)
