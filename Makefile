@@ -244,7 +244,7 @@ after_deps     := $(filter deps deps-bench,$(MAKECMDGOALS))
 # V=1 shows the commands whole.
 quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
-.PHONY: all deps deps-bench needs run check check-clients check-asan check-tsan check-valgrind check-wrapped soak \
+.PHONY: all deps deps-bench needs run run-daemon check check-clients check-asan check-tsan check-valgrind check-wrapped soak \
         soak-run fuzz fuzz-run bench bench-instructions profile lint format install uninstall dist clean help FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -257,8 +257,13 @@ deps deps-bench: export install_packages := $(value install_packages)
 deps deps-bench:
 	@$(SHELL) -c "$$install_packages" deps $(sort $(packages_wanted))
 
-run: $(B)/h2echod ## build it and run it on port 8080 (RUN_ARGS='-p 8080')
-	@$(B)/h2echod $(RUN_ARGS)
+# The shell lives on to note how the daemon ended, but not longer than make: setpriv ends the daemon with it.
+run: run-daemon ## build it and run it on port 8080 (RUN_ARGS='-p 8080')
+	@: $(if $(filter 69,$(run_status)),$(error another port: make run RUN_ARGS='-p $(if $(findstring \
+	    9000,$(RUN_ARGS)),9001,9000)'))$(if $(filter-out 0,$(run_status)),$(error h2echod ended with status $(run_status)))
+run-daemon: $(B)/h2echod
+	@trap : INT QUIT HUP; setpriv --pdeathsig TERM $(B)/h2echod $(RUN_ARGS); echo $$? >$(B)/run.status
+run_status = $(strip $(file <$(B)/run.status))
 
 # What is missing is one line that names the packages, and what is too old one that names releases that are not,
 # instead of a page of the compiler's errors, or of Python's.
@@ -548,6 +553,7 @@ dist: ## pack the sources as build/h2echod-VERSION.tar.gz: what git knows, else 
 clean: ## remove build/
 	rm -rf build
 
+# The status 141 is SIGPIPE's: who reads this has seen enough.
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
-	    while IFS='|' read -r target text; do printf '  make %-18s %s\n' "$$target" "$$text"; done
+	@awk -F ':.* ## ' '/^[a-z-]+:.* ## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST)) || \
+	    { status=$$?; [ $$status = 141 ] || exit $$status; }
