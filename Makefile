@@ -502,39 +502,67 @@ format: | $(after_deps) ## let clang-format lay out every C file
 
 service_units := h2echod.service h2echod@.service h2echod.socket h2echod-tls.socket
 examples   := README.md LICENSE conf/h2echod.conf conf/h2echod.schema.json systemd/socket-only.conf
-installed  = $(bindir)/h2echod $(mandir)/man8/h2echod.8 $(mandir)/man5/h2echod.conf.5 $(bashcompletiondir)/h2echod \
-             $(addprefix $(systemdsystemunitdir)/,$(service_units)) $(addprefix $(docdir)/,$(notdir $(examples)))
 config     = $(sysconfdir)/h2echod/h2echod.conf
-# Where systemd doesn't look by itself, it is told.
-link       = $(if $(filter-out /usr /usr/local,$(prefix)),systemctl link \
-             $(addprefix $(systemdsystemunitdir)/,$(service_units)) && )
+# $(call to,PATH): where it is put, as one word of the shell.
+to          = $(call q,$(DESTDIR)$(1))
+units       = $(foreach unit,$(service_units),$(call $(1),$(systemdsystemunitdir)/$(unit)))
+directories = $(foreach name,$(directory_names),$(call to,$($(name)))) $(call to,$(sysconfdir)/h2echod) \
+              $(call to,$(mandir)/man8) $(call to,$(mandir)/man5)
+installed   = $(call to,$(bindir)/h2echod) $(call to,$(mandir)/man8/h2echod.8) $(call to,$(mandir)/man5/h2echod.conf.5) \
+              $(call to,$(bashcompletiondir)/h2echod) $(call units,to) \
+              $(foreach example,$(notdir $(examples)),$(call to,$(docdir)/$(example)))
+directory_names := bindir bashcompletiondir systemdsystemunitdir docdir
 
-# $(call fill,FROM,TO,INSTANCE,OPTIONS): a man page, or a unit, that names what is installed.
-fill = $(call quiet,FILL,'$(2)') rm -f '$(DESTDIR)$(2)' && sed -e '/@placeholders@/d; s|/etc/h2echod/|@sysconfdir@/h2echod/|g' \
-       -e 's|@bindir@|$(bindir)|g; s|@sysconfdir@|$(sysconfdir)|g; s|@instance@|$(3)|g; s|@options@|$(4)|g' \
-       $(1) >'$(DESTDIR)$(2)' && chmod 644 '$(DESTDIR)$(2)'
+# $(call said,PATH): as somebody would type it.
+said      = $(if $(word 2,$(1))$(strip $(foreach mark,' " ` & ; | < > ( ) \,$(findstring $(mark),$(1)))),$(call q,$(1)),$(1))
+# Where systemd doesn't look by itself, it is told.
+link      = $(if $(system_prefix),,systemctl link $(call units,said) && )
+# Why what is installed cannot be a service, if it can't: for one, ProtectHome=yes in the unit.
+no_service = $(or $(if $(filter $(home),$(call hide,$(bindir))/ $(call hide,$(sysconfdir))/),systemd hides home \
+            directories from services),$(if $(strip $(foreach mark,' " \ * ? [,$(findstring $(mark),$(bindir)))),systemd \
+            takes neither quotes nor backslashes nor wildcards in the path of a program))
+home     := /home/% /root/% /run/user/% $(addsuffix /%,$(filter-out /,$(patsubst %/,%,$(call hide,$(HOME)))))
+
+run_it    = $(call said,$(bindir)/h2echod) -p 8080 (it cannot be a service there, since $(no_service): install it below \
+            /usr/local for that)
+enable   := systemctl daemon-reload && systemctl enable --now h2echod.socket h2echod.service
+disable   = systemctl disable --now h2echod.service h2echod.socket h2echod-tls.socket && $(if \
+            $(link),systemctl disable h2echod@.service && )systemctl daemon-reload
+
+# $(call unit_path,PATH): a path in a unit's command line. $(call sed_text,TEXT): what s|..|TEXT| puts there as it is.
+unit_path = $(subst %,%%,$(subst $(space),\x20,$(subst ",\x22,$(subst ',\x27,$(subst \,\x5c,$(1))))))
+sed_text  = $(subst |,\|,$(subst &,\&,$(subst \,\\,$(1))))
+# $(call fill,FROM,TO,BINDIR,SYSCONFDIR,INSTANCE,OPTIONS): a man page, or a unit, that names what is installed.
+fill = $(call quiet,FILL,$(call q,$(2))) rm -f $(call to,$(2)) && sed -e '/@placeholders@/d; s|/etc/h2echod/|@sysconfdir@/h2echod/|g' \
+       -e $(call q,s|@bindir@|$(call sed_text,$(3))|g; s|@sysconfdir@|$(call sed_text,$(4))|g; s|@instance@|$(5)|g; s|@options@|$(6)|g) \
+       $(1) >$(call to,$(2)) && chmod 644 $(call to,$(2))
+fill_page = $(call fill,$(1),$(2),$(bindir),$(subst \,\e,$(sysconfdir)))
+fill_unit = $(call fill,systemd/h2echod.service.in,$(systemdsystemunitdir)/$(1),$(call unit_path,$(bindir)),$(call \
+            unit_path,$(sysconfdir)),$(2),$(3))
+
+refuse_relative = $(foreach name,prefix sysconfdir mandir $(directory_names),$(if $(filter-out /%,$(firstword $($(name)))),\
+                  $(error $(name) is '$($(name))': it has to begin with /)))
 
 install: $(B)/h2echod ## install below $(DESTDIR)$(prefix); a configuration that is there stays
-	for directory in $(sort $(dir $(installed) $(config))); do \
-	    test -d "$(DESTDIR)$$directory" || $(INSTALL) -d "$(DESTDIR)$$directory" || exit 1; done
-	$(INSTALL) -m 755 $(B)/h2echod '$(DESTDIR)$(bindir)/h2echod'
-	$(call fill,man/h2echod.8,$(mandir)/man8/h2echod.8)
-	$(call fill,man/h2echod.conf.5,$(mandir)/man5/h2echod.conf.5)
-	$(call fill,systemd/h2echod.service.in,$(systemdsystemunitdir)/h2echod.service)
-	$(call fill,systemd/h2echod.service.in,$(systemdsystemunitdir)/h2echod@.service, %i, --reuse-port)
-	$(INSTALL) -m 644 systemd/h2echod.socket systemd/h2echod-tls.socket '$(DESTDIR)$(systemdsystemunitdir)'
-	$(INSTALL) -m 644 conf/h2echod.bash '$(DESTDIR)$(bashcompletiondir)/h2echod'
-	$(INSTALL) -m 644 $(examples) '$(DESTDIR)$(docdir)'
-	test -e '$(DESTDIR)$(config)' || test -L '$(DESTDIR)$(config)' || \
-	    $(INSTALL) -m 644 conf/h2echod.conf '$(DESTDIR)$(config)'
-	$(if $(DESTDIR),,@echo 'next: $(link)systemctl daemon-reload && systemctl enable --now h2echod.socket h2echod.service')
+	$(refuse_relative)@for directory in $(directories); do \
+	    test -d "$$directory" || $(INSTALL) -d "$$directory" || exit 1; done
+	$(INSTALL) -m 755 $(B)/h2echod $(call to,$(bindir)/h2echod)
+	$(call fill_page,man/h2echod.8,$(mandir)/man8/h2echod.8)
+	$(call fill_page,man/h2echod.conf.5,$(mandir)/man5/h2echod.conf.5)
+	$(call fill_unit,h2echod.service)
+	$(call fill_unit,h2echod@.service, %i, --reuse-port)
+	$(INSTALL) -m 644 systemd/h2echod.socket systemd/h2echod-tls.socket $(call to,$(systemdsystemunitdir))
+	$(INSTALL) -m 644 conf/h2echod.bash $(call to,$(bashcompletiondir)/h2echod)
+	$(INSTALL) -m 644 $(examples) $(call to,$(docdir))
+	@test -e $(call to,$(config)) || test -L $(call to,$(config)) || \
+	    $(INSTALL) -m 644 conf/h2echod.conf $(call to,$(config))
+	$(if $(DESTDIR),,@printf '%s\n' $(call q,next: $(if $(no_service),$(run_it),$(link)$(enable))))
 
 uninstall: ## remove what install put there; a configuration that was edited stays
-	if cmp -s '$(DESTDIR)$(docdir)/h2echod.conf' '$(DESTDIR)$(config)'; then rm '$(DESTDIR)$(config)'; fi
-	for file in $(installed); do rm -f "$(DESTDIR)$$file" || exit 1; done
-	for directory in $(dir $(config)) $(docdir); do rmdir "$(DESTDIR)$$directory" 2>/dev/null || :; done
-	$(if $(DESTDIR),,@echo 'next: systemctl disable --now h2echod.service h2echod.socket h2echod-tls.socket && $(if \
-	    $(link),systemctl disable h2echod@.service && )systemctl daemon-reload')
+	$(refuse_relative)@if cmp -s $(call to,$(docdir)/h2echod.conf) $(call to,$(config)); then rm $(call to,$(config)); fi
+	@for file in $(installed); do rm -f "$$file" || exit 1; done
+	@for directory in $(call to,$(sysconfdir)/h2echod) $(call to,$(docdir)); do rmdir "$$directory" 2>/dev/null || :; done
+	$(if $(DESTDIR)$(no_service),,@printf '%s\n' $(call q,next: $(disable)))
 
 # The same bytes from the same files, whoever packs them, wherever and whenever.
 archive    := build/h2echod-$(VERSION).tar.gz
