@@ -64,6 +64,13 @@ def test_installs_what_the_tests_need_beside_check(machine: Machine) -> None:
     assert len(installed) == len({*installed})
 
 
+def test_run_as_root_it_leaves_a_build_directory_to_the_owner_of_the_clone(machine: Machine) -> None:
+    machine.remove("chown")
+    machine.program("chown", "")
+    machine.make("deps")
+    assert machine.calls("chown") == ["--reference=. build"]
+
+
 # --- as an ordinary user ---
 
 def test_without_sudo_it_says_what_to_install_and_how(machine: Machine) -> None:
