@@ -233,7 +233,8 @@ apt() {
 /etc/apt/sources.list are in order and try again; by hand, as root: $by_hand"; }
 }
 
-echo "installing $count packages with apt-get (its output goes to $log):$missing"
+[ $count = 1 ] && packages=package || packages=packages
+echo "installing $count $packages with apt-get (its output goes to $log):$missing"
 apt update -qq
 apt install -qq -y --no-install-recommends $missing
 endef
@@ -244,8 +245,8 @@ after_deps     := $(filter deps deps-bench,$(MAKECMDGOALS))
 # V=1 shows the commands whole.
 quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
-.PHONY: all deps deps-bench needs run run-daemon check check-clients check-asan check-tsan check-valgrind check-wrapped soak \
-        soak-run fuzz fuzz-run bench bench-instructions profile lint format install uninstall dist clean help FORCE
+.PHONY: all deps deps-bench needs run run-daemon check check-clients check-asan check-tsan check-valgrind check-wrapped \
+        soak soak-run fuzz fuzz-run bench bench-instructions profile lint format install uninstall dist clean help FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
@@ -265,8 +266,8 @@ run-daemon: $(B)/h2echod
 	@trap : INT QUIT HUP; setpriv --pdeathsig TERM $(B)/h2echod $(RUN_ARGS); echo $$? >$(B)/run.status
 run_status = $(strip $(file <$(B)/run.status))
 
-# What is missing is one line that names the packages, and what is too old one that names releases that are not,
-# instead of a page of the compiler's errors, or of Python's.
+# Packages that are missing and a library that is too old are told in one line, instead of a page of errors from the
+# compiler or Python.
 define find_needs
 fail() { echo "$1" >&2; exit 1; }
 is_there() { command -v "${1%% *}" >/dev/null; }
@@ -356,7 +357,7 @@ done
 fail "installed, but not found in PATH or by '$PKG_CONFIG' (from PKG_CONFIG):$missing"
 endef
 
-test_goal := $(firstword $(filter check check-wrapped check-clients soak-run,$(MAKECMDGOALS)))
+test_goal := $(patsubst soak-run,soak,$(firstword $(filter check check-wrapped check-clients soak-run,$(MAKECMDGOALS))))
 needs: export find_needs := $(value find_needs)
 needs: | $(after_deps)
 	@mkdir -p $(B)

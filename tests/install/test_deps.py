@@ -49,6 +49,8 @@ def test_installs_what_is_missing(machine: Machine) -> None:
     machine.add_package("gcc", "libc6-dev", "pkg-config", "libssl-dev")
     assert machine.make("deps").returncode == 0
     assert machine.calls("apt-get")[-1] == f"{INSTALL} libjansson-dev libnghttp2-dev"
+    machine.add_package("libnghttp2-dev")
+    assert machine.make("deps").stdout.startswith("installing 1 package with apt-get ")
 
 
 @pytest.mark.parametrize("value, there", [("0", False), ("no", False), ("1", True), ("yes", True), ("", True)])

@@ -170,6 +170,18 @@ def test_check_names_cmocka(machine: Machine) -> None:
     assert "not installed: libcmocka-dev: " in line
 
 
+@pytest.mark.parametrize("goal, deps", [("check-wrapped", "check-wrapped"), ("check-clients", "check-clients"),
+                                        ("soak-run", "soak")])
+def test_what_the_other_goals_need_is_installed_by_what_they_name(machine: Machine, goal: str, deps: str) -> None:
+    machine.remove("curl")
+    (line,) = own_words(machine.make(goal))
+    assert line.endswith(f"not installed: curl: install them, or let `make deps {deps}` do it")
+    machine.be(0)
+    machine.program("apt-get", "")
+    machine.make("-k", "deps", deps)
+    assert "curl" in machine.calls("apt-get")[-1].split()
+
+
 def test_check_names_everything_on_a_bare_machine(bare: Machine) -> None:
     bare.no_modules = " ".join(MODULES)
     (line,) = own_words(bare.make("check"))
