@@ -48,11 +48,10 @@ class Running:
     """make run, with a terminal."""
 
     def __init__(self, tree: Path) -> None:
-        process, self.terminal = pty.fork()
-        if process == 0:
-            os.chdir(tree)
-            os.execvpe("make", ["make", "run", "RUN_ARGS=-p 0"], environment())
-        self.process = process
+        self.terminal, theirs = pty.openpty()
+        self.process = subprocess.Popen(["setsid", "--ctty", "make", "run", "RUN_ARGS=-p 0"], cwd=tree, stdin=theirs,
+                                        stdout=theirs, stderr=theirs, env=environment())
+        os.close(theirs)
         self.seen = b""
 
     def read(self, pattern: re.Pattern[bytes] | None = None) -> None:
@@ -63,9 +62,6 @@ class Running:
             except OSError:  # as Linux says that nobody has it any more
                 assert pattern is None, self.seen
                 return
-
-    def wait(self) -> int:
-        return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
 
 
 @pytest.fixture
@@ -82,14 +78,14 @@ def test_run_ends_cleanly_by_control_c(running: Running) -> None:
     running.read()
     assert b"notice SIGINT: draining" in running.seen and b"notice stopped: everything" in running.seen
     assert b"make" not in running.seen
-    assert running.wait() in (0, 2, -signal.SIGINT, 128 + signal.SIGINT)
+    assert running.process.wait() in (0, 2, -signal.SIGINT, 128 + signal.SIGINT)
 
 
 def test_the_daemon_does_not_outlive_a_make_that_is_ended(running: Running) -> None:
-    os.kill(running.process, signal.SIGTERM)
+    running.process.terminate()
     running.read()
     assert b"notice SIGTERM: draining" in running.seen and b"notice stopped: everything" in running.seen
-    assert running.wait() != 0
+    assert running.process.wait() != 0
 
 
 # --- make help ---
