@@ -569,15 +569,17 @@ uninstall: ## remove what install put there; a configuration that was edited sta
 archive    := build/h2echod-$(VERSION).tar.gz
 dist_names := .ci .clang-format .clang-tidy .gitignore LICENSE Makefile README.md conf man src systemd tests
 
+# It is complete when it gets its name, so that two who pack at the same time do not meet.
 dist: ## pack the sources as build/h2echod-VERSION.tar.gz: what git knows, else what is there
 	@mkdir -p build
-	@{ { test -e .git && git ls-files 2>/dev/null; } || \
-	    find $(dist_names) -type f ! -path '*/__pycache__/*'; } >build/dist.files
-	@time=$${SOURCE_DATE_EPOCH:-$$({ test -e .git && git log -1 --format=%ct 2>/dev/null; } || \
-	        xargs stat -c %Y <build/dist.files | sort -n | tail -n 1)}; \
-	    LC_ALL=C sort build/dist.files | tar -cf - --format=ustar --mtime=@$$time --owner=root:0 --group=root:0 \
-	        --mode=u=rwX,go=rX --transform='s|^|h2echod-$(VERSION)/|' -T - >build/dist.tar
-	@gzip -9n <build/dist.tar >$(archive); rm build/dist.tar build/dist.files; echo $(archive)
+	@set -e; work=$$(mktemp -d build/dist.XXXXXX); trap 'rm -rf "$$work"' EXIT; \
+	    { test -e .git && git ls-files 2>/dev/null; } >$$work/files || \
+	        find $(dist_names) -type f ! -path '*/__pycache__/*' >$$work/files; \
+	    time=$${SOURCE_DATE_EPOCH:-$$({ test -e .git && git log -1 --format=%ct 2>/dev/null; } || \
+	        xargs stat -c %Y <$$work/files | sort -n | tail -n 1)}; \
+	    LC_ALL=C sort $$work/files | tar -cf - --format=ustar --mtime=@$$time --owner=root:0 --group=root:0 \
+	        --mode=u=rwX,go=rX --transform='s|^|h2echod-$(VERSION)/|' -T - >$$work/tar; \
+	    gzip -9n <$$work/tar >$$work/tar.gz; mv $$work/tar.gz $(archive); echo $(archive)
 
 clean: ## remove build/
 	rm -rf build
