@@ -1,11 +1,28 @@
 # h2echod: `make deps run` builds and starts it, `make deps check` tests it, `make help` lists the rest.
 #
 # Yours to set: CC CFLAGS CPPFLAGS LDFLAGS, DESTDIR and GNU's directory variables, PYTHON, RUN_ARGS, WITH_TLS.
+# WITH_TLS=1 insists on TLS and WITH_TLS=0 builds without it; unset, TLS is built in if OpenSSL is installed.
 # VARIANT (release, asan, tsan, valgrind) chooses the compiler's flags and the directory below build/.
 
 VERSION := 0.1.0
 VARIANT := release
 B       := build/$(VARIANT)
+
+ifneq ($(words $(filter release asan tsan valgrind fuzz,$(VARIANT))),1)
+$(error VARIANT is '$(VARIANT)': it has to be release, asan, tsan, valgrind or fuzz)
+endif
+ifneq ($(filter-out 0 1 no yes,$(WITH_TLS))$(word 2,$(WITH_TLS)),)
+$(error WITH_TLS is '$(WITH_TLS)': it has to be 1 (with TLS) or 0 (without))
+endif
+override WITH_TLS := $(patsubst yes,1,$(patsubst no,0,$(strip $(WITH_TLS))))
+
+# $(call q,TEXT): one word of the shell, whatever is in it.
+q = '$(subst ','\'',$(1))'
+# make's functions take a path with spaces for several words: $(call hide,PATH) is one, and show undoes it.
+empty :=
+space := $(empty) $(empty)
+hide   = $(subst $(space),:space:,$(1))
+show   = $(subst :space:,$(space),$(1))
 
 CC         ?= cc
 PKG_CONFIG ?= pkg-config
@@ -14,16 +31,17 @@ CFLAGS     ?= -O2 -g
 RUN_ARGS   ?= -p 8080
 
 prefix      ?= /usr/local
-override prefix := $(patsubst %/,%,$(prefix))
+override prefix := $(call show,$(patsubst %/,%,$(call hide,$(prefix))))
+system_prefix   := $(filter /usr /usr/local,$(call hide,$(prefix)))
 exec_prefix ?= $(prefix)
 bindir      ?= $(exec_prefix)/bin
 # Where /usr and /usr/local have theirs; any other prefix keeps its own.
-sysconfdir  ?= $(if $(filter /usr /usr/local,$(prefix)),,$(prefix))/etc
+sysconfdir  ?= $(if $(system_prefix),,$(prefix))/etc
 datarootdir ?= $(prefix)/share
 docdir      ?= $(datarootdir)/doc/h2echod
 mandir      ?= $(datarootdir)/man
 bashcompletiondir    ?= $(datarootdir)/bash-completion/completions
-systemdsystemunitdir ?= $(or $(if $(filter /usr,$(prefix)),$(shell $(PKG_CONFIG) \
+systemdsystemunitdir ?= $(or $(if $(filter /usr,$(system_prefix)),$(shell $(PKG_CONFIG) \
                         --variable=systemdsystemunitdir systemd 2>/dev/null)),$(prefix)/lib/systemd/system)
 INSTALL     ?= install
 
@@ -134,7 +152,6 @@ variant          = $(variant_$(VARIANT))
 variant_link     = $(if $(filter release valgrind,$(VARIANT)),-pie -Wl$(,)-z$(,)relro$(,)-z$(,)now,$(variant))
 ,               := ,
 
-# TLS is there where OpenSSL is, unless you say WITH_TLS=0, or 1 where it must be.
 tls       = $(eval tls := $(or $(WITH_TLS),$(shell $(PKG_CONFIG) --exists 'openssl >= 3.0' && echo 1 || echo 0)))$(tls)
 libraries = libnghttp2 jansson $(if $(filter 1,$(tls)),openssl)
 
@@ -151,8 +168,13 @@ cmocka   = $(shell $(PKG_CONFIG) --libs cmocka)
 
 packages       := gcc libc6-dev pkg-config libnghttp2-dev libjansson-dev \
                   $(if $(filter 0,$(WITH_TLS)),,libssl-dev)
-packages_check := libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-h2 python3-hpack python3-hyperframe python3-jsonschema \
-                  curl nghttp2-client nghttp2-server nodejs openssl git iproute2 procps strace systemd
+# What `make check` needs, and the package that has it: a library, Python's modules, programs.
+check_needs    := library:cmocka=libcmocka-dev module:pytest=python3-pytest module:xdist=python3-pytest-xdist \
+                  module:h2=python3-h2 module:hpack=python3-hpack module:hyperframe=python3-hyperframe \
+                  module:jsonschema=python3-jsonschema curl=curl nghttp=nghttp2-client h2load=nghttp2-client \
+                  nghttpd=nghttp2-server node=nodejs openssl=openssl git=git ip=iproute2 ps=procps strace=strace \
+                  systemd-analyze=systemd systemd-socket-activate=systemd
+packages_check := python3 $(sort $(foreach need,$(check_needs),$(lastword $(subst =, ,$(need)))))
 packages_clients := chromium default-jdk-headless golang-go golang-golang-x-net-dev haproxy nginx python3-httpx
 packages_releases := debootstrap gcc libc6-dev util-linux
 packages_lint  := binutils clang-format clang-tidy cppcheck mandoc shellcheck
@@ -169,14 +191,77 @@ packages_wanted = $(packages) $(if $(filter check% soak,$(MAKECMDGOALS)),$(packa
                   $(if $(filter bench-instructions,$(MAKECMDGOALS)),python3 valgrind) \
                   $(if $(filter profile,$(MAKECMDGOALS)),python3 nghttp2-client linux-perf) \
                   $(if $(filter lint format,$(MAKECMDGOALS)),$(packages_check) $(packages_lint))
+
+# Quiet but for one line, since apt-get and dpkg write hundreds; on a terminal the seconds are counted.
+define install_packages
+fail() { echo "$1" >&2; exit 1; }
+
+missing= count=0
+for package; do
+    if ! dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed'; then
+        missing="$missing $package" count=$((count + 1))
+    fi
+done
+[ $count != 0 ] || exit 0
+
+command -v apt-get >/dev/null || fail "make deps knows apt-get alone, which is not here: install these with your package \
+manager, then run make without deps:$missing (Debian's names; README.md has those of other distributions)"
+by_hand="apt-get update && apt-get install$missing"
+as_root=
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || fail "make deps needs root, and there is no sudo here; as root: $by_hand"
+    words=$(sudo true 2>&1) || fail "make deps needs root, and sudo refuses ($(echo "$words" | tail -n 1)); \
+as root: $by_hand"
+    as_root=sudo
+fi
+
+# Run as root in somebody's clone, it leaves them a build/ that they can write to.
+[ -d build ] || { mkdir build && chown --reference=. build; }
+log=build/deps.log
+rm -f $log
+
+count_seconds() {
+    seconds=0
+    while sleep 1 && kill -0 $$ 2>/dev/null; do
+        seconds=$((seconds + 1))
+        printf '\r  apt-get %s: %d s ' "$1" $seconds
+    done
+}
+
+apt() {
+    counter=
+    if [ -t 1 ]; then count_seconds "$1" & counter=$!; fi
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get "$@" >>$log 2>&1 </dev/null
+    status=$?
+    if [ "$counter" ]; then kill $counter; printf '\r\033[K'; fi
+    [ $status = 0 ] || { tail -n 10 $log >&2; fail "apt-get $1 failed (all of its output: $log): see that the network and \
+/etc/apt/sources.list are in order and try again; by hand, as root: $by_hand"; }
+}
+
+[ $count = 1 ] && packages=package || packages=packages
+echo "installing $count $packages with apt-get (its output goes to $log):$missing"
+apt update -qq
+for package in $OPTIONAL; do
+    case "$missing " in
+    *" $package "*)
+        apt-cache show "$package" >/dev/null 2>&1 && continue
+        echo "LEFT OUT $package: this release has no such package"
+        missing=$(echo "$missing " | sed "s/ $package / /")
+        ;;
+    esac
+done
+apt install -qq -y --no-install-recommends $missing
+endef
+
 # Every other rule waits for deps where both are asked for: `make -j deps run` is safe.
 after_deps     := $(filter deps deps-bench,$(MAKECMDGOALS))
 
 # V=1 shows the commands whole.
 quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
-.PHONY: all deps deps-bench run check check-programs check-clients check-asan check-tsan check-valgrind check-wrapped check-releases soak \
-        soak-run fuzz fuzz-run bench bench-instructions profile lint format install uninstall dist clean help FORCE
+.PHONY: all deps deps-bench needs run run-daemon check check-programs check-clients check-asan check-tsan \
+        check-valgrind check-wrapped check-releases soak soak-run fuzz fuzz-run bench bench-instructions profile lint \
+        format install uninstall dist clean help FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
@@ -184,48 +269,131 @@ all: $(B)/h2echod ## build the daemon: build/release/h2echod
 
 deps: ## install what the goals beside it need: `make deps run`, `make deps check`
 deps-bench: ## install what `make bench` needs, the servers it compares with among it
+deps deps-bench: export install_packages := $(value install_packages)
 deps deps-bench:
-	@set -e; missing=; for package in $(packages_wanted); do \
-	    dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q '^install ok installed' || \
-	        missing="$$missing $$package"; done; \
-	if [ -z "$$missing" ]; then exit 0; fi; \
-	command -v apt-get >/dev/null || { echo "deps knows Debian and Ubuntu only; what is needed:$$missing"; exit 1; }; \
-	as_root=; if [ "$$(id -u)" != 0 ]; then as_root=sudo; fi; \
-	$$as_root apt-get update -qq; \
-	for package in $(packages_optional); do case "$$missing " in *" $$package "*) \
-	    apt-cache show $$package >/dev/null 2>&1 || { echo "LEFT OUT $$package: this release has no such package"; \
-	        missing=$$(echo "$$missing " | sed "s/ $$package / /"); };; esac; done; \
-	$$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing
+	@OPTIONAL=$(call q,$(packages_optional)) $(SHELL) -c "$$install_packages" deps $(sort $(packages_wanted))
 
-run: $(B)/h2echod ## build it and run it on port 8080 (RUN_ARGS='-p 8080')
-	@$(B)/h2echod $(RUN_ARGS)
+# The shell lives on to note how the daemon ended, but not longer than make: setpriv ends the daemon with it.
+run: run-daemon ## build it and run it on port 8080 (RUN_ARGS='-p 8080')
+	@: $(if $(filter 69,$(run_status)),$(error another port: make run RUN_ARGS='-p $(if $(findstring \
+	    9000,$(RUN_ARGS)),9001,9000)'))$(if $(filter-out 0,$(run_status)),$(error h2echod ended with status $(run_status)))
+run-daemon: $(B)/h2echod
+	@trap : INT QUIT HUP; setpriv --pdeathsig TERM $(B)/h2echod $(RUN_ARGS); echo $$? >$(B)/run.status
+run_status = $(strip $(file <$(B)/run.status))
 
-# A missing library is one line that names the package, not a page of the compiler's errors; what
-# this nghttp2 offers is asked by compiling, since distributions carry newer functions back.
-$(B)/detected.h: Makefile | $(after_deps)
-	@mkdir -p $(@D)
-	@for need in '$(CC):gcc' '$(PKG_CONFIG):pkg-config'; do \
-	    command -v $${need%%:*} >/dev/null || { \
-	        echo "h2echod needs $${need%%:*} to be built: install $${need#*:}, or let \`make deps\` do it"; exit 1; }; \
-	done
-	@for need in 'libnghttp2 >= 1.52:libnghttp2-dev' 'jansson >= 2.14:libjansson-dev' \
-	    $(if $(filter 1,$(WITH_TLS)),'openssl >= 3.0:libssl-dev'); do \
-	    $(PKG_CONFIG) --exists "$${need%%:*}" || { \
-	        found=$$($(PKG_CONFIG) --modversion "$${need%% *}" 2>/dev/null || echo none); \
-	        echo "h2echod needs $${need%%:*} (found: $$found): install $${need#*:}, or let \`make deps\` do it"; \
-	        exit 1; }; \
-	done
+# Packages that are missing and a library that is too old are told in one line, instead of a page of errors from the
+# compiler or Python.
+define find_needs
+fail() { echo "$1" >&2; exit 1; }
+is_there() { command -v "${1%% *}" >/dev/null; }
+is_default() { case $1 in default | file) ;; *) false ;; esac; }
+
+missing=
+need() {
+    for package; do
+        case "$missing " in *" $package "*) ;; *) missing="$missing $package" ;; esac
+    done
+}
+
+check_compiler() {
+    if ! is_there "$CC"; then
+        is_default "$CC_ORIGIN" || fail "the compiler '${CC%% *}' (from CC) is not there: install it or choose another"
+        need gcc libc6-dev
+        return
+    fi
+    words=$(echo '#include <stdlib.h>' | $CC -x c -c - -o /dev/null 2>&1) && return
+    case $words in
+    *stdlib.h*) need libc6-dev ;;
+    *) fail "the compiler '$CC' (from CC) does not compile C: $(echo "$words" | head -n 1)" ;;
+    esac
+}
+
+# check_library NAME VERSION PACKAGE PROJECT
+check_library() {
+    $PKG_CONFIG --exists "$1 >= $2" 2>/dev/null && return
+    if ! found=$($PKG_CONFIG --modversion "$1" 2>/dev/null); then
+        need $3
+        return
+    fi
+    fail "this system's $4 $found is too old: h2echod needs $2 or newer, which Debian 12, Ubuntu 24.04 and later \
+releases have"
+}
+
+check_libraries() {
+    if ! is_there "$PKG_CONFIG"; then
+        is_default "$PKG_CONFIG_ORIGIN" || fail "'${PKG_CONFIG%% *}' (from PKG_CONFIG) is not there"
+        need pkg-config
+        [ "$WITH_TLS" = 0 ] || need libssl-dev
+    fi
+    check_library libnghttp2 1.52 libnghttp2-dev nghttp2
+    check_library jansson 2.14 libjansson-dev jansson
+    [ "$WITH_TLS" != 1 ] || check_library openssl 3.0 libssl-dev OpenSSL
+}
+
+# What of "module:" the Python that runs the tests does not have; all, if there is none.
+find_missing_modules() {
+    names=
+    for name; do case $name in module:*) name=${name#module:}; names="$names ${name%%=*}" ;; esac; done
+    if ! is_there "$PYTHON"; then
+        is_default "$PYTHON_ORIGIN" || fail "'${PYTHON%% *}' (from PYTHON) is not there"
+        need python3
+        modules=$names
+        return
+    fi
+    modules=$($PYTHON -c 'import sys, importlib.util as util
+print(*(name for name in sys.argv[1:] if not util.find_spec(name)))' $names) || exit 1
+    [ -z "$modules" ] || is_default "$PYTHON_ORIGIN" ||
+        fail "$what needs modules that '$PYTHON' (from PYTHON) does not have: $modules"
+}
+
+# check_tools NEED...: as in check_needs
+check_tools() {
+    find_missing_modules "$@"
+    for name; do
+        package=${name#*=} name=${name%%=*}
+        case $name in
+        library:*) $PKG_CONFIG --exists ${name#*:} 2>/dev/null || need $package ;;
+        module:*) case " $modules " in *" ${name#*:} "*) need $package ;; esac ;;
+        *) (PATH=$PATH:/usr/sbin:/sbin && is_there $name) || need $package ;;
+        esac
+    done
+}
+
+what=h2echod goal=
+[ -z "$GOAL" ] || what="make $GOAL" goal=" $GOAL"
+check_compiler
+check_libraries
+[ $# = 0 ] || check_tools "$@"
+[ "$missing" ] || exit 0
+for package in $missing; do
+    dpkg-query -W -f '${Status}' $package 2>/dev/null | grep -q '^install ok installed' ||
+        fail "$what needs packages that are not installed:$missing: install them, or let \`make deps$goal\` do it"
+done
+fail "installed, but not found in PATH or by '$PKG_CONFIG' (from PKG_CONFIG):$missing"
+endef
+
+test_goal := $(patsubst soak-run,soak,$(firstword $(filter check check-wrapped check-clients soak-run,$(MAKECMDGOALS))))
+needs: export find_needs := $(value find_needs)
+needs: | $(after_deps)
+	@mkdir -p $(B)
+	@CC=$(call q,$(CC)) CC_ORIGIN=$(call q,$(origin CC)) PKG_CONFIG=$(call q,$(PKG_CONFIG)) \
+	    PKG_CONFIG_ORIGIN=$(call q,$(origin PKG_CONFIG)) PYTHON=$(call q,$(PYTHON)) PYTHON_ORIGIN=$(call q,$(origin PYTHON)) \
+	    WITH_TLS=$(WITH_TLS) GOAL=$(test_goal) $(SHELL) -c "$$find_needs" needs $(if $(test_goal),$(check_needs))
+
+# Another compiler, other flags or other libraries than last time build everything anew.
+$(B)/flags: FORCE | needs
+	$(file >$@.new,$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(LDLIBS) $(tls) $(shell $(PKG_CONFIG) --modversion $(libraries)))
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; $(if $(WITH_TLS),,$(if $(filter 0,$(tls)),$(without_tls);)) fi
+without_tls := echo 'built without TLS, for which OpenSSL 3.0 or newer is needed: `make deps` installs it'
+
+# What this nghttp2 offers is asked by compiling, since distributions carry newer functions back.
+$(B)/detected.h: Makefile $(B)/flags
 	@for function in stream_reset_rate_limit max_continuations glitch_rate_limit; do \
 	    function=nghttp2_option_set_$$function; \
 	    printf '#include <nghttp2/nghttp2.h>\nint main(void) { return %s == 0; }\n' $$function | \
 	        $(CC) -x c - -o $(@D)/feature $$($(PKG_CONFIG) --cflags --libs libnghttp2) 2>/dev/null && \
 	        echo "#define HAVE_$$function" | tr a-z A-Z | sed 's/^#DEFINE/#define/'; \
 	done >$@; rm -f $(@D)/feature
-
-# Another compiler or other flags than last time build everything anew.
-$(B)/flags: FORCE | $(B)/detected.h
-	$(file >$@.new,$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(LDLIBS) $(tls))
-	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 $(B)/src/%.o: src/%.c $(B)/detected.h $(B)/flags Makefile
 	@mkdir -p $(@D)
@@ -284,7 +452,7 @@ suites := tests/integration $(if $(filter release,$(VARIANT)),tests/install test
 jobs      = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 run_tests = $(PYTHON) tests/run.py --daemon $(B)/h2echod --tests '$(TESTS)'
 
-check: $(after_deps) ## every test, in three minutes on two cores; TESTS=pattern: a part (see tests/selection.py)
+check: needs | $(after_deps) ## every test, in three minutes on two cores; TESTS=pattern: a part (see tests/selection.py)
 	@$(MAKE) --no-print-directory $(jobs) check-programs
 	@$(run_tests) $(suites:%=--suite %) $(test_programs)
 
@@ -299,7 +467,7 @@ check-valgrind: $(after_deps) ## the same under valgrind, without the heavy test
 
 check-programs: $(B)/h2echod $(test_programs) $(test_load)
 
-check-wrapped: check-programs
+check-wrapped: needs check-programs
 	@$(run_tests) --wrapper '$(valgrind)' --light $(suites:%=--suite %) $(test_programs)
 
 check-clients: $(B)/h2echod ## every client of README's table, as its users call it
@@ -362,57 +530,88 @@ format: | $(after_deps) ## let clang-format lay out every C file
 
 service_units := h2echod.service h2echod@.service h2echod.socket h2echod-tls.socket
 examples   := README.md LICENSE conf/h2echod.conf conf/h2echod.schema.json systemd/socket-only.conf
-installed  = $(bindir)/h2echod $(mandir)/man8/h2echod.8 $(mandir)/man5/h2echod.conf.5 $(bashcompletiondir)/h2echod \
-             $(addprefix $(systemdsystemunitdir)/,$(service_units)) $(addprefix $(docdir)/,$(notdir $(examples)))
 config     = $(sysconfdir)/h2echod/h2echod.conf
-# Where systemd doesn't look by itself, it is told.
-link       = $(if $(filter-out /usr /usr/local,$(prefix)),systemctl link \
-             $(addprefix $(systemdsystemunitdir)/,$(service_units)) && )
+# $(call to,PATH): where it is put, as one word of the shell.
+to          = $(call q,$(DESTDIR)$(1))
+units       = $(foreach unit,$(service_units),$(call $(1),$(systemdsystemunitdir)/$(unit)))
+directories = $(foreach name,$(directory_names),$(call to,$($(name)))) $(call to,$(sysconfdir)/h2echod) \
+              $(call to,$(mandir)/man8) $(call to,$(mandir)/man5)
+installed   = $(call to,$(bindir)/h2echod) $(call to,$(mandir)/man8/h2echod.8) $(call to,$(mandir)/man5/h2echod.conf.5) \
+              $(call to,$(bashcompletiondir)/h2echod) $(call units,to) \
+              $(foreach example,$(notdir $(examples)),$(call to,$(docdir)/$(example)))
+directory_names := bindir bashcompletiondir systemdsystemunitdir docdir
 
-# $(call fill,FROM,TO,INSTANCE,OPTIONS): a man page, or a unit, that names what is installed.
-fill = $(call quiet,FILL,'$(2)') rm -f '$(DESTDIR)$(2)' && sed -e '/@placeholders@/d; s|/etc/h2echod/|@sysconfdir@/h2echod/|g' \
-       -e 's|@bindir@|$(bindir)|g; s|@sysconfdir@|$(sysconfdir)|g; s|@instance@|$(3)|g; s|@options@|$(4)|g' \
-       $(1) >'$(DESTDIR)$(2)' && chmod 644 '$(DESTDIR)$(2)'
+# $(call said,PATH): as somebody would type it.
+said      = $(if $(word 2,$(1))$(strip $(foreach mark,' " ` & ; | < > ( ) \,$(findstring $(mark),$(1)))),$(call q,$(1)),$(1))
+# Where systemd doesn't look by itself, it is told.
+link      = $(if $(system_prefix),,systemctl link $(call units,said) && )
+# Why what is installed cannot be a service, if it can't: for one, ProtectHome=yes in the unit.
+no_service = $(or $(if $(filter $(home),$(call hide,$(bindir))/ $(call hide,$(sysconfdir))/),systemd hides home \
+            directories from services),$(if $(strip $(foreach mark,' " \ * ? [,$(findstring $(mark),$(bindir)))),systemd \
+            takes neither quotes nor backslashes nor wildcards in the path of a program))
+home     := /home/% /root/% /run/user/% $(addsuffix /%,$(filter-out /,$(patsubst %/,%,$(call hide,$(HOME)))))
+
+run_it    = $(call said,$(bindir)/h2echod) -p 8080 (it cannot be a service there, since $(no_service): install it below \
+            /usr/local for that)
+enable   := systemctl daemon-reload && systemctl enable --now h2echod.socket h2echod.service
+disable   = systemctl disable --now h2echod.service h2echod.socket h2echod-tls.socket && $(if \
+            $(link),systemctl disable h2echod@.service && )systemctl daemon-reload
+
+# $(call unit_path,PATH): a path in a unit's command line. $(call sed_text,TEXT): what s|..|TEXT| puts there as it is.
+unit_path = $(subst %,%%,$(subst $(space),\x20,$(subst ",\x22,$(subst ',\x27,$(subst \,\x5c,$(1))))))
+sed_text  = $(subst |,\|,$(subst &,\&,$(subst \,\\,$(1))))
+# $(call fill,FROM,TO,BINDIR,SYSCONFDIR,INSTANCE,OPTIONS): a man page, or a unit, that names what is installed.
+fill = $(call quiet,FILL,$(call q,$(2))) rm -f $(call to,$(2)) && sed -e '/@placeholders@/d; s|/etc/h2echod/|@sysconfdir@/h2echod/|g' \
+       -e $(call q,s|@bindir@|$(call sed_text,$(3))|g; s|@sysconfdir@|$(call sed_text,$(4))|g; s|@instance@|$(5)|g; s|@options@|$(6)|g) \
+       $(1) >$(call to,$(2)) && chmod 644 $(call to,$(2))
+fill_page = $(call fill,$(1),$(2),$(bindir),$(subst \,\e,$(sysconfdir)))
+fill_unit = $(call fill,systemd/h2echod.service.in,$(systemdsystemunitdir)/$(1),$(call unit_path,$(bindir)),$(call \
+            unit_path,$(sysconfdir)),$(2),$(3))
+
+refuse_relative = $(foreach name,prefix sysconfdir mandir $(directory_names),$(if $(filter-out /%,$(firstword $($(name)))),\
+                  $(error $(name) is '$($(name))': it has to begin with /)))
 
 install: $(B)/h2echod ## install below $(DESTDIR)$(prefix); a configuration that is there stays
-	for directory in $(sort $(dir $(installed) $(config))); do \
-	    test -d "$(DESTDIR)$$directory" || $(INSTALL) -d "$(DESTDIR)$$directory" || exit 1; done
-	$(INSTALL) -m 755 $(B)/h2echod '$(DESTDIR)$(bindir)/h2echod'
-	$(call fill,man/h2echod.8,$(mandir)/man8/h2echod.8)
-	$(call fill,man/h2echod.conf.5,$(mandir)/man5/h2echod.conf.5)
-	$(call fill,systemd/h2echod.service.in,$(systemdsystemunitdir)/h2echod.service)
-	$(call fill,systemd/h2echod.service.in,$(systemdsystemunitdir)/h2echod@.service, %i, --reuse-port)
-	$(INSTALL) -m 644 systemd/h2echod.socket systemd/h2echod-tls.socket '$(DESTDIR)$(systemdsystemunitdir)'
-	$(INSTALL) -m 644 conf/h2echod.bash '$(DESTDIR)$(bashcompletiondir)/h2echod'
-	$(INSTALL) -m 644 $(examples) '$(DESTDIR)$(docdir)'
-	test -e '$(DESTDIR)$(config)' || test -L '$(DESTDIR)$(config)' || \
-	    $(INSTALL) -m 644 conf/h2echod.conf '$(DESTDIR)$(config)'
-	$(if $(DESTDIR),,@echo 'next: $(link)systemctl daemon-reload && systemctl enable --now h2echod.socket h2echod.service')
+	$(refuse_relative)@for directory in $(directories); do \
+	    test -d "$$directory" || $(INSTALL) -d "$$directory" || exit 1; done
+	$(INSTALL) -m 755 $(B)/h2echod $(call to,$(bindir)/h2echod)
+	$(call fill_page,man/h2echod.8,$(mandir)/man8/h2echod.8)
+	$(call fill_page,man/h2echod.conf.5,$(mandir)/man5/h2echod.conf.5)
+	$(call fill_unit,h2echod.service)
+	$(call fill_unit,h2echod@.service, %i, --reuse-port)
+	$(INSTALL) -m 644 systemd/h2echod.socket systemd/h2echod-tls.socket $(call to,$(systemdsystemunitdir))
+	$(INSTALL) -m 644 conf/h2echod.bash $(call to,$(bashcompletiondir)/h2echod)
+	$(INSTALL) -m 644 $(examples) $(call to,$(docdir))
+	@test -e $(call to,$(config)) || test -L $(call to,$(config)) || \
+	    $(INSTALL) -m 644 conf/h2echod.conf $(call to,$(config))
+	$(if $(DESTDIR),,@printf '%s\n' $(call q,next: $(if $(no_service),$(run_it),$(link)$(enable))))
 
 uninstall: ## remove what install put there; a configuration that was edited stays
-	if cmp -s '$(DESTDIR)$(docdir)/h2echod.conf' '$(DESTDIR)$(config)'; then rm '$(DESTDIR)$(config)'; fi
-	for file in $(installed); do rm -f "$(DESTDIR)$$file" || exit 1; done
-	for directory in $(dir $(config)) $(docdir); do rmdir "$(DESTDIR)$$directory" 2>/dev/null || :; done
-	$(if $(DESTDIR),,@echo 'next: systemctl disable --now h2echod.service h2echod.socket h2echod-tls.socket && $(if \
-	    $(link),systemctl disable h2echod@.service && )systemctl daemon-reload')
+	$(refuse_relative)@if cmp -s $(call to,$(docdir)/h2echod.conf) $(call to,$(config)); then rm $(call to,$(config)); fi
+	@for file in $(installed); do rm -f "$$file" || exit 1; done
+	@for directory in $(call to,$(sysconfdir)/h2echod) $(call to,$(docdir)); do rmdir "$$directory" 2>/dev/null || :; done
+	$(if $(DESTDIR)$(no_service),,@printf '%s\n' $(call q,next: $(disable)))
 
 # The same bytes from the same files, whoever packs them, wherever and whenever.
 archive    := build/h2echod-$(VERSION).tar.gz
 dist_names := .ci .clang-format .clang-tidy .gitignore LICENSE Makefile README.md conf man src systemd tests
 
+# It is complete when it gets its name, so that two who pack at the same time do not meet.
 dist: ## pack the sources as build/h2echod-VERSION.tar.gz: what git knows, else what is there
 	@mkdir -p build
-	@{ { test -e .git && git ls-files 2>/dev/null; } || \
-	    find $(dist_names) -type f ! -path '*/__pycache__/*'; } >build/dist.files
-	@time=$${SOURCE_DATE_EPOCH:-$$({ test -e .git && git log -1 --format=%ct 2>/dev/null; } || \
-	        xargs stat -c %Y <build/dist.files | sort -n | tail -n 1)}; \
-	    LC_ALL=C sort build/dist.files | tar -cf - --format=ustar --mtime=@$$time --owner=root:0 --group=root:0 \
-	        --mode=u=rwX,go=rX --transform='s|^|h2echod-$(VERSION)/|' -T - >build/dist.tar
-	@gzip -9n <build/dist.tar >$(archive); rm build/dist.tar build/dist.files; echo $(archive)
+	@set -e; work=$$(mktemp -d build/dist.XXXXXX); trap 'rm -rf "$$work"' EXIT; \
+	    { test -e .git && git ls-files 2>/dev/null; } >$$work/files || \
+	        find $(dist_names) -type f ! -path '*/__pycache__/*' >$$work/files; \
+	    time=$${SOURCE_DATE_EPOCH:-$$({ test -e .git && git log -1 --format=%ct 2>/dev/null; } || \
+	        xargs stat -c %Y <$$work/files | sort -n | tail -n 1)}; \
+	    LC_ALL=C sort $$work/files | tar -cf - --format=ustar --mtime=@$$time --owner=root:0 --group=root:0 \
+	        --mode=u=rwX,go=rX --transform='s|^|h2echod-$(VERSION)/|' -T - >$$work/tar; \
+	    gzip -9n <$$work/tar >$$work/tar.gz; mv $$work/tar.gz $(archive); echo $(archive)
 
 clean: ## remove build/
 	rm -rf build
 
+# The status 141 is SIGPIPE's: who reads this has seen enough.
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
-	    while IFS='|' read -r target text; do printf '  make %-18s %s\n' "$$target" "$$text"; done
+	@awk -F ':.* ## ' '/^[a-z-]+:.* ## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST)) || \
+	    { status=$$?; [ $$status = 141 ] || exit $$status; }

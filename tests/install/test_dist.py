@@ -60,6 +60,16 @@ def test_is_the_same_from_another_directory(archive: Path, tree: Path, copy: Pat
     assert dist(tree).read_bytes() == archive.read_bytes()
 
 
+def test_stays_as_it_was_until_the_next_is_complete(archive: Path, copy: Path, tmp_path: Path) -> None:
+    packed = dist(copy)
+    (tmp_path / "gzip").write_text("#!/bin/sh\necho half of it\nexit 1\n")
+    (tmp_path / "gzip").chmod(0o755)
+    done = run(["make", "dist"], copy, check=False, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert done.returncode != 0
+    assert packed.read_bytes() == archive.read_bytes()
+    assert [path.name for path in packed.parent.iterdir()] == [archive.name]
+
+
 def test_is_of_what_git_knows_and_of_the_last_commit(archive: Path, copy: Path) -> None:
     def git(*words: str) -> None:
         run(["git", "-c", "user.name=name", "-c", "user.email=address", *words], copy, HOME=str(copy.parent),

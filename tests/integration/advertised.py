@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Ask a daemon for the detailed representation by curl, nghttp, Python's h2 and node, and print, side by side, what
 they say of themselves: advertised.py http://localhost:8080/"""
 from __future__ import annotations
@@ -10,9 +10,12 @@ import sys
 from typing import Any, Callable
 from urllib.parse import urlsplit
 
-import h2
-import h2.connection
-import h2.events
+try:
+    import h2
+    import h2.connection
+    import h2.events
+except ImportError:
+    sys.exit(f"advertised.py: {sys.executable} has no module h2: `make deps check` installs it for /usr/bin/python3")
 
 from clients import call, curl_h2, curl_version, node
 
@@ -100,4 +103,11 @@ def table(url: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    print("\n".join(table(sys.argv[1])))
+    if len(sys.argv) != 2:
+        sys.exit("usage: advertised.py http://localhost:8080/")
+    try:
+        print("\n".join(table(sys.argv[1])))
+    except FileNotFoundError as missing:
+        sys.exit(f"advertised.py: {missing.filename} is not there: `make deps check` installs it")
+    except (AssertionError, OSError) as failed:
+        sys.exit(f"advertised.py: {failed}")

@@ -1,0 +1,49 @@
+"""advertised.py, as README tells its readers to call it."""
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from clients import environment
+from daemon import Daemon
+
+SCRIPT = Path(__file__).with_name("advertised.py")
+
+
+def advertised(*words: object, path: str | None = None) -> subprocess.CompletedProcess[str]:
+    variables = environment() if path is None else {**environment(), "PATH": path}
+    return subprocess.run([str(word) for word in words], env=variables, capture_output=True, text=True, check=False)
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], *parts: str) -> None:
+    assert done.returncode != 0 and done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1 and all(part in done.stderr for part in parts), done.stderr
+
+
+def test_does_not_depend_on_the_python_that_is_first_in_path(daemon: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "python3").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "python3").chmod(0o755)
+    done = advertised(SCRIPT, daemon.url("/"), path=f"{tmp_path}:{environment()['PATH']}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("|  | curl ")
+
+
+def test_says_what_a_python_lacks() -> None:
+    """One without what the distribution has installed."""
+    assert_one_line(advertised(sys.executable, "-S", SCRIPT, "http://localhost:1/"), "no module h2", "make deps check")
+
+
+def test_says_what_a_machine_lacks(daemon: Daemon, tmp_path: Path) -> None:
+    assert_one_line(advertised(SCRIPT, daemon.url("/"), path=str(tmp_path)), "curl is not there", "make deps check")
+
+
+def test_says_that_nobody_answers() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        assert_one_line(advertised(SCRIPT, f"http://127.0.0.1:{silent.getsockname()[1]}/"), "advertised.py: ", "curl")
+
+
+def test_says_how_it_is_called() -> None:
+    assert_one_line(advertised(SCRIPT), "usage: advertised.py http")
