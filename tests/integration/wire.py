@@ -36,7 +36,7 @@ class TlsSocket(ssl.SSLSocket):
     """A TLS socket whose peer may not have accepted it yet, and which tells a reset as other sockets do."""
 
     held: bytearray | None = None  # what was said before the handshake; None = nothing is held back
-    has_ended = False              # we have, with a FIN
+    has_ended = False              # nothing more can be sent: after our FIN, or a send that failed
 
     def hold_back(self) -> None:
         """Until something is waited for, begin the handshake at most."""
@@ -67,12 +67,14 @@ class TlsSocket(ssl.SSLSocket):
             raise BrokenPipeError
         try:
             super().sendall(data, flags)
-        except ssl.SSLEOFError:
-            raise ConnectionResetError from None
-        except ssl.SSLZeroReturnError:  # the daemon has said that it will read no more
-            raise BrokenPipeError from None
-        except ConnectionError:
-            self._forget_error()
+        except OSError as error:
+            self.has_ended = True
+            if isinstance(error, ConnectionError):
+                self._forget_error()
+            if isinstance(error, ssl.SSLEOFError):
+                raise ConnectionResetError from None
+            if isinstance(error, ssl.SSLZeroReturnError):  # the daemon has said that it will read no more
+                raise BrokenPipeError from None
             raise
 
     def shutdown(self, how: int) -> None:
