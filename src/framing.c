@@ -9,10 +9,12 @@ enum {
     ID_AT = 5,
     TYPE_HEADERS = 0x1,
     TYPE_PRIORITY = 0x2,
+    TYPE_RST_STREAM = 0x3,
     TYPE_WINDOW_UPDATE = 0x8,
     TYPE_CONTINUATION = 0x9,
     FLAG_END_HEADERS = 0x4,
     PRIORITY_SIZE = 5,
+    RST_STREAM_SIZE = 4,
     WINDOW_UPDATE_SIZE = 4,
 };
 
@@ -119,6 +121,7 @@ bool framing_next(struct framing *framing, const uint8_t *bytes, size_t length, 
 static bool has_number(const struct framing_frame *frame)
 {
     return (frame->type == TYPE_PRIORITY && frame->length == PRIORITY_SIZE) ||
+           (frame->type == TYPE_RST_STREAM && frame->length == RST_STREAM_SIZE) ||
            (frame->type == TYPE_WINDOW_UPDATE && frame->length == WINDOW_UPDATE_SIZE);
 }
 

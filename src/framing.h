@@ -26,9 +26,9 @@ struct framing_frame {
     uint8_t flags;
 };
 
-/* A frame's header, and the number that its payload begins with: a PRIORITY frame's dependency, or
- * a WINDOW_UPDATE frame's increment. A frame of another type has none, nor has one whose length is
- * wrong. */
+/* A frame's header, and the number that its payload begins with: a PRIORITY frame's dependency, a
+ * RST_STREAM frame's error code (less its first bit) or a WINDOW_UPDATE frame's increment. A frame
+ * of another type has none, nor has one whose length is wrong. */
 struct framing_head {
     struct framing_frame frame;
     size_t length;   /* FRAMING_HEADER_SIZE, or FRAMING_HEAD_MAX if there is a number */

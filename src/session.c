@@ -42,10 +42,13 @@ enum {
     DECIMAL_MAX = 20,             /* digits of a size */
     STATUS_DIGITS = 3,
     RESPONSE_FIELDS_MAX = 7, /* of which the detailed answer alone has the last */
+    SETTING_SIZE = 6,        /* of an entry in a SETTINGS frame */
+    SETTINGS_SENT = 3,       /* entries that a client sees */
     ROOM_WORTH_USING = 4096, /* bytes of output: enough for a part of a body */
     WINDOW_MAX = 0x7fffffff, /* RFC 9113 section 6.9.1 */
 };
 
+static const char too_many_cancels[] = "too many streams reset by the client";
 static const uint8_t drain_ping[8] = {'h', '2', 'e', 'c', 'h', 'o', 'd', 0};
 
 /* What a detailed answer tells besides the fields: of a request that asks for it. */
@@ -86,6 +89,7 @@ struct stream {
     bool continuing; /* :status 100 is submitted and not sent yet */
     bool answered;   /* the response's fields are sent */
     bool ended;      /* END_STREAM was seen */
+    bool overflowed; /* its window is too large: our RST_STREAM is submitted */
     bool explained;  /* the log has the reason for its reset */
 };
 
@@ -131,10 +135,13 @@ struct session {
     const uint8_t *in; /* what the call of session_receive that is under way was given */
     size_t in_fed;     /* bytes of it that nghttp2 has, or is not to have */
 
+    void *spared; /* a block that nghttp2 has freed and may free once more; NULL = none */
+
     uint8_t *out; /* where the call of session_send that is under way writes to */
     size_t out_size;
     size_t out_used;
-    const uint8_t *pending; /* nghttp2's, valid until it is asked for more */
+    uint8_t opening[FRAMING_HEADER_SIZE + SETTINGS_SENT * SETTING_SIZE];
+    const uint8_t *pending; /* nghttp2's, valid until it is asked for more, or opening */
     size_t pending_length;
     int reports[REPORT_LEVELS]; /* how many were told, of each level */
     int32_t at_fault; /* the stream of the frame that ends the connection; 0 = none, or not known */
@@ -150,6 +157,7 @@ struct session {
     bool final_goaway_submitted;
     bool explained; /* the log has the reason for its end */
     bool starved;   /* nghttp2, or advert, was refused memory */
+    bool has_spared;
     bool failed;
     enum phase phase;
 };
@@ -681,6 +689,13 @@ static bool afford_reset(const struct session *session, struct allowance *allowa
                            RESETS_PER_SECOND);
 }
 
+/* Count a reset by the client. Return false if there are too many. */
+static bool afford_cancel(struct session *session)
+{
+    counter_add(&session->counters->resets, 1);
+    return afford_reset(session, &session->cancels);
+}
+
 /* --- What nghttp2 calls while it receives -------------------------------------------------- */
 
 /* For the callbacks: end the connection with GOAWAY once nghttp2 has returned. */
@@ -995,17 +1010,15 @@ __attribute__((noinline)) static int on_reset(struct session *session,
     struct stream *stream = stream_of(session, frame->hd.stream_id);
     char name[ERROR_NAME_MAX];
 
-    counter_add(&session->counters->resets, 1);
     if (stream != NULL) {
         stream->reset = SESSION_RESET_BY_PEER;
         stream->reset_code = frame->error_code;
     }
     report(session, LOG_LEVEL_INFO, frame->hd.stream_id, "the peer sent RST_STREAM %s",
            error_name(name, frame->error_code));
-    return afford_reset(session, &session->cancels)
+    return afford_cancel(session)
                ? 0
-               : fail_in_callback(session, NGHTTP2_ENHANCE_YOUR_CALM,
-                                  "too many streams reset by the client");
+               : fail_in_callback(session, NGHTTP2_ENHANCE_YOUR_CALM, too_many_cancels);
 }
 
 static int on_frame_recv(nghttp2_session *nghttp2, const nghttp2_frame *frame, void *user_data)
@@ -1373,10 +1386,20 @@ static void *watched_realloc(void *old, size_t size, void *user_data)
     return watched(session, arena_resize(session->memory.lasting, old, size));
 }
 
+/* For want of memory in nghttp2_submit_data, 1.52 frees an item that it frees once more with its
+ * session. So the first block that is freed after an allocation failed stays until it is freed
+ * again, or until the session has been. */
 static void watched_free(void *block, void *user_data)
 {
     struct session *session = user_data;
 
+    if (block != NULL && session->starved && !session->has_spared) {
+        session->has_spared = true;
+        session->spared = block;
+        return;
+    }
+    if (block == session->spared)
+        session->spared = NULL;
     arena_free(session->memory.lasting, block);
 }
 
@@ -1395,16 +1418,39 @@ static int open_nghttp2(struct session *session)
     return result;
 }
 
+/* Take our SETTINGS from nghttp2, to be sent without the last entry, which is for nghttp2 itself:
+ * with it, all versions share the connection out among the responses as RFC 9218 has it, which
+ * nghttp2 1.70 does anyway. Clients need not be told (RFC 9113 section 5.3.2). */
+static int take_opening(struct session *session)
+{
+    struct framing_frame frame;
+    const uint8_t *bytes;
+    ssize_t length = nghttp2_session_mem_send(session->nghttp2, &bytes);
+
+    if (length != (ssize_t)sizeof(session->opening) + SETTING_SIZE)
+        return length < 0 ? (int)length : NGHTTP2_ERR_INVALID_STATE;
+    memcpy(session->opening, bytes, sizeof(session->opening));
+    frame = framing_parse(session->opening);
+    frame.length -= SETTING_SIZE;
+    framing_write(session->opening, &frame);
+    session->pending = session->opening;
+    session->pending_length = sizeof(session->opening);
+    return 0;
+}
+
 static int submit_preface(struct session *session)
 {
     nghttp2_settings_entry entries[] = {
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, session->options.max_concurrent_streams},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, RECEIVE_WINDOW},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, session->options.max_header_list_size},
+        {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
     };
     int result = nghttp2_submit_settings(session->nghttp2, NGHTTP2_FLAG_NONE, entries,
                                          sizeof(entries) / sizeof(entries[0]));
 
+    if (result == 0)
+        result = take_opening(session);
     if (result != 0)
         return result;
     return nghttp2_session_set_local_window_size(session->nghttp2, NGHTTP2_FLAG_NONE, 0,
@@ -1446,6 +1492,7 @@ void session_free(struct session *session)
     }
     section_reader_free(session->reader);
     nghttp2_session_del(session->nghttp2);
+    arena_free(session->memory.lasting, session->spared);
     advert_free(&session->advert, session->memory.lasting);
     arena_free(session->memory.lasting, session->reported);
     arena_free(session->memory.lasting, session);
@@ -1530,9 +1577,12 @@ static int64_t window_of(const struct session *session, int32_t stream_id)
 
 static void reset_overflowing(struct session *session, int32_t stream_id)
 {
+    struct stream *stream = stream_of(session, stream_id);
     int result = nghttp2_submit_rst_stream(session->nghttp2, NGHTTP2_FLAG_NONE, stream_id,
                                            NGHTTP2_FLOW_CONTROL_ERROR);
 
+    if (stream != NULL)
+        stream->overflowed = true;
     if (result != 0)
         die(session, result);
 }
@@ -1549,6 +1599,21 @@ static void check_window_update(struct session *session, const struct framing_he
         return;
     session->in_fed = end;
     reset_overflowing(session, stream_id);
+}
+
+/* A client may reset a stream that we are about to reset. nghttp2 1.70 would not send our
+ * RST_STREAM then, which says what was wrong: it is not given the client's. */
+static void check_reset(struct session *session, const struct framing_head *head, size_t end)
+{
+    const struct stream *stream = stream_of(session, head->frame.stream_id);
+
+    session->reset_unfed = true;
+    if (stream == NULL || !stream->overflowed || head->length < FRAMING_HEAD_MAX ||
+        !feed_before(session, head, end))
+        return;
+    session->in_fed = end;
+    if (!afford_cancel(session))
+        terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, too_many_cancels);
 }
 
 /* SETTINGS are whole, and as far as nghttp2 was fed it has not acted on them: it would reset the
@@ -1663,7 +1728,7 @@ static void note_frame(struct session *session, const struct framing_head *head,
         check_block(session, &head->frame);
         return;
     case NGHTTP2_RST_STREAM:
-        session->reset_unfed = true;
+        check_reset(session, head, end);
         return;
     default:
         break;

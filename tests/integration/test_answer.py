@@ -339,6 +339,19 @@ def test_many_references_to_one_large_entry_are_431(client: Client) -> None:
     client.assert_answered()
 
 
+@pytest.mark.parametrize("first, second", [("u=7", "u=0"), ("u=4", "u=3"), ("u=7", "")])
+def test_urgent_answers_come_first(daemon: Daemon, first: str, second: str) -> None:
+    """Of two that compete for the connection's window, by the priority field (RFC 9218), whatever nghttp2 does."""
+    client = daemon.dial(refill=False).send_preface()
+    entry = ("x", "y" * 3900)
+    client.request(fields("/", "GET", entry)).assert_echo(fields("/", "GET", entry))
+    streams = [client.new_stream(), client.new_stream()]
+    client.send(*(client.headers(fields("/", "GET", *[entry] * 10, ("priority", words)), stream=stream)
+                  for stream, words in zip(streams, (first, second))))
+    client.read_until(lambda: client.answer(streams[1]).ended, "the whole of the urgent answer")
+    assert not client.answer(streams[0]).ended
+
+
 def peak_kib(daemon: Daemon) -> int:
     status = needs.proc(f"{daemon.pid}/status").read_text()
     return int(re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)[1])

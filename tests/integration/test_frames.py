@@ -189,6 +189,8 @@ FLOW = [  # section 6.9 to 6.10
                ("again-and-again", post(1) + window_update(1, LARGEST) * 3, 1),
                ("among-others", post(1) + post(3) + window_update(3, LARGEST) + post(5), 3),
                ("before-data", post(1) + window_update(1, LARGEST) + data(1, b"x"), 1),
+               ("before-its-reset", post(1) + window_update(1, LARGEST) + reset_stream(1), 1),
+               ("before-its-reset-and-others", post(1) + window_update(1, LARGEST) + reset_stream(1) + get(3), 1),
                ("by-settings-before", settings((INITIAL_WINDOW_SIZE, LARGEST)) + post(1) + window_update(1, 1), 1)]),
     Rule("6.9.1", "full-window-of-stream", "a stream's window of 2^31-1 is none",
          [post(1) + window_update(1, LARGEST - DEFAULT_WINDOW) + data(1, b"x")], answers(1, POST)),
