@@ -508,7 +508,7 @@ bench-instructions: $(bench_session) | $(after_deps) ## count a request's instru
 profile: $(B)/h2echod $(bench_loads) | $(after_deps) ## show where h2echod's time goes (perf), for CASES='mux browser'
 	@$(PYTHON) tests/bench/perf.py --binaries $(B) --out $(BENCH_OUT) --cases '$(CASES)'
 
-c_files  = $(wildcard src/*.[ch] tests/*/*.[ch])
+c_files  = $(wildcard src/*.[ch] tests/*.c tests/*/*.[ch])
 scripts  = .ci/run conf/h2echod.bash $(wildcard tests/*/*.sh)
 tidy     = $(cppflags) -Itests -std=c11 $(shell $(PKG_CONFIG) --cflags $(libraries))
 

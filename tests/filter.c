@@ -1,5 +1,5 @@
-/* Linked into every program of C tests: runs only the tests that H2ECHOD_TEST_FILTER names, a pattern
- * with * and ?, where tests/run.py sets it. */
+/* Linked into every program of C tests: runs only the tests that H2ECHOD_TEST_FILTER names, a
+ * pattern with * and ?, where tests/run.py sets it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

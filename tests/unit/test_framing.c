@@ -194,8 +194,8 @@ static void test_reserved_bit(void **state)
                      0x7ffffffe);
 }
 
-/* A PRIORITY, RST_STREAM or WINDOW_UPDATE frame is told with its number, wherever it is split; one of another
- * length, without. Which frames come in the middle of a block is told as well. */
+/* A PRIORITY, RST_STREAM or WINDOW_UPDATE frame is told with its number, wherever it is split; one
+ * of another length, without. Which frames come in the middle of a block is told as well. */
 static void test_numbers_are_told(void **state)
 {
     static const struct {
