@@ -450,7 +450,7 @@ suites := tests/integration $(if $(filter release,$(VARIANT)),tests/install test
 
 # One command builds on every core, also without -j.
 jobs      = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
-run_tests = $(PYTHON) tests/run.py --daemon $(B)/h2echod --tests '$(TESTS)'
+run_tests = $(PYTHON) tests/run.py --daemon $(B)/h2echod --tests $(call q,$(TESTS))
 
 check: needs | $(after_deps) ## every test, in three minutes on two cores; TESTS=pattern: a part (see tests/selection.py)
 	@$(MAKE) --no-print-directory $(jobs) check-programs
@@ -473,7 +473,7 @@ check-wrapped: needs check-programs
 check-clients: $(B)/h2echod ## every client of README's table, as its users call it
 	@$(run_tests) --suite tests/clients
 
-check-releases: $(after_deps) ## the test command in fresh trees of Debian 12, 13 and sid, as root; RELEASES='debian-13 ...'
+check-releases: $(after_deps) ## the test command in fresh trees of Debian 12, 13 and sid; it needs root (RELEASES='debian-13 ...')
 	@tests/releases/check.sh $(RELEASES)
 
 soak: $(after_deps) ## 200 clients do everything at once, SOAK_SECONDS=300 with each sanitizer
