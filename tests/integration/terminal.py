@@ -38,6 +38,13 @@ def command_line(pid: int) -> list[str]:
     return []
 
 
+def variables() -> dict[str, str]:
+    """The environment of what runs in a terminal. LeakSanitizer stops the process with ptrace as it exits, and tries
+    that for ever where a SIGCONT is pending, as a closed terminal may leave one: it is off."""
+    options = ":".join(filter(None, (os.environ.get("ASAN_OPTIONS"), "detect_leaks=0")))
+    return {**environment(), "TERM": "dumb", "PS1": "$ ", "HISTFILE": "", "ASAN_OPTIONS": options}
+
+
 class Terminal:
     """What `program` shows on it is kept in `text`."""
 
@@ -47,8 +54,7 @@ class Terminal:
         self.fd, other = os.openpty()
         # What the one who runs the tests ignores is not to be ignored here.
         words = ["env", "--default-signal=HUP,INT,QUIT", "setsid", "--ctty", *program]
-        self.process = subprocess.Popen(words, stdin=other, stdout=other, stderr=other,
-                                        env={**environment(), "TERM": "dumb", "PS1": "$ ", "HISTFILE": ""})
+        self.process = subprocess.Popen(words, stdin=other, stdout=other, stderr=other, env=variables())
         os.close(other)
         self.leader = self.process.pid
 
