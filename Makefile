@@ -176,7 +176,7 @@ check_needs    := library:cmocka=libcmocka-dev module:pytest=python3-pytest modu
                   systemd-analyze=systemd systemd-socket-activate=systemd
 packages_check := python3 $(sort $(foreach need,$(check_needs),$(lastword $(subst =, ,$(need)))))
 packages_clients := chromium default-jdk-headless golang-go golang-golang-x-net-dev haproxy nginx python3-httpx
-packages_releases := debootstrap gcc libc6-dev util-linux
+packages_releases := debootstrap debian-archive-keyring gcc libc6-dev util-linux
 packages_lint  := binutils clang-format clang-tidy cppcheck mandoc shellcheck
 packages_fuzz  := clang libclang-rt-dev
 packages_bench := python3 openssl nghttp2-client nghttp2-server h2o nginx nodejs
