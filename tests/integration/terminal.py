@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Sequence
 
+import needs
 from daemon import BINARY, command, environment
 from waiting import SLOW, poll
 
@@ -49,6 +50,7 @@ class Terminal:
     """What `program` shows on it is kept in `text`."""
 
     def __init__(self, program: Sequence[str]) -> None:
+        needs.proc("self")  # where the daemon is looked for
         self.text = ""
         self.pids: set[int] = set()
         self.fd, other = os.openpty()
