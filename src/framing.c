@@ -147,10 +147,9 @@ bool framing_next_head(struct framing *framing, const uint8_t *bytes, size_t len
             return false;
         head->in_block = in_block;
         head->length = FRAMING_HEADER_SIZE;
-        if (!has_number(&head->frame))
+        if (in_block || !has_number(&head->frame))
             return true;
         framing->number_coming = FRAMING_NUMBER_SIZE;
-        framing->in_block = in_block;
     } else {
         *looked_at = 0;
     }
@@ -158,8 +157,7 @@ bool framing_next_head(struct framing *framing, const uint8_t *bytes, size_t len
         return false;
     *head = (struct framing_head){.frame = parse(framing->header),
                                   .length = FRAMING_HEAD_MAX,
-                                  .number = read_number(framing->header + FRAMING_HEADER_SIZE),
-                                  .in_block = framing->in_block};
+                                  .number = read_number(framing->header + FRAMING_HEADER_SIZE)};
     return true;
 }
 

@@ -28,7 +28,8 @@ struct framing_frame {
 
 /* A frame's header, and the number that its payload begins with: a PRIORITY frame's dependency, a
  * RST_STREAM frame's error code (less its first bit) or a WINDOW_UPDATE frame's increment. A frame
- * of another type has none, nor has one whose length is wrong. */
+ * of another type has none, nor has one whose length is wrong, nor one in a header block, which is
+ * refused for its header alone: the block's timeout would not hold while a number is awaited. */
 struct framing_head {
     struct framing_frame frame;
     size_t length;   /* FRAMING_HEADER_SIZE, or FRAMING_HEAD_MAX if there is a number */
@@ -41,7 +42,6 @@ struct framing {
     size_t header_length;
     uint8_t header[FRAMING_HEAD_MAX]; /* and number; kept until the next header begins */
     size_t number_coming;             /* bytes of the number that are still to come */
-    bool in_block;                    /* the frame whose number is coming */
     size_t block_frames;              /* of the present header block: its CONTINUATION frames */
     size_t block_bytes;               /* and their payloads */
     size_t most_frames;               /* the most that any block had */

@@ -239,6 +239,10 @@ FLOW = [  # section 6.9 to 6.10
          [headers(1, BLOCK, END_STREAM) + continuation(0, b"")], ends(PROTOCOL_ERROR, last=1)),
     Rule("6.10", "of-another-stream", "CONTINUATION on another stream is a connection error PROTOCOL_ERROR",
          [headers(1, BLOCK, END_STREAM) + continuation(3, b"")], ends(PROTOCOL_ERROR, last=1)),
+    *(Rule("6.10", f"cut-short-by-{name}", "any other frame in a field block is a connection error at its header",
+           [headers(1, BLOCK, END_STREAM) + sent], ends(PROTOCOL_ERROR, last=1)) for name, sent in [
+               ("priority", priority(1, 3)[:9]), ("rst-stream", reset_stream(1)[:12]),
+               ("window-update", window_update(1, 1)[:9]), ("ping", ping(b"12345678")[:9])]),
     Rule("6.10", "after-headers", "CONTINUATION after END_HEADERS is a connection error PROTOCOL_ERROR",
          [headers(1, BLOCK, END_HEADERS) + continuation(1, b"")], ends(PROTOCOL_ERROR, last=1)),
     Rule("6.10", "after-continuation", "CONTINUATION after END_HEADERS is a connection error PROTOCOL_ERROR",
