@@ -115,7 +115,7 @@ run_in_tree() {
     local words=()
     enter_tree
     export HOME=/root LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-    unset TMPDIR
+    unset TMPDIR MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
     if [ "$user" = 1 ]; then
         export HOME=/home/builder
         words=(setpriv --reuid=builder --regid=builder --init-groups)
