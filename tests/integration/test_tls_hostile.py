@@ -55,6 +55,7 @@ def told(daemon: Daemon, said: bytes) -> bytes:
 
 # --- messages that bring nothing ---
 
+@pytest.mark.alone
 @pytest.mark.parametrize("both", [False, True], ids=["ours", "both"])
 def test_key_updates(start: Start, record_property: Record, both: bool) -> None:
     def attack(daemon: Daemon) -> list[OpenSslClient]:
