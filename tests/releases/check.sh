@@ -11,12 +11,14 @@ cd "$(dirname "$0")/../.." || exit
 readonly MIRROR_FAILED=75
 
 # name | options and release of run.sh | command. Outside a tree of root's, tests that need its rights are left out,
-# which CI would take for failures.
+# which CI would take for failures. A user's row comes after the row of root's that installs the packages.
 readonly ROWS="\
 debian-13|trixie|make deps check
 debian-13-user|--user trixie|env -u CI make check
 debian-sid|sid|make deps check
-debian-12-container|--container bookworm|env -u CI make deps check"
+debian-sid-user|--user sid|env -u CI make check
+debian-12-container|--container bookworm|env -u CI make deps check
+debian-12-user|--user bookworm|env -u CI make check"
 
 failed=0
 summary=()

@@ -54,8 +54,8 @@ def test_journal_has_the_levels(service: Unit) -> None:
     service.control("start")
     service.configure("port = 1")
     service.signal("HUP")
+    service.wait_for_message("reloaded")  # before the file changes again: the daemon reads it some time after the signal
     service.configure("nonsense")
-    service.wait_for_message("reloaded")
     service.signal("HUP")
     service.wait_for_message("reload failed")
     levels = {"3": "^reload failed: ", "4": r"\bport\b", "5": "^h2echod .* is ready: ", "6": "^listening on "}
