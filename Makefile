@@ -47,48 +47,24 @@ INSTALL     ?= install
 
 # --- What is built ---------------------------------------------------------------------------
 
-sources := $(sort $(wildcard src/*.c))
+# The folders of src/, the highest first: each uses those that come later. src/README.md has the picture.
+folders := daemon probe conn http2 echo config net base
+sources := $(sort $(wildcard src/*.c $(folders:%=src/%/*.c)))
 objects := $(sources:src/%.c=$(B)/src/%.o)
+# $(call from,FOLDER): the archives of a folder and of those below it, as the linker needs them.
+archive_of = $(1:%=$(B)/src/%.a)
+from       = $(call archive_of,$(call since,$(1),$(folders)))
+since      = $(if $(filter $(1),$(firstword $(2))),$(2),$(call since,$(1),$(wordlist 2,$(words $(2)),$(2))))
 
-# A unit test links its module and that module's real dependencies, nothing else.
-unit_address    := address allowance clock log
-unit_advert     := advert arena framing
-unit_allowance  := allowance
-unit_client     := client allowance clock log
-unit_clock      := clock
-unit_detail     := detail advert arena echo fields framing setting wishes
-unit_arena      := arena
-unit_echo       := echo arena
-unit_fields     := fields arena
-unit_framing    := framing
-unit_initial_window := initial_window
-unit_interfaces := interfaces
-unit_listener   := listener address allowance clock certificate file interfaces log settings tls
-unit_log        := log allowance clock
-unit_notify     := notify allowance clock log
-unit_past       := past
-unit_preface    := preface
-unit_refusal    := refusal
-unit_settings   := settings allowance clock certificate file interfaces log tls
-unit_tls        := tls allowance certificate clock file interfaces log
-unit_trace      := trace allowance clock log setting
-unit_upgrade    := upgrade framing preface
-unit_url        := url
-unit_wishes     := wishes
-units           := address advert allowance arena client clock detail echo fields framing initial_window interfaces \
-                   listener log notify past preface refusal settings tls trace upgrade url wishes
-help_tls        := tests/tls/client
+help_test_tls   := tests/tls/client
 link_test_client := -Wl,--wrap=calloc,--wrap=nghttp2_session_callbacks_new,--wrap=nghttp2_session_client_new
 link_test_listener := -Wl,--wrap=bind,--wrap=getaddrinfo,--wrap=freeaddrinfo
 link_test_tls   := -Wl,--wrap=calloc
 link_test_trace := -Wl,--wrap=calloc,--wrap=nghttp2_hd_inflate_new,--wrap=nghttp2_hd_inflate_hd2
-session_modules := session advert allowance arena clock detail echo fields framing initial_window log past refusal \
-                   section setting wishes
 link_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free \
                     -Wl,--wrap=nghttp2_option_new,--wrap=nghttp2_session_callbacks_new
 
-# All that serves, but main; faults.c has a word in each of these calls.
-fault_modules := $(filter-out main probe client url,$(sources:src/%.c=%))
+# All that serves, but main; faults.c wraps each of these calls.
 fault_helpers := tests/faults/faults tests/faults/daemon tests/session/peer tests/tls/client
 fault_calls   := malloc calloc realloc reallocarray free arena_start nghttp2_option_new nghttp2_session_callbacks_new \
                  recv send shutdown setsockopt getsockname ioctl close madvise malloc_trim \
@@ -96,18 +72,18 @@ fault_calls   := malloc calloc realloc reallocarray free arena_start nghttp2_opt
                  pthread_attr_init pthread_attr_setstack \
                  pthread_create sem_clockwait sem_wait connection_serve _exit
 
-unit_tests    := $(units:%=$(B)/tests/unit/test_%)
+unit_tests    := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*/test_*.c))
 session_tests := $(patsubst tests/session/%.c,$(B)/tests/session/%,$(wildcard tests/session/test_*.c))
 fault_tests   := $(patsubst tests/faults/%.c,$(B)/tests/faults/%,$(wildcard tests/faults/test_*.c))
 
 # What each fuzz target links besides itself; the corpus is replayed by every `check`.
-fuzz_session  := $(session_modules)
-fuzz_frames   := $(session_modules)
-fuzz_echo     := echo arena
-fuzz_preface  := preface
-fuzz_settings := settings allowance clock certificate file interfaces log tls
-fuzz_trace    := trace allowance clock log setting
-fuzz_upgrade  := upgrade preface $(session_modules)
+fuzz_session  := http2
+fuzz_frames   := http2
+fuzz_echo     := echo
+fuzz_preface  := conn
+fuzz_settings := config
+fuzz_trace    := http2
+fuzz_upgrade  := conn
 fuzzers       := session frames echo preface settings trace upgrade
 replays       := $(fuzzers:%=$(B)/tests/fuzz/replay_%)
 fuzz_programs := $(fuzzers:%=$(B)/tests/fuzz/fuzz_%)
@@ -115,10 +91,10 @@ FUZZ_SECONDS  ?= 60
 SOAK_SECONDS  ?= 300
 
 # The load generators that h2load is not, the floor, and the session alone.
-bench_varied       := tests/bench/client tests/bench/request src/clock
-bench_floor_client := tests/bench/client src/clock
+bench_varied       := tests/bench/client tests/bench/request
+bench_floor_client := tests/bench/client
 bench_floor        :=
-bench_instructions := tests/bench/client tests/bench/request $(session_modules:%=src/%)
+bench_instructions := tests/bench/client tests/bench/request
 bench_loads        := $(patsubst %,$(B)/tests/bench/%,varied floor_client floor)
 bench_session      := $(B)/tests/bench/instructions
 bench_programs     := $(bench_loads) $(bench_session)
@@ -399,38 +375,45 @@ $(B)/src/%.o: src/%.c $(B)/detected.h $(B)/flags Makefile
 	@mkdir -p $(@D)
 	$(call quiet,CC,$<) $(CC) $(cppflags) $(CPPFLAGS) $(cflags) $(CFLAGS) -c -o $@ $<
 
-$(B)/h2echod: $(objects)
-	$(call quiet,LINK,$@) $(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) -o $@ $^ $(libs) $(LDLIBS)
+# Objects first, then the archives, the highest first: a linker takes from an archive what is missing by then.
+link_program = $(call quiet,LINK,$@) $(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) $(link_options) $(link_$(@F)) -o $@ \
+               $(sort $(filter %.o,$^)) $(foreach folder,$(folders),$(filter %/$(folder).a,$^)) $(libs) $(link_libraries) $(LDLIBS)
+
+$(B)/h2echod: $(B)/src/main.o $(call from,daemon)
+	$(link_program)
+
+# An archive is made anew, so that it keeps no member whose source is gone.
+.SECONDEXPANSION:
+$(call archive_of,$(folders)): $(B)/src/%.a: $$(filter $(B)/src/$$*/$$(percent),$(objects))
+	$(call quiet,AR,$@) rm -f $@ && $(AR) rcs $@ $^
+percent := %
 
 $(B)/tests/%.o: tests/%.c $(B)/detected.h $(B)/flags Makefile
 	@mkdir -p $(@D)
 	$(call quiet,CC,$<) $(CC) $(cppflags) -Itests $(CPPFLAGS) $(cflags) $(CFLAGS) -c -o $@ $<
 
-.SECONDEXPANSION:
-$(unit_tests): $(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o \
-		$$(addprefix $(B)/src/,$$(addsuffix .o,$$(unit_$$*))) $$(addprefix $(B)/,$$(addsuffix .o,$$(help_$$*)))
-	$(call quiet,LINK,$@) $(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) $(link_test_$*) -o $@ $(filter %.o,$^) $(libs) $(cmocka)
+# A program of tests is its object, what helps it, and the archives it tests.
+$(unit_tests) $(session_tests) $(fault_tests): link_libraries = $(cmocka)
+$(fault_tests): link_options = $(fault_calls:%=-Wl$(,)--wrap=%)
+$(fuzz_programs): link_options = -fsanitize=fuzzer
+$(unit_tests) $(session_tests) $(fault_tests) $(bench_programs): $(B)/%: $(B)/%.o
+$(unit_tests): $$(call from,$$(notdir $$(patsubst %/,%,$$(dir $$@)))) $$(addprefix $(B)/,$$(addsuffix .o,$$(help_$$(@F))))
+	$(link_program)
 
-$(session_tests): $(B)/tests/session/%: $(B)/tests/session/%.o $(B)/tests/session/peer.o \
-		$(session_modules:%=$(B)/src/%.o)
-	$(call quiet,LINK,$@) $(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) $(link_$*) -o $@ $(filter %.o,$^) $(libs) $(cmocka)
+$(session_tests): $(B)/tests/session/peer.o $(call from,http2)
+	$(link_program)
 
-$(fault_tests): $(B)/tests/faults/%: $(B)/tests/faults/%.o $(fault_helpers:%=$(B)/%.o) \
-		$(fault_modules:%=$(B)/src/%.o)
-	$(call quiet,LINK,$@) $(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) \
-	    $(fault_calls:%=-Wl$(,)--wrap=%) -o $@ $(filter %.o,$^) $(libs) $(cmocka)
+$(fault_tests): $(fault_helpers:%=$(B)/%.o) $(call from,daemon)
+	$(link_program)
 
-$(replays): $(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o \
-		$$(addprefix $(B)/src/,$$(addsuffix .o,$$(fuzz_$$*)))
-	$(call quiet,LINK,$@) $(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) -o $@ $(filter %.o,$^) $(libs)
+$(replays): $(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $$(call from,$$(fuzz_$$*))
+	$(link_program)
 
-$(fuzz_programs): $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o \
-		$$(addprefix $(B)/src/,$$(addsuffix .o,$$(fuzz_$$*)))
-	$(call quiet,LINK,$@) $(CC) $(variant) -fsanitize=fuzzer $(CFLAGS) -pthread $(LDFLAGS) -o $@ $(filter %.o,$^) $(libs)
+$(fuzz_programs): $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $$(call from,$$(fuzz_$$*))
+	$(link_program)
 
-$(bench_programs): $(B)/tests/bench/%: $(B)/tests/bench/%.o \
-		$$(addprefix $(B)/,$$(addsuffix .o,$$(bench_$$*)))
-	$(call quiet,LINK,$@) $(CC) $(variant_link) $(CFLAGS) -pthread $(LDFLAGS) -o $@ $(filter %.o,$^) $(libs)
+$(bench_programs): $(B)/tests/bench/%: $$(addprefix $(B)/,$$(addsuffix .o,$$(bench_$$*))) $(call from,http2)
+	$(link_program)
 
 $(unit_tests) $(session_tests) $(fault_tests): $(B)/tests/filter.o
 
@@ -508,7 +491,7 @@ bench-instructions: $(bench_session) | $(after_deps) ## count a request's instru
 profile: $(B)/h2echod $(bench_loads) | $(after_deps) ## show where h2echod's time goes (perf), for CASES='mux browser'
 	@$(PYTHON) tests/bench/perf.py --binaries $(B) --out $(BENCH_OUT) --cases '$(CASES)'
 
-c_files  = $(wildcard src/*.[ch] tests/*.c tests/*/*.[ch])
+c_files  = $(wildcard src/*.[ch] src/*/*.[ch] tests/*.c tests/*/*.[ch] tests/unit/*/*.[ch])
 scripts  = .ci/run conf/h2echod.bash $(wildcard tests/*/*.sh)
 tidy     = $(cppflags) -Itests -std=c11 $(shell $(PKG_CONFIG) --cflags $(libraries))
 

@@ -3,15 +3,15 @@
  *
  * main composes the parts: settings, listeners, server; or the probe of another one.
  */
-#include "echo.h"
-#include "listener.h"
-#include "log.h"
-#include "notify.h"
-#include "probe.h"
-#include "server.h"
-#include "session.h"
-#include "settings.h"
-#include "tls.h"
+#include "base/log.h"
+#include "config/settings.h"
+#include "daemon/notify.h"
+#include "daemon/server.h"
+#include "echo/echo.h"
+#include "http2/session.h"
+#include "net/listener.h"
+#include "net/tls.h"
+#include "probe/probe.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -96,7 +96,7 @@ static int open_listeners(const struct settings *settings, struct listeners *lis
     if (result != 0)
         return result;
     result = count > 0 ? listeners_inherit(first, count, names, listeners)
-                       : listeners_open(settings, listeners);
+                       : listeners_open(&settings->listen, listeners);
     free(names);
     return result;
 }

@@ -6,7 +6,7 @@
  */
 #include "bench/client.h"
 
-#include "clock.h"
+#include "base/clock.h"
 
 #include <stdlib.h>
 #include <sys/epoll.h>

@@ -3,10 +3,10 @@
  * callgrind count what session_receive and session_send take for them, or all of a connection's
  * session. Prints how many requests were counted. The other end is an nghttp2 client, uncounted.
  */
-#include "arena.h"
+#include "base/arena.h"
 #include "bench/client.h"
 #include "bench/request.h"
-#include "session.h"
+#include "http2/session.h"
 
 #include <stdbool.h>
 #include <stdio.h>

@@ -8,7 +8,7 @@
 #include "bench/client.h"
 #include "bench/request.h"
 
-#include "clock.h"
+#include "base/clock.h"
 
 #include <nghttp2/nghttp2.h>
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 #include "faults/daemon.h"
 
-#include "server.h"
+#include "daemon/server.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -112,7 +112,7 @@ void daemon_start(struct daemon *daemon, struct settings *settings)
     daemon->descriptors = count_descriptors();
     daemon->live = faults_live();
     faults_enter(FAULTS_NOBODY); /* who frees them is the daemon */
-    assert_int_equal(listeners_open(settings, &daemon->listeners), 0);
+    assert_int_equal(listeners_open(&settings->listen, &daemon->listeners), 0);
     faults_enter(FAULTS_TEST);
     daemon->port = port_for_clients(&daemon->listeners);
     assert_int_equal(pthread_create(&daemon->thread, NULL, run, daemon), 0);

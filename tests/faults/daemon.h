@@ -4,10 +4,10 @@
 #ifndef H2ECHOD_TESTS_DAEMON_H
 #define H2ECHOD_TESTS_DAEMON_H
 
+#include "config/settings.h"
 #include "faults/faults.h"
-#include "listener.h"
+#include "net/listener.h"
 #include "session/peer.h"
-#include "settings.h"
 #include "tls/client.h"
 
 #include <pthread.h>

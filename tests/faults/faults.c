@@ -1,7 +1,7 @@
 #include "faults/faults.h"
 
-#include "arena.h"
-#include "connection.h"
+#include "base/arena.h"
+#include "conn/connection.h"
 #include "session/peer.h"
 
 #include <errno.h>

@@ -4,10 +4,10 @@
  * neighbour is served as if nothing had been. What the peer of the fault itself gets is right, and
  * all of it where the fault is one that can be made good.
  */
-#include "address.h"
-#include "detail.h"
+#include "conn/upgrade.h"
+#include "echo/detail.h"
 #include "faults/daemon.h"
-#include "upgrade.h"
+#include "net/address.h"
 
 #include <errno.h>
 #include <jansson.h>

@@ -122,7 +122,8 @@ static void test_listener_that_fails(void **state)
 
     (void)state;
     faults_enter(FAULTS_SERVER);
-    for (faults_arm(FAULTS_SERVER, &fault, 0); listeners_open(settings, &listeners) != 0; n++) {
+    for (faults_arm(FAULTS_SERVER, &fault, 0); listeners_open(&settings->listen, &listeners) != 0;
+         n++) {
         assert_true(faults_disarm());
         assert_int_equal(listeners.count, 0);
         assert_int_equal(faults_count(FAULTS_SERVER, FAULTS_CLOSE), 1 + n / OPTIONS);

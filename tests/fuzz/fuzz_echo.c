@@ -1,6 +1,6 @@
 /* Fields of any bytes: the body is JSON with a member for each name, all of them strings. */
-#include "arena.h"
-#include "echo.h"
+#include "base/arena.h"
+#include "echo/echo.h"
 
 #include <jansson.h>
 #include <stdint.h>

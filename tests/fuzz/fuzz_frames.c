@@ -2,9 +2,9 @@
  * The input as a script: each step is a frame that is well-formed by itself, its fields by HPACK's
  * rules, so that what lies behind frame and field syntax is reached.
  */
-#include "arena.h"
-#include "detail.h"
-#include "session.h"
+#include "base/arena.h"
+#include "echo/detail.h"
+#include "http2/session.h"
 
 #include <nghttp2/nghttp2.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* First bytes: the verdict never changes once it is there, and every HTTP/1 request has an answer.
  */
-#include "preface.h"
+#include "conn/sniff.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -2,8 +2,8 @@
  * Bytes behind the preface, in pieces that the first byte chooses: the session neither crashes nor
  * asks for ever, and what it sends is of whole frames.
  */
-#include "arena.h"
-#include "session.h"
+#include "base/arena.h"
+#include "http2/session.h"
 
 #include <stdint.h>
 #include <stdlib.h>

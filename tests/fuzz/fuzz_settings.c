@@ -1,5 +1,5 @@
 /* A file of settings: what is accepted can be dumped and read back; what is not has a message. */
-#include "settings.h"
+#include "config/settings.h"
 
 #include <fcntl.h>
 #include <stdint.h>

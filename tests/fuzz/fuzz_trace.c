@@ -5,7 +5,7 @@
  * The first byte says how long the pieces are and what is wanted; then, again and again, a byte
  * that says which way how many bytes go, and these bytes.
  */
-#include "trace.h"
+#include "http2/trace.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -2,9 +2,9 @@
  * A request head, whole and byte by byte: both ways have the same verdict, as early as it can be
  * told, and a head that is taken is one that the session finds nothing wrong with.
  */
-#include "arena.h"
-#include "session.h"
-#include "upgrade.h"
+#include "base/arena.h"
+#include "conn/upgrade.h"
+#include "http2/session.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -53,7 +53,7 @@ flag_of() {
     printf '%s\n' "$1" | tr ' ' '\n' | grep -E -- "^-f(no-)?${kind%-strong}([-=]|\$)" | tail -n 1
 }
 
-for file in src/*.c; do
+for file in src/*.c src/*/*.c; do
     unit=$(printf '%s\n' "$units" | grep -F "$file " || :)
     [ -n "$unit" ] || { complain "$file: not in the debugging information: built with -g?"; continue; }
     for flag; do

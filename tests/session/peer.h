@@ -9,8 +9,8 @@
 #ifndef H2ECHOD_TESTS_PEER_H
 #define H2ECHOD_TESTS_PEER_H
 
-#include "arena.h"
-#include "session.h"
+#include "base/arena.h"
+#include "http2/session.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

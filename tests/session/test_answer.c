@@ -2,7 +2,7 @@
  * Every script below runs with the client's bytes whole, one by one and cut at random, and with
  * session_send's buffer of four sizes: the answers are the same in all of them.
  */
-#include "echo.h"
+#include "echo/echo.h"
 #include "session/peer.h"
 
 #include <stdio.h>

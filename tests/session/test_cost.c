@@ -1,5 +1,5 @@
 /* What a connection keeps of the requests before. */
-#include "counters.h"
+#include "base/counters.h"
 #include "session/peer.h"
 
 #include <malloc.h>

@@ -2,7 +2,7 @@
  * The detailed answer, asked for by raw frames: what came is what is told, in whatever pieces it
  * came; who does not ask for it gets the plain one, byte for byte.
  */
-#include "advert.h"
+#include "echo/client_frames.h"
 #include "session/peer.h"
 
 #include <jansson.h>

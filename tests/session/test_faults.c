@@ -5,11 +5,11 @@
  * Our own objects reach malloc and its like through the linker's --wrap, nghttp2 through our own
  * and jansson through its hooks; all of them count down together.
  */
-#include "advert.h"
-#include "arena.h"
-#include "detail.h"
-#include "echo.h"
-#include "fields.h"
+#include "base/arena.h"
+#include "echo/client_frames.h"
+#include "echo/detail.h"
+#include "echo/echo.h"
+#include "echo/field_list.h"
 #include "session/peer.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* A session that begins with the request that asked for it: RFC 7540 section 3.2. */
-#include "detail.h"
+#include "echo/detail.h"
 #include "session/peer.h"
 
 #include <stdio.h>

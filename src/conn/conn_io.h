@@ -1,0 +1,152 @@
+/*
+ * life: a connection while it is served: the peer's bytes in and out, each within its time, and the
+ * log's lines that say whose they are.
+ *
+ * It blocks in its reads and writes. While it does, the thread that watches it reads from a
+ * struct connection_watch when it wants to be woken, and wakes it by a signal (EINTR).
+ */
+#ifndef H2ECHOD_CONN_CONN_IO_H
+#define H2ECHOD_CONN_CONN_IO_H
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/counters.h"
+#include "base/log.h"
+#include "config/settings.h"
+#include "http2/session.h"
+#include "http2/trace.h"
+#include "net/address.h"
+#include "net/transport.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* How far the daemon's end has come: one word for all connections, which changes twice in its
+ * life, so that reading it each turn costs nothing. */
+enum connection_stage {
+    CONNECTION_SERVE,
+    CONNECTION_DRAIN, /* answer what was begun, then close */
+    CONNECTION_CUT,   /* close now */
+};
+
+/* What a connection tells the thread that watches it. */
+struct connection_watch {
+    _Atomic int64_t deadline_us; /* wake me when this has passed: instant.monotonic_us */
+    atomic_int stage;            /* the last enum connection_stage that I acted on */
+    atomic_bool spilled;         /* malloc may keep much that I have freed */
+};
+
+/* One connection to be served. */
+struct connection {
+    uint64_t id;
+    int fd; /* owned: closed when connection_serve returns */
+    struct address peer;
+    bool is_tls;
+    struct settings *settings; /* a reference, owned: given back when connection_serve returns */
+};
+
+/* What a thread has for the connections that it serves one after the other. */
+struct connection_workspace {
+    struct connection_watch watch;
+    struct counters counters;
+    const atomic_int *stage; /* the daemon's enum connection_stage */
+    /* Mapped memory, which an idle connection gives back to the system. */
+    struct arena lasting; /* these two empty between connections */
+    struct arena passing;
+    uint8_t *stack; /* the low end of the thread's own */
+    uint8_t *input; /* CONNECTION_BUFFER_SIZE bytes each */
+    uint8_t *output;
+};
+
+enum { CONNECTION_BUFFER_SIZE = 16384 };
+
+/* How a connection came to its end. */
+enum ending {
+    ENDING_OPEN,      /* not yet */
+    ENDING_DONE,      /* nothing more to be said */
+    ENDING_SILENT,    /* nothing was said, by neither */
+    ENDING_PEER,      /* the peer has sent all that it will, and got all that it asked for */
+    ENDING_LOST,      /* the peer reset it, or the network did */
+    ENDING_STALLED,   /* the peer takes nothing */
+    ENDING_BROKEN,    /* what came was no TLS */
+    ENDING_CUT,       /* the daemon stops */
+    ENDING_NO_MEMORY, /* not even a session could be had */
+};
+
+struct life {
+    const struct connection *connection;
+    struct connection_workspace *workspace;
+    struct transport transport;
+    struct session *session; /* NULL = the preface was not seen yet */
+    const char *protocol;    /* as the access log and detailed answers name it */
+    struct trace *trace;     /* of what is received and sent by it; NULL = nobody wants one */
+    struct instant now;
+    int64_t accepted_us;
+    int64_t rest_us; /* when to give memory back, if nothing comes until then */
+    enum ending ending;
+};
+
+/*
+ * life_tell(life, level, text):
+ * Log ${text} as a line about the connection.
+ */
+void life_tell(const struct life *life, enum log_level level, const char *text);
+
+/*
+ * life_tell_tls(life, what):
+ * Log ${what} with what TLS has to complain of, a notice.
+ */
+void life_tell_tls(const struct life *life, const char *what);
+
+/*
+ * life_local(life, local):
+ * Find the address that the peer has connected to; its length is 0 if that is not to be had.
+ */
+void life_local(const struct life *life, struct address *local);
+
+/*
+ * life_set_deadline(life, deadline_us):
+ * Say until when the next call may block; the watching thread reads it.
+ */
+void life_set_deadline(struct life *life, int64_t deadline_us);
+
+/*
+ * life_stage(life):
+ * Return how far the daemon's end has come.
+ */
+enum connection_stage life_stage(const struct life *life);
+
+/*
+ * life_look_up(life):
+ * Act on what may have happened meanwhile: the daemon's end, a deadline. Every turn does; a read or
+ * write that was woken by the watching thread does so at once.
+ */
+void life_look_up(struct life *life);
+
+/*
+ * life_read(life, buffer, size, deadline_us):
+ * Wait for bytes until ${deadline_us}. Return how many came: 0 if the wait was broken off, or the
+ * connection is over.
+ */
+size_t life_read(struct life *life, uint8_t *buffer, size_t size, int64_t deadline_us);
+
+/*
+ * life_write(life, bytes, length):
+ * Send all of it, as long as the peer takes something within each write timeout, else the
+ * connection is over.
+ */
+void life_write(struct life *life, const uint8_t *bytes, size_t length);
+
+/*
+ * life_linger(life):
+ * Say that nothing more will be sent, and see to it that what was arrives. Closing a socket whose
+ * bytes were not all read makes the kernel send a reset, which may overtake our last words; so does
+ * a byte that comes after that, and a client that reads sends some. So read on for a moment, and
+ * for as long as the peer takes something. A peer that has ended already, as most have, sends
+ * nothing that could be in the way.
+ */
+void life_linger(struct life *life);
+
+#endif

@@ -1,0 +1,31 @@
+/*
+ * wishes: what a client's accept and priority fields ask for. Pure.
+ */
+#ifndef H2ECHOD_ECHO_PREFERENCES_H
+#define H2ECHOD_ECHO_PREFERENCES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* RFC 9218 section 4. */
+struct wishes_priority {
+    int urgency; /* 0 to 7, 0 the most urgent */
+    bool incremental;
+};
+
+/*
+ * wishes_name(value, length, type):
+ * Return true if one of the media ranges in ${value}, an accept field's (RFC 9110 section 12.5.1),
+ * is ${type}, in lower case, itself, and its weight not 0. A range with an asterisk names nothing.
+ */
+bool wishes_name(const uint8_t *value, size_t length, const char *type);
+
+/*
+ * wishes_prioritize(value, length, priority):
+ * Let ${priority} be as the members of ${value} say that are known and well-formed, a priority
+ * field's or a PRIORITY_UPDATE frame's (RFC 9218 section 4); the others change nothing.
+ */
+void wishes_prioritize(const uint8_t *value, size_t length, struct wishes_priority *priority);
+
+#endif

@@ -1,0 +1,261 @@
+/* Where header blocks begin and end: every split of every stream of frames tells the same. */
+#include "base/frame.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#define PREFACE     "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+#define BYTES(text) (text), sizeof(text) - 1
+
+enum { TYPE_HEADERS = 0x1 };
+
+struct row {
+    const char *bytes; /* behind the preface */
+    size_t length;
+    bool began;
+    bool in_block; /* at the end */
+};
+
+static const struct row rows[] = {
+    {BYTES(""), false, false},
+    {BYTES("\0\0\0\4\0\0\0\0\0"), false, false}, /* SETTINGS */
+    {BYTES("\0\0\0\1\5\0\0\0"), false, false},   /* not a header yet */
+    {BYTES("\0\0\0\1\5\0\0\0\1"), true, false},  /* empty, END_HEADERS */
+    {BYTES("\0\0\0\1\1\0\0\0\1"), true, true},   /* goes on */
+    {BYTES("\0\0\2\1\5\0\0\0\1a"), true, true},  /* payload not whole */
+    {BYTES("\0\0\2\1\5\0\0\0\1ab"), true, false},
+    {BYTES("\0\0\2\1\1\0\0\0\1ab\0\0\1\x9\0\0\0\0\1c"), true, true},
+    {BYTES("\0\0\2\1\1\0\0\0\1ab\0\0\1\x9\4\0\0\0\1"), true, true},
+    {BYTES("\0\0\2\1\1\0\0\0\1ab\0\0\1\x9\4\0\0\0\1c"), true, false},
+    {BYTES("\0\0\2\0\1\0\0\0\1a"), false, false},                  /* DATA */
+    {BYTES("\0\0\2\1\5\0\0\0\1ab\0\0\0\1\1\0\0\0\3"), true, true}, /* the second one */
+    {BYTES("\0\1\0\0\0\0\0\0\1"), false, false},                   /* a longer payload */
+};
+
+/* Look at all of the bytes; did a header block begin among them? */
+static bool scan(struct framing *framing, const uint8_t *bytes, size_t length)
+{
+    struct framing_frame frame;
+    size_t looked_at;
+    bool began = false;
+
+    while (framing_next(framing, bytes, length, &looked_at, &frame)) {
+        began = began || frame.type == TYPE_HEADERS;
+        bytes += looked_at;
+        length -= looked_at;
+    }
+    assert_int_equal(looked_at, length);
+    return began;
+}
+
+static void check(const struct row *row, size_t split)
+{
+    struct framing framing;
+    uint8_t bytes[128];
+    size_t length = sizeof(PREFACE) - 1 + row->length;
+    bool began;
+
+    memcpy(bytes, PREFACE, sizeof(PREFACE) - 1);
+    memcpy(bytes + sizeof(PREFACE) - 1, row->bytes, row->length);
+    framing_start(&framing);
+    began = scan(&framing, bytes, split);
+    began = scan(&framing, bytes + split, length - split) || began;
+    assert_int_equal(began, row->began);
+    assert_int_equal(framing_in_block(&framing), row->in_block);
+}
+
+static void test_every_split(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        for (size_t split = 0; split <= sizeof(PREFACE) - 1 + rows[i].length; split++)
+            check(&rows[i], split);
+    }
+}
+
+/* In a preface, nothing looks like a frame. */
+static void test_preface_is_no_frame(void **state)
+{
+    struct framing framing;
+
+    (void)state;
+    framing_start(&framing);
+    for (size_t i = 0; i < sizeof(PREFACE) - 1; i++) {
+        assert_false(scan(&framing, (const uint8_t *)PREFACE + i, 1));
+        assert_false(framing_in_block(&framing));
+    }
+}
+
+/* A 24 bit length is read whole. */
+static void test_long_payload(void **state)
+{
+    static const uint8_t header[] = {0x01, 0x02, 0x03, 0x1, 0x4, 0, 0, 0, 1};
+    static const uint8_t payload[0x010203];
+    struct framing framing;
+
+    (void)state;
+    framing_start(&framing);
+    scan(&framing, (const uint8_t *)PREFACE, sizeof(PREFACE) - 1);
+    assert_true(scan(&framing, header, sizeof(header)));
+    assert_false(scan(&framing, payload, sizeof(payload) - 1));
+    assert_true(framing_in_block(&framing));
+    assert_false(scan(&framing, payload, 1));
+    assert_false(framing_in_block(&framing));
+}
+
+/* What the longest block had is remembered, whatever comes behind it. */
+static void test_continuations_are_counted(void **state)
+{
+    static const char blocks[] =
+        PREFACE "\0\0\1\1\0\0\0\0\1a\0\0\2\x9\0\0\0\0\1bc\0\0\1\x9\4\0\0\0\1d"
+                "\0\0\1\1\0\0\0\0\3a\0\0\5\x9\4\0\0\0\3bcdef";
+    struct framing framing;
+
+    (void)state;
+    framing_start(&framing);
+    scan(&framing, (const uint8_t *)blocks, sizeof(blocks) - 1);
+    assert_int_equal(framing.most_frames, 2);
+    assert_int_equal(framing.most_bytes, 5);
+    assert_int_equal(framing.longest, 5);
+}
+
+/* A header tells its frame, wherever it is split; the reserved bit is no part of the stream's id.
+ */
+static void test_frames_are_told(void **state)
+{
+    static const char bytes[] = PREFACE "\0\0\3\0\1\x92\x34\x56\x78"
+                                        "abc"
+                                        "\0\0\0\xfa\0\0\0\0\7";
+    enum { FIRST_ENDS = sizeof(PREFACE) - 1 + FRAMING_HEADER_SIZE };
+
+    (void)state;
+    for (size_t split = 0; split < FIRST_ENDS; split++) {
+        struct framing framing;
+        struct framing_frame frame;
+        size_t looked_at;
+        const uint8_t *rest = (const uint8_t *)bytes + split;
+
+        framing_start(&framing);
+        assert_false(framing_next(&framing, (const uint8_t *)bytes, split, &looked_at, &frame));
+        assert_int_equal(looked_at, split);
+        assert_true(framing_next(&framing, rest, sizeof(bytes) - 1 - split, &looked_at, &frame));
+        assert_int_equal(looked_at, FIRST_ENDS - split);
+        assert_int_equal(frame.length, 3);
+        assert_int_equal(frame.type, 0);
+        assert_int_equal(frame.flags, 1);
+        assert_int_equal(frame.stream_id, 0x12345678);
+        rest += looked_at;
+        assert_true(
+            framing_next(&framing, rest, sizeof(bytes) - 1 - FIRST_ENDS, &looked_at, &frame));
+        assert_int_equal(looked_at, 3 + FRAMING_HEADER_SIZE);
+        assert_int_equal(frame.length, 0);
+        assert_int_equal(frame.type, 0xfa);
+        assert_int_equal(frame.flags, 0);
+        assert_int_equal(frame.stream_id, 7);
+    }
+}
+
+static void check_written(const struct framing_frame *frame, const char *bytes)
+{
+    uint8_t header[FRAMING_HEADER_SIZE];
+    struct framing_frame parsed;
+
+    framing_write(header, frame);
+    assert_memory_equal(header, bytes, FRAMING_HEADER_SIZE);
+    parsed = framing_parse(header);
+    assert_int_equal(parsed.length, frame->length);
+    assert_int_equal(parsed.stream_id, frame->stream_id);
+    assert_int_equal(parsed.type, frame->type);
+    assert_int_equal(parsed.flags, frame->flags);
+}
+
+/* What is written is a frame's header, and is read back as it was. */
+static void test_written_and_parsed(void **state)
+{
+    (void)state;
+    check_written(&(struct framing_frame){0}, "\0\0\0\0\0\0\0\0\0");
+    check_written(&(struct framing_frame){0x123456, 0x789abcde, 0xf0, 0xa5},
+                  "\x12\x34\x56\xf0\xa5\x78\x9a\xbc\xde");
+    check_written(&(struct framing_frame){0xffffff, INT32_MAX, 0xff, 0xff},
+                  "\xff\xff\xff\xff\xff\x7f\xff\xff\xff");
+    check_written(&(struct framing_frame){5, 1, 2, 0}, "\0\0\5\2\0\0\0\0\1");
+}
+
+/* The reserved bit is no part of the stream's id. */
+static void test_reserved_bit(void **state)
+{
+    (void)state;
+    assert_int_equal(framing_parse((const uint8_t *)"\0\0\0\4\0\xff\xff\xff\xfe").stream_id,
+                     0x7ffffffe);
+}
+
+/* A PRIORITY, RST_STREAM or WINDOW_UPDATE frame is told with its number, wherever it is split; one
+ * of another length, or in the middle of a block, without. Which those are is told as well. */
+static void test_numbers_are_told(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t length;
+        size_t head;
+        uint32_t number;
+        bool in_block;
+    } frames[] = {
+        {BYTES("\0\0\5\2\0\0\0\0\3\x80\0\0\3\x10"), FRAMING_HEAD_MAX, 3, false},
+        {BYTES("\0\0\4\x8\0\0\0\0\0\xff\xff\xff\xff"), FRAMING_HEAD_MAX, 0x7fffffff, false},
+        {BYTES("\0\0\4\2\0\0\0\0\3\0\0\0\3"), FRAMING_HEADER_SIZE, 0, false},
+        {BYTES("\0\0\5\x8\0\0\0\0\3\0\0\0\3\0"), FRAMING_HEADER_SIZE, 0, false},
+        {BYTES("\0\0\4\3\0\0\0\0\3\0\0\0\x8"), FRAMING_HEAD_MAX, 8, false},
+        {BYTES("\0\0\5\3\0\0\0\0\3\0\0\0\x8\0"), FRAMING_HEADER_SIZE, 0, false},
+        {BYTES("\0\0\4\6\0\0\0\0\3\0\0\0\3"), FRAMING_HEADER_SIZE, 0, false},
+        {BYTES("\0\0\0\1\0\0\0\0\1"), FRAMING_HEADER_SIZE, 0, false},
+        {BYTES("\0\0\5\2\0\0\0\0\3\1\2\3\4\x10"), FRAMING_HEADER_SIZE, 0, true},
+    };
+    enum { COUNT = sizeof(frames) / sizeof(frames[0]), STEP_MAX = 20 };
+
+    (void)state;
+    for (size_t step = 1; step <= STEP_MAX; step++) {
+        struct framing framing;
+        struct framing_head head;
+        size_t looked_at;
+
+        framing_start(&framing);
+        scan(&framing, (const uint8_t *)PREFACE, sizeof(PREFACE) - 1);
+        for (size_t i = 0; i < COUNT; i++) {
+            bool told = false;
+
+            for (size_t at = 0; at < frames[i].length; at += looked_at) {
+                size_t left = frames[i].length - at;
+
+                if (framing_next_head(&framing, (const uint8_t *)frames[i].bytes + at,
+                                      left < step ? left : step, &looked_at, &head)) {
+                    told = true;
+                    assert_int_equal(at + looked_at, frames[i].head);
+                    assert_memory_equal(framing.header, frames[i].bytes, frames[i].head);
+                }
+            }
+            assert_true(told);
+            assert_int_equal(framing_unfinished(&framing), 0);
+            assert_int_equal(head.length, frames[i].head);
+            if (head.length == FRAMING_HEAD_MAX)
+                assert_int_equal(head.number, frames[i].number);
+            assert_int_equal(head.in_block, frames[i].in_block);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_split),     cmocka_unit_test(test_preface_is_no_frame),
+        cmocka_unit_test(test_long_payload),    cmocka_unit_test(test_continuations_are_counted),
+        cmocka_unit_test(test_frames_are_told), cmocka_unit_test(test_written_and_parsed),
+        cmocka_unit_test(test_reserved_bit),    cmocka_unit_test(test_numbers_are_told),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,394 @@
+/* What is kept of the frames that are no request's: the same, in whatever pieces they come. */
+#include "echo/client_frames.h"
+
+#include "base/arena.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    DATA = 0x0,
+    HEADERS = 0x1,
+    PRIORITY = 0x2,
+    RST_STREAM = 0x3,
+    SETTINGS = 0x4,
+    PUSH_PROMISE = 0x5,
+    PING = 0x6,
+    GOAWAY = 0x7,
+    WINDOW_UPDATE = 0x8,
+    CONTINUATION = 0x9,
+    PRIORITY_UPDATE = 0x10,
+    ACK = 0x1,
+    RECORD = 80, /* what a frame takes that is to fill the room */
+};
+
+static struct arena arena; /* of no memory: every block is malloc's, and watched */
+
+/* --- Frames --- */
+
+struct bytes {
+    uint8_t data[1 << 16];
+    size_t length;
+};
+
+/* A frame's payload is its number, again and again, lest it be taken for another's. */
+static void add_frame(struct bytes *bytes, uint8_t type, uint8_t flags, int32_t stream_id,
+                      size_t length, uint8_t content)
+{
+    struct framing_frame frame = {length, stream_id, type, flags};
+
+    assert_true(bytes->length + FRAMING_HEADER_SIZE + length <= sizeof(bytes->data));
+    framing_write(bytes->data + bytes->length, &frame);
+    memset(bytes->data + bytes->length + FRAMING_HEADER_SIZE, content, length);
+    bytes->length += FRAMING_HEADER_SIZE + length;
+}
+
+/* As session does with what it receives. Every piece is a block of its own, so that reading past
+ * its end is seen. */
+static void receive(struct advert *advert, struct framing *framing, const uint8_t *data,
+                    size_t length)
+{
+    uint8_t *piece = malloc(length);
+    struct framing_frame frame;
+    size_t at = 0;
+    size_t looked_at;
+
+    assert_non_null(piece);
+    memcpy(piece, data, length);
+    advert_receive(advert, piece, length);
+    while (framing_next(framing, piece + at, length - at, &looked_at, &frame)) {
+        at += looked_at;
+        if (frame.type == HEADERS)
+            advert_request(advert);
+        assert_true(advert_add(advert, &arena, &frame));
+        advert_receive(advert, piece + at, length - at);
+    }
+    free(piece);
+}
+
+static void receive_in_pieces(struct advert *advert, const struct bytes *bytes, size_t piece)
+{
+    struct framing framing = {0}; /* behind the preface */
+
+    for (size_t at = 0; at < bytes->length; at += piece)
+        receive(advert, &framing, bytes->data + at,
+                bytes->length - at < piece ? bytes->length - at : piece);
+}
+
+struct expected {
+    uint8_t type;
+    uint8_t flags;
+    int32_t stream_id;
+    size_t length;
+    size_t kept;
+    uint8_t content;
+    bool is_opening;
+};
+
+static void check_frame(const struct advert_frame *frame, const struct expected *expected)
+{
+    assert_int_equal(frame->header.type, expected->type);
+    assert_int_equal(frame->header.flags, expected->flags);
+    assert_int_equal(frame->header.stream_id, expected->stream_id);
+    assert_int_equal(frame->header.length, expected->length);
+    assert_int_equal(frame->payload_length, expected->kept);
+    for (size_t i = 0; i < expected->kept; i++)
+        assert_int_equal(frame->payload[i], expected->content);
+    assert_int_equal(frame->is_opening, expected->is_opening);
+}
+
+static void check_frames(const struct advert *advert, const struct expected *expected, size_t count)
+{
+    struct advert_frame frame;
+    size_t place = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        assert_true(advert_next(advert, &place, &frame));
+        check_frame(&frame, &expected[i]);
+    }
+    assert_false(advert_next(advert, &place, &frame));
+}
+
+static void check_each_way(const struct bytes *bytes, const struct expected *expected, size_t count,
+                           size_t left_out)
+{
+    static const size_t pieces[] = {SIZE_MAX, 1, 2, 7, 10, 64, 400};
+
+    for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
+        size_t piece = pieces[i] < bytes->length ? pieces[i] : bytes->length;
+        struct advert advert = {0};
+
+        receive_in_pieces(&advert, bytes, piece);
+        check_frames(&advert, expected, count);
+        assert_int_equal(advert.left_out, left_out);
+        assert_int_equal(advert.coming, 0);
+        assert_true(advert.capacity <= ADVERT_MAX);
+        advert_free(&advert, &arena);
+        assert_null(advert.kept);
+    }
+}
+
+/* --- What is kept --- */
+
+static void test_no_frames(void **state)
+{
+    struct advert advert = {0};
+
+    (void)state;
+    check_frames(&advert, NULL, 0);
+    advert_receive(&advert, (const uint8_t *)"x", 1);
+    check_frames(&advert, NULL, 0);
+    advert_free(&advert, &arena);
+}
+
+static void test_opening_and_later(void **state)
+{
+    static struct bytes bytes;
+    static const struct expected expected[] = {
+        {SETTINGS, 0, 0, 18, 18, 'a', true},       {WINDOW_UPDATE, 0, 0, 4, 4, 'b', true},
+        {PRIORITY, 0, 3, 5, 5, 'c', true},         {0x0a, 0xff, 0, 0, 0, 0, true},
+        {PRIORITY_UPDATE, 0, 0, 8, 8, 'd', true},  {SETTINGS, 0, 0, 0, 0, 0, true},
+        {SETTINGS, 0, 0, 6, 6, 'e', false},        {PRIORITY, 0, 9, 5, 5, 'f', false},
+        {PRIORITY_UPDATE, 0, 0, 5, 5, 'g', false}, {0xff, 7, INT32_MAX, 1, 1, 'h', false},
+    };
+
+    (void)state;
+    bytes.length = 0;
+    add_frame(&bytes, SETTINGS, 0, 0, 18, 'a');
+    add_frame(&bytes, SETTINGS, ACK, 0, 0, 0);
+    add_frame(&bytes, WINDOW_UPDATE, 0, 0, 4, 'b');
+    add_frame(&bytes, WINDOW_UPDATE, 0, 1, 4, 'x'); /* a stream's */
+    add_frame(&bytes, PRIORITY, 0, 3, 5, 'c');
+    add_frame(&bytes, PING, 0, 0, 8, 'x');
+    add_frame(&bytes, 0x0a, 0xff, 0, 0, 0);
+    add_frame(&bytes, PRIORITY_UPDATE, 0, 0, 8, 'd');
+    add_frame(&bytes, SETTINGS, 0, 0, 0, 0);
+    add_frame(&bytes, HEADERS, 0, 1, 30, 'x');
+    add_frame(&bytes, CONTINUATION, 4, 1, 30, 'x');
+    add_frame(&bytes, DATA, 0, 1, 30, 'x');
+    add_frame(&bytes, SETTINGS, 0, 0, 6, 'e');
+    add_frame(&bytes, WINDOW_UPDATE, 0, 0, 4, 'x');
+    add_frame(&bytes, PRIORITY, 0, 9, 5, 'f');
+    add_frame(&bytes, RST_STREAM, 0, 1, 4, 'x');
+    add_frame(&bytes, PUSH_PROMISE, 0, 1, 4, 'x');
+    add_frame(&bytes, GOAWAY, 0, 0, 8, 'x');
+    add_frame(&bytes, PRIORITY_UPDATE, 0, 0, 5, 'g');
+    add_frame(&bytes, HEADERS, 0, 3, 30, 'x');
+    add_frame(&bytes, 0xff, 7, INT32_MAX, 1, 'h');
+    check_each_way(&bytes, expected, sizeof(expected) / sizeof(expected[0]), 0);
+}
+
+/* The header tells how long it was. */
+static void test_long_payloads_are_cut(void **state)
+{
+    static struct bytes bytes;
+    static const struct expected expected[] = {
+        {SETTINGS, 0, 0, 6, 6, 'a', true},
+        {0x20, 0, 0, ADVERT_PAYLOAD_MAX + 1, ADVERT_PAYLOAD_MAX, 'b', true},
+        {0x21, 0, 0, 16384, ADVERT_PAYLOAD_MAX, 'c', true},
+        {0x22, 0, 0, 2, 2, 'd', true},
+    };
+
+    (void)state;
+    bytes.length = 0;
+    add_frame(&bytes, SETTINGS, 0, 0, 6, 'a');
+    add_frame(&bytes, 0x20, 0, 0, ADVERT_PAYLOAD_MAX + 1, 'b');
+    add_frame(&bytes, 0x21, 0, 0, 16384, 'c');
+    add_frame(&bytes, 0x22, 0, 0, 2, 'd');
+    check_each_way(&bytes, expected, sizeof(expected) / sizeof(expected[0]), 0);
+}
+
+/* --- Frames that are not whole yet --- */
+
+static void test_last_frame_is_not_whole(void **state)
+{
+    static struct bytes bytes;
+    struct expected expected[] = {{SETTINGS, 0, 0, 6, 6, 'a', true},
+                                  {SETTINGS, 0, 0, 12, 0, 'b', true}};
+    enum { FIRST = FRAMING_HEADER_SIZE + 6, SECOND = FRAMING_HEADER_SIZE + 12 };
+
+    (void)state;
+    bytes.length = 0;
+    add_frame(&bytes, SETTINGS, 0, 0, 6, 'a');
+    add_frame(&bytes, SETTINGS, 0, 0, 12, 'b');
+    for (size_t length = FIRST; length < FIRST + SECOND; length++) {
+        struct advert advert = {0};
+        struct framing framing = {0};
+        bool has_header = length >= FIRST + FRAMING_HEADER_SIZE;
+
+        receive(&advert, &framing, bytes.data, length);
+        expected[1].kept = has_header ? length - FIRST - FRAMING_HEADER_SIZE : 0;
+        check_frames(&advert, expected, has_header ? 2 : 1);
+        assert_int_equal(advert.coming, has_header ? 12 - expected[1].kept : 0);
+        advert_free(&advert, &arena);
+    }
+}
+
+/* What is left out takes nothing of what comes behind it. */
+static void test_payload_of_what_is_left_out(void **state)
+{
+    struct advert advert = {0};
+
+    (void)state;
+    assert_true(advert_add(&advert, &arena, &(struct framing_frame){8, 0, PING, 0}));
+    advert_receive(&advert, (const uint8_t *)"pingping", 8);
+    assert_true(advert_add(&advert, &arena, &(struct framing_frame){0, 0, SETTINGS, ACK}));
+    advert_receive(&advert, (const uint8_t *)"more", 4);
+    check_frames(&advert, NULL, 0);
+    advert_free(&advert, &arena);
+}
+
+/* --- No room --- */
+
+/* Frames of RECORD bytes each, numbered. */
+static void add_records(struct bytes *bytes, uint8_t first, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        add_frame(bytes, 0xfa, 0, 0, RECORD - FRAMING_HEADER_SIZE, (uint8_t)(first + i));
+}
+
+static struct expected record_of(uint8_t content, bool is_opening)
+{
+    return (struct expected){
+        0xfa, 0, 0, RECORD - FRAMING_HEADER_SIZE, RECORD - FRAMING_HEADER_SIZE, content, is_opening,
+    };
+}
+
+enum { FITTING = ADVERT_MAX / RECORD };
+
+/* The opening stays as it was: what came behind it, and has no room, is left out. */
+static void test_opening_is_kept(void **state)
+{
+    static struct bytes bytes;
+    struct expected expected[FITTING];
+
+    (void)state;
+    bytes.length = 0;
+    add_records(&bytes, 0, FITTING + 3);
+    add_frame(&bytes, HEADERS, 4, 1, 10, 'x');
+    add_records(&bytes, 100, 4);
+    for (size_t i = 0; i < FITTING; i++)
+        expected[i] = record_of((uint8_t)i, true);
+    check_each_way(&bytes, expected, FITTING, 3 + 4);
+}
+
+/* A small one that still has room is kept, though a large one before it was not. */
+static void test_small_one_has_room(void **state)
+{
+    static struct bytes bytes;
+    struct expected expected[FITTING + 1];
+
+    (void)state;
+    bytes.length = 0;
+    add_records(&bytes, 0, FITTING + 1);
+    add_frame(&bytes, PRIORITY, 0, 1, 5, 'p');
+    for (size_t i = 0; i < FITTING; i++)
+        expected[i] = record_of((uint8_t)i, true);
+    expected[FITTING] = (struct expected){PRIORITY, 0, 1, 5, 5, 'p', true};
+    check_each_way(&bytes, expected, FITTING + 1, 1);
+}
+
+/* Of those behind the first request the latest are kept. */
+static void test_oldest_is_forgotten(void **state)
+{
+    static struct bytes bytes;
+    struct expected expected[FITTING];
+
+    (void)state;
+    bytes.length = 0;
+    add_records(&bytes, 0, 2);
+    add_frame(&bytes, HEADERS, 4, 1, 10, 'x');
+    add_records(&bytes, 10, FITTING - 2 + 5);
+    for (size_t i = 0; i < 2; i++)
+        expected[i] = record_of((uint8_t)i, true);
+    for (size_t i = 2; i < FITTING; i++)
+        expected[i] = record_of((uint8_t)(10 + 5 + i - 2), false);
+    check_each_way(&bytes, expected, FITTING, 5);
+}
+
+/* A large one makes several small ones go. */
+static void test_as_many_as_it_takes(void **state)
+{
+    static struct bytes bytes;
+    struct expected expected[FITTING];
+    enum {
+        MISSING = FRAMING_HEADER_SIZE + ADVERT_PAYLOAD_MAX - ADVERT_MAX % RECORD,
+        GONE = (MISSING + RECORD - 1) / RECORD,
+        KEPT = FITTING - GONE,
+    };
+
+    (void)state;
+    bytes.length = 0;
+    add_frame(&bytes, HEADERS, 4, 1, 10, 'x');
+    add_records(&bytes, 0, FITTING);
+    add_frame(&bytes, SETTINGS, 0, 0, ADVERT_PAYLOAD_MAX, 's');
+    for (size_t i = 0; i < KEPT; i++)
+        expected[i] = record_of((uint8_t)(i + GONE), false);
+    expected[KEPT] =
+        (struct expected){SETTINGS, 0, 0, ADVERT_PAYLOAD_MAX, ADVERT_PAYLOAD_MAX, 's', false};
+    check_each_way(&bytes, expected, KEPT + 1, GONE);
+}
+
+enum { SHARES = 16 };
+
+/* All of the room may be used, to the last byte. */
+static void test_full(void **state)
+{
+    static struct bytes bytes;
+    struct expected expected[SHARES];
+    enum { SHARE = ADVERT_MAX / SHARES };
+
+    (void)state;
+    bytes.length = 0;
+    for (uint8_t i = 0; i < SHARES; i++) {
+        add_frame(&bytes, 0xfa, 0, 0, SHARE - FRAMING_HEADER_SIZE, i);
+        expected[i] = (struct expected){
+            0xfa, 0, 0, SHARE - FRAMING_HEADER_SIZE, SHARE - FRAMING_HEADER_SIZE, i, true};
+    }
+    check_each_way(&bytes, expected, SHARES, 0);
+    add_frame(&bytes, 0xfa, 0, 0, 0, 0);
+    check_each_way(&bytes, expected, SHARES, 1);
+}
+
+/* However many come, what is kept has a bound. */
+static void test_flood(void **state)
+{
+    struct advert advert = {0};
+    struct framing_frame frame = {7, 0, 0xfa, 0};
+
+    (void)state;
+    advert_request(&advert);
+    for (size_t i = 0; i < 100000; i++) {
+        assert_true(advert_add(&advert, &arena, &frame));
+        advert_receive(&advert, (const uint8_t *)"1234567", 7);
+    }
+    assert_int_equal(advert.length, ADVERT_MAX);
+    assert_int_equal(advert.capacity, ADVERT_MAX);
+    assert_int_equal(advert.left_out, 100000 - ADVERT_MAX / (FRAMING_HEADER_SIZE + 7));
+    advert_free(&advert, &arena);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_no_frames),
+        cmocka_unit_test(test_opening_and_later),
+        cmocka_unit_test(test_long_payloads_are_cut),
+        cmocka_unit_test(test_last_frame_is_not_whole),
+        cmocka_unit_test(test_payload_of_what_is_left_out),
+        cmocka_unit_test(test_opening_is_kept),
+        cmocka_unit_test(test_small_one_has_room),
+        cmocka_unit_test(test_oldest_is_forgotten),
+        cmocka_unit_test(test_as_many_as_it_takes),
+        cmocka_unit_test(test_full),
+        cmocka_unit_test(test_flood),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

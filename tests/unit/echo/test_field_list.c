@@ -1,0 +1,106 @@
+/* A section's fields as they came: copies, in one block, in order. */
+#include "echo/field_list.h"
+
+#include "base/arena.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+static struct arena arena; /* of no memory: every block is malloc's, and watched */
+
+static struct fields_entry entry_of(const char *name, const char *value, bool never_indexed)
+{
+    return (struct fields_entry){(const uint8_t *)name, strlen(name), (const uint8_t *)value,
+                                 strlen(value), never_indexed};
+}
+
+static void check_entry(const struct fields_entry *entry, const char *name, const char *value,
+                        bool never_indexed)
+{
+    assert_int_equal(entry->name_length, strlen(name));
+    assert_memory_equal(entry->name, name, strlen(name));
+    assert_int_equal(entry->value_length, strlen(value));
+    assert_memory_equal(entry->value, value, strlen(value));
+    assert_int_equal(entry->never_indexed, never_indexed);
+}
+
+static void test_no_fields(void **state)
+{
+    struct fields *fields = fields_new(&arena, 0, 0);
+
+    (void)state;
+    assert_non_null(fields);
+    assert_int_equal(fields->count, 0);
+    assert_int_equal(fields->length, 0);
+    fields_free(&arena, fields);
+    fields_free(&arena, NULL);
+}
+
+/* What they were copied from may go; there is room for exactly what was asked for. */
+static void test_copies_in_order(void **state)
+{
+    char first[] = "first";
+    char second[] = "second value";
+    struct fields_entry entries[] = {entry_of(first, "1", false), entry_of("x", second, true),
+                                     entry_of(first, "", false)};
+    size_t length = 6 + 13 + 5;
+    struct fields *fields = fields_new(&arena, 3, length);
+
+    (void)state;
+    assert_non_null(fields);
+    for (size_t i = 0; i < 3; i++)
+        fields_add(fields, &entries[i]);
+    memset(first, '-', sizeof(first) - 1);
+    memset(second, '-', sizeof(second) - 1);
+    assert_int_equal(fields->count, 3);
+    assert_int_equal(fields->length, length);
+    check_entry(&fields->entries[0], "first", "1", false);
+    check_entry(&fields->entries[1], "x", "second value", true);
+    check_entry(&fields->entries[2], "first", "", false);
+    fields_free(&arena, fields);
+}
+
+static void test_any_byte(void **state)
+{
+    uint8_t all[256];
+    struct fields_entry entry = {all, sizeof(all), all + 1, sizeof(all) - 1, false};
+    struct fields *fields = fields_new(&arena, 1, 2 * sizeof(all) - 1);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(all); i++)
+        all[i] = (uint8_t)i;
+    fields_add(fields, &entry);
+    assert_memory_equal(fields->entries[0].name, all, sizeof(all));
+    assert_memory_equal(fields->entries[0].value, all + 1, sizeof(all) - 1);
+    fields_free(&arena, fields);
+}
+
+/* An empty field may have no bytes at all. */
+static void test_nothing_is_copied_from_nowhere(void **state)
+{
+    struct fields_entry entry = {0};
+    struct fields *fields = fields_new(&arena, 1, 0);
+
+    (void)state;
+    fields_add(fields, &entry);
+    assert_int_equal(fields->count, 1);
+    check_entry(&fields->entries[0], "", "", false);
+    fields_free(&arena, fields);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_no_fields),
+        cmocka_unit_test(test_copies_in_order),
+        cmocka_unit_test(test_any_byte),
+        cmocka_unit_test(test_nothing_is_copied_from_nowhere),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,166 @@
+/* url: every form, and what is none. */
+#include "probe/url.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static void test_what_is_one(void **state)
+{
+    static const struct {
+        const char *text;
+        enum url_scheme scheme;
+        const char *host;
+        const char *port;
+        const char *authority;
+        const char *path;
+    } cases[] = {
+        {"http://localhost", URL_HTTP, "localhost", "80", "localhost", "/"},
+        {"http://localhost/", URL_HTTP, "localhost", "80", "localhost", "/"},
+        {"http://localhost:8080", URL_HTTP, "localhost", "8080", "localhost:8080", "/"},
+        {"http://localhost:80/", URL_HTTP, "localhost", "80", "localhost:80", "/"},
+        {"http://a-b.Example_1:1/x/y", URL_HTTP, "a-b.Example_1", "1", "a-b.Example_1:1", "/x/y"},
+        {"HTTP://127.0.0.1:65535/%20~\"", URL_HTTP, "127.0.0.1", "65535", "127.0.0.1:65535",
+         "/%20~\""},
+        {"http://h?q=a/b&c", URL_HTTP, "h", "80", "h", "/?q=a/b&c"},
+        {"http://h/?", URL_HTTP, "h", "80", "h", "/?"},
+        {"http://h:00080/", URL_HTTP, "h", "00080", "h:80", "/"},
+        {"http://[::1]/", URL_HTTP, "::1", "80", "[::1]", "/"},
+        {"http://[::ffff:127.0.0.1]:8080/x", URL_HTTP, "::ffff:127.0.0.1", "8080",
+         "[::ffff:127.0.0.1]:8080", "/x"},
+        {"http://[fe80::1%eth0.1]:8080/", URL_HTTP, "fe80::1%eth0.1", "8080", "[fe80::1]:8080",
+         "/"},
+        {"https://h/", URL_HTTPS, "h", "443", "h", "/"},
+        {"https://h:8443/", URL_HTTPS, "h", "8443", "h:8443", "/"},
+        {"unix:/run/h2echod.sock", URL_UNIX, "/run/h2echod.sock", "", "localhost", "/"},
+        {"unix:a b", URL_UNIX, "a b", "", "localhost", "/"},
+        {"unix:@name", URL_UNIX, "@name", "", "localhost", "/"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct url url;
+
+        assert_true(url_parse(cases[i].text, &url));
+        assert_int_equal(url.scheme, cases[i].scheme);
+        assert_string_equal(url.host, cases[i].host);
+        assert_string_equal(url.port, cases[i].port);
+        assert_string_equal(url.authority, cases[i].authority);
+        assert_string_equal(url.path, cases[i].path);
+    }
+}
+
+static void test_what_is_none(void **state)
+{
+    static const char *const texts[] = {
+        "",
+        "localhost",
+        "localhost:8080",
+        "/run/h2echod.sock",
+        "http:",
+        "http:/h/",
+        "http://",
+        "http:///x",
+        "http://:8080/",
+        "http://h:/",
+        "http://h:0/",
+        "http://h:65536/",
+        "http://h:000080/",
+        "http://h:8080x/",
+        "http://h:+80/",
+        "http://h:-1/",
+        "http://h: 80/",
+        "http://user@h/",
+        "http://user:word@h/",
+        "http://h/#fragment",
+        "http://h#fragment",
+        "http://h/a b",
+        "http://h/\r\nx: y",
+        "http://h/\t",
+        "http://h/\x7f",
+        "http://h/\xc3\xa9",
+        "http://h\xc3\xa9/",
+        "http://h\r\n/",
+        "http://h\\/",
+        "http://::1/",
+        "http://[::1/",
+        "http://[::1]x/",
+        "http://[]/",
+        "http://[h]/",
+        "http://[127.0.0.1]/",
+        "http://[1:2:3]/",
+        "http://[::1::]/",
+        "http://[%lo]/",
+        "http://[fe80::1%]/",
+        "http://[fe80::1%a/b]/",
+        "ftp://h/",
+        "unix:",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        struct url url;
+
+        if (url_parse(texts[i], &url))
+            fail_msg("'%s' is taken for a URL", texts[i]);
+    }
+}
+
+/* A text with ${length} times 'x' at its end is one, and with one more is none. */
+static void check_length(const char *begin, size_t length)
+{
+    char text[2048];
+    struct url url;
+    size_t used = strlen(begin);
+
+    (void)snprintf(text, sizeof(text), "%s", begin);
+    memset(text + used, 'x', length + 1);
+    text[used + length] = '\0';
+    assert_true(url_parse(text, &url));
+    text[used + length] = 'x';
+    text[used + length + 1] = '\0';
+    assert_false(url_parse(text, &url));
+}
+
+static void test_lengths(void **state)
+{
+    (void)state;
+    check_length("http://", URL_HOST_MAX - 1);
+    check_length("http://h/", URL_PATH_MAX - 2);
+    check_length("http://h?", URL_PATH_MAX - 3);
+    check_length("unix:", 107);
+}
+
+static void test_longest_zone(void **state)
+{
+    char text[512] = "http://[fe80::1%";
+    struct url url;
+    size_t used = strlen(text);
+
+    (void)state;
+    memset(text + used, 'x', URL_HOST_MAX - 1 - strlen("fe80::1%"));
+    (void)snprintf(text + strlen(text), 16, "]:65535/");
+    assert_true(url_parse(text, &url));
+    assert_string_equal(url.authority, "[fe80::1]:65535");
+    (void)snprintf(text + strlen(text) - strlen("]:65535/"), 16, "x]:65535/");
+    assert_false(url_parse(text, &url));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_is_one),
+        cmocka_unit_test(test_what_is_none),
+        cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_longest_zone),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
