@@ -217,7 +217,7 @@ void *arena_allocate(struct arena *arena, size_t size)
         return bytes_of(block);
     block = take(arena, size, IN_USE);
     if (block == NULL) {
-        arena->spilled += size;
+        arena->overflow_bytes += size;
         return malloc(size);
     }
     note_touched(arena);
@@ -235,7 +235,7 @@ void *arena_allocate_zeroed(struct arena *arena, size_t count, size_t size)
     if (count <= LARGE_MAX / size)
         block = take(arena, count * size, count * size >= PAGE ? TABLE : IN_USE);
     if (block == NULL) {
-        arena->spilled += count * size;
+        arena->overflow_bytes += count * size;
         return calloc(count, size);
     }
     /* What was never touched is zero, and stays with the system until it is used. */
@@ -270,7 +270,7 @@ void *arena_resize(struct arena *arena, void *old, size_t size)
     void *bytes;
 
     if (old != NULL && !is_ours(arena, old)) {
-        arena->spilled += size;
+        arena->overflow_bytes += size;
         return realloc(old, size);
     }
     old_size = old != NULL ? block_of(old)->size - HEADER : 0;
@@ -357,7 +357,7 @@ static void give_back_zeros(const struct arena *arena, size_t from, size_t to)
     }
 }
 
-void arena_rest(struct arena *arena)
+void arena_release_idle_memory(struct arena *arena)
 {
     size_t used = arena->used;
     size_t end = 0;

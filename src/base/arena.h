@@ -24,9 +24,9 @@ enum { ARENA_LISTS = 17 };
 struct arena {
     uint8_t *base; /* not owned */
     size_t size;
-    size_t used;    /* bytes from base on that blocks were made of */
-    size_t touched; /* beyond so many bytes all are zero */
-    size_t spilled; /* bytes that malloc was asked for; the caller's to reset */
+    size_t used;           /* bytes from base on that blocks were made of */
+    size_t touched;        /* beyond so many bytes all are zero */
+    size_t overflow_bytes; /* bytes that malloc was asked for; the caller's to reset */
     struct arena_block *free[ARENA_LISTS]; /* blocks by size, the last list of any large size */
     struct arena_block *spans;             /* what free blocks have become that lay side by side */
 };
@@ -65,17 +65,17 @@ void *arena_resize(struct arena *arena, void *old, size_t size);
 void arena_free(struct arena *arena, void *bytes);
 
 /*
- * arena_rest(arena):
+ * arena_release_idle_memory(arena):
  * Give the pages in which no block is in use back to the system, and those of large blocks that
  * were asked for zeroed and are zero still, or again. The arena's memory must be mapped, private
  * and anonymous.
  */
-void arena_rest(struct arena *arena);
+void arena_release_idle_memory(struct arena *arena);
 
 /*
  * arena_clear(arena):
  * Forget every block that lies in the arena's own memory: none of them may be used any more. Where
- * there were many, their pages go back to the system, as by arena_rest.
+ * there were many, their pages go back to the system, as by arena_release_idle_memory.
  */
 void arena_clear(struct arena *arena);
 

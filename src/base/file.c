@@ -27,7 +27,7 @@ FILE *file_open(const char *name)
     return file;
 }
 
-const char *file_advice(int error)
+const char *file_open_advice(int error)
 {
     return error == EACCES ? "let the user that h2echod runs as, or a group of it, read the file "
                              "and enter its directory"

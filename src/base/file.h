@@ -14,9 +14,9 @@
 FILE *file_open(const char *name);
 
 /*
- * file_advice(error):
+ * file_open_advice(error):
  * Return what would let file_open succeed that failed with errno ${error}, a static string.
  */
-const char *file_advice(int error);
+const char *file_open_advice(int error);
 
 #endif

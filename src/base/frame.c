@@ -18,33 +18,33 @@ enum {
     WINDOW_UPDATE_SIZE = 4,
 };
 
-void framing_start(struct framing *framing)
+void frame_reader_init(struct frame_reader *frame_reader)
 {
-    *framing = (struct framing){.skip = PREFACE_SIZE};
+    *frame_reader = (struct frame_reader){.skip = PREFACE_SIZE};
 }
 
-static void count_continuation(struct framing *framing)
+static void count_continuation(struct frame_reader *frame_reader)
 {
-    framing->block_frames++;
-    framing->block_bytes += framing->skip;
-    if (framing->skip > framing->longest)
-        framing->longest = framing->skip;
-    if (framing->block_frames > framing->most_frames)
-        framing->most_frames = framing->block_frames;
-    if (framing->block_bytes > framing->most_bytes)
-        framing->most_bytes = framing->block_bytes;
+    frame_reader->block_frames++;
+    frame_reader->block_bytes += frame_reader->skip;
+    if (frame_reader->skip > frame_reader->longest)
+        frame_reader->longest = frame_reader->skip;
+    if (frame_reader->block_frames > frame_reader->most_frames)
+        frame_reader->most_frames = frame_reader->block_frames;
+    if (frame_reader->block_bytes > frame_reader->most_bytes)
+        frame_reader->most_bytes = frame_reader->block_bytes;
 }
 
 /* 31 bits behind one that has no meaning. */
-static inline uint32_t read_number(const uint8_t bytes[static FRAMING_NUMBER_SIZE])
+static inline uint32_t read_number(const uint8_t bytes[static FRAME_NUMBER_SIZE])
 {
     return (uint32_t)(bytes[0] & 0x7f) << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 |
            bytes[3];
 }
 
-static inline struct framing_frame parse(const uint8_t header[static FRAMING_HEADER_SIZE])
+static inline struct frame_header parse(const uint8_t header[static FRAME_HEADER_SIZE])
 {
-    return (struct framing_frame){
+    return (struct frame_header){
         .length = (size_t)header[0] << 16 | (size_t)header[1] << 8 | header[2],
         .stream_id = (int32_t)read_number(header + ID_AT),
         .type = header[TYPE_AT],
@@ -52,12 +52,12 @@ static inline struct framing_frame parse(const uint8_t header[static FRAMING_HEA
     };
 }
 
-struct framing_frame framing_parse(const uint8_t header[static FRAMING_HEADER_SIZE])
+struct frame_header frame_header_parse(const uint8_t header[static FRAME_HEADER_SIZE])
 {
     return parse(header);
 }
 
-void framing_write(uint8_t header[static FRAMING_HEADER_SIZE], const struct framing_frame *frame)
+void frame_header_write(uint8_t header[static FRAME_HEADER_SIZE], const struct frame_header *frame)
 {
     uint32_t id = (uint32_t)frame->stream_id;
 
@@ -73,20 +73,20 @@ void framing_write(uint8_t header[static FRAMING_HEADER_SIZE], const struct fram
 }
 
 /* A frame header is whole. */
-static void begin_frame(struct framing *framing, struct framing_frame *frame)
+static void begin_frame(struct frame_reader *frame_reader, struct frame_header *frame)
 {
     bool begins;
 
-    *frame = parse(framing->header);
+    *frame = parse(frame_reader->header);
     begins = frame->type == TYPE_HEADERS;
-    framing->header_length = 0;
-    framing->skip = frame->length;
+    frame_reader->header_length = 0;
+    frame_reader->skip = frame->length;
     if (begins)
-        framing->block_frames = framing->block_bytes = 0;
-    framing->block_last = begins || frame->type == TYPE_CONTINUATION;
-    framing->block_open = framing->block_last && (frame->flags & FLAG_END_HEADERS) == 0;
+        frame_reader->block_frames = frame_reader->block_bytes = 0;
+    frame_reader->block_last = begins || frame->type == TYPE_CONTINUATION;
+    frame_reader->block_open = frame_reader->block_last && (frame->flags & FLAG_END_HEADERS) == 0;
     if (frame->type == TYPE_CONTINUATION)
-        count_continuation(framing);
+        count_continuation(frame_reader);
 }
 
 static size_t smaller(size_t a, size_t b)
@@ -94,31 +94,31 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-static inline bool next(struct framing *framing, const uint8_t *bytes, size_t length,
-                        size_t *looked_at, struct framing_frame *frame)
+static inline bool next(struct frame_reader *frame_reader, const uint8_t *bytes, size_t length,
+                        size_t *looked_at, struct frame_header *frame)
 {
-    size_t skipped = smaller(length, framing->skip);
-    size_t step = smaller(length - skipped, FRAMING_HEADER_SIZE - framing->header_length);
+    size_t skipped = smaller(length, frame_reader->skip);
+    size_t step = smaller(length - skipped, FRAME_HEADER_SIZE - frame_reader->header_length);
 
-    framing->skip -= skipped;
+    frame_reader->skip -= skipped;
     *looked_at = skipped + step;
     if (step == 0)
         return false;
-    memcpy(framing->header + framing->header_length, bytes + skipped, step);
-    framing->header_length += step;
-    if (framing->header_length < FRAMING_HEADER_SIZE)
+    memcpy(frame_reader->header + frame_reader->header_length, bytes + skipped, step);
+    frame_reader->header_length += step;
+    if (frame_reader->header_length < FRAME_HEADER_SIZE)
         return false;
-    begin_frame(framing, frame);
+    begin_frame(frame_reader, frame);
     return true;
 }
 
-bool framing_next(struct framing *framing, const uint8_t *bytes, size_t length, size_t *looked_at,
-                  struct framing_frame *frame)
+bool frame_reader_next(struct frame_reader *frame_reader, const uint8_t *bytes, size_t length,
+                       size_t *looked_at, struct frame_header *frame)
 {
-    return next(framing, bytes, length, looked_at, frame);
+    return next(frame_reader, bytes, length, looked_at, frame);
 }
 
-static bool has_number(const struct framing_frame *frame)
+static bool has_number(const struct frame_header *frame)
 {
     return (frame->type == TYPE_PRIORITY && frame->length == PRIORITY_SIZE) ||
            (frame->type == TYPE_RST_STREAM && frame->length == RST_STREAM_SIZE) ||
@@ -126,48 +126,49 @@ static bool has_number(const struct framing_frame *frame)
 }
 
 /* Return true if the number of the frame whose header is whole is so, too. */
-static bool read_on(struct framing *framing, const uint8_t *bytes, size_t length, size_t *looked_at)
+static bool read_on(struct frame_reader *frame_reader, const uint8_t *bytes, size_t length,
+                    size_t *looked_at)
 {
-    size_t step = smaller(length, framing->number_coming);
+    size_t step = smaller(length, frame_reader->number_coming);
 
-    memcpy(framing->header + FRAMING_HEAD_MAX - framing->number_coming, bytes, step);
-    framing->number_coming -= step;
-    framing->skip -= step;
+    memcpy(frame_reader->header + FRAME_HEAD_MAX - frame_reader->number_coming, bytes, step);
+    frame_reader->number_coming -= step;
+    frame_reader->skip -= step;
     *looked_at += step;
-    return framing->number_coming == 0;
+    return frame_reader->number_coming == 0;
 }
 
-bool framing_next_head(struct framing *framing, const uint8_t *bytes, size_t length,
-                       size_t *looked_at, struct framing_head *head)
+bool frame_reader_next_head(struct frame_reader *frame_reader, const uint8_t *bytes, size_t length,
+                            size_t *looked_at, struct frame_head *head)
 {
-    bool in_block = framing->block_open;
+    bool in_block = frame_reader->block_open;
 
-    if (framing->number_coming == 0) {
-        if (!next(framing, bytes, length, looked_at, &head->frame))
+    if (frame_reader->number_coming == 0) {
+        if (!next(frame_reader, bytes, length, looked_at, &head->frame))
             return false;
         head->in_block = in_block;
-        head->length = FRAMING_HEADER_SIZE;
+        head->length = FRAME_HEADER_SIZE;
         if (in_block || !has_number(&head->frame))
             return true;
-        framing->number_coming = FRAMING_NUMBER_SIZE;
+        frame_reader->number_coming = FRAME_NUMBER_SIZE;
     } else {
         *looked_at = 0;
     }
-    if (!read_on(framing, bytes + *looked_at, length - *looked_at, looked_at))
+    if (!read_on(frame_reader, bytes + *looked_at, length - *looked_at, looked_at))
         return false;
-    *head = (struct framing_head){.frame = parse(framing->header),
-                                  .length = FRAMING_HEAD_MAX,
-                                  .number = read_number(framing->header + FRAMING_HEADER_SIZE)};
+    *head = (struct frame_head){.frame = parse(frame_reader->header),
+                                .length = FRAME_HEAD_MAX,
+                                .number = read_number(frame_reader->header + FRAME_HEADER_SIZE)};
     return true;
 }
 
-size_t framing_unfinished(const struct framing *framing)
+size_t frame_reader_unfinished(const struct frame_reader *frame_reader)
 {
-    return framing->number_coming > 0 ? FRAMING_HEAD_MAX - framing->number_coming
-                                      : framing->header_length;
+    return frame_reader->number_coming > 0 ? FRAME_HEAD_MAX - frame_reader->number_coming
+                                           : frame_reader->header_length;
 }
 
-bool framing_in_block(const struct framing *framing)
+bool frame_reader_in_block(const struct frame_reader *frame_reader)
 {
-    return framing->block_open || (framing->block_last && framing->skip > 0);
+    return frame_reader->block_open || (frame_reader->block_last && frame_reader->skip > 0);
 }

@@ -30,7 +30,7 @@ static bool has_colours;
 static pthread_mutex_t writing = PTHREAD_MUTEX_INITIALIZER;
 static bool stuck;         /* the reader let us wait in vain: until there is room, do not wait */
 static unsigned long lost; /* lines since the last one that was written */
-static struct allowance peers;
+static struct ratelimit peers;
 static unsigned long left_out; /* lines about peers, since the last one that was not */
 
 struct line {
@@ -194,7 +194,7 @@ static long take_allowance(enum log_level level)
     if (level == LOG_LEVEL_DEBUG)
         return 0;
     (void)pthread_mutex_lock(&writing);
-    if (allowance_spend(&peers, clock_now().monotonic_us, 1, BURST, PER_SECOND)) {
+    if (ratelimit_take(&peers, clock_now().monotonic_us, 1, BURST, PER_SECOND)) {
         before = (long)left_out;
         left_out = 0;
     } else {
@@ -204,7 +204,7 @@ static long take_allowance(enum log_level level)
     return before;
 }
 
-void log_write_peer(enum log_level level, const char *format, ...)
+void log_write_limited(enum log_level level, const char *format, ...)
 {
     int saved = errno;
     struct line line;

@@ -62,12 +62,12 @@ bool log_has_colours(void);
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /*
- * log_write_peer(level, format, ...):
+ * log_write_limited(level, format, ...):
  * As log_write, for what peers can bring about as often as they like: a thousand such lines at once
  * and a hundred a second, all threads together; the others are left out, and counted. Debug lines
  * have no such limit.
  */
-void log_write_peer(enum log_level level, const char *format, ...)
+void log_write_limited(enum log_level level, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /*

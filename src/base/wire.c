@@ -2,7 +2,7 @@
 
 #include <stddef.h>
 
-const char *setting_name(uint16_t id)
+const char *wire_setting_name(uint16_t id)
 {
     static const char *const names[] = {NULL,
                                         "HEADER_TABLE_SIZE",

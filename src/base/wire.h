@@ -6,13 +6,13 @@
 
 #include <stdint.h>
 
-enum { SETTING_SIZE = 6 }; /* of one in a frame: two bytes of id, four of value */
+enum { WIRE_SETTING_SIZE = 6 }; /* of one in a frame: two bytes of id, four of value */
 
 /*
- * setting_name(id):
+ * wire_setting_name(id):
  * Return the name of a setting without "SETTINGS_" before it (RFC 9113 section 6.5.2, RFC 8441, RFC
  * 9218), NULL if it has none. The string is static.
  */
-const char *setting_name(uint16_t id);
+const char *wire_setting_name(uint16_t id);
 
 #endif

@@ -1333,7 +1333,7 @@ static void report_file(struct reader *reader, int error)
         return;
     }
     report(reader, "%s: can't be read: %s; %s", reader->file,
-           strerror_r(error, words, sizeof(words)), file_advice(error));
+           strerror_r(error, words, sizeof(words)), file_open_advice(error));
 }
 
 static void read_file(struct reader *reader, const char *name)

@@ -33,7 +33,7 @@ static const char *field_text(char *text, size_t size, const uint8_t *bytes, siz
     return bytes == NULL ? "-" : log_escape(text, size, bytes, length);
 }
 
-void access_log_text(const struct access_origin *origin, const struct session_request *request,
+void access_log_text(const struct access_log_origin *origin, const struct session_request *request,
                      struct instant now)
 {
     char method[LOG_ESCAPE_MAX / 4];
@@ -88,8 +88,8 @@ static json_t *flag(bool is_true)
     return is_true ? json_true() : NULL;
 }
 
-static json_t *record_of(const struct access_origin *origin, const struct session_request *request,
-                         struct instant now)
+static json_t *record_of(const struct access_log_origin *origin,
+                         const struct session_request *request, struct instant now)
 {
     char time[CLOCK_TIMESTAMP_SIZE];
     bool is_reset = request->reset != SESSION_NOT_RESET;
@@ -110,7 +110,7 @@ static json_t *record_of(const struct access_origin *origin, const struct sessio
                      is_reset ? reset_by(request) : NULL, "cut", flag(request->cut));
 }
 
-void access_log_json(const struct access_origin *origin, const struct session_request *request,
+void access_log_json(const struct access_log_origin *origin, const struct session_request *request,
                      struct instant now)
 {
     json_t *record;

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 /* The connection that a request came by. */
-struct access_origin {
+struct access_log_origin {
     uint64_t connection;
     const char *peer;
     const char *protocol; /* for people: may be several words */
@@ -20,14 +20,14 @@ struct access_origin {
  * access_log_text(origin, request, now):
  * Log one readable line about a request whose stream is closed ${now}.
  */
-void access_log_text(const struct access_origin *origin, const struct session_request *request,
+void access_log_text(const struct access_log_origin *origin, const struct session_request *request,
                      struct instant now);
 
 /*
  * access_log_json(origin, request, now):
  * Log one line that is a JSON object. If memory runs out, log that a line is missing.
  */
-void access_log_json(const struct access_origin *origin, const struct session_request *request,
+void access_log_json(const struct access_log_origin *origin, const struct session_request *request,
                      struct instant now);
 
 #endif

@@ -10,69 +10,68 @@ enum {
 
 /* --- Telling ------------------------------------------------------------------------------- */
 
-void life_tell(const struct life *life, enum log_level level, const char *text)
+void conn_log(const struct conn_io *io, enum log_level level, const char *text)
 {
     char peer[ADDRESS_TEXT_MAX];
 
     if (log_enabled(level))
-        log_write_peer(level, "connection %llu from %s: %s",
-                       (unsigned long long)life->connection->id,
-                       address_text(peer, &life->connection->peer), text);
+        log_write_limited(level, "connection %llu from %s: %s",
+                          (unsigned long long)io->connection->id,
+                          address_text(peer, &io->connection->peer), text);
 }
 
-void life_tell_tls(const struct life *life, const char *what)
+void conn_log_tls(const struct conn_io *io, const char *what)
 {
     char text[LOG_ESCAPE_MAX];
 
-    snprintf(text, sizeof(text), "%s: %s", what, tls_error(life->transport.tls));
-    life_tell(life, LOG_LEVEL_NOTICE, text);
+    snprintf(text, sizeof(text), "%s: %s", what, tls_error(io->transport.tls));
+    conn_log(io, LOG_LEVEL_NOTICE, text);
 }
 
-void life_local(const struct life *life, struct address *local)
+void conn_io_local_address(const struct conn_io *io, struct address *local)
 {
     *local = (struct address){.length = sizeof(local->storage)};
-    if (getsockname(life->transport.fd, (struct sockaddr *)&local->storage, &local->length) != 0)
+    if (getsockname(io->transport.fd, (struct sockaddr *)&local->storage, &local->length) != 0)
         local->length = 0;
 }
 
 /* --- Waiting ------------------------------------------------------------------------------- */
 
-void life_set_deadline(struct life *life, int64_t deadline_us)
+void conn_io_set_deadline(struct conn_io *io, int64_t deadline_us)
 {
-    atomic_store_explicit(&life->workspace->watch.deadline_us, deadline_us, memory_order_relaxed);
+    atomic_store_explicit(&io->workspace->watch.deadline_us, deadline_us, memory_order_relaxed);
 }
 
-enum connection_stage life_stage(const struct life *life)
+enum shutdown_phase conn_io_shutdown_phase(const struct conn_io *io)
 {
-    return (enum connection_stage)atomic_load_explicit(life->workspace->stage,
-                                                       memory_order_relaxed);
+    return (enum shutdown_phase)atomic_load_explicit(io->workspace->stage, memory_order_relaxed);
 }
 
-void life_look_up(struct life *life)
+void conn_check_events(struct conn_io *io)
 {
-    enum connection_stage stage = life_stage(life);
+    enum shutdown_phase stage = conn_io_shutdown_phase(io);
 
-    atomic_store_explicit(&life->workspace->watch.stage, stage, memory_order_relaxed);
-    if (stage == CONNECTION_CUT) {
-        life->ending = ENDING_CUT;
+    atomic_store_explicit(&io->workspace->watch.stage, stage, memory_order_relaxed);
+    if (stage == SHUTDOWN_ABORT) {
+        io->ending = ENDING_CUT;
         return;
     }
-    if (life->session == NULL)
+    if (io->session == NULL)
         return;
-    if (stage == CONNECTION_DRAIN)
-        session_shutdown(life->session, life->now);
-    if (life->now.monotonic_us >= session_deadline(life->session))
-        session_expire(life->session, life->now);
+    if (stage == SHUTDOWN_DRAIN)
+        session_shutdown(io->session, io->now);
+    if (io->now.monotonic_us >= session_deadline(io->session))
+        session_expire(io->session, io->now);
 }
 
 /* A read or write failed for good. */
-__attribute__((noinline)) static void lose(struct life *life, int error)
+__attribute__((noinline)) static void lose(struct conn_io *io, int error)
 {
-    life->ending = error == ENOMEM ? ENDING_NO_MEMORY : ENDING_LOST;
-    if (error != EPROTO || life->transport.tls == NULL)
+    io->ending = error == ENOMEM ? ENDING_NO_MEMORY : ENDING_LOST;
+    if (error != EPROTO || io->transport.tls == NULL)
         return;
-    life_tell_tls(life, "TLS broke");
-    life->ending = ENDING_BROKEN;
+    conn_log_tls(io, "TLS broke");
+    io->ending = ENDING_BROKEN;
 }
 
 /* --- Moving bytes -------------------------------------------------------------------------- */
@@ -84,130 +83,130 @@ struct progress {
     uint64_t handed;     /* as the transport counts */
 };
 
-static void begin_progress(struct life *life, struct progress *progress, int untaken)
+static void begin_progress(struct conn_io *io, struct progress *progress, int untaken)
 {
     progress->deadline_us =
-        life->now.monotonic_us + clock_us(life->connection->settings->write_timeout);
+        io->now.monotonic_us + clock_us(io->connection->settings->write_timeout);
     progress->untaken = untaken;
-    progress->handed = life->transport.handed;
+    progress->handed = io->transport.handed;
 }
 
 /* The transport knows what found room, and the kernel what the peer took: is it to be waited for?
  * A peer that takes something has its time anew. */
-static void judge_progress(struct life *life, struct progress *progress)
+static void judge_progress(struct conn_io *io, struct progress *progress)
 {
-    int untaken = transport_untaken(&life->transport);
+    int untaken = transport_untaken(&io->transport);
 
-    life->now = clock_now();
-    if (life_stage(life) == CONNECTION_CUT)
-        life->ending = ENDING_CUT;
-    else if (life->transport.handed != progress->handed || untaken < progress->untaken)
-        begin_progress(life, progress, untaken);
-    else if (life->now.monotonic_us >= progress->deadline_us)
-        life->ending = ENDING_STALLED;
+    io->now = clock_now();
+    if (conn_io_shutdown_phase(io) == SHUTDOWN_ABORT)
+        io->ending = ENDING_CUT;
+    else if (io->transport.handed != progress->handed || untaken < progress->untaken)
+        begin_progress(io, progress, untaken);
+    else if (io->now.monotonic_us >= progress->deadline_us)
+        io->ending = ENDING_STALLED;
 }
 
 /* Send to a peer that takes its time; for as long nothing is read, whatever the peer may have sent.
  */
-static void write_slowly(struct life *life, const uint8_t *bytes, size_t length)
+static void write_slowly(struct conn_io *io, const uint8_t *bytes, size_t length)
 {
     struct progress progress;
     int64_t begun_us;
 
-    life->now = clock_now();
-    begun_us = life->now.monotonic_us;
-    begin_progress(life, &progress, transport_untaken(&life->transport));
-    while (length > 0 && life->ending == ENDING_OPEN) {
+    io->now = clock_now();
+    begun_us = io->now.monotonic_us;
+    begin_progress(io, &progress, transport_untaken(&io->transport));
+    while (length > 0 && io->ending == ENDING_OPEN) {
         ssize_t taken;
 
-        life_set_deadline(life,
-                          clock_earlier(progress.deadline_us, life->now.monotonic_us + LOOK_UP_US));
-        taken = transport_write(&life->transport, bytes, length);
+        conn_io_set_deadline(
+            io, clock_earlier(progress.deadline_us, io->now.monotonic_us + LOOK_UP_US));
+        taken = transport_write(&io->transport, bytes, length);
         if (taken < 0 && errno != EINTR) {
-            lose(life, errno);
+            lose(io, errno);
             return;
         }
         if (taken > 0) {
-            counter_add(&life->workspace->counters.sent, (uint64_t)taken);
+            counter_add(&io->workspace->counters.sent, (uint64_t)taken);
             bytes += taken;
             length -= (size_t)taken;
         }
-        judge_progress(life, &progress);
+        judge_progress(io, &progress);
     }
-    if (life->session != NULL)
-        session_excuse(life->session, life->now.monotonic_us - begun_us);
+    if (io->session != NULL)
+        session_shift_timers(io->session, io->now.monotonic_us - begun_us);
 }
 
-void life_write(struct life *life, const uint8_t *bytes, size_t length)
+void conn_io_write(struct conn_io *io, const uint8_t *bytes, size_t length)
 {
-    ssize_t taken = transport_write_now(&life->transport, bytes, length);
+    ssize_t taken = transport_write_now(&io->transport, bytes, length);
 
     if (taken < 0) {
-        lose(life, errno);
+        lose(io, errno);
         return;
     }
-    counter_add(&life->workspace->counters.sent, (uint64_t)taken);
+    counter_add(&io->workspace->counters.sent, (uint64_t)taken);
     if ((size_t)taken < length)
-        write_slowly(life, bytes + taken, length - (size_t)taken);
+        write_slowly(io, bytes + taken, length - (size_t)taken);
 }
 
-size_t life_read(struct life *life, uint8_t *buffer, size_t size, int64_t deadline_us)
+size_t conn_io_read(struct conn_io *io, uint8_t *buffer, size_t size, int64_t deadline_us)
 {
     ssize_t length;
 
-    life_set_deadline(life, deadline_us);
-    length = transport_read(&life->transport, buffer, size);
-    life->now = clock_now();
+    conn_io_set_deadline(io, deadline_us);
+    length = transport_read(&io->transport, buffer, size);
+    io->now = clock_now();
     if (length > 0) {
-        counter_add(&life->workspace->counters.received, (uint64_t)length);
+        counter_add(&io->workspace->counters.received, (uint64_t)length);
         return (size_t)length;
     }
     if (length == 0)
-        life->ending = ENDING_PEER;
+        io->ending = ENDING_PEER;
     else if (errno != EINTR)
-        lose(life, errno);
+        lose(io, errno);
     return 0;
 }
 
 /* --- The end ------------------------------------------------------------------------------- */
 
 /* Read and forget whatever comes, for LINGER_US or until the peer has gone. */
-static void read_off(struct life *life)
+static void read_off(struct conn_io *io)
 {
-    int64_t deadline = life->now.monotonic_us + LINGER_US;
+    int64_t deadline = io->now.monotonic_us + LINGER_US;
 
-    while (life->ending == ENDING_OPEN && life->now.monotonic_us < deadline &&
-           life_stage(life) != CONNECTION_CUT)
-        life_read(life, life->workspace->input, CONNECTION_BUFFER_SIZE, deadline);
+    while (io->ending == ENDING_OPEN && io->now.monotonic_us < deadline &&
+           conn_io_shutdown_phase(io) != SHUTDOWN_ABORT)
+        conn_io_read(io, io->workspace->input, CONNECTION_BUFFER_SIZE, deadline);
 }
 
-static bool peer_has_ended(struct life *life)
+static bool peer_has_ended(struct conn_io *io)
 {
-    struct connection_workspace *workspace = life->workspace;
-    ssize_t length = transport_read_now(&life->transport, workspace->input, CONNECTION_BUFFER_SIZE);
+    struct connection_workspace *workspace = io->workspace;
+    ssize_t length = transport_read_now(&io->transport, workspace->input, CONNECTION_BUFFER_SIZE);
 
     if (length > 0)
         counter_add(&workspace->counters.received, (uint64_t)length);
     return length == 0;
 }
 
-void life_linger(struct life *life)
+void conn_io_linger(struct conn_io *io)
 {
     struct progress progress;
 
-    if (peer_has_ended(life) || !transport_end_writing(&life->transport))
+    if (peer_has_ended(io) || !transport_end_writing(&io->transport))
         return;
     /* It might have to answer what comes, where nothing can be sent any more: new keys, say. */
-    transport_drop_tls(&life->transport);
-    life->now = clock_now();
-    begin_progress(life, &progress, transport_untaken(&life->transport));
-    life->ending = ENDING_OPEN;
-    read_off(life);
-    while (life->ending == ENDING_OPEN && transport_untaken(&life->transport) > 0) {
-        judge_progress(life, &progress);
-        read_off(life);
+    transport_drop_tls(&io->transport);
+    io->now = clock_now();
+    begin_progress(io, &progress, transport_untaken(&io->transport));
+    io->ending = ENDING_OPEN;
+    read_off(io);
+    while (io->ending == ENDING_OPEN && transport_untaken(&io->transport) > 0) {
+        judge_progress(io, &progress);
+        read_off(io);
     }
     /* Whatever the peer did once it had all, the connection was done. */
-    if (life->ending == ENDING_OPEN || life->ending == ENDING_PEER || progress.untaken == 0)
-        life->ending = ENDING_DONE;
+    if (io->ending == ENDING_OPEN || io->ending == ENDING_PEER || progress.untaken == 0)
+        io->ending = ENDING_DONE;
 }

@@ -1,5 +1,5 @@
 /*
- * life: a connection while it is served: the peer's bytes in and out, each within its time, and the
+ * io: a connection while it is served: the peer's bytes in and out, each within its time, and the
  * log's lines that say whose they are.
  *
  * It blocks in its reads and writes. While it does, the thread that watches it reads from a
@@ -24,18 +24,18 @@
 #include <stdint.h>
 
 /* How far the daemon's end has come: one word for all connections, which changes twice in its
- * life, so that reading it each turn costs nothing. */
-enum connection_stage {
-    CONNECTION_SERVE,
-    CONNECTION_DRAIN, /* answer what was begun, then close */
-    CONNECTION_CUT,   /* close now */
+ * io, so that reading it each turn costs nothing. */
+enum shutdown_phase {
+    SHUTDOWN_NONE,
+    SHUTDOWN_DRAIN, /* answer what was begun, then close */
+    SHUTDOWN_ABORT, /* close now */
 };
 
 /* What a connection tells the thread that watches it. */
 struct connection_watch {
     _Atomic int64_t deadline_us; /* wake me when this has passed: instant.monotonic_us */
-    atomic_int stage;            /* the last enum connection_stage that I acted on */
-    atomic_bool spilled;         /* malloc may keep much that I have freed */
+    atomic_int stage;            /* the last enum shutdown_phase that I acted on */
+    atomic_bool overflow_bytes;  /* malloc may keep much that I have freed */
 };
 
 /* One connection to be served. */
@@ -51,7 +51,7 @@ struct connection {
 struct connection_workspace {
     struct connection_watch watch;
     struct counters counters;
-    const atomic_int *stage; /* the daemon's enum connection_stage */
+    const atomic_int *stage; /* the daemon's enum shutdown_phase */
     /* Mapped memory, which an idle connection gives back to the system. */
     struct arena lasting; /* these two empty between connections */
     struct arena passing;
@@ -75,7 +75,7 @@ enum ending {
     ENDING_NO_MEMORY, /* not even a session could be had */
 };
 
-struct life {
+struct conn_io {
     const struct connection *connection;
     struct connection_workspace *workspace;
     struct transport transport;
@@ -89,64 +89,64 @@ struct life {
 };
 
 /*
- * life_tell(life, level, text):
+ * conn_log(io, level, text):
  * Log ${text} as a line about the connection.
  */
-void life_tell(const struct life *life, enum log_level level, const char *text);
+void conn_log(const struct conn_io *io, enum log_level level, const char *text);
 
 /*
- * life_tell_tls(life, what):
+ * conn_log_tls(io, what):
  * Log ${what} with what TLS has to complain of, a notice.
  */
-void life_tell_tls(const struct life *life, const char *what);
+void conn_log_tls(const struct conn_io *io, const char *what);
 
 /*
- * life_local(life, local):
+ * conn_io_local_address(io, local):
  * Find the address that the peer has connected to; its length is 0 if that is not to be had.
  */
-void life_local(const struct life *life, struct address *local);
+void conn_io_local_address(const struct conn_io *io, struct address *local);
 
 /*
- * life_set_deadline(life, deadline_us):
+ * conn_io_set_deadline(io, deadline_us):
  * Say until when the next call may block; the watching thread reads it.
  */
-void life_set_deadline(struct life *life, int64_t deadline_us);
+void conn_io_set_deadline(struct conn_io *io, int64_t deadline_us);
 
 /*
- * life_stage(life):
+ * conn_io_shutdown_phase(io):
  * Return how far the daemon's end has come.
  */
-enum connection_stage life_stage(const struct life *life);
+enum shutdown_phase conn_io_shutdown_phase(const struct conn_io *io);
 
 /*
- * life_look_up(life):
+ * conn_check_events(io):
  * Act on what may have happened meanwhile: the daemon's end, a deadline. Every turn does; a read or
  * write that was woken by the watching thread does so at once.
  */
-void life_look_up(struct life *life);
+void conn_check_events(struct conn_io *io);
 
 /*
- * life_read(life, buffer, size, deadline_us):
+ * conn_io_read(io, buffer, size, deadline_us):
  * Wait for bytes until ${deadline_us}. Return how many came: 0 if the wait was broken off, or the
  * connection is over.
  */
-size_t life_read(struct life *life, uint8_t *buffer, size_t size, int64_t deadline_us);
+size_t conn_io_read(struct conn_io *io, uint8_t *buffer, size_t size, int64_t deadline_us);
 
 /*
- * life_write(life, bytes, length):
+ * conn_io_write(io, bytes, length):
  * Send all of it, as long as the peer takes something within each write timeout, else the
  * connection is over.
  */
-void life_write(struct life *life, const uint8_t *bytes, size_t length);
+void conn_io_write(struct conn_io *io, const uint8_t *bytes, size_t length);
 
 /*
- * life_linger(life):
+ * conn_io_linger(io):
  * Say that nothing more will be sent, and see to it that what was arrives. Closing a socket whose
  * bytes were not all read makes the kernel send a reset, which may overtake our last words; so does
  * a byte that comes after that, and a client that reads sends some. So read on for a moment, and
  * for as long as the peer takes something. A peer that has ended already, as most have, sends
  * nothing that could be in the way.
  */
-void life_linger(struct life *life);
+void conn_io_linger(struct conn_io *io);
 
 #endif

@@ -17,28 +17,28 @@ enum {
 
 static void on_report(enum log_level level, int32_t stream_id, const char *text, void *argument)
 {
-    const struct life *life = argument;
+    const struct conn_io *io = argument;
     char peer[ADDRESS_TEXT_MAX];
 
     if (stream_id == 0)
-        life_tell(life, level, text);
+        conn_log(io, level, text);
     else if (log_enabled(level))
-        log_write_peer(level, "connection %llu from %s stream %d: %s",
-                       (unsigned long long)life->connection->id,
-                       address_text(peer, &life->connection->peer), stream_id, text);
+        log_write_limited(level, "connection %llu from %s stream %d: %s",
+                          (unsigned long long)io->connection->id,
+                          address_text(peer, &io->connection->peer), stream_id, text);
 }
 
 static void on_request(const struct session_request *request, void *argument)
 {
-    const struct life *life = argument;
+    const struct conn_io *io = argument;
     char peer[ADDRESS_TEXT_MAX];
-    struct access_origin origin = {.connection = life->connection->id,
-                                   .peer = address_text(peer, &life->connection->peer),
-                                   .protocol = life->protocol};
+    struct access_log_origin origin = {.connection = io->connection->id,
+                                       .peer = address_text(peer, &io->connection->peer),
+                                       .protocol = io->protocol};
     /* Not the turn's: most requests are answered in the turn that they came in. */
     struct instant now = clock_now();
 
-    if (life->connection->settings->access_log == ACCESS_LOG_JSON)
+    if (io->connection->settings->access_log == ACCESS_LOG_JSON)
         access_log_json(&origin, request, now);
     else
         access_log_text(&origin, request, now);
@@ -47,27 +47,27 @@ static void on_request(const struct session_request *request, void *argument)
 static void on_describe(struct detail_origin *origin, void *argument)
 {
     _Static_assert((int)DETAIL_ADDRESS_MAX >= (int)ADDRESS_TEXT_MAX, "an address is cut");
-    const struct life *life = argument;
+    const struct conn_io *io = argument;
     struct address local;
 
-    life_local(life, &local);
-    origin->id = life->connection->id;
-    origin->protocol = life->protocol;
-    origin->has_tls = life->transport.tls != NULL;
+    conn_io_local_address(io, &local);
+    origin->id = io->connection->id;
+    origin->protocol = io->protocol;
+    origin->has_tls = io->transport.tls != NULL;
     if (origin->has_tls)
-        tls_describe(life->transport.tls, &origin->tls);
-    address_text(origin->peer, &life->connection->peer);
+        tls_describe(io->transport.tls, &origin->tls);
+    address_text(origin->peer, &io->connection->peer);
     address_text(origin->local, &local);
 }
 
 static void on_trace(const char *line, void *argument)
 {
-    const struct life *life = argument;
+    const struct conn_io *io = argument;
 
-    log_trace("connection %llu %s", (unsigned long long)life->connection->id, line);
+    log_trace("connection %llu %s", (unsigned long long)io->connection->id, line);
 }
 
-static void tell_ending(const struct life *life)
+static void tell_ending(const struct conn_io *io)
 {
     static const struct {
         enum log_level level;
@@ -83,64 +83,64 @@ static void tell_ending(const struct life *life)
         [ENDING_NO_MEMORY] = {LOG_LEVEL_ERROR, "closed: out of memory"},
     };
 
-    life_tell(life, endings[life->ending].level, endings[life->ending].words);
+    conn_log(io, endings[io->ending].level, endings[io->ending].words);
 }
 
 /* --- HTTP/2 -------------------------------------------------------------------------------- */
 
 /* Send all that the session has to say. */
-static void flush(struct life *life)
+static void flush(struct conn_io *io)
 {
-    struct connection_workspace *workspace = life->workspace;
+    struct connection_workspace *workspace = io->workspace;
     size_t length;
 
-    while (life->ending == ENDING_OPEN &&
-           (length = session_send(life->session, life->now, workspace->output,
+    while (io->ending == ENDING_OPEN &&
+           (length = session_send(io->session, io->now, workspace->output,
                                   CONNECTION_BUFFER_SIZE)) > 0) {
-        if (life->trace != NULL)
-            trace_bytes(life->trace, TRACE_SENT, workspace->output, length);
-        life_write(life, workspace->output, length);
+        if (io->trace != NULL)
+            trace_bytes(io->trace, TRACE_SENT, workspace->output, length);
+        conn_io_write(io, workspace->output, length);
     }
 }
 
 /* Of what did not fit into the arenas malloc may keep much, if one small block behind it is still
  * in use: a hostile client would leave it megabytes. */
-static void note_spilled(struct connection_workspace *workspace)
+static void note_overflow(struct connection_workspace *workspace)
 {
     enum { WORTH_IT = 128 * 1024 };
 
-    if (workspace->lasting.spilled + workspace->passing.spilled < WORTH_IT)
+    if (workspace->lasting.overflow_bytes + workspace->passing.overflow_bytes < WORTH_IT)
         return;
-    workspace->lasting.spilled = workspace->passing.spilled = 0;
-    atomic_store_explicit(&workspace->watch.spilled, true, memory_order_relaxed);
+    workspace->lasting.overflow_bytes = workspace->passing.overflow_bytes = 0;
+    atomic_store_explicit(&workspace->watch.overflow_bytes, true, memory_order_relaxed);
 }
 
 /* Give back the pages that a connection needs only while it works: its buffers, and the stack below
  * this frame. What is in them is lost, and nobody misses it; the next byte brings new ones. Not to
  * be inlined: the frame that is asked for has to be this small one, with little below it in use. */
-__attribute__((noinline)) static void rest(struct life *life)
+__attribute__((noinline)) static void rest(struct conn_io *io)
 {
-    struct connection_workspace *workspace = life->workspace;
+    struct connection_workspace *workspace = io->workspace;
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t top = ((uintptr_t)__builtin_frame_address(0) - REST_FRAMES) & ~(page - 1);
 
     (void)madvise(workspace->input, CONNECTION_BUFFER_SIZE, MADV_DONTNEED);
     (void)madvise(workspace->output, CONNECTION_BUFFER_SIZE, MADV_DONTNEED);
-    session_rest(life->session);
-    arena_rest(&workspace->lasting);
-    arena_rest(&workspace->passing);
-    note_spilled(workspace);
-    if (transport_rest(&life->transport))
-        atomic_store_explicit(&workspace->watch.spilled, true, memory_order_relaxed);
+    session_release_idle_memory(io->session);
+    arena_release_idle_memory(&workspace->lasting);
+    arena_release_idle_memory(&workspace->passing);
+    note_overflow(workspace);
+    if (transport_release_idle_memory(&io->transport))
+        atomic_store_explicit(&workspace->watch.overflow_bytes, true, memory_order_relaxed);
     if (top > (uintptr_t)workspace->stack)
         (void)madvise(workspace->stack, top - (uintptr_t)workspace->stack, MADV_DONTNEED);
-    life->rest_us = INSTANT_NEVER;
+    io->rest_us = INSTANT_NEVER;
 }
 
 /* Its first line says whose it is. Return false if memory ran out. */
-__attribute__((noinline)) static bool open_trace(struct life *life)
+__attribute__((noinline)) static bool open_trace(struct conn_io *io)
 {
-    uint64_t wanted = life->connection->settings->trace;
+    uint64_t wanted = io->connection->settings->trace;
     const struct trace_options options = {
         .fields = wanted == TRACE_FIELDS,
         .colours = log_has_colours(),
@@ -149,17 +149,17 @@ __attribute__((noinline)) static bool open_trace(struct life *life)
 
     if (wanted == TRACE_OFF)
         return true;
-    life->trace = trace_new(&options, on_trace, life);
-    if (life->trace == NULL)
+    io->trace = trace_new(&options, on_trace, io);
+    if (io->trace == NULL)
         return false;
-    log_trace("connection %llu from %s: frames follow", (unsigned long long)life->connection->id,
-              address_text(peer, &life->connection->peer));
+    log_trace("connection %llu from %s: frames follow", (unsigned long long)io->connection->id,
+              address_text(peer, &io->connection->peer));
     return true;
 }
 
-static void open_session(struct life *life, bool upgraded)
+static void open_session(struct conn_io *io, bool upgraded)
 {
-    const struct settings *settings = life->connection->settings;
+    const struct settings *settings = io->connection->settings;
     struct session_options options = {
         .max_concurrent_streams = (uint32_t)settings->max_concurrent_streams,
         .max_header_list_size = (uint32_t)settings->max_header_list_size,
@@ -173,263 +173,262 @@ static void open_session(struct life *life, bool upgraded)
         .report = on_report,
         .request = settings->access_log != ACCESS_LOG_OFF ? on_request : NULL,
         .describe = on_describe,
-        .argument = life,
+        .argument = io,
     };
-    struct session_memory memory = {&life->workspace->lasting, &life->workspace->passing};
-    struct instant accepted = {.monotonic_us = life->accepted_us, .unix_s = life->now.unix_s};
+    struct session_memory memory = {&io->workspace->lasting, &io->workspace->passing};
+    struct instant accepted = {.monotonic_us = io->accepted_us, .unix_s = io->now.unix_s};
 
-    life->session = session_new(&options, &observer, &life->workspace->counters, &memory, accepted);
-    if (life->session == NULL || !open_trace(life))
-        life->ending = ENDING_NO_MEMORY;
+    io->session = session_new(&options, &observer, &io->workspace->counters, &memory, accepted);
+    if (io->session == NULL || !open_trace(io))
+        io->ending = ENDING_NO_MEMORY;
 }
 
 /* The end of each turn: act on the time, and send what there is to be sent. Return false if that
  * was the last one. */
-static inline bool end_turn(struct life *life)
+static inline bool end_turn(struct conn_io *io)
 {
-    life_look_up(life);
-    flush(life);
-    if (life->ending == ENDING_OPEN && session_done(life->session))
-        life->ending = ENDING_DONE;
-    return life->ending == ENDING_OPEN;
+    conn_check_events(io);
+    flush(io);
+    if (io->ending == ENDING_OPEN && session_done(io->session))
+        io->ending = ENDING_DONE;
+    return io->ending == ENDING_OPEN;
 }
 
 /* The connection's steady state: a turn is one read, one look at the time, one write. */
-static void serve_http2(struct life *life, size_t length)
+static void serve_http2(struct conn_io *io, size_t length)
 {
-    struct connection_workspace *workspace = life->workspace;
+    struct connection_workspace *workspace = io->workspace;
 
     for (;;) {
         if (length > 0) {
-            if (life->trace != NULL)
-                trace_bytes(life->trace, TRACE_RECEIVED, workspace->input, length);
-            session_receive(life->session, life->now, workspace->input, length);
-            life->rest_us = life->now.monotonic_us + REST_US;
+            if (io->trace != NULL)
+                trace_bytes(io->trace, TRACE_RECEIVED, workspace->input, length);
+            session_receive(io->session, io->now, workspace->input, length);
+            io->rest_us = io->now.monotonic_us + REST_US;
         }
-        if (!end_turn(life))
+        if (!end_turn(io))
             return;
-        if (life->now.monotonic_us >= life->rest_us) {
-            life_tell(life, LOG_LEVEL_DEBUG, "at rest: memory given back");
-            rest(life);
+        if (io->now.monotonic_us >= io->rest_us) {
+            conn_log(io, LOG_LEVEL_DEBUG, "at rest: memory given back");
+            rest(io);
         }
-        length = life_read(life, workspace->input, CONNECTION_BUFFER_SIZE,
-                           clock_earlier(session_deadline(life->session), life->rest_us));
+        length = conn_io_read(io, workspace->input, CONNECTION_BUFFER_SIZE,
+                              clock_earlier(session_deadline(io->session), io->rest_us));
         /* Whatever was asked has its answer by now: each turn sends all that can be sent. */
-        if (life->ending != ENDING_OPEN)
+        if (io->ending != ENDING_OPEN)
             return;
     }
 }
 
 /* --- Refusals in HTTP/2 -------------------------------------------------------------------- */
 
-__attribute__((noinline)) static void tell_other(const struct life *life, size_t length)
+__attribute__((noinline)) static void tell_other(const struct conn_io *io, size_t length)
 {
     enum { SHOWN = 32 };
     char shown[4 * SHOWN + 8];
     char text[sizeof(shown) + 64];
 
-    log_escape(shown, sizeof(shown), life->workspace->input, length < SHOWN ? length : SHOWN);
+    log_escape(shown, sizeof(shown), io->workspace->input, length < SHOWN ? length : SHOWN);
     snprintf(text, sizeof(text), "not an HTTP/2 preface: \"%s\"%s (RFC 9113 section 3.4)", shown,
              length > SHOWN ? "..." : "");
-    life_tell(life, LOG_LEVEL_NOTICE, text);
+    conn_log(io, LOG_LEVEL_NOTICE, text);
 }
 
 /* Say why in a GOAWAY, which any client of HTTP/2 understands. */
-static void refuse(struct life *life, enum session_error error, const char *reason)
+static void refuse(struct conn_io *io, enum session_error error, const char *reason)
 {
-    if (life->session == NULL)
-        open_session(life, false);
-    if (life->session == NULL)
+    if (io->session == NULL)
+        open_session(io, false);
+    if (io->session == NULL)
         return;
-    session_fail(life->session, error, reason);
-    flush(life);
+    session_fail(io->session, error, reason);
+    flush(io);
 }
 
-static void refuse_other(struct life *life, size_t length)
+static void refuse_other(struct conn_io *io, size_t length)
 {
-    tell_other(life, length);
-    refuse(life, SESSION_PROTOCOL_ERROR, "not an HTTP/2 preface");
+    tell_other(io, length);
+    refuse(io, SESSION_PROTOCOL_ERROR, "not an HTTP/2 preface");
 }
 
-static bool lacks_tls(const struct life *life)
+static bool lacks_tls(const struct conn_io *io)
 {
-    return life->connection->is_tls && life->transport.tls == NULL;
+    return io->connection->is_tls && io->transport.tls == NULL;
 }
 
-static void refuse_weak(struct life *life, const char *weakness)
+static void refuse_weak(struct conn_io *io, const char *weakness)
 {
     char text[128];
 
     snprintf(text, sizeof(text), "TLS is too weak: %s", weakness);
-    life_tell(life, LOG_LEVEL_NOTICE, text);
-    refuse(life, SESSION_INADEQUATE_SECURITY, weakness);
+    conn_log(io, LOG_LEVEL_NOTICE, text);
+    refuse(io, SESSION_INADEQUATE_SECURITY, weakness);
 }
 
-static void begin_http2(struct life *life, size_t length)
+static void begin_http2(struct conn_io *io, size_t length)
 {
-    const char *weakness = life->transport.tls != NULL ? tls_weakness(life->transport.tls) : NULL;
+    const char *weakness = io->transport.tls != NULL ? tls_weakness(io->transport.tls) : NULL;
 
     if (weakness != NULL) {
-        refuse_weak(life, weakness);
+        refuse_weak(io, weakness);
         return;
     }
-    if (lacks_tls(life)) {
-        life_tell(life, LOG_LEVEL_NOTICE,
-                  "an HTTP/2 preface without TLS on a port for TLS: use https://, not http://");
-        refuse(life, SESSION_PROTOCOL_ERROR, "this port speaks TLS");
+    if (lacks_tls(io)) {
+        conn_log(io, LOG_LEVEL_NOTICE,
+                 "an HTTP/2 preface without TLS on a port for TLS: use https://, not http://");
+        refuse(io, SESSION_PROTOCOL_ERROR, "this port speaks TLS");
         return;
     }
-    open_session(life, false);
-    if (life->ending == ENDING_OPEN)
-        serve_http2(life, length);
+    open_session(io, false);
+    if (io->ending == ENDING_OPEN)
+        serve_http2(io, length);
 }
 
 /* --- The Upgrade --------------------------------------------------------------------------- */
 
-static void tell_head(const struct life *life, const struct upgrade *upgrade)
+static void tell_head(const struct conn_io *io, const struct upgrade *upgrade)
 {
-    if (life->trace == NULL)
+    if (io->trace == NULL)
         return;
-    trace_head(life->trace, TRACE_RECEIVED, life->workspace->input, upgrade->length);
-    trace_head(life->trace, TRACE_SENT, (const uint8_t *)upgrade_accepted,
-               strlen(upgrade_accepted));
+    trace_head(io->trace, TRACE_RECEIVED, io->workspace->input, upgrade->length);
+    trace_head(io->trace, TRACE_SENT, (const uint8_t *)upgrade_accepted, strlen(upgrade_accepted));
 }
 
 /* Begin with the request that asked for it, on stream 1. Not to be inlined: a head takes more than
  * a page of stack. Return false if the connection stays as it is, or is over. */
-__attribute__((noinline)) static bool begin_upgraded(struct life *life, size_t *length)
+__attribute__((noinline)) static bool begin_upgraded(struct conn_io *io, size_t *length)
 {
     _Static_assert((int)UPGRADE_OPENING_MAX <= (int)CONNECTION_BUFFER_SIZE, "no room for a head");
-    struct connection_workspace *workspace = life->workspace;
+    struct connection_workspace *workspace = io->workspace;
     struct upgrade upgrade;
 
-    if (!opening_head(life, &upgrade, length))
+    if (!negotiate_read_head(io, &upgrade, length))
         return false;
-    life->protocol = "h2c by upgrade";
-    open_session(life, true);
-    if (life->ending != ENDING_OPEN)
+    io->protocol = "h2c by upgrade";
+    open_session(io, true);
+    if (io->ending != ENDING_OPEN)
         return false;
-    tell_head(life, &upgrade);
-    session_upgrade(life->session, life->now, workspace->output,
+    tell_head(io, &upgrade);
+    session_upgrade(io->session, io->now, workspace->output,
                     upgrade_translate(&upgrade, workspace->output));
     *length -= upgrade.length;
     memmove(workspace->input, workspace->input + upgrade.length, *length);
-    life_write(life, (const uint8_t *)upgrade_accepted, strlen(upgrade_accepted));
-    return life->ending == ENDING_OPEN;
+    conn_io_write(io, (const uint8_t *)upgrade_accepted, strlen(upgrade_accepted));
+    return io->ending == ENDING_OPEN;
 }
 
 /* While the answer goes out already, the client's preface comes. Take it off the ${length} bytes of
  * input; return false if it is none, or the connection is over. */
-static bool take_preface(struct life *life, size_t *length)
+static bool take_preface(struct conn_io *io, size_t *length)
 {
-    struct connection_workspace *workspace = life->workspace;
-    enum preface preface = PREFACE_MORE;
+    struct connection_workspace *workspace = io->workspace;
+    enum sniffed preface = SNIFFED_NOT_YET;
 
-    while (end_turn(life)) {
-        preface = preface_detect(workspace->input, *length);
-        if (preface != PREFACE_MORE || *length >= PREFACE_HTTP2_SIZE)
+    while (end_turn(io)) {
+        preface = sniff_protocol(workspace->input, *length);
+        if (preface != SNIFFED_NOT_YET || *length >= HTTP2_PREFACE_SIZE)
             break;
-        *length += life_read(life, workspace->input + *length, CONNECTION_BUFFER_SIZE - *length,
-                             session_deadline(life->session));
-        if (life->ending != ENDING_OPEN)
+        *length += conn_io_read(io, workspace->input + *length, CONNECTION_BUFFER_SIZE - *length,
+                                session_deadline(io->session));
+        if (io->ending != ENDING_OPEN)
             return false;
     }
-    if (life->ending == ENDING_OPEN && preface != PREFACE_HTTP2)
-        refuse_other(life, *length);
-    if (life->ending != ENDING_OPEN || preface != PREFACE_HTTP2)
+    if (io->ending == ENDING_OPEN && preface != SNIFFED_HTTP2)
+        refuse_other(io, *length);
+    if (io->ending != ENDING_OPEN || preface != SNIFFED_HTTP2)
         return false;
-    if (life->trace != NULL)
-        trace_bytes(life->trace, TRACE_RECEIVED, workspace->input, PREFACE_HTTP2_SIZE);
-    *length -= PREFACE_HTTP2_SIZE;
-    memmove(workspace->input, workspace->input + PREFACE_HTTP2_SIZE, *length);
-    life->rest_us = life->now.monotonic_us + REST_US;
+    if (io->trace != NULL)
+        trace_bytes(io->trace, TRACE_RECEIVED, workspace->input, HTTP2_PREFACE_SIZE);
+    *length -= HTTP2_PREFACE_SIZE;
+    memmove(workspace->input, workspace->input + HTTP2_PREFACE_SIZE, *length);
+    io->rest_us = io->now.monotonic_us + REST_US;
     return true;
 }
 
-static void serve_http1(struct life *life, size_t length)
+static void serve_http1(struct conn_io *io, size_t length)
 {
-    static const struct preface_refusal not_served = {
+    static const struct http1_refusal not_served = {
         505, "only HTTP/2 is spoken here, from the first byte (RFC 9110 section 15.6.6)"};
-    static const struct preface_refusal not_over_tls = {
+    static const struct http1_refusal not_over_tls = {
         505, "only HTTP/2 is spoken here, over TLS (RFC 9110 section 15.6.6)"};
 
-    if (life->connection->is_tls)
-        opening_refuse_http1(life, length, &not_over_tls);
-    else if (!life->connection->settings->upgrade)
-        opening_refuse_http1(life, length, &not_served);
-    else if (begin_upgraded(life, &length) && take_preface(life, &length))
-        serve_http2(life, length);
+    if (io->connection->is_tls)
+        negotiate_refuse_http1(io, length, &not_over_tls);
+    else if (!io->connection->settings->upgrade)
+        negotiate_refuse_http1(io, length, &not_served);
+    else if (begin_upgraded(io, &length) && take_preface(io, &length))
+        serve_http2(io, length);
 }
 
 /* --- From beginning to end ----------------------------------------------------------------- */
 
-static void serve(struct life *life)
+static void serve(struct conn_io *io)
 {
     size_t length;
 
-    if (life->connection->is_tls)
-        opening_tls(life);
-    if (life->ending != ENDING_OPEN)
+    if (io->connection->is_tls)
+        negotiate_tls(io);
+    if (io->ending != ENDING_OPEN)
         return;
-    switch (opening_preface(life, &length)) {
-    case PREFACE_HTTP2:
-        begin_http2(life, length);
+    switch (negotiate_protocol(io, &length)) {
+    case SNIFFED_HTTP2:
+        begin_http2(io, length);
         break;
-    case PREFACE_HTTP1:
-        serve_http1(life, length);
+    case SNIFFED_HTTP1:
+        serve_http1(io, length);
         break;
-    case PREFACE_TLS:
-        opening_alert(life);
+    case SNIFFED_TLS:
+        negotiate_send_tls_alert(io);
         break;
-    case PREFACE_OTHER:
-        refuse_other(life, length);
+    case SNIFFED_OTHER:
+        refuse_other(io, length);
         break;
-    case PREFACE_MORE:
+    case SNIFFED_NOT_YET:
         return;
     }
-    if (life->ending == ENDING_OPEN)
-        life->ending = ENDING_DONE;
+    if (io->ending == ENDING_OPEN)
+        io->ending = ENDING_DONE;
 }
 
-static void finish(struct life *life)
+static void finish(struct conn_io *io)
 {
-    struct connection_workspace *workspace = life->workspace;
+    struct connection_workspace *workspace = io->workspace;
 
-    session_free(life->session);
-    life->session = NULL;
-    trace_end(life->trace);
+    session_free(io->session);
+    io->session = NULL;
+    trace_end(io->trace);
     arena_clear(&workspace->lasting);
     arena_clear(&workspace->passing);
-    note_spilled(workspace);
-    if (life->ending == ENDING_BROKEN)
-        transport_drop_tls(&life->transport);
-    if (life->ending == ENDING_DONE || life->ending == ENDING_BROKEN)
-        life_linger(life);
-    if (life->ending == ENDING_STALLED)
+    note_overflow(workspace);
+    if (io->ending == ENDING_BROKEN)
+        transport_drop_tls(&io->transport);
+    if (io->ending == ENDING_DONE || io->ending == ENDING_BROKEN)
+        conn_io_linger(io);
+    if (io->ending == ENDING_STALLED)
         counter_add(&workspace->counters.timed_out, 1);
-    tell_ending(life);
-    life_set_deadline(life, INSTANT_NEVER);
-    if (life->ending == ENDING_STALLED || life->ending == ENDING_CUT)
-        transport_abort(&life->transport);
+    tell_ending(io);
+    conn_io_set_deadline(io, INSTANT_NEVER);
+    if (io->ending == ENDING_STALLED || io->ending == ENDING_CUT)
+        transport_abort(&io->transport);
     else
-        transport_close(&life->transport);
+        transport_close(&io->transport);
 }
 
 void connection_serve(struct connection *connection, struct connection_workspace *workspace)
 {
-    struct life life = {
+    struct conn_io io = {
         .connection = connection,
         .workspace = workspace,
         .protocol = "h2c",
         .now = clock_now(),
     };
 
-    life.accepted_us = life.now.monotonic_us;
-    transport_open(&life.transport, connection->fd);
+    io.accepted_us = io.now.monotonic_us;
+    transport_open(&io.transport, connection->fd);
     connection->fd = -1;
-    life_tell(&life, LOG_LEVEL_DEBUG, "open");
-    serve(&life);
-    finish(&life);
+    conn_log(&io, LOG_LEVEL_DEBUG, "open");
+    serve(&io);
+    finish(&io);
     settings_unref(connection->settings);
     connection->settings = NULL;
 }

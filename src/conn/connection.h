@@ -1,5 +1,5 @@
 /*
- * connection: the life of one connection, from its first byte to its close, on one thread.
+ * connection: the io of one connection, from its first byte to its close, on one thread.
  *
  *     opening ──> session ──> end
  */

@@ -12,147 +12,147 @@ enum {
 
 /* Until when a preface may be whole. In a drain who has just connected may still ask, since that is
  * under way; but nothing was begun that would have to be answered. */
-static int64_t preface_deadline(const struct life *life)
+static int64_t preface_deadline(const struct conn_io *io)
 {
-    int64_t header_us = life->accepted_us + clock_us(life->connection->settings->header_timeout);
+    int64_t header_us = io->accepted_us + clock_us(io->connection->settings->header_timeout);
 
-    if (life_stage(life) == CONNECTION_SERVE)
+    if (conn_io_shutdown_phase(io) == SHUTDOWN_NONE)
         return header_us;
-    return clock_earlier(header_us, life->accepted_us + NEWCOMER_US);
+    return clock_earlier(header_us, io->accepted_us + NEWCOMER_US);
 }
 
 /* Nothing whole came in time. */
-static void give_up_preface(struct life *life, const char *complaint)
+static void give_up_preface(struct conn_io *io, const char *complaint)
 {
-    life->ending = ENDING_SILENT;
-    if (life_stage(life) != CONNECTION_SERVE)
+    io->ending = ENDING_SILENT;
+    if (conn_io_shutdown_phase(io) != SHUTDOWN_NONE)
         return;
-    counter_add(&life->workspace->counters.timed_out, 1);
-    life_tell(life, LOG_LEVEL_NOTICE, complaint);
+    counter_add(&io->workspace->counters.timed_out, 1);
+    conn_log(io, LOG_LEVEL_NOTICE, complaint);
 }
 
 /* What has come is not enough. Return false if there will not be more. */
-static bool await_more(struct life *life, const char *complaint)
+static bool await_more(struct conn_io *io, const char *complaint)
 {
-    if (life->ending == ENDING_OPEN)
-        life_look_up(life);
-    if (life->ending == ENDING_OPEN && life->now.monotonic_us >= preface_deadline(life))
-        give_up_preface(life, complaint);
-    return life->ending == ENDING_OPEN;
+    if (io->ending == ENDING_OPEN)
+        conn_check_events(io);
+    if (io->ending == ENDING_OPEN && io->now.monotonic_us >= preface_deadline(io))
+        give_up_preface(io, complaint);
+    return io->ending == ENDING_OPEN;
 }
 
 /* --- TLS ----------------------------------------------------------------------------------- */
 
 /* Wait for the first byte, and tell whether it begins a handshake's record: whoever speaks no TLS
  * is to be told so in words of his own. */
-static bool await_tls(struct life *life)
+static bool await_tls(struct conn_io *io)
 {
     enum { HANDSHAKE = 0x16 };
     uint8_t first;
     ssize_t length;
 
     for (;;) {
-        life_set_deadline(life, preface_deadline(life));
-        length = transport_peek(&life->transport, &first);
-        life->now = clock_now();
+        conn_io_set_deadline(io, preface_deadline(io));
+        length = transport_peek(&io->transport, &first);
+        io->now = clock_now();
         if (length > 0)
             return first == HANDSHAKE;
         if (length == 0)
-            life->ending = ENDING_PEER;
+            io->ending = ENDING_PEER;
         else if (errno != EINTR)
-            life->ending = ENDING_LOST;
-        if (!await_more(life, "header-timeout: no whole preface came, nor a TLS handshake"))
+            io->ending = ENDING_LOST;
+        if (!await_more(io, "header-timeout: no whole preface came, nor a TLS handshake"))
             return false;
     }
 }
 
-__attribute__((noinline)) static void tell_handshake(const struct life *life)
+__attribute__((noinline)) static void tell_handshake(const struct conn_io *io)
 {
     struct tls_facts facts;
     char sni[LOG_ESCAPE_MAX];
     char client[LOG_ESCAPE_MAX] = "none";
     char text[sizeof(sni) + sizeof(client) + 128];
 
-    tls_describe(life->transport.tls, &facts);
+    tls_describe(io->transport.tls, &facts);
     log_escape(sni, sizeof(sni), facts.sni, strlen(facts.sni));
     if (facts.has_client)
         log_escape(client, sizeof(client), facts.client, strlen(facts.client));
     snprintf(text, sizeof(text), "%s %s, ALPN \"%s\", SNI \"%s\", client's certificate: %s%s",
              facts.version, facts.cipher, facts.alpn, sni, client,
              facts.resumed ? ", resumed" : "");
-    life_tell(life, LOG_LEVEL_DEBUG, text);
+    conn_log(io, LOG_LEVEL_DEBUG, text);
 }
 
 /* No handshake will be. What OpenSSL told the client is to arrive, so that it knows why. */
-static void give_up_handshake(struct life *life, int error)
+static void give_up_handshake(struct conn_io *io, int error)
 {
     if (error != EPROTO) {
-        life->ending = error == ENOMEM ? ENDING_NO_MEMORY : ENDING_LOST;
+        io->ending = error == ENOMEM ? ENDING_NO_MEMORY : ENDING_LOST;
         return;
     }
-    life_tell_tls(life, "no TLS handshake");
-    life->ending = ENDING_BROKEN;
+    conn_log_tls(io, "no TLS handshake");
+    io->ending = ENDING_BROKEN;
 }
 
-static void shake_hands(struct life *life)
+static void shake_hands(struct conn_io *io)
 {
     int result;
 
     do {
-        life_set_deadline(life, preface_deadline(life));
-        result = transport_handshake(&life->transport);
-        life->now = clock_now();
+        conn_io_set_deadline(io, preface_deadline(io));
+        result = transport_handshake(&io->transport);
+        io->now = clock_now();
         if (result == 0)
-            life->ending = ENDING_PEER;
+            io->ending = ENDING_PEER;
         else if (result < 0 && errno != EINTR)
-            give_up_handshake(life, errno);
+            give_up_handshake(io, errno);
     } while (result != 1 &&
-             await_more(life, "header-timeout: no whole preface came, nor the whole of a TLS "
-                              "handshake"));
+             await_more(io, "header-timeout: no whole preface came, nor the whole of a TLS "
+                            "handshake"));
 }
 
 /* Of whoever speaks no TLS, the connection stays as it is. */
-void opening_tls(struct life *life)
+void negotiate_tls(struct conn_io *io)
 {
-    if (!await_tls(life))
+    if (!await_tls(io))
         return;
-    if (!transport_begin_tls(&life->transport, life->connection->settings->tls)) {
-        life->ending = ENDING_NO_MEMORY;
+    if (!transport_begin_tls(&io->transport, io->connection->settings->tls)) {
+        io->ending = ENDING_NO_MEMORY;
         return;
     }
-    shake_hands(life);
-    if (life->ending != ENDING_OPEN)
+    shake_hands(io);
+    if (io->ending != ENDING_OPEN)
         return;
-    life->protocol = "h2";
+    io->protocol = "h2";
     if (log_enabled(LOG_LEVEL_DEBUG))
-        tell_handshake(life);
+        tell_handshake(io);
 }
 
 /* --- The preface --------------------------------------------------------------------------- */
 
-enum preface opening_preface(struct life *life, size_t *length)
+enum sniffed negotiate_protocol(struct conn_io *io, size_t *length)
 {
-    uint8_t *input = life->workspace->input;
-    enum preface preface;
+    uint8_t *input = io->workspace->input;
+    enum sniffed preface;
 
     *length = 0;
     do {
-        *length += life_read(life, input + *length, CONNECTION_BUFFER_SIZE - *length,
-                             preface_deadline(life));
-        preface = preface_detect(input, *length);
-    } while (preface == PREFACE_MORE && await_more(life, "header-timeout: no whole preface came"));
+        *length += conn_io_read(io, input + *length, CONNECTION_BUFFER_SIZE - *length,
+                                preface_deadline(io));
+        preface = sniff_protocol(input, *length);
+    } while (preface == SNIFFED_NOT_YET && await_more(io, "header-timeout: no whole preface came"));
     return preface;
 }
 
-void opening_alert(struct life *life)
+void negotiate_send_tls_alert(struct conn_io *io)
 {
-    life_tell(
-        life, LOG_LEVEL_NOTICE,
-        life->connection->is_tls
+    conn_log(
+        io, LOG_LEVEL_NOTICE,
+        io->connection->is_tls
             ? "TLS ClientHello within TLS: answered with an alert (RFC 8446 section 6.2)"
             : "TLS ClientHello on a cleartext port: answered with an alert (RFC 8446 section 6.2); "
               "use http://, not https://");
-    life_write(life, preface_tls_alert, sizeof(preface_tls_alert));
+    conn_io_write(io, sniff_tls_alert, sizeof(sniff_tls_alert));
 }
 
 /* --- HTTP/1.1 ------------------------------------------------------------------------------ */
@@ -167,41 +167,40 @@ static size_t line_length(const uint8_t *bytes, size_t length)
     return line;
 }
 
-void opening_refuse_http1(struct life *life, size_t length, const struct preface_refusal *refusal)
+void negotiate_refuse_http1(struct conn_io *io, size_t length, const struct http1_refusal *refusal)
 {
     struct address local;
     char authority[ADDRESS_TEXT_MAX];
-    char answer[PREFACE_ANSWER_MAX];
+    char answer[HTTP1_ANSWER_MAX];
     char path[ADDRESS_PATH_MAX];
     char shown[LOG_ESCAPE_MAX];
     char text[sizeof(shown) + 256];
-    struct preface_place place = {.is_tls = life->connection->is_tls};
+    struct http1_place place = {.is_tls = io->connection->is_tls};
     size_t answer_length;
 
-    life_local(life, &local);
+    conn_io_local_address(io, &local);
     snprintf(text, sizeof(text), "HTTP/1.1 request \"%s\" answered with %d: %s",
-             log_escape(shown, sizeof(shown), life->workspace->input,
-                        line_length(life->workspace->input, length)),
+             log_escape(shown, sizeof(shown), io->workspace->input,
+                        line_length(io->workspace->input, length)),
              refusal->status, refusal->words);
-    life_tell(life, LOG_LEVEL_NOTICE, text);
+    conn_log(io, LOG_LEVEL_NOTICE, text);
     place.authority = address_text(authority, &local);
     place.unix_path = address_unix_path(path, &local);
-    answer_length = preface_http1_answer(answer, refusal, life->workspace->input, length, &place);
-    life_write(life, (const uint8_t *)answer, answer_length);
+    answer_length = sniff_http1_answer(answer, refusal, io->workspace->input, length, &place);
+    conn_io_write(io, (const uint8_t *)answer, answer_length);
 }
 
-bool opening_head(struct life *life, struct upgrade *upgrade, size_t *length)
+bool negotiate_read_head(struct conn_io *io, struct upgrade *upgrade, size_t *length)
 {
-    uint8_t *input = life->workspace->input;
+    uint8_t *input = io->workspace->input;
     enum upgrade_verdict verdict;
 
     upgrade_start(upgrade);
-    while (
-        (verdict = upgrade_read(upgrade, input, *length)) == UPGRADE_MORE &&
-        await_more(life, "header-timeout: no whole preface came, nor the whole head of a request"))
-        *length += life_read(life, input + *length, CONNECTION_BUFFER_SIZE - *length,
-                             preface_deadline(life));
+    while ((verdict = upgrade_read(upgrade, input, *length)) == UPGRADE_MORE &&
+           await_more(io, "header-timeout: no whole preface came, nor the whole head of a request"))
+        *length += conn_io_read(io, input + *length, CONNECTION_BUFFER_SIZE - *length,
+                                preface_deadline(io));
     if (verdict == UPGRADE_REFUSED)
-        opening_refuse_http1(life, *length, &upgrade->refusal);
+        negotiate_refuse_http1(io, *length, &upgrade->refusal);
     return verdict == UPGRADE_WHOLE;
 }

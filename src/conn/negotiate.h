@@ -13,37 +13,37 @@
 #include <stddef.h>
 
 /*
- * opening_tls(life):
+ * negotiate_tls(io):
  * Shake hands as a server. A peer that speaks no TLS leaves the transport plain: its bytes are
  * still to be read. Where no handshake comes about the connection is over.
  */
-void opening_tls(struct life *life);
+void negotiate_tls(struct conn_io *io);
 
 /*
- * opening_preface(life, length):
+ * negotiate_protocol(io, length):
  * Read into the workspace's input until the first bytes tell the protocol; ${length} is how many
- * there are then. PREFACE_MORE is returned if the connection is over.
+ * there are then. SNIFFED_NOT_YET is returned if the connection is over.
  */
-enum preface opening_preface(struct life *life, size_t *length);
+enum sniffed negotiate_protocol(struct conn_io *io, size_t *length);
 
 /*
- * opening_head(life, upgrade, length):
+ * negotiate_read_head(io, upgrade, length):
  * Read on until the HTTP/1.1 request in the workspace's input, ${length} bytes so far, has its
  * whole head. Return true if it asks for an Upgrade that can be granted; any other has got its
  * answer.
  */
-bool opening_head(struct life *life, struct upgrade *upgrade, size_t *length);
+bool negotiate_read_head(struct conn_io *io, struct upgrade *upgrade, size_t *length);
 
 /*
- * opening_refuse_http1(life, length, refusal):
+ * negotiate_refuse_http1(io, length, refusal):
  * Answer the HTTP/1.1 request in the workspace's input, ${length} bytes of it, with ${refusal}.
  */
-void opening_refuse_http1(struct life *life, size_t length, const struct preface_refusal *refusal);
+void negotiate_refuse_http1(struct conn_io *io, size_t length, const struct http1_refusal *refusal);
 
 /*
- * opening_alert(life):
+ * negotiate_send_tls_alert(io):
  * Answer a ClientHello that came where none belongs.
  */
-void opening_alert(struct life *life);
+void negotiate_send_tls_alert(struct conn_io *io);
 
 #endif

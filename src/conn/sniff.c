@@ -6,9 +6,9 @@
 #include <string.h>
 #include <strings.h>
 
-const char preface_http2[PREFACE_HTTP2_SIZE + 1] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const char http2_preface[HTTP2_PREFACE_SIZE + 1] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-const uint8_t preface_tls_alert[PREFACE_TLS_ALERT_SIZE] = {
+const uint8_t sniff_tls_alert[TLS_ALERT_SIZE] = {
     0x15,       /* alert */
     0x03, 0x01, /* the version that every client takes in an answer to its first record */
     0x00, 0x02, /* two bytes: */
@@ -16,28 +16,28 @@ const uint8_t preface_tls_alert[PREFACE_TLS_ALERT_SIZE] = {
     0x0a,       /* unexpected_message */
 };
 
-static enum preface detect_http2(const uint8_t *bytes, size_t length)
+static enum sniffed detect_http2(const uint8_t *bytes, size_t length)
 {
-    size_t compared = length < PREFACE_HTTP2_SIZE ? length : PREFACE_HTTP2_SIZE;
+    size_t compared = length < HTTP2_PREFACE_SIZE ? length : HTTP2_PREFACE_SIZE;
 
-    if (memcmp(bytes, preface_http2, compared) != 0)
-        return PREFACE_OTHER;
-    return compared < PREFACE_HTTP2_SIZE ? PREFACE_MORE : PREFACE_HTTP2;
+    if (memcmp(bytes, http2_preface, compared) != 0)
+        return SNIFFED_OTHER;
+    return compared < HTTP2_PREFACE_SIZE ? SNIFFED_NOT_YET : SNIFFED_HTTP2;
 }
 
-static enum preface detect_tls(const uint8_t *bytes, size_t length)
+static enum sniffed detect_tls(const uint8_t *bytes, size_t length)
 {
     enum { HANDSHAKE = 0x16, MAJOR = 0x03 };
 
     if (bytes[0] != HANDSHAKE)
-        return PREFACE_OTHER;
+        return SNIFFED_OTHER;
     if (length < 2)
-        return PREFACE_MORE;
-    return bytes[1] == MAJOR ? PREFACE_TLS : PREFACE_OTHER;
+        return SNIFFED_NOT_YET;
+    return bytes[1] == MAJOR ? SNIFFED_TLS : SNIFFED_OTHER;
 }
 
 /* The line's last word, once the line is whole: HTTP/1.x or not. */
-static enum preface detect_version(const uint8_t *line, size_t length)
+static enum sniffed detect_version(const uint8_t *line, size_t length)
 {
     enum { VERSION = sizeof("HTTP/1.x") - 1 };
 
@@ -45,12 +45,12 @@ static enum preface detect_version(const uint8_t *line, size_t length)
         length--;
     if (length <= VERSION || line[length - VERSION - 1] != ' ' ||
         memcmp(line + length - VERSION, "HTTP/1.", VERSION - 1) != 0)
-        return PREFACE_OTHER;
-    return line[length - 1] >= '0' && line[length - 1] <= '9' ? PREFACE_HTTP1 : PREFACE_OTHER;
+        return SNIFFED_OTHER;
+    return line[length - 1] >= '0' && line[length - 1] <= '9' ? SNIFFED_HTTP1 : SNIFFED_OTHER;
 }
 
 /* method SP request-target SP HTTP-version CRLF, or LF alone as people type it. */
-static enum preface detect_http1(const uint8_t *bytes, size_t length)
+static enum sniffed detect_http1(const uint8_t *bytes, size_t length)
 {
     const uint8_t *newline = memchr(bytes, '\n', length);
     size_t line = newline != NULL ? (size_t)(newline - bytes) : length;
@@ -59,29 +59,29 @@ static enum preface detect_http1(const uint8_t *bytes, size_t length)
     while (method < line && token_may_have(bytes[method]))
         method++;
     if (method == 0 || (method < line && bytes[method] != ' '))
-        return PREFACE_OTHER;
+        return SNIFFED_OTHER;
     if (newline == NULL)
-        return length < PREFACE_LINE_MAX ? PREFACE_MORE : PREFACE_OTHER;
-    if (method == line || line >= PREFACE_LINE_MAX)
-        return PREFACE_OTHER;
+        return length < SNIFF_LINE_MAX ? SNIFFED_NOT_YET : SNIFFED_OTHER;
+    if (method == line || line >= SNIFF_LINE_MAX)
+        return SNIFFED_OTHER;
     return detect_version(bytes + method + 1, line - method - 1);
 }
 
-enum preface preface_detect(const uint8_t *bytes, size_t length)
+enum sniffed sniff_protocol(const uint8_t *bytes, size_t length)
 {
-    static enum preface (*const detectors[])(const uint8_t *, size_t) = {detect_http2, detect_tls,
+    static enum sniffed (*const detectors[])(const uint8_t *, size_t) = {detect_http2, detect_tls,
                                                                          detect_http1};
-    enum preface verdict = PREFACE_OTHER;
+    enum sniffed verdict = SNIFFED_OTHER;
 
     if (length == 0)
-        return PREFACE_MORE;
+        return SNIFFED_NOT_YET;
     for (size_t i = 0; i < sizeof(detectors) / sizeof(detectors[0]); i++) {
-        enum preface found = detectors[i](bytes, length);
+        enum sniffed found = detectors[i](bytes, length);
 
-        if (found != PREFACE_OTHER && found != PREFACE_MORE)
+        if (found != SNIFFED_OTHER && found != SNIFFED_NOT_YET)
             return found;
-        if (found == PREFACE_MORE)
-            verdict = PREFACE_MORE;
+        if (found == SNIFFED_NOT_YET)
+            verdict = SNIFFED_NOT_YET;
     }
     return verdict;
 }
@@ -130,7 +130,7 @@ static bool find_host(const char **host, size_t *host_length, const char *reques
 
 /* The command that works, as words of a sentence. */
 static void write_command(char *command, size_t size, const char *request, size_t length,
-                          const struct preface_place *place)
+                          const struct http1_place *place)
 {
     enum { HOST_MAX = 255 + sizeof(":65535") - 1 };
     const char *option = place->is_tls ? "http2" : "http2-prior-knowledge";
@@ -166,20 +166,19 @@ static const char *reason_of(int status)
     }
 }
 
-size_t preface_http1_answer(char answer[static PREFACE_ANSWER_MAX],
-                            const struct preface_refusal *refusal, const uint8_t *request,
-                            size_t length, const struct preface_place *place)
+size_t sniff_http1_answer(char answer[static HTTP1_ANSWER_MAX], const struct http1_refusal *refusal,
+                          const uint8_t *request, size_t length, const struct http1_place *place)
 {
     static const char head[] = "HEAD ";
     const char *text = (const char *)request;
     const char *reason = reason_of(refusal->status);
-    char command[PREFACE_ANSWER_MAX / 2];
-    char body[PREFACE_ANSWER_MAX - 256];
+    char command[HTTP1_ANSWER_MAX / 2];
+    char body[HTTP1_ANSWER_MAX - 256];
     int written;
 
     write_command(command, sizeof(command), text, length, place);
     snprintf(body, sizeof(body), "%s: %s. Try:\n  %s\n", reason, refusal->words, command);
-    written = snprintf(answer, PREFACE_ANSWER_MAX,
+    written = snprintf(answer, HTTP1_ANSWER_MAX,
                        "HTTP/1.1 %d %s\r\n"
                        "server: h2echod/" H2ECHOD_VERSION "\r\n"
                        "content-type: text/plain; charset=utf-8\r\n"

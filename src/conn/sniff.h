@@ -9,58 +9,57 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum preface {
-    PREFACE_MORE,  /* the bytes so far are the beginning of more than one */
-    PREFACE_HTTP2, /* the 24 bytes of RFC 9113 section 3.4; more may follow them */
-    PREFACE_HTTP1, /* an HTTP/1.x request line (RFC 9112 section 3) */
-    PREFACE_TLS,   /* the beginning of a TLS ClientHello record */
-    PREFACE_OTHER, /* nothing of these */
+enum sniffed {
+    SNIFFED_NOT_YET, /* the bytes so far are the beginning of more than one */
+    SNIFFED_HTTP2,   /* the 24 bytes of RFC 9113 section 3.4; more may follow them */
+    SNIFFED_HTTP1,   /* an HTTP/1.x request line (RFC 9112 section 3) */
+    SNIFFED_TLS,     /* the beginning of a TLS ClientHello record */
+    SNIFFED_OTHER,   /* nothing of these */
 };
 
 enum {
-    PREFACE_HTTP2_SIZE = 24,
-    PREFACE_LINE_MAX = 8192,   /* bytes of the longest request line that is recognised */
-    PREFACE_ANSWER_MAX = 1024, /* bytes that hold any answer below */
-    PREFACE_TLS_ALERT_SIZE = 7,
+    HTTP2_PREFACE_SIZE = 24,
+    SNIFF_LINE_MAX = 8192,   /* bytes of the longest request line that is recognised */
+    HTTP1_ANSWER_MAX = 1024, /* bytes that hold any answer below */
+    TLS_ALERT_SIZE = 7,
 };
 
 /* Why an HTTP/1.x request is not answered as it would like. */
-struct preface_refusal {
+struct http1_refusal {
     int status;        /* 400, 426, 431 or 505; 0 = it is */
     const char *words; /* the reason, with its rule; static */
 };
 
 /* What an HTTP/2 client begins with, as a string. */
-extern const char preface_http2[PREFACE_HTTP2_SIZE + 1];
+extern const char http2_preface[HTTP2_PREFACE_SIZE + 1];
 
 /* The alert unexpected_message, fatal, as a record (RFC 8446 section 6): what a TLS client that
  * meets a cleartext port understands. */
-extern const uint8_t preface_tls_alert[PREFACE_TLS_ALERT_SIZE];
+extern const uint8_t sniff_tls_alert[TLS_ALERT_SIZE];
 
 /*
- * preface_detect(bytes, length):
- * Tell the protocol by the first ${length} bytes of a connection. PREFACE_MORE is returned for
- * fewer than PREFACE_LINE_MAX bytes alone.
+ * sniff_protocol(bytes, length):
+ * Tell the protocol by the first ${length} bytes of a connection. SNIFFED_NOT_YET is returned for
+ * fewer than SNIFF_LINE_MAX bytes alone.
  */
-enum preface preface_detect(const uint8_t *bytes, size_t length);
+enum sniffed sniff_protocol(const uint8_t *bytes, size_t length);
 
 /* Where a request for HTTP/1 came to. */
-struct preface_place {
+struct http1_place {
     const char *authority; /* "127.0.0.1:8080" */
     const char *unix_path; /* NULL = TCP */
     bool is_tls;
 };
 
 /*
- * preface_http1_answer(answer, refusal, request, length, place):
+ * sniff_http1_answer(answer, refusal, request, length, place):
  * Write the whole HTTP/1.1 response that tells of ${refusal}, to ${request}, ${length} bytes that
- * preface_detect found to begin with a request line. Its text names the command that works: for the
+ * sniff_protocol found to begin with a request line. Its text names the command that works: for the
  * authority of the request's Host field where that is harmless, else for the place's; through its
  * Unix path where it has one ("PATH" if a shell would not take it as it is). A HEAD request gets no
- * body. Return the response's length, less than PREFACE_ANSWER_MAX.
+ * body. Return the response's length, less than HTTP1_ANSWER_MAX.
  */
-size_t preface_http1_answer(char answer[static PREFACE_ANSWER_MAX],
-                            const struct preface_refusal *refusal, const uint8_t *request,
-                            size_t length, const struct preface_place *place);
+size_t sniff_http1_answer(char answer[static HTTP1_ANSWER_MAX], const struct http1_refusal *refusal,
+                          const uint8_t *request, size_t length, const struct http1_place *place);
 
 #endif

@@ -76,7 +76,7 @@ static struct upgrade_text take_until(struct upgrade_text *text, uint8_t end)
 
 static bool refuse(struct upgrade *upgrade, int status, const char *words)
 {
-    upgrade->refusal = (struct preface_refusal){status, words};
+    upgrade->refusal = (struct http1_refusal){status, words};
     return false;
 }
 
@@ -464,14 +464,14 @@ static bool is_left_out(const struct upgrade *upgrade, const struct upgrade_fiel
 /* Room for a frame's header, which is written once its length is known. */
 static size_t begin_frame(struct writer *writer)
 {
-    writer->length += FRAMING_HEADER_SIZE;
+    writer->length += FRAME_HEADER_SIZE;
     return writer->length;
 }
 
-static void end_frame(struct writer *writer, size_t payload_at, struct framing_frame frame)
+static void end_frame(struct writer *writer, size_t payload_at, struct frame_header frame)
 {
     frame.length = writer->length - payload_at;
-    framing_write(writer->bytes + payload_at - FRAMING_HEADER_SIZE, &frame);
+    frame_header_write(writer->bytes + payload_at - FRAME_HEADER_SIZE, &frame);
 }
 
 static void put_block(struct writer *writer, const struct upgrade *upgrade)
@@ -489,17 +489,17 @@ static void put_block(struct writer *writer, const struct upgrade *upgrade)
 size_t upgrade_translate(const struct upgrade *upgrade, uint8_t opening[static UPGRADE_OPENING_MAX])
 {
     enum { TYPE_HEADERS = 0x1, TYPE_SETTINGS = 0x4, END_STREAM = 0x1, END_HEADERS = 0x4 };
-    struct writer writer = {opening, PREFACE_HTTP2_SIZE};
+    struct writer writer = {opening, HTTP2_PREFACE_SIZE};
     size_t payload_at;
 
-    memcpy(opening, preface_http2, PREFACE_HTTP2_SIZE);
+    memcpy(opening, http2_preface, HTTP2_PREFACE_SIZE);
     payload_at = begin_frame(&writer);
     put(&writer, upgrade->settings, upgrade->settings_length);
-    end_frame(&writer, payload_at, (struct framing_frame){.type = TYPE_SETTINGS});
+    end_frame(&writer, payload_at, (struct frame_header){.type = TYPE_SETTINGS});
     payload_at = begin_frame(&writer);
     put_block(&writer, upgrade);
     end_frame(&writer, payload_at,
-              (struct framing_frame){
+              (struct frame_header){
                   .type = TYPE_HEADERS, .stream_id = 1, .flags = END_STREAM | END_HEADERS});
     return writer.length;
 }

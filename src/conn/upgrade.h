@@ -56,7 +56,7 @@ struct upgrade {
     uint8_t settings[UPGRADE_SETTINGS_MAX];
     size_t field_count;
     struct upgrade_field fields[UPGRADE_FIELDS_MAX];
-    struct preface_refusal refusal;
+    struct http1_refusal refusal;
 };
 
 /*

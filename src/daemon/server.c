@@ -59,7 +59,7 @@ struct server {
     int64_t give_up_us;
     int64_t hint_at_us;
     const char *ending; /* what ends the drain at once; NULL = nothing yet */
-    enum connection_stage stage;
+    enum shutdown_phase stage;
 
     uint64_t accepted;
     uint64_t refused;
@@ -171,7 +171,7 @@ static void notify_status(struct server *server, const char *lines)
 
     snprintf(message, sizeof(message),
              "%sSTATUS=%s: %zu connection%s, %" PRIu64 " accepted, %" PRIu64 " request%s%s", lines,
-             server->stage == CONNECTION_SERVE ? "serving" : "draining", figures.connections,
+             server->stage == SHUTDOWN_NONE ? "serving" : "draining", figures.connections,
              plural(figures.connections), figures.accepted, figures.counted.requests,
              plural(figures.counted.requests), server->news);
     notify(server, message);
@@ -470,8 +470,8 @@ static void begin_drain(struct server *server, const char *reason, const char *e
     server->give_up_us = server->now_us + timeout_us;
     server->cut_at_us = server->give_up_us - clock_earlier(CUT_EARLY_US, timeout_us / 10);
     server->next_tick_us = server->now_us;
-    server->stage = CONNECTION_DRAIN;
-    workers_set_stage(server->workers, CONNECTION_DRAIN);
+    server->stage = SHUTDOWN_DRAIN;
+    workers_set_shutdown_phase(server->workers, SHUTDOWN_DRAIN);
     notify_stopping(server, timeout_us);
 }
 
@@ -510,7 +510,7 @@ static void handle_stop(struct server *server, int signal_number)
 {
     char reason[16];
 
-    if (server->stage == CONNECTION_SERVE) {
+    if (server->stage == SHUTDOWN_NONE) {
         snprintf(reason, sizeof(reason), "SIG%s", sigabbrev_np(signal_number));
         begin_drain(server, reason, second_signal(signal_number));
     } else if (server->ending == NULL) {
@@ -531,7 +531,7 @@ static void handle_hang_up(struct server *server, const struct signalfd_siginfo 
 {
     bool hung_up = terminal_hung_up(info);
 
-    if (server->stage != CONNECTION_SERVE)
+    if (server->stage != SHUTDOWN_NONE)
         return;
     if (hung_up)
         drain_for_hang_up(server);
@@ -563,7 +563,7 @@ static void read_signals(struct server *server)
 static void read_terminal(struct server *server)
 {
     terminal_close();
-    if (server->stage == CONNECTION_SERVE)
+    if (server->stage == SHUTDOWN_NONE)
         drain_for_hang_up(server);
 }
 
@@ -582,16 +582,16 @@ static void read_events(struct server *server)
 /* The drain takes too long: cut what is left. */
 static void cut(struct server *server)
 {
-    server->stage = CONNECTION_CUT;
+    server->stage = SHUTDOWN_ABORT;
     server->cut = workers_serving(server->workers, true);
-    workers_set_stage(server->workers, CONNECTION_CUT);
+    workers_set_shutdown_phase(server->workers, SHUTDOWN_ABORT);
 }
 
 static void look_after_time(struct server *server)
 {
-    if (server->stage == CONNECTION_DRAIN && server->now_us >= server->hint_at_us)
+    if (server->stage == SHUTDOWN_DRAIN && server->now_us >= server->hint_at_us)
         hint(server);
-    if (server->stage == CONNECTION_DRAIN && server->now_us >= server->cut_at_us)
+    if (server->stage == SHUTDOWN_DRAIN && server->now_us >= server->cut_at_us)
         cut(server);
     if (server->now_us >= server->next_tick_us) {
         server->next_tick_us = server->now_us + TICK_US;
@@ -615,13 +615,13 @@ static int poll_timeout(struct server *server, bool accepting)
 
     if (workers_serving(server->workers, !accepting) > 0)
         until = server->next_tick_us;
-    until = clock_earlier(until, workers_tidy_at(server->workers));
+    until = clock_earlier(until, workers_trim_heap_at(server->workers));
     until = clock_earlier(until, server->next_status_us);
     if (server->paused_until_us > server->now_us)
         until = clock_earlier(until, server->paused_until_us);
-    if (server->stage == CONNECTION_DRAIN)
+    if (server->stage == SHUTDOWN_DRAIN)
         until = clock_earlier(until, clock_earlier(server->hint_at_us, server->cut_at_us));
-    if (server->stage == CONNECTION_CUT)
+    if (server->stage == SHUTDOWN_ABORT)
         until = clock_earlier(until, server->give_up_us);
     return until == INSTANT_NEVER ? -1 : milliseconds_until(server, until);
 }
@@ -645,8 +645,8 @@ static nfds_t await_ready(struct server *server)
 {
     /* Listeners that are not accepted from are not polled either: what waits must not make it spin.
      */
-    bool accepting = server->stage == CONNECTION_SERVE &&
-                     server->now_us >= server->paused_until_us && has_room(server);
+    bool accepting = server->stage == SHUTDOWN_NONE && server->now_us >= server->paused_until_us &&
+                     has_room(server);
     nfds_t count = POLLED_LISTENERS + (accepting ? server->listeners->count : 0);
 
     server->polled[POLLED_TERMINAL].fd = terminal_fd();
@@ -662,7 +662,7 @@ static void wait_for_work(struct server *server)
 {
     nfds_t count = await_ready(server);
 
-    workers_tidy(server->workers, clock_now().monotonic_us);
+    workers_trim_heap(server->workers, clock_now().monotonic_us);
     server->now_us = clock_now().monotonic_us;
     look_after_time(server);
     if (count == 0)
@@ -682,7 +682,7 @@ static void wait_for_work(struct server *server)
 
 static bool is_over(struct server *server)
 {
-    return server->stage != CONNECTION_SERVE &&
+    return server->stage != SHUTDOWN_NONE &&
            (workers_serving(server->workers, true) == 0 || server->now_us >= server->give_up_us);
 }
 

@@ -205,7 +205,7 @@ struct workers *workers_new(int event_fd)
      * keep memory, since of the others malloc_trim leaves the end as it is. */
     mallopt(M_ARENA_MAX, 1);
     workers->event_fd = event_fd;
-    atomic_init(&workers->stage, CONNECTION_SERVE);
+    atomic_init(&workers->stage, SHUTDOWN_NONE);
     pthread_mutex_init(&workers->lock, NULL);
     sigaction(WAKE_SIGNAL, &action, NULL);
     sigemptyset(&wake);
@@ -356,11 +356,11 @@ size_t workers_serving_host(struct workers *workers, const struct address *peer)
     return count;
 }
 
-static void look_for_spilled(struct workers *workers, struct connection_watch *watch)
+static void note_overflow(struct workers *workers, struct connection_watch *watch)
 {
-    if (!atomic_load_explicit(&watch->spilled, memory_order_relaxed))
+    if (!atomic_load_explicit(&watch->overflow_bytes, memory_order_relaxed))
         return;
-    atomic_store_explicit(&watch->spilled, false, memory_order_relaxed);
+    atomic_store_explicit(&watch->overflow_bytes, false, memory_order_relaxed);
     workers->untidy = true;
 }
 
@@ -374,11 +374,11 @@ void workers_watch(struct workers *workers, int64_t now_us)
         if (atomic_load_explicit(&watch->deadline_us, memory_order_relaxed) <= now_us ||
             atomic_load_explicit(&watch->stage, memory_order_relaxed) != stage)
             pthread_kill(worker->thread, WAKE_SIGNAL);
-        look_for_spilled(workers, watch);
+        note_overflow(workers, watch);
     }
 }
 
-void workers_set_stage(struct workers *workers, enum connection_stage stage)
+void workers_set_shutdown_phase(struct workers *workers, enum shutdown_phase stage)
 {
     atomic_store_explicit(&workers->stage, stage, memory_order_relaxed);
     workers_watch(workers, INT64_MIN);
@@ -403,7 +403,7 @@ static void join(struct workers *workers, struct worker *worker)
     if (worker->next != NULL)
         worker->next->previous = worker->previous;
     counters_sum(&workers->retired, &worker->workspace.counters);
-    look_for_spilled(workers, &worker->workspace.watch);
+    note_overflow(workers, &worker->workspace.watch);
     sem_destroy(&worker->roused);
     munmap(worker->region, REGION_SIZE); /* and with it the worker */
 }
@@ -429,18 +429,18 @@ void workers_join(struct workers *workers)
     }
 }
 
-int64_t workers_tidy_at(const struct workers *workers)
+int64_t workers_trim_heap_at(const struct workers *workers)
 {
     return workers->untidy ? workers->tidy_at_us : INSTANT_NEVER;
 }
 
 /* malloc_trim walks all that malloc has, while nobody else can have any: a client must not be able
  * to make that happen more often than is worth it. */
-void workers_tidy(struct workers *workers, int64_t now_us)
+void workers_trim_heap(struct workers *workers, int64_t now_us)
 {
     int64_t took_us;
 
-    if (now_us < workers_tidy_at(workers))
+    if (now_us < workers_trim_heap_at(workers))
         return;
     malloc_trim(0);
     took_us = clock_now().monotonic_us - now_us;

@@ -59,10 +59,10 @@ size_t workers_serving(struct workers *workers, bool tell);
 size_t workers_serving_host(struct workers *workers, const struct address *peer);
 
 /*
- * workers_set_stage(workers, stage):
+ * workers_set_shutdown_phase(workers, stage):
  * Tell every connection, now and to come, the daemon's stage, waking those that block.
  */
-void workers_set_stage(struct workers *workers, enum connection_stage stage);
+void workers_set_shutdown_phase(struct workers *workers, enum shutdown_phase stage);
 
 /*
  * workers_watch(workers, now_us):
@@ -78,17 +78,17 @@ void workers_watch(struct workers *workers, int64_t now_us);
 void workers_join(struct workers *workers);
 
 /*
- * workers_tidy(workers, now_us):
+ * workers_trim_heap(workers, now_us):
  * Give back to the system what malloc keeps of connections that are gone or at rest, if that is
  * worth it, and not too often.
  */
-void workers_tidy(struct workers *workers, int64_t now_us);
+void workers_trim_heap(struct workers *workers, int64_t now_us);
 
 /*
- * workers_tidy_at(workers):
- * Return when workers_tidy has something to do: INSTANT_NEVER, if it has not.
+ * workers_trim_heap_at(workers):
+ * Return when workers_trim_heap has something to do: INSTANT_NEVER, if it has not.
  */
-int64_t workers_tidy_at(const struct workers *workers);
+int64_t workers_trim_heap_at(const struct workers *workers);
 
 /*
  * workers_count(workers, total):

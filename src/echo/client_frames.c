@@ -23,26 +23,27 @@ static size_t smaller(size_t a, size_t b)
 /* --- Frames that are kept ------------------------------------------------------------------- */
 
 /* How much of a payload is kept. */
-static size_t kept_of(const struct framing_frame *frame)
+static size_t kept_of(const struct frame_header *frame)
 {
-    return smaller(frame->length, ADVERT_PAYLOAD_MAX);
+    return smaller(frame->length, CLIENT_FRAMES_PAYLOAD_MAX);
 }
 
-static size_t record_length(const struct framing_frame *frame)
+static size_t record_length(const struct frame_header *frame)
 {
-    return FRAMING_HEADER_SIZE + kept_of(frame);
+    return FRAME_HEADER_SIZE + kept_of(frame);
 }
 
-bool advert_next(const struct advert *advert, size_t *place, struct advert_frame *frame)
+bool client_frames_next(const struct client_frames *client_frames, size_t *place,
+                        struct client_frame *frame)
 {
-    size_t payload_at = *place + FRAMING_HEADER_SIZE;
+    size_t payload_at = *place + FRAME_HEADER_SIZE;
 
-    if (*place >= advert->length)
+    if (*place >= client_frames->length)
         return false;
-    frame->header = framing_parse(advert->kept + *place);
-    frame->payload = advert->kept + payload_at;
-    frame->payload_length = smaller(kept_of(&frame->header), advert->length - payload_at);
-    frame->is_opening = *place < advert->opening;
+    frame->header = frame_header_parse(client_frames->kept + *place);
+    frame->payload = client_frames->kept + payload_at;
+    frame->payload_length = smaller(kept_of(&frame->header), client_frames->length - payload_at);
+    frame->is_opening = *place < client_frames->opening;
     *place = payload_at + frame->payload_length;
     return true;
 }
@@ -50,13 +51,14 @@ bool advert_next(const struct advert *advert, size_t *place, struct advert_frame
 /* --- Keeping them --------------------------------------------------------------------------- */
 
 /* Windows open again and again: what a client opens at first is its own choice. */
-static bool tells_something(const struct advert *advert, const struct framing_frame *frame)
+static bool tells_something(const struct client_frames *client_frames,
+                            const struct frame_header *frame)
 {
     switch (frame->type) {
     case TYPE_SETTINGS:
         return (frame->flags & FLAG_ACK) == 0;
     case TYPE_WINDOW_UPDATE:
-        return frame->stream_id == 0 && !advert->opened;
+        return frame->stream_id == 0 && !client_frames->opened;
     case TYPE_PRIORITY:
         return true;
     default:
@@ -65,76 +67,78 @@ static bool tells_something(const struct advert *advert, const struct framing_fr
 }
 
 /* Forget the first frame behind the opening. Return false if there is none. */
-static bool forget_one(struct advert *advert)
+static bool forget_one(struct client_frames *client_frames)
 {
-    size_t place = advert->opening;
-    struct advert_frame oldest;
+    size_t place = client_frames->opening;
+    struct client_frame oldest;
 
-    if (!advert_next(advert, &place, &oldest))
+    if (!client_frames_next(client_frames, &place, &oldest))
         return false;
-    memmove(advert->kept + advert->opening, advert->kept + place, advert->length - place);
-    advert->length -= place - advert->opening;
-    advert->left_out++;
+    memmove(client_frames->kept + client_frames->opening, client_frames->kept + place,
+            client_frames->length - place);
+    client_frames->length -= place - client_frames->opening;
+    client_frames->left_out++;
     return true;
 }
 
-static bool grow(struct advert *advert, struct arena *arena, size_t size)
+static bool grow(struct client_frames *client_frames, struct arena *arena, size_t size)
 {
-    size_t capacity = advert->capacity > 0 ? advert->capacity : CAPACITY_LEAST;
+    size_t capacity = client_frames->capacity > 0 ? client_frames->capacity : CAPACITY_LEAST;
     uint8_t *kept;
 
     while (capacity < size)
         capacity *= 2;
-    if (capacity == advert->capacity)
+    if (capacity == client_frames->capacity)
         return true;
-    kept = arena_resize(arena, advert->kept, capacity);
+    kept = arena_resize(arena, client_frames->kept, capacity);
     if (kept == NULL)
         return false;
-    advert->kept = kept;
-    advert->capacity = capacity;
+    client_frames->kept = kept;
+    client_frames->capacity = capacity;
     return true;
 }
 
-static bool make_room(struct advert *advert, size_t size)
+static bool make_room(struct client_frames *client_frames, size_t size)
 {
-    while (advert->length + size > ADVERT_MAX) {
-        if (!forget_one(advert))
+    while (client_frames->length + size > CLIENT_FRAMES_MAX) {
+        if (!forget_one(client_frames))
             return false;
     }
     return true;
 }
 
-bool advert_add(struct advert *advert, struct arena *arena, const struct framing_frame *frame)
+bool client_frames_add(struct client_frames *client_frames, struct arena *arena,
+                       const struct frame_header *frame)
 {
-    if (!tells_something(advert, frame))
+    if (!tells_something(client_frames, frame))
         return true;
-    if (!make_room(advert, record_length(frame))) {
-        advert->left_out++;
+    if (!make_room(client_frames, record_length(frame))) {
+        client_frames->left_out++;
         return true;
     }
-    if (!grow(advert, arena, advert->length + record_length(frame)))
+    if (!grow(client_frames, arena, client_frames->length + record_length(frame)))
         return false;
-    framing_write(advert->kept + advert->length, frame);
-    advert->length += FRAMING_HEADER_SIZE;
-    advert->coming = kept_of(frame);
-    if (!advert->opened)
-        advert->opening = advert->length + advert->coming;
+    frame_header_write(client_frames->kept + client_frames->length, frame);
+    client_frames->length += FRAME_HEADER_SIZE;
+    client_frames->coming = kept_of(frame);
+    if (!client_frames->opened)
+        client_frames->opening = client_frames->length + client_frames->coming;
     return true;
 }
 
-void advert_receive(struct advert *advert, const uint8_t *bytes, size_t length)
+void client_frames_receive(struct client_frames *client_frames, const uint8_t *bytes, size_t length)
 {
-    size_t step = smaller(length, advert->coming);
+    size_t step = smaller(length, client_frames->coming);
 
     if (step == 0)
         return;
-    memcpy(advert->kept + advert->length, bytes, step);
-    advert->length += step;
-    advert->coming -= step;
+    memcpy(client_frames->kept + client_frames->length, bytes, step);
+    client_frames->length += step;
+    client_frames->coming -= step;
 }
 
-void advert_free(struct advert *advert, struct arena *arena)
+void client_frames_free(struct client_frames *client_frames, struct arena *arena)
 {
-    arena_free(arena, advert->kept);
-    *advert = (struct advert){0};
+    arena_free(arena, client_frames->kept);
+    *client_frames = (struct client_frames){0};
 }

@@ -19,8 +19,9 @@ enum {
     TYPE_PRIORITY_UPDATE = 0x10,
     PRIORITY_SIZE = 5,
     WINDOW_UPDATE_SIZE = 4,
-    UPDATED_ID_SIZE = 4,              /* in PRIORITY_UPDATE */
-    FINGERPRINT_MAX = 3 * ADVERT_MAX, /* a setting's 6 bytes become 17, PRIORITY's 14 become 28 */
+    UPDATED_ID_SIZE = 4, /* in PRIORITY_UPDATE */
+    FINGERPRINT_MAX =
+        3 * CLIENT_FRAMES_MAX, /* a setting's 6 bytes become 17, PRIORITY's 14 become 28 */
     WHAT_MAX = 96,
 };
 
@@ -45,21 +46,21 @@ static json_t *setting_of(const uint8_t *entry)
 {
     uint16_t id = (uint16_t)(entry[0] << 8 | entry[1]);
 
-    return json_pack("{s:i, s:s?, s:I}", "id", (int)id, "name", setting_name(id), "value",
+    return json_pack("{s:i, s:s?, s:I}", "id", (int)id, "name", wire_setting_name(id), "value",
                      (json_int_t)number_at(entry + 2));
 }
 
 /* What a frame adds to a list; false if memory ran out. */
-typedef bool add_fn(json_t *list, const struct advert_frame *frame, bool is_first);
+typedef bool add_fn(json_t *list, const struct client_frame *frame, bool is_first);
 
 /* The list of what the client's frames add to it, each in its turn. */
-static json_t *collect(const struct advert *advert, add_fn *add)
+static json_t *collect(const struct client_frames *client_frames, add_fn *add)
 {
     json_t *list = json_array();
-    struct advert_frame frame;
+    struct client_frame frame;
     bool is_first = true;
 
-    for (size_t place = 0; advert_next(advert, &place, &frame); is_first = false) {
+    for (size_t place = 0; client_frames_next(client_frames, &place, &frame); is_first = false) {
         if (!add(list, &frame, is_first)) {
             json_decref(list);
             return NULL;
@@ -68,9 +69,9 @@ static json_t *collect(const struct advert *advert, add_fn *add)
     return list;
 }
 
-static bool add_settings(json_t *list, const struct advert_frame *frame)
+static bool add_settings(json_t *list, const struct client_frame *frame)
 {
-    for (size_t at = 0; at + SETTING_SIZE <= frame->payload_length; at += SETTING_SIZE) {
+    for (size_t at = 0; at + WIRE_SETTING_SIZE <= frame->payload_length; at += WIRE_SETTING_SIZE) {
         if (json_array_append_new(list, setting_of(frame->payload + at)) != 0)
             return false;
     }
@@ -78,22 +79,22 @@ static bool add_settings(json_t *list, const struct advert_frame *frame)
 }
 
 /* A connection begins with SETTINGS (RFC 9113 section 3.4). */
-static bool add_first_settings(json_t *list, const struct advert_frame *frame, bool is_first)
+static bool add_first_settings(json_t *list, const struct client_frame *frame, bool is_first)
 {
     return !is_first || add_settings(list, frame);
 }
 
-static bool add_later_settings(json_t *list, const struct advert_frame *frame, bool is_first)
+static bool add_later_settings(json_t *list, const struct client_frame *frame, bool is_first)
 {
     return is_first || frame->header.type != TYPE_SETTINGS || add_settings(list, frame);
 }
 
-static bool is_whole(const struct advert_frame *frame, uint8_t type, size_t size)
+static bool is_whole(const struct client_frame *frame, uint8_t type, size_t size)
 {
     return frame->header.type == type && frame->payload_length >= size;
 }
 
-static bool add_priority(json_t *list, const struct advert_frame *frame, bool is_first)
+static bool add_priority(json_t *list, const struct client_frame *frame, bool is_first)
 {
     const uint8_t *payload = frame->payload;
 
@@ -107,11 +108,11 @@ static bool add_priority(json_t *list, const struct advert_frame *frame, bool is
 }
 
 /* What the client opened the connection's window by before its first request; 0 = it did not. */
-static int32_t window_update_of(const struct advert *advert)
+static int32_t window_update_of(const struct client_frames *client_frames)
 {
-    struct advert_frame frame;
+    struct client_frame frame;
 
-    for (size_t place = 0; advert_next(advert, &place, &frame);) {
+    for (size_t place = 0; client_frames_next(client_frames, &place, &frame);) {
         if (is_whole(&frame, TYPE_WINDOW_UPDATE, WINDOW_UPDATE_SIZE))
             return id_at(frame.payload);
     }
@@ -154,22 +155,24 @@ static const char *between(const struct fingerprint *fingerprint, const char *se
     return fingerprint->length > fingerprint->part_at ? separator : "";
 }
 
-static void add_settings_part(struct fingerprint *fingerprint, const struct advert *advert)
+static void add_settings_part(struct fingerprint *fingerprint,
+                              const struct client_frames *client_frames)
 {
-    struct advert_frame frame;
+    struct client_frame frame;
     size_t place = 0;
 
-    if (!advert_next(advert, &place, &frame))
+    if (!client_frames_next(client_frames, &place, &frame))
         return;
-    for (size_t at = 0; at + SETTING_SIZE <= frame.payload_length; at += SETTING_SIZE)
+    for (size_t at = 0; at + WIRE_SETTING_SIZE <= frame.payload_length; at += WIRE_SETTING_SIZE)
         add_text(fingerprint, "%s%u:%" PRIu32, between(fingerprint, ";"),
                  (unsigned)frame.payload[at] << 8 | frame.payload[at + 1],
                  number_at(frame.payload + at + 2));
 }
 
-static void add_window_part(struct fingerprint *fingerprint, const struct advert *advert)
+static void add_window_part(struct fingerprint *fingerprint,
+                            const struct client_frames *client_frames)
 {
-    int32_t increment = window_update_of(advert);
+    int32_t increment = window_update_of(client_frames);
 
     begin_part(fingerprint);
     if (increment > 0)
@@ -178,12 +181,13 @@ static void add_window_part(struct fingerprint *fingerprint, const struct advert
         add_text(fingerprint, "00");
 }
 
-static void add_priority_part(struct fingerprint *fingerprint, const struct advert *advert)
+static void add_priority_part(struct fingerprint *fingerprint,
+                              const struct client_frames *client_frames)
 {
-    struct advert_frame frame;
+    struct client_frame frame;
 
     begin_part(fingerprint);
-    for (size_t place = 0; advert_next(advert, &place, &frame);) {
+    for (size_t place = 0; client_frames_next(client_frames, &place, &frame);) {
         if (frame.is_opening && is_whole(&frame, TYPE_PRIORITY, PRIORITY_SIZE))
             add_text(fingerprint, "%s%" PRId32 ":%d:%" PRId32 ":%d", between(fingerprint, ","),
                      frame.header.stream_id, frame.payload[0] >> 7, id_at(frame.payload),
@@ -193,11 +197,11 @@ static void add_priority_part(struct fingerprint *fingerprint, const struct adve
         add_text(fingerprint, "0");
 }
 
-static void add_order_part(struct fingerprint *fingerprint, const struct fields *fields)
+static void add_order_part(struct fingerprint *fingerprint, const struct field_list *fields)
 {
     begin_part(fingerprint);
     for (size_t i = 0; i < fields->count; i++) {
-        const struct fields_entry *field = &fields->entries[i];
+        const struct field_list_entry *field = &fields->entries[i];
 
         if (field->name_length > 1 && field->name[0] == ':')
             add_text(fingerprint, "%s%c", between(fingerprint, ","), field->name[1]);
@@ -208,16 +212,16 @@ static json_t *fingerprint_of(const struct detail *detail)
 {
     struct fingerprint fingerprint = {.length = 0};
 
-    add_settings_part(&fingerprint, detail->advert);
-    add_window_part(&fingerprint, detail->advert);
-    add_priority_part(&fingerprint, detail->advert);
+    add_settings_part(&fingerprint, detail->client_frames);
+    add_window_part(&fingerprint, detail->client_frames);
+    add_priority_part(&fingerprint, detail->client_frames);
     add_order_part(&fingerprint, detail->fields);
     return json_stringn(fingerprint.text, fingerprint.length);
 }
 
 /* --- Priority -------------------------------------------------------------------------------- */
 
-static bool is_update_of(const struct advert_frame *frame, int32_t stream_id)
+static bool is_update_of(const struct client_frame *frame, int32_t stream_id)
 {
     return is_whole(frame, TYPE_PRIORITY_UPDATE, UPDATED_ID_SIZE) &&
            id_at(frame->payload) == stream_id;
@@ -229,26 +233,26 @@ static bool is(const uint8_t *bytes, size_t length, const char *text)
 }
 
 /* A frame counts more than the field (RFC 9218 section 7). Return who has spoken. */
-static const char *find_priority(const struct detail *detail, struct wishes_priority *priority)
+static const char *find_priority(const struct detail *detail, struct priority *priority)
 {
     const char *from = "default";
-    struct advert_frame frame;
+    struct client_frame frame;
 
-    *priority = (struct wishes_priority){.urgency = 3};
+    *priority = (struct priority){.urgency = 3};
     for (size_t i = 0; i < detail->fields->count; i++) {
-        const struct fields_entry *field = &detail->fields->entries[i];
+        const struct field_list_entry *field = &detail->fields->entries[i];
 
         if (is(field->name, field->name_length, "priority")) {
-            wishes_prioritize(field->value, field->value_length, priority);
+            priority_parse(field->value, field->value_length, priority);
             from = "field";
         }
     }
-    for (size_t place = 0; advert_next(detail->advert, &place, &frame);) {
+    for (size_t place = 0; client_frames_next(detail->client_frames, &place, &frame);) {
         if (!is_update_of(&frame, detail->stream_id))
             continue;
-        *priority = (struct wishes_priority){.urgency = 3};
-        wishes_prioritize(frame.payload + UPDATED_ID_SIZE, frame.payload_length - UPDATED_ID_SIZE,
-                          priority);
+        *priority = (struct priority){.urgency = 3};
+        priority_parse(frame.payload + UPDATED_ID_SIZE, frame.payload_length - UPDATED_ID_SIZE,
+                       priority);
         from = "frame";
     }
     return from;
@@ -256,7 +260,7 @@ static const char *find_priority(const struct detail *detail, struct wishes_prio
 
 static json_t *priority_of(const struct detail *detail)
 {
-    struct wishes_priority priority;
+    struct priority priority;
     const char *from = find_priority(detail, &priority);
 
     return json_pack("{s:i, s:b, s:s}", "urgency", priority.urgency, "incremental",
@@ -293,21 +297,22 @@ struct listed {
     size_t updates;
 };
 
-static size_t count_unknown_settings(const struct advert_frame *frame)
+static size_t count_unknown_settings(const struct client_frame *frame)
 {
     size_t count = 0;
 
-    for (size_t at = 0; at + SETTING_SIZE <= frame->payload_length; at += SETTING_SIZE)
-        count += setting_name((uint16_t)(frame->payload[at] << 8 | frame->payload[at + 1])) == NULL;
+    for (size_t at = 0; at + WIRE_SETTING_SIZE <= frame->payload_length; at += WIRE_SETTING_SIZE)
+        count +=
+            wire_setting_name((uint16_t)(frame->payload[at] << 8 | frame->payload[at + 1])) == NULL;
     return count;
 }
 
-static struct listed count_listed(const struct advert *advert)
+static struct listed count_listed(const struct client_frames *client_frames)
 {
     struct listed listed = {0};
-    struct advert_frame frame;
+    struct client_frame frame;
 
-    for (size_t place = 0; advert_next(advert, &place, &frame);) {
+    for (size_t place = 0; client_frames_next(client_frames, &place, &frame);) {
         listed.priorities += frame.header.type == TYPE_PRIORITY;
         listed.updates += frame.header.type == TYPE_PRIORITY_UPDATE;
         if (frame.header.type == TYPE_SETTINGS)
@@ -319,9 +324,9 @@ static struct listed count_listed(const struct advert *advert)
 static const char deprecated[] = "deprecated, without effect (RFC 9113 section 5.3.2)";
 static const char no_room[] = "no room to keep them";
 
-static bool add_dropped_listed(json_t *list, const struct advert *advert)
+static bool add_dropped_listed(json_t *list, const struct client_frames *client_frames)
 {
-    struct listed listed = count_listed(advert);
+    struct listed listed = count_listed(client_frames);
 
     return (listed.settings == 0 ||
             add_dropped(list, "of no known meaning (RFC 9113 section 6.5.2)", "settings: %zu",
@@ -333,9 +338,9 @@ static bool add_dropped_listed(json_t *list, const struct advert *advert)
                         "PRIORITY_UPDATE frames: %zu", listed.updates));
 }
 
-static bool add_unknown_frame(json_t *list, const struct advert_frame *frame, bool is_first)
+static bool add_unknown_frame(json_t *list, const struct client_frame *frame, bool is_first)
 {
-    const struct framing_frame *header = &frame->header;
+    const struct frame_header *header = &frame->header;
 
     (void)is_first;
     switch (header->type) {
@@ -363,12 +368,13 @@ static bool add_dropped_of_request(json_t *list, const struct detail *detail)
 
 static json_t *dropped_of(const struct detail *detail)
 {
-    const struct advert *advert = detail->advert;
-    json_t *list = collect(advert, add_unknown_frame);
+    const struct client_frames *client_frames = detail->client_frames;
+    json_t *list = collect(client_frames, add_unknown_frame);
 
-    if (list == NULL || (add_dropped_listed(list, advert) && add_dropped_of_request(list, detail) &&
-                         (advert->left_out == 0 ||
-                          add_dropped(list, no_room, "other frames: %zu", advert->left_out))))
+    if (list == NULL ||
+        (add_dropped_listed(list, client_frames) && add_dropped_of_request(list, detail) &&
+         (client_frames->left_out == 0 ||
+          add_dropped(list, no_room, "other frames: %zu", client_frames->left_out))))
         return list;
     json_decref(list);
     return NULL;
@@ -447,11 +453,11 @@ static json_t *connection_of(const struct detail *detail)
 
 static json_t *client_of(const struct detail *detail)
 {
-    return json_pack("{s:o, s:o, s:i, s:o, s:o}", "settings",
-                     collect(detail->advert, add_first_settings), "later_settings",
-                     collect(detail->advert, add_later_settings), "window_update",
-                     (int)window_update_of(detail->advert), "priority_frames",
-                     collect(detail->advert, add_priority), "fingerprint", fingerprint_of(detail));
+    return json_pack(
+        "{s:o, s:o, s:i, s:o, s:o}", "settings", collect(detail->client_frames, add_first_settings),
+        "later_settings", collect(detail->client_frames, add_later_settings), "window_update",
+        (int)window_update_of(detail->client_frames), "priority_frames",
+        collect(detail->client_frames, add_priority), "fingerprint", fingerprint_of(detail));
 }
 
 static json_t *hpack_of(const struct detail *detail)
@@ -548,10 +554,10 @@ static bool put_value(struct text *text, size_t depth, const uint8_t *bytes, siz
     return result == 0;
 }
 
-static bool put_field(struct text *text, const struct fields_entry *field, bool head)
+static bool put_field(struct text *text, const struct field_list_entry *field, bool head)
 {
     enum { DEPTH = 3 };
-    struct fields_entry shown = *field;
+    struct field_list_entry shown = *field;
 
     if (head && is(field->name, field->name_length, ":method")) {
         shown.value = (const uint8_t *)"GET";
@@ -573,7 +579,8 @@ static bool put_field(struct text *text, const struct fields_entry *field, bool 
     return true;
 }
 
-static bool put_fields(struct text *text, const char *name, const struct fields *fields, bool head)
+static bool put_fields(struct text *text, const char *name, const struct field_list *fields,
+                       bool head)
 {
     enum { DEPTH = 2 };
     size_t count = fields != NULL ? fields->count : 0;

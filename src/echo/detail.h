@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct advert;
+struct client_frames;
 struct arena;
 
 #define DETAIL_MEDIA_TYPE "application/vnd.h2echod+json"
@@ -63,15 +63,15 @@ struct detail {
     int64_t age_us; /* of the connection */
     int32_t stream_id;
     uint64_t number; /* of this request on the connection, from 1 */
-    const struct fields *fields;
-    const struct fields *trailers; /* NULL = none */
-    size_t trailers_left_out;      /* fields of them */
-    uint64_t content_length;       /* bytes that came */
+    const struct field_list *fields;
+    const struct field_list *trailers; /* NULL = none */
+    size_t trailers_left_out;          /* fields of them */
+    uint64_t content_length;           /* bytes that came */
     struct detail_dependency dependency;
     struct detail_block block;
     int32_t stream_window; /* bytes that the client lets us send */
     int32_t connection_window;
-    const struct advert *advert;
+    const struct client_frames *client_frames;
     const struct detail_reports *reports; /* NULL = none */
     bool head;                            /* it is told as the GET that HEAD stands for */
     bool pretty;

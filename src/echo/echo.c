@@ -543,7 +543,7 @@ void echo_body_drop(struct arena *arena, struct echo_body *body)
         arena_free(arena, body);
 }
 
-bool echo_is_of(const char *text, size_t length, const char *path)
+bool echo_answers_path(const char *text, size_t length, const char *path)
 {
     json_t *body;
     const char *value;

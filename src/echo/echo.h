@@ -144,12 +144,12 @@ struct echo_body *echo_body_share(struct echo_body *body);
 void echo_body_drop(struct arena *arena, struct echo_body *body);
 
 /*
- * echo_is_of(text, length, path):
+ * echo_answers_path(text, length, path):
  * Return true if ${text} is the body that answers a request for ${path}, as far as others than the
  * one who answered can tell: a JSON object that has it as ":path". Otherwise errno is ENOMEM if
  * memory ran out, else 0.
  */
-bool echo_is_of(const char *text, size_t length, const char *path);
+bool echo_answers_path(const char *text, size_t length, const char *path);
 
 /*
  * echo_library(void):

@@ -4,9 +4,9 @@
 
 #include <string.h>
 
-struct fields *fields_new(struct arena *arena, size_t count, size_t length)
+struct field_list *field_list_new(struct arena *arena, size_t count, size_t length)
 {
-    struct fields *fields;
+    struct field_list *fields;
 
     fields = arena_allocate(arena, sizeof(*fields) + count * sizeof(fields->entries[0]) + length);
     if (fields == NULL)
@@ -16,7 +16,7 @@ struct fields *fields_new(struct arena *arena, size_t count, size_t length)
     return fields;
 }
 
-static const uint8_t *copy(struct fields *fields, const uint8_t *bytes, size_t length)
+static const uint8_t *copy(struct field_list *fields, const uint8_t *bytes, size_t length)
 {
     uint8_t *to = fields->text + fields->length;
 
@@ -26,9 +26,9 @@ static const uint8_t *copy(struct fields *fields, const uint8_t *bytes, size_t l
     return to;
 }
 
-void fields_add(struct fields *fields, const struct fields_entry *field)
+void field_list_add(struct field_list *fields, const struct field_list_entry *field)
 {
-    fields->entries[fields->count++] = (struct fields_entry){
+    fields->entries[fields->count++] = (struct field_list_entry){
         .name = copy(fields, field->name, field->name_length),
         .name_length = field->name_length,
         .value = copy(fields, field->value, field->value_length),
@@ -37,7 +37,7 @@ void fields_add(struct fields *fields, const struct fields_entry *field)
     };
 }
 
-void fields_free(struct arena *arena, struct fields *fields)
+void field_list_free(struct arena *arena, struct field_list *fields)
 {
     arena_free(arena, fields);
 }

@@ -10,7 +10,7 @@
 
 struct arena;
 
-struct fields_entry {
+struct field_list_entry {
     const uint8_t *name;
     size_t name_length;
     const uint8_t *value;
@@ -19,30 +19,30 @@ struct fields_entry {
 };
 
 /* To be read. */
-struct fields {
+struct field_list {
     size_t count;
     size_t length; /* bytes of all names and values */
     uint8_t *text; /* where they are, behind the entries */
-    struct fields_entry entries[];
+    struct field_list_entry entries[];
 };
 
 /*
- * fields_new(arena, count, length):
+ * field_list_new(arena, count, length):
  * Return a list that has room for ${count} fields of ${length} bytes together, with memory from
- * ${arena}, to be freed by fields_free; NULL if memory ran out.
+ * ${arena}, to be freed by field_list_free; NULL if memory ran out.
  */
-struct fields *fields_new(struct arena *arena, size_t count, size_t length);
+struct field_list *field_list_new(struct arena *arena, size_t count, size_t length);
 
 /*
- * fields_add(fields, field):
+ * field_list_add(fields, field):
  * Put a copy of ${field} behind the others. There must be room for it.
  */
-void fields_add(struct fields *fields, const struct fields_entry *field);
+void field_list_add(struct field_list *fields, const struct field_list_entry *field);
 
 /*
- * fields_free(arena, fields):
+ * field_list_free(arena, fields):
  * Free ${fields}, whose memory is from ${arena}. NULL is fine.
  */
-void fields_free(struct arena *arena, struct fields *fields);
+void field_list_free(struct arena *arena, struct field_list *fields);
 
 #endif

@@ -92,7 +92,7 @@ static bool range_names(struct part range, const char *type)
     return true;
 }
 
-bool wishes_name(const uint8_t *value, size_t length, const char *type)
+bool accept_names(const uint8_t *value, size_t length, const char *type)
 {
     struct part rest = {value, length};
     struct part range;
@@ -104,7 +104,7 @@ bool wishes_name(const uint8_t *value, size_t length, const char *type)
     return false;
 }
 
-void wishes_prioritize(const uint8_t *value, size_t length, struct wishes_priority *priority)
+void priority_parse(const uint8_t *value, size_t length, struct priority *priority)
 {
     struct part rest = {value, length};
     struct part member;

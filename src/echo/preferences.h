@@ -9,23 +9,23 @@
 #include <stdint.h>
 
 /* RFC 9218 section 4. */
-struct wishes_priority {
+struct priority {
     int urgency; /* 0 to 7, 0 the most urgent */
     bool incremental;
 };
 
 /*
- * wishes_name(value, length, type):
+ * accept_names(value, length, type):
  * Return true if one of the media ranges in ${value}, an accept field's (RFC 9110 section 12.5.1),
  * is ${type}, in lower case, itself, and its weight not 0. A range with an asterisk names nothing.
  */
-bool wishes_name(const uint8_t *value, size_t length, const char *type);
+bool accept_names(const uint8_t *value, size_t length, const char *type);
 
 /*
- * wishes_prioritize(value, length, priority):
+ * priority_parse(value, length, priority):
  * Let ${priority} be as the members of ${value} say that are known and well-formed, a priority
  * field's or a PRIORITY_UPDATE frame's (RFC 9218 section 4); the others change nothing.
  */
-void wishes_prioritize(const uint8_t *value, size_t length, struct wishes_priority *priority);
+void priority_parse(const uint8_t *value, size_t length, struct priority *priority);
 
 #endif

@@ -2,37 +2,37 @@
 
 #include <stddef.h>
 
-void past_start(struct past *past)
+void closed_streams_init(struct closed_streams *closed)
 {
-    *past = (struct past){.refused_from = INT32_MAX};
+    *closed = (struct closed_streams){.refused_from = INT32_MAX};
 }
 
-bool past_open(struct past *past, int32_t id)
+bool closed_streams_open(struct closed_streams *closed, int32_t id)
 {
-    if (id <= past->highest)
+    if (id <= closed->highest)
         return false;
-    past->highest = id;
+    closed->highest = id;
     return true;
 }
 
-void past_refuse(struct past *past, int32_t id)
+void closed_streams_note_refused(struct closed_streams *closed, int32_t id)
 {
-    if (id < past->refused_from)
-        past->refused_from = id;
+    if (id < closed->refused_from)
+        closed->refused_from = id;
 }
 
-void past_reset(struct past *past, int32_t id)
+void closed_streams_note_reset(struct closed_streams *closed, int32_t id)
 {
-    int32_t *slot = &past->resets[past->reset_at++ % PAST_RESETS];
+    int32_t *slot = &closed->resets[closed->reset_at++ % CLOSED_STREAMS_RESETS];
 
-    if (*slot > past->forgotten)
-        past->forgotten = *slot;
+    if (*slot > closed->forgotten)
+        closed->forgotten = *slot;
     *slot = id;
 }
 
-void past_close(struct past *past, int32_t id)
+void closed_streams_note_closed(struct closed_streams *closed, int32_t id)
 {
-    past->closed[past->closed_at++ % PAST_CLOSED] = id;
+    closed->closed[closed->closed_at++ % CLOSED_STREAMS_CLOSED] = id;
 }
 
 static bool contains(const int32_t *ids, size_t count, int32_t id)
@@ -44,13 +44,13 @@ static bool contains(const int32_t *ids, size_t count, int32_t id)
     return false;
 }
 
-bool past_is_late(const struct past *past, int32_t id)
+bool closed_streams_is_late(const struct closed_streams *closed, int32_t id)
 {
-    return id <= past->forgotten || id >= past->refused_from ||
-           contains(past->resets, PAST_RESETS, id);
+    return id <= closed->forgotten || id >= closed->refused_from ||
+           contains(closed->resets, CLOSED_STREAMS_RESETS, id);
 }
 
-bool past_was_closed(const struct past *past, int32_t id)
+bool closed_streams_was_closed(const struct closed_streams *closed, int32_t id)
 {
-    return contains(past->closed, PAST_CLOSED, id);
+    return contains(closed->closed, CLOSED_STREAMS_CLOSED, id);
 }

@@ -69,8 +69,8 @@ static bool is_connection_specific(const uint8_t *name, size_t length)
     return is_one_of(name, length, names);
 }
 
-size_t refusal_value_length(const uint8_t *name, size_t name_length, const uint8_t *value,
-                            size_t value_length)
+size_t diagnose_value_length(const uint8_t *name, size_t name_length, const uint8_t *value,
+                             size_t value_length)
 {
     if (is(name, name_length, "te") || is(name, name_length, "content-length") ||
         is_connection_specific(name, name_length))
@@ -78,7 +78,7 @@ size_t refusal_value_length(const uint8_t *name, size_t name_length, const uint8
     return value_length;
 }
 
-static const char *pseudo_rule(const struct refusal_context *context, const uint8_t *name,
+static const char *pseudo_rule(const struct diagnose_context *context, const uint8_t *name,
                                size_t name_length, size_t value_length)
 {
     static const char *const known[] = {":method", ":scheme", ":path", ":authority", NULL};
@@ -96,7 +96,7 @@ static const char *pseudo_rule(const struct refusal_context *context, const uint
     return "value not allowed in this pseudo-header field (RFC 9113 section 8.3.1)";
 }
 
-static const char *content_length_rule(const struct refusal_context *context, const uint8_t *value,
+static const char *content_length_rule(const struct diagnose_context *context, const uint8_t *value,
                                        size_t value_length)
 {
     if (!is_number(value, value_length))
@@ -108,8 +108,8 @@ static const char *content_length_rule(const struct refusal_context *context, co
     return "a number too large to be counted (RFC 9110 section 8.6)";
 }
 
-const char *refusal_of_field(const struct refusal_context *context, const uint8_t *name,
-                             size_t name_length, const uint8_t *value, size_t value_length)
+const char *diagnose_field(const struct diagnose_context *context, const uint8_t *name,
+                           size_t name_length, const uint8_t *value, size_t value_length)
 {
     if (has_upper_case(name, name_length))
         return "upper case in a field name (RFC 9113 section 8.2.1)";
@@ -130,36 +130,37 @@ const char *refusal_of_field(const struct refusal_context *context, const uint8_
     return "byte not allowed in a field value, or white space at its ends (RFC 9113 section 8.2.1)";
 }
 
-struct refusal refusal_of_section(const struct refusal_section *section)
+struct diagnosis diagnose_section(const struct diagnose_presence *section)
 {
     if (section->trailers && !section->ends)
-        return (struct refusal){"trailers",
-                                "a trailer section without END_STREAM (RFC 9113 section 8.1)"};
+        return (struct diagnosis){"trailers",
+                                  "a trailer section without END_STREAM (RFC 9113 section 8.1)"};
     if (section->trailers)
-        return (struct refusal){"content-length",
-                                "differs from the sum of the DATA frames (RFC 9113 section 8.1.1)"};
+        return (struct diagnosis){
+            "content-length", "differs from the sum of the DATA frames (RFC 9113 section 8.1.1)"};
     if (!section->method)
-        return (struct refusal){":method", "missing (RFC 9113 section 8.3.1)"};
+        return (struct diagnosis){":method", "missing (RFC 9113 section 8.3.1)"};
     if (section->connect) {
         if (section->scheme)
-            return (struct refusal){":scheme", "not allowed with CONNECT (RFC 9113 section 8.5)"};
+            return (struct diagnosis){":scheme", "not allowed with CONNECT (RFC 9113 section 8.5)"};
         if (section->path)
-            return (struct refusal){":path", "not allowed with CONNECT (RFC 9113 section 8.5)"};
+            return (struct diagnosis){":path", "not allowed with CONNECT (RFC 9113 section 8.5)"};
         if (!section->authority)
-            return (struct refusal){":authority", "missing from a CONNECT (RFC 9113 section 8.5)"};
+            return (struct diagnosis){":authority",
+                                      "missing from a CONNECT (RFC 9113 section 8.5)"};
     } else {
         if (!section->scheme)
-            return (struct refusal){":scheme", "missing (RFC 9113 section 8.3.1)"};
+            return (struct diagnosis){":scheme", "missing (RFC 9113 section 8.3.1)"};
         if (!section->path)
-            return (struct refusal){":path", "missing (RFC 9113 section 8.3.1)"};
+            return (struct diagnosis){":path", "missing (RFC 9113 section 8.3.1)"};
         if (!section->authority && !section->host)
-            return (struct refusal){":authority",
-                                    "missing, and host as well (RFC 9113 section 8.3.1)"};
+            return (struct diagnosis){":authority",
+                                      "missing, and host as well (RFC 9113 section 8.3.1)"};
     }
     if (section->ends && section->content_length)
-        return (struct refusal){"content-length",
-                                "announces content, but none comes (RFC 9113 section 8.1.1)"};
-    return (struct refusal){
+        return (struct diagnosis){"content-length",
+                                  "announces content, but none comes (RFC 9113 section 8.1.1)"};
+    return (struct diagnosis){
         ":path", "neither begins with \"/\" nor is \"*\" with OPTIONS (RFC 9113 section 8.3.1)"};
 }
 
@@ -195,7 +196,7 @@ static const char *rule_of_code(uint32_t error)
     }
 }
 
-const char *refusal_of_stream(uint32_t error)
+const char *diagnose_stream(uint32_t error)
 {
     enum { NO_ERROR = 0x0 };
 
@@ -203,7 +204,7 @@ const char *refusal_of_stream(uint32_t error)
     return error == NO_ERROR ? " (RFC 9113 section 8.1)" : rule_of_code(error);
 }
 
-const char *refusal_of_connection(uint32_t error, const char *words, size_t length)
+const char *diagnose_connection(uint32_t error, const char *words, size_t length)
 {
     /* The first whose words are among those of the GOAWAY: what is told of any frame, then what is
      * left, by the frame that the words begin with. */

@@ -12,14 +12,14 @@
 #include <stdint.h>
 
 /* What stood before the refused field in its section. */
-struct refusal_context {
+struct diagnose_context {
     bool trailers;      /* the field is in the trailers, not the header section */
     bool after_regular; /* a field that is no pseudo-header field stands before it */
     bool repeated;      /* a field of the same name stands before it */
 };
 
 /* Which fields a header section had that is refused as a whole. */
-struct refusal_section {
+struct diagnose_presence {
     bool trailers; /* it is the trailer section */
     bool ends;     /* END_STREAM came with it */
     bool connect;  /* the method is CONNECT */
@@ -32,46 +32,46 @@ struct refusal_section {
 };
 
 /* The verdict: the field that is at fault, and the rule. Both are static. */
-struct refusal {
+struct diagnosis {
     const char *field;
     const char *rule;
 };
 
 /*
- * refusal_of_field(context, name, name_length, value, value_length):
+ * diagnose_field(context, name, name_length, value, value_length):
  * Return the rule, with its RFC section, that a field breaks which nghttp2 refused. The string is
  * static.
  */
-const char *refusal_of_field(const struct refusal_context *context, const uint8_t *name,
-                             size_t name_length, const uint8_t *value, size_t value_length);
+const char *diagnose_field(const struct diagnose_context *context, const uint8_t *name,
+                           size_t name_length, const uint8_t *value, size_t value_length);
 
 /*
- * refusal_value_length(name, name_length, value, value_length):
+ * diagnose_value_length(name, name_length, value, value_length):
  * Return how many bytes of a refused field's value are to be told: those before a NUL where nghttp2
  * 1.70 hands out no others, else all.
  */
-size_t refusal_value_length(const uint8_t *name, size_t name_length, const uint8_t *value,
-                            size_t value_length);
+size_t diagnose_value_length(const uint8_t *name, size_t name_length, const uint8_t *value,
+                             size_t value_length);
 
 /*
- * refusal_of_section(section):
+ * diagnose_section(section):
  * Return which field is missing, or not allowed, in a header section whose fields were each fine
  * but which nghttp2 refused as a whole, and the rule.
  */
-struct refusal refusal_of_section(const struct refusal_section *section);
+struct diagnosis diagnose_section(const struct diagnose_presence *section);
 
 /*
- * refusal_of_stream(error):
+ * diagnose_stream(error):
  * Return the rule that a stream was reset for with ${error} (RFC 9113 section 7), " (RFC ...)" or
  * with the setting's name in it, where the code alone tells; else "". The string is static.
  */
-const char *refusal_of_stream(uint32_t error);
+const char *diagnose_stream(uint32_t error);
 
 /*
- * refusal_of_connection(error, words, length):
+ * diagnose_connection(error, words, length):
  * Return the same of a connection that is ended with ${error} and ${words}, the ${length} bytes of
  * the GOAWAY's debug data, in nghttp2's wording or the session's.
  */
-const char *refusal_of_connection(uint32_t error, const char *words, size_t length);
+const char *diagnose_connection(uint32_t error, const char *words, size_t length);
 
 #endif

@@ -21,12 +21,12 @@ enum state {
     COUNTING, /* none is kept: too large, or trailers */
 };
 
-struct section_reader {
-    struct section_options options;
+struct field_section_reader {
+    struct field_section_options options;
     struct arena *arena;
-    struct section current; /* without what is followed; empty between sections */
-    struct section before;  /* the one that was remembered last */
-    struct echo_body *body; /* its answer, shared; NULL = there was none yet */
+    struct field_section current; /* without what is followed; empty between sections */
+    struct field_section before;  /* the one that was remembered last */
+    struct echo_body *body;       /* its answer, shared; NULL = there was none yet */
     enum state state;
     size_t followed; /* fields, from the first one on */
     size_t place;    /* in the section before, behind the field that was found there last */
@@ -59,13 +59,13 @@ static bool is_ignoring_case(nghttp2_vec bytes, const char *text)
 
 /* --- What a request comes to ---------------------------------------------------------------- */
 
-static void drop_target(struct arena *arena, struct section_target *target)
+static void drop_target(struct arena *arena, struct field_section_target *target)
 {
     if (target != NULL && --target->references == 0)
         arena_free(arena, target);
 }
 
-void section_request_free(struct arena *arena, struct section_request *request)
+void field_section_request_free(struct arena *arena, struct field_section_request *request)
 {
     drop_target(arena, request->target);
     request->target = NULL;
@@ -79,10 +79,10 @@ static void keep(nghttp2_rcbuf **kept, nghttp2_rcbuf *buffer)
 
 /* nghttp2 has seen to it that these come once, but for lists: expect and accept. By length, since
  * most fields are none of them. */
-static void heed(struct section_reader *reader, const struct field *field)
+static void heed(struct field_section_reader *reader, const struct field *field)
 {
-    struct section *section = &reader->current;
-    struct section_request *request = &section->request;
+    struct field_section *section = &reader->current;
+    struct field_section_request *request = &section->request;
 
     switch (field->name.len) {
     case sizeof("host") - 1:
@@ -95,7 +95,7 @@ static void heed(struct section_reader *reader, const struct field *field)
     case sizeof("accept") - 1:
         if (is(field->name, "accept"))
             request->detailed |=
-                wishes_name(field->value.base, field->value.len, reader->options.detailed_type);
+                accept_names(field->value.base, field->value.len, reader->options.detailed_type);
         else if (is(field->name, "expect"))
             request->expects_continue |= is_ignoring_case(field->value, "100-continue");
         break;
@@ -116,7 +116,7 @@ static void heed(struct section_reader *reader, const struct field *field)
     }
 }
 
-bool section_repeats(const struct section_request *request, nghttp2_vec name)
+bool field_section_repeats(const struct field_section_request *request, nghttp2_vec name)
 {
     return (is(name, "host") && request->has_host) ||
            (is(name, "content-length") && request->content_length >= 0);
@@ -125,26 +125,26 @@ bool section_repeats(const struct section_request *request, nghttp2_vec name)
 /* --- Sections ------------------------------------------------------------------------------- */
 
 /* One of no fields, with what memory it has for them. */
-static void reset(struct section *section)
+static void reset(struct field_section *section)
 {
-    section->request = (struct section_request){.content_length = -1};
+    section->request = (struct field_section_request){.content_length = -1};
     section->method = section->path = NULL;
 }
 
-static void section_start(struct section *section, const struct section_options *options,
-                          struct arena *arena)
+static void section_start(struct field_section *section,
+                          const struct field_section_options *options, struct arena *arena)
 {
     echo_start(&section->echo, arena, options->pretty);
     reset(section);
 }
 
-static bool is_small(const struct section *section)
+static bool is_small(const struct field_section *section)
 {
     return section->echo.field_count <= REMEMBERED_FIELDS &&
            section->echo.length <= REMEMBERED_LENGTH;
 }
 
-static void drop_fields(struct section *section)
+static void drop_fields(struct field_section *section)
 {
     for (size_t i = 0; i < section->echo.field_count; i++) {
         nghttp2_rcbuf_decref(section->echo.fields[i].key.name);
@@ -154,7 +154,7 @@ static void drop_fields(struct section *section)
 }
 
 /* Forget it, but keep memory for others that are small. */
-static void clear(struct section *section)
+static void clear(struct field_section *section)
 {
     bool keeps_memory = is_small(section);
 
@@ -163,7 +163,7 @@ static void clear(struct section *section)
         echo_free(&section->echo);
     nghttp2_rcbuf_decref(section->method);
     nghttp2_rcbuf_decref(section->path);
-    section_request_free(section->echo.arena, &section->request);
+    field_section_request_free(section->echo.arena, &section->request);
     reset(section);
 }
 
@@ -179,18 +179,18 @@ static nghttp2_vec beginning_of(nghttp2_rcbuf *buffer, size_t most)
 }
 
 /* The section is over: its target is known, if anybody wants it. */
-static bool aim(struct section *section, const struct section_options *options)
+static bool aim(struct field_section *section, const struct field_section_options *options)
 {
     nghttp2_vec method = beginning_of(section->method, options->method_max);
     nghttp2_vec path = beginning_of(section->path, options->path_max);
-    struct section_target *target;
+    struct field_section_target *target;
 
     if (options->path_max == 0)
         return true;
     target = arena_allocate(section->echo.arena, sizeof(*target) + method.len + path.len);
     if (target == NULL)
         return false;
-    *target = (struct section_target){1, method.len, path.len};
+    *target = (struct field_section_target){1, method.len, path.len};
     if (method.len > 0)
         memcpy(target->bytes, method.base, method.len);
     if (path.len > 0)
@@ -201,20 +201,20 @@ static bool aim(struct section *section, const struct section_options *options)
 
 /* --- The reader ----------------------------------------------------------------------------- */
 
-struct section_reader *section_reader_new(const struct section_options *options,
-                                          struct arena *arena)
+struct field_section_reader *field_section_reader_new(const struct field_section_options *options,
+                                                      struct arena *arena)
 {
-    struct section_reader *reader = arena_allocate(arena, sizeof(*reader));
+    struct field_section_reader *reader = arena_allocate(arena, sizeof(*reader));
 
     if (reader == NULL)
         return NULL;
-    *reader = (struct section_reader){.options = *options, .arena = arena};
+    *reader = (struct field_section_reader){.options = *options, .arena = arena};
     section_start(&reader->current, options, arena);
     section_start(&reader->before, options, arena);
     return reader;
 }
 
-void section_reader_free(struct section_reader *reader)
+void field_section_reader_free(struct field_section_reader *reader)
 {
     if (reader == NULL)
         return;
@@ -227,11 +227,11 @@ void section_reader_free(struct section_reader *reader)
     arena_free(reader->arena, reader);
 }
 
-void section_begin(struct section_reader *reader, enum section_kind kind)
+void field_section_begin(struct field_section_reader *reader, enum field_section_kind kind)
 {
-    static const enum state states[] = {[SECTION_HEADER] = FOLLOWING,
-                                        [SECTION_TRAILERS] = ADDING,
-                                        [SECTION_TRAILERS_COUNTED] = COUNTING};
+    static const enum state states[] = {[FIELD_SECTION_HEADER] = FOLLOWING,
+                                        [FIELD_SECTION_TRAILERS] = ADDING,
+                                        [FIELD_SECTION_TRAILERS_COUNTED] = COUNTING};
 
     reader->followed = 0;
     reader->place = 0;
@@ -255,7 +255,7 @@ static inline bool have_same_bytes(nghttp2_rcbuf *a, nghttp2_rcbuf *b)
 }
 
 /* Is this the field that came next before? Then all that it changes is known. */
-static bool follow(struct section_reader *reader, struct echo_key key)
+static bool follow(struct field_section_reader *reader, struct echo_key key)
 {
     const struct echo *before = &reader->before.echo;
     const struct echo_key *next;
@@ -270,7 +270,8 @@ static bool follow(struct section_reader *reader, struct echo_key key)
 }
 
 /* The field as it was encoded for the section before, or NULL. */
-static const struct echo_field *find_before(struct section_reader *reader, struct echo_key key)
+static const struct echo_field *find_before(struct field_section_reader *reader,
+                                            struct echo_key key)
 {
     const struct echo *before = &reader->before.echo;
     const struct echo_field *same = echo_find(before, reader->place, NEAR, key);
@@ -281,7 +282,8 @@ static const struct echo_field *find_before(struct section_reader *reader, struc
 }
 
 /* The field that is next there, if it has the same name. */
-static const struct echo_field *find_namesake(struct section_reader *reader, struct echo_key key)
+static const struct echo_field *find_namesake(struct field_section_reader *reader,
+                                              struct echo_key key)
 {
     const struct echo *before = &reader->before.echo;
 
@@ -290,9 +292,9 @@ static const struct echo_field *find_namesake(struct section_reader *reader, str
     return &before->fields[reader->place++];
 }
 
-static bool encode(struct section_reader *reader, const struct field *field)
+static bool encode(struct field_section_reader *reader, const struct field *field)
 {
-    struct section *section = &reader->current;
+    struct field_section *section = &reader->current;
     const struct echo_field *like;
     nghttp2_vec value = field->value;
 
@@ -308,7 +310,7 @@ static bool encode(struct section_reader *reader, const struct field *field)
 }
 
 /* Its key keeps references to it. */
-static bool add(struct section_reader *reader, const struct field *field)
+static bool add(struct field_section_reader *reader, const struct field *field)
 {
     struct echo *echo = &reader->current.echo;
     const struct echo_field *same = find_before(reader, field->key);
@@ -321,13 +323,13 @@ static bool add(struct section_reader *reader, const struct field *field)
 }
 
 /* The section is read on, or the next one could not be decoded; but not for ever. */
-static enum section_result pass_over(struct section_reader *reader)
+static enum field_section_result pass_over(struct field_section_reader *reader)
 {
     drop_fields(&reader->current);
     echo_free(&reader->current.echo);
     reader->state = COUNTING;
-    return reader->list_size / ENDLESS > reader->options.max_list_size ? SECTION_ENDLESS
-                                                                       : SECTION_TOO_LARGE;
+    return reader->list_size / ENDLESS > reader->options.max_list_size ? FIELD_SECTION_ENDLESS
+                                                                       : FIELD_SECTION_TOO_LARGE;
 }
 
 /* nghttp2 before 1.64 lets this through. */
@@ -337,52 +339,52 @@ static bool has_userinfo(const struct field *field)
            memchr(field->value.base, '@', field->value.len) != NULL;
 }
 
-static enum section_result take(struct section_reader *reader, struct echo_key key)
+static enum field_section_result take(struct field_section_reader *reader, struct echo_key key)
 {
     struct field field = field_of(key);
 
     if (has_userinfo(&field))
-        return SECTION_USERINFO;
+        return FIELD_SECTION_USERINFO;
     reader->list_size += field.name.len + field.value.len + FIELD_OVERHEAD;
     heed(reader, &field);
     if (reader->list_size > reader->options.max_list_size)
         return pass_over(reader);
     if (reader->state == COUNTING)
-        return SECTION_ADDED;
-    return add(reader, &field) ? SECTION_ADDED : SECTION_NO_MEMORY;
+        return FIELD_SECTION_ADDED;
+    return add(reader, &field) ? FIELD_SECTION_ADDED : FIELD_SECTION_NO_MEMORY;
 }
 
 /* What was followed has to be gone through after all: the next field is another one, or none is. */
-static bool catch_up(struct section_reader *reader)
+static bool catch_up(struct field_section_reader *reader)
 {
-    enum section_result result = SECTION_ADDED;
+    enum field_section_result result = FIELD_SECTION_ADDED;
 
     if (reader->state != FOLLOWING)
         return true;
     reader->state = ADDING;
-    for (size_t i = 0; i < reader->followed && result == SECTION_ADDED; i++)
+    for (size_t i = 0; i < reader->followed && result == FIELD_SECTION_ADDED; i++)
         result = take(reader, reader->before.echo.fields[i].key);
-    return result == SECTION_ADDED;
+    return result == FIELD_SECTION_ADDED;
 }
 
-enum section_result section_add(struct section_reader *reader, nghttp2_rcbuf *name,
-                                nghttp2_rcbuf *value)
+enum field_section_result field_section_add(struct field_section_reader *reader,
+                                            nghttp2_rcbuf *name, nghttp2_rcbuf *value)
 {
     struct echo_key key = {name, value};
 
     if (reader->state == FOLLOWING && follow(reader, key))
-        return SECTION_ADDED;
-    return catch_up(reader) ? take(reader, key) : SECTION_NO_MEMORY;
+        return FIELD_SECTION_ADDED;
+    return catch_up(reader) ? take(reader, key) : FIELD_SECTION_NO_MEMORY;
 }
 
-const struct section *section_look(struct section_reader *reader)
+const struct field_section *field_section_peek(struct field_section_reader *reader)
 {
     return catch_up(reader) ? &reader->current : NULL;
 }
 
 /* --- Fields as they came --------------------------------------------------------------------- */
 
-static bool make_room_for_mark(struct section_reader *reader)
+static bool make_room_for_mark(struct field_section_reader *reader)
 {
     size_t capacity = reader->mark_capacity > 0 ? 2 * reader->mark_capacity : 8;
     uint32_t *marks;
@@ -397,7 +399,7 @@ static bool make_room_for_mark(struct section_reader *reader)
     return true;
 }
 
-bool section_mark(struct section_reader *reader)
+bool field_section_mark_never_indexed(struct field_section_reader *reader)
 {
     size_t place = reader->state == FOLLOWING ? reader->followed : reader->current.echo.field_count;
 
@@ -410,7 +412,7 @@ bool section_mark(struct section_reader *reader)
 }
 
 /* The present section is over. */
-static void clear_current(struct section_reader *reader)
+static void clear_current(struct field_section_reader *reader)
 {
     clear(&reader->current);
     if (reader->mark_capacity <= REMEMBERED_FIELDS)
@@ -420,7 +422,7 @@ static void clear_current(struct section_reader *reader)
     reader->mark_count = reader->mark_capacity = 0;
 }
 
-static void add_entries(const struct section_reader *reader, struct fields *fields)
+static void add_entries(const struct field_section_reader *reader, struct field_list *fields)
 {
     const struct echo *echo = &reader->current.echo;
     size_t mark = 0;
@@ -428,18 +430,18 @@ static void add_entries(const struct section_reader *reader, struct fields *fiel
     for (size_t i = 0; i < echo->field_count; i++) {
         struct field field = field_of(echo->fields[i].key);
         bool marked = mark < reader->mark_count && reader->marks[mark] == i;
-        struct fields_entry entry = {field.name.base, field.name.len, field.value.base,
-                                     field.value.len, marked};
+        struct field_list_entry entry = {field.name.base, field.name.len, field.value.base,
+                                         field.value.len, marked};
 
-        fields_add(fields, &entry);
+        field_list_add(fields, &entry);
         mark += marked;
     }
 }
 
-static struct fields *list(const struct section_reader *reader)
+static struct field_list *list(const struct field_section_reader *reader)
 {
     const struct echo *echo = &reader->current.echo;
-    struct fields *fields;
+    struct field_list *fields;
     size_t length = 0;
 
     for (size_t i = 0; i < echo->field_count; i++) {
@@ -447,13 +449,13 @@ static struct fields *list(const struct section_reader *reader)
 
         length += field.name.len + field.value.len;
     }
-    fields = fields_new(reader->arena, echo->field_count, length);
+    fields = field_list_new(reader->arena, echo->field_count, length);
     if (fields != NULL)
         add_entries(reader, fields);
     return fields;
 }
 
-bool section_take(struct section_reader *reader, struct fields **fields)
+bool field_section_take(struct field_section_reader *reader, struct field_list **fields)
 {
     bool is_too_large = reader->state == COUNTING;
 
@@ -465,9 +467,9 @@ bool section_take(struct section_reader *reader, struct fields **fields)
 /* --- Ends ------------------------------------------------------------------------------------ */
 
 /* The section that has just ended takes the place of the one before. */
-static void remember(struct section_reader *reader, struct echo_body *body)
+static void remember(struct field_section_reader *reader, struct echo_body *body)
 {
-    struct section old = reader->before;
+    struct field_section old = reader->before;
 
     reader->before = reader->current;
     reader->current = old;
@@ -475,7 +477,7 @@ static void remember(struct section_reader *reader, struct echo_body *body)
     reader->body = echo_body_share(body);
 }
 
-static struct section_request request_of(const struct section *section)
+static struct field_section_request request_of(const struct field_section *section)
 {
     if (section->request.target != NULL)
         section->request.target->references++;
@@ -483,7 +485,7 @@ static struct section_request request_of(const struct section *section)
 }
 
 /* Compose the answer, if there is to be one, and remember how. */
-static bool compose(struct section_reader *reader, struct echo_body **body)
+static bool compose(struct field_section_reader *reader, struct echo_body **body)
 {
     if (reader->state == COUNTING)
         return true;
@@ -495,8 +497,8 @@ static bool compose(struct section_reader *reader, struct echo_body **body)
     return true;
 }
 
-bool section_end(struct section_reader *reader, struct section_request *request,
-                 struct echo_body **body)
+bool field_section_end(struct field_section_reader *reader, struct field_section_request *request,
+                       struct echo_body **body)
 {
     bool ended;
 
@@ -519,7 +521,7 @@ bool section_end(struct section_reader *reader, struct section_request *request,
     return ended;
 }
 
-void section_break(struct section_reader *reader, struct section_request *request)
+void field_section_abort(struct field_section_reader *reader, struct field_section_request *request)
 {
     if (request != NULL && catch_up(reader) && aim(&reader->current, &reader->options))
         *request = request_of(&reader->current);

@@ -8,13 +8,13 @@ enum {
     LARGEST = 0x7fffffff,
 };
 
-static bool counts(const struct framing_frame *frame)
+static bool counts(const struct frame_header *frame)
 {
     return frame->stream_id == 0 && (frame->flags & FLAG_ACK) == 0 &&
-           frame->length % INITIAL_WINDOW_ENTRY == 0;
+           frame->length % WIRE_SETTING_SIZE == 0;
 }
 
-void initial_window_begin(struct initial_window *window, const struct framing_frame *frame)
+void initial_window_begin(struct initial_window *window, const struct frame_header *frame)
 {
     *window = (struct initial_window){.coming = counts(frame) ? frame->length : 0};
 }
@@ -38,7 +38,7 @@ size_t initial_window_receive(struct initial_window *window, const uint8_t *byte
 
     for (size_t i = 0; i < taken; i++) {
         window->entry[window->entry_length++] = bytes[i];
-        if (window->entry_length == INITIAL_WINDOW_ENTRY)
+        if (window->entry_length == WIRE_SETTING_SIZE)
             read_entry(window);
     }
     window->coming -= taken;

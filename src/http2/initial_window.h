@@ -10,16 +10,15 @@
 #define H2ECHOD_HTTP2_INITIAL_WINDOW_H
 
 #include "base/frame.h"
+#include "base/wire.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
-enum { INITIAL_WINDOW_ENTRY = 6 };
-
 struct initial_window {
     size_t coming;    /* bytes of the payload that are still to come */
     uint32_t largest; /* value so far; 0 = none. One above 2^31-1 is another error. */
-    uint8_t entry[INITIAL_WINDOW_ENTRY];
+    uint8_t entry[WIRE_SETTING_SIZE];
     size_t entry_length;
 };
 
@@ -28,7 +27,7 @@ struct initial_window {
  * ${frame} is SETTINGS: expect its payload. A frame that is malformed, or acknowledges, has none
  * that counts.
  */
-void initial_window_begin(struct initial_window *window, const struct framing_frame *frame);
+void initial_window_begin(struct initial_window *window, const struct frame_header *frame);
 
 /*
  * initial_window_receive(window, bytes, length):

@@ -1,4 +1,5 @@
 #include "http2/session.h"
+#include "base/wire.h"
 
 #include "base/arena.h"
 #include "base/frame.h"
@@ -42,7 +43,6 @@ enum {
     DECIMAL_MAX = 20,             /* digits of a size */
     STATUS_DIGITS = 3,
     RESPONSE_FIELDS_MAX = 7, /* of which the detailed answer alone has the last */
-    SETTING_SIZE = 6,        /* of an entry in a SETTINGS frame */
     SETTINGS_SENT = 3,       /* entries that a client sees */
     ROOM_WORTH_USING = 4096, /* bytes of output: enough for a part of a body */
     WINDOW_MAX = 0x7fffffff, /* RFC 9113 section 6.9.1 */
@@ -56,8 +56,8 @@ struct particulars {
     uint64_t number;
     struct detail_dependency dependency;
     struct detail_block block;
-    struct fields *fields;   /* owned; NULL = too large, or told */
-    struct fields *trailers; /* owned; NULL = none, or told */
+    struct field_list *fields;   /* owned; NULL = too large, or told */
+    struct field_list *trailers; /* owned; NULL = none, or told */
     size_t trailers_left_out;
 };
 
@@ -68,7 +68,7 @@ struct stream {
     int64_t opened_us;
     int64_t progress_us;
 
-    struct section_request request;
+    struct field_section_request request;
     struct particulars *particulars; /* owned; NULL = the plain answer is asked for */
     struct echo_body *echo; /* its share; NULL = too large, or refused: it is reset then; or it is
                                still to be composed, of the particulars */
@@ -113,17 +113,18 @@ struct session {
 
     struct stream *oldest; /* every open stream, least recent progress first */
     struct stream *newest;
-    struct stream *recent;         /* that was asked for last; NULL = none */
-    struct stream *block;          /* whose fields nghttp2 is handing out; NULL = none */
-    struct section_reader *reader; /* takes them; NULL while nothing comes, and there is no block */
-    struct framing framing;
+    struct stream *recent; /* that was asked for last; NULL = none */
+    struct stream *block;  /* whose fields nghttp2 is handing out; NULL = none */
+    struct field_section_reader
+        *reader; /* takes them; NULL while nothing comes, and there is no block */
+    struct frame_reader frame_reader;
     struct initial_window initial_window;
-    struct advert advert;
+    struct client_frames client_frames;
     struct detail_reports *reported; /* NULL = nothing yet */
-    struct allowance cancels;        /* resets by the client */
-    struct allowance resets;         /* ours, for errors of its own */
-    struct allowance frames;
-    struct past past;
+    struct ratelimit cancels;        /* resets by the client */
+    struct ratelimit resets;         /* ours, for errors of its own */
+    struct ratelimit frames;
+    struct closed_streams closed_streams;
     uint32_t credit; /* frames that are free, since others brought something */
 
     uint64_t requests_before; /* that the counters had when the session began */
@@ -140,7 +141,7 @@ struct session {
     uint8_t *out; /* where the call of session_send that is under way writes to */
     size_t out_size;
     size_t out_used;
-    uint8_t opening[FRAMING_HEADER_SIZE + SETTINGS_SENT * SETTING_SIZE];
+    uint8_t opening[FRAME_HEADER_SIZE + SETTINGS_SENT * WIRE_SETTING_SIZE];
     const uint8_t *pending; /* nghttp2's, valid until it is asked for more, or opening */
     size_t pending_length;
     int reports[REPORT_LEVELS]; /* how many were told, of each level */
@@ -156,7 +157,7 @@ struct session {
     bool final_goaway_due;
     bool final_goaway_submitted;
     bool explained; /* the log has the reason for its end */
-    bool starved;   /* nghttp2, or advert, was refused memory */
+    bool starved;   /* nghttp2, or client_frames, was refused memory */
     bool has_spared;
     bool failed;
     enum phase phase;
@@ -247,24 +248,25 @@ static const char *error_name(char buffer[static ERROR_NAME_MAX], uint32_t code)
 }
 
 /* Of the fields that nghttp2 refuses to see twice: was ${name} there already? */
-static bool is_repeated(const struct stream *stream, const struct section *section,
+static bool is_repeated(const struct stream *stream, const struct field_section *section,
                         nghttp2_vec name)
 {
     if (stream->in_trailers)
-        return section_repeats(&stream->request, name) || section_repeats(&section->request, name);
+        return field_section_repeats(&stream->request, name) ||
+               field_section_repeats(&section->request, name);
     return echo_has(&section->echo, name.base, name.len);
 }
 
 static void report_field(struct session *session, const struct stream *stream,
-                         const struct section *section, nghttp2_vec name, nghttp2_vec value)
+                         const struct field_section *section, nghttp2_vec name, nghttp2_vec value)
 {
-    struct refusal_context context = {
+    struct diagnose_context context = {
         .trailers = stream->in_trailers,
         .repeated = is_repeated(stream, section, name),
         .after_regular = echo_has_regular(&section->echo),
     };
-    size_t value_length = refusal_value_length(name.base, name.len, value.base, value.len);
-    const char *rule = refusal_of_field(&context, name.base, name.len, value.base, value_length);
+    size_t value_length = diagnose_value_length(name.base, name.len, value.base, value.len);
+    const char *rule = diagnose_field(&context, name.base, name.len, value.base, value_length);
     char shown_name[LOG_ESCAPE_MAX / 2];
     char shown_value[LOG_ESCAPE_MAX];
     char text[REPORT_MAX];
@@ -279,15 +281,15 @@ static void report_field(struct session *session, const struct stream *stream,
     tell(session, LOG_LEVEL_NOTICE, stream->id, text, remembered);
 }
 
-static bool has(const struct section *section, const char *name)
+static bool has(const struct field_section *section, const char *name)
 {
     return echo_has(&section->echo, (const uint8_t *)name, strlen(name));
 }
 
 static void report_section(struct session *session, const struct stream *stream,
-                           const struct section *section, bool ends)
+                           const struct field_section *section, bool ends)
 {
-    struct refusal_section refused = {
+    struct diagnose_presence refused = {
         .trailers = stream->in_trailers,
         .ends = ends,
         .connect = section->request.connect,
@@ -298,10 +300,10 @@ static void report_section(struct session *session, const struct stream *stream,
         .host = has(section, "host"),
         .content_length = section->request.content_length > 0,
     };
-    struct refusal refusal = refusal_of_section(&refused);
+    struct diagnosis refusal = diagnose_section(&refused);
 
     if (stream->too_large)
-        refusal = (struct refusal){"fields", "over the size limit, and malformed besides"};
+        refusal = (struct diagnosis){"fields", "over the size limit, and malformed besides"};
     report(session, LOG_LEVEL_NOTICE, stream->id, "malformed request: field \"%s\": %s",
            refusal.field, refusal.rule);
 }
@@ -358,7 +360,7 @@ static void tell_request(const struct session *session, const struct stream *str
         .reset = stream->reset,
         .reset_code = error_name(reset_code, stream->reset_code),
     };
-    const struct section_target *target = stream->request.target;
+    const struct field_section_target *target = stream->request.target;
 
     if (target != NULL && target->method_length > 0) {
         request.method = target->bytes;
@@ -378,13 +380,13 @@ static void leave_block(struct session *session)
     struct stream *stream = session->block;
 
     session->block = NULL;
-    section_break(session->reader, stream->in_trailers ? NULL : &stream->request);
+    field_section_abort(session->reader, stream->in_trailers ? NULL : &stream->request);
 }
 
 static void drop_fields(struct session *session, struct particulars *particulars)
 {
-    fields_free(session->memory.passing, particulars->fields);
-    fields_free(session->memory.passing, particulars->trailers);
+    field_list_free(session->memory.passing, particulars->fields);
+    field_list_free(session->memory.passing, particulars->trailers);
     particulars->fields = particulars->trailers = NULL;
 }
 
@@ -404,7 +406,7 @@ static void stream_close(struct session *session, struct stream *stream, bool cu
     if (session->observer.request != NULL)
         tell_request(session, stream, cut);
     unlink_stream(session, stream);
-    section_request_free(session->memory.passing, &stream->request);
+    field_section_request_free(session->memory.passing, &stream->request);
     if (stream->particulars != NULL)
         drop_particulars(session, stream->particulars);
     echo_body_drop(session->memory.passing, stream->echo);
@@ -450,10 +452,10 @@ static ssize_t read_body(nghttp2_session *nghttp2, int32_t stream_id, uint8_t *b
 
     (void)nghttp2;
     (void)stream_id;
-    if (room >= FRAMING_HEADER_SIZE + length || room >= ROOM_WORTH_USING) {
+    if (room >= FRAME_HEADER_SIZE + length || room >= ROOM_WORTH_USING) {
         *data_flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-        if (length > room - FRAMING_HEADER_SIZE)
-            length = room - FRAMING_HEADER_SIZE;
+        if (length > room - FRAME_HEADER_SIZE)
+            length = room - FRAME_HEADER_SIZE;
     } else {
         memcpy(buffer, stream->body + stream->body_sent, length);
         stream->body_sent += length;
@@ -473,10 +475,10 @@ static int send_body(nghttp2_session *nghttp2, nghttp2_frame *frame, const uint8
 
     (void)nghttp2;
     (void)frame;
-    memcpy(out, header, FRAMING_HEADER_SIZE);
-    memcpy(out + FRAMING_HEADER_SIZE, stream->body + stream->body_sent, length);
+    memcpy(out, header, FRAME_HEADER_SIZE);
+    memcpy(out + FRAME_HEADER_SIZE, stream->body + stream->body_sent, length);
     stream->body_sent += length;
-    session->out_used += FRAMING_HEADER_SIZE + length;
+    session->out_used += FRAME_HEADER_SIZE + length;
     return 0;
 }
 
@@ -550,7 +552,7 @@ static struct echo_body *compose_detail(struct session *session, const struct st
         .stream_window =
             nghttp2_session_get_stream_remote_window_size(session->nghttp2, stream->id),
         .connection_window = nghttp2_session_get_remote_window_size(session->nghttp2),
-        .advert = &session->advert,
+        .client_frames = &session->client_frames,
         .reports = session->reported,
         .head = stream->request.head,
         .pretty = session->options.pretty,
@@ -666,8 +668,9 @@ static void earn(struct session *session, uint32_t frames)
 /* nghttp2's own bound counts calls, not frames, and neither where it reads past a block. */
 static bool is_block_too_long(const struct session *session)
 {
-    return session->framing.most_frames > CONTINUATIONS_MAX ||
-           session->framing.most_bytes / BLOCK_SIZE_FACTOR > session->options.max_header_list_size;
+    return session->frame_reader.most_frames > CONTINUATIONS_MAX ||
+           session->frame_reader.most_bytes / BLOCK_SIZE_FACTOR >
+               session->options.max_header_list_size;
 }
 
 /* Return false if ${frames} more make too many that bring nothing: PING, SETTINGS, PRIORITY, empty
@@ -679,14 +682,13 @@ static bool afford(struct session *session, uint32_t frames)
     session->credit -= free_ones;
     if (session->credit > CREDIT_MAX)
         session->credit = CREDIT_MAX;
-    return allowance_spend(&session->frames, session->now.monotonic_us, frames - free_ones,
-                           FRAMES_BURST, FRAMES_PER_SECOND);
+    return ratelimit_take(&session->frames, session->now.monotonic_us, frames - free_ones,
+                          FRAMES_BURST, FRAMES_PER_SECOND);
 }
 
-static bool afford_reset(const struct session *session, struct allowance *allowance)
+static bool afford_reset(const struct session *session, struct ratelimit *ratelimit)
 {
-    return allowance_spend(allowance, session->now.monotonic_us, 1, RESETS_BURST,
-                           RESETS_PER_SECOND);
+    return ratelimit_take(ratelimit, session->now.monotonic_us, 1, RESETS_BURST, RESETS_PER_SECOND);
 }
 
 /* Count a reset by the client. Return false if there are too many. */
@@ -719,7 +721,7 @@ static bool is_known(const struct session *session, int32_t id)
 /* May there be HEADERS or DATA under way to the stream, sent before the client knew of its end? */
 static bool is_late(const struct session *session, int32_t id)
 {
-    return past_is_late(&session->past, id) || session->final_goaway_submitted;
+    return closed_streams_is_late(&session->closed_streams, id) || session->final_goaway_submitted;
 }
 
 /* The ids of a client's streams go up (RFC 9113 section 5.1.1). nghttp2 reads past a header block
@@ -728,14 +730,14 @@ static bool is_late(const struct session *session, int32_t id)
 static bool goes_back(struct session *session, const nghttp2_frame_hd *hd)
 {
     return hd->type == NGHTTP2_HEADERS && hd->stream_id % 2 == 1 &&
-           !past_open(&session->past, hd->stream_id) && !is_known(session, hd->stream_id) &&
-           !is_late(session, hd->stream_id);
+           !closed_streams_open(&session->closed_streams, hd->stream_id) &&
+           !is_known(session, hd->stream_id) && !is_late(session, hd->stream_id);
 }
 
 static int fail_going_back(struct session *session, int32_t id)
 {
     session->at_fault = id;
-    return past_was_closed(&session->past, id)
+    return closed_streams_was_closed(&session->closed_streams, id)
                ? fail_in_callback(session, NGHTTP2_STREAM_CLOSED, "HEADERS: stream closed")
                : fail_in_callback(session, NGHTTP2_PROTOCOL_ERROR, "HEADERS: stream id goes back");
 }
@@ -767,10 +769,10 @@ static int on_begin_frame_upgraded(nghttp2_session *nghttp2, const nghttp2_frame
     return on_begin_frame(nghttp2, hd, user_data);
 }
 
-static struct section_reader *reader_new(const struct session *session)
+static struct field_section_reader *reader_new(const struct session *session)
 {
     bool is_told = session->observer.request != NULL;
-    const struct section_options options = {
+    const struct field_section_options options = {
         .max_list_size = session->options.max_header_list_size,
         .method_max = is_told ? SESSION_METHOD_MAX : 0,
         .path_max = is_told ? SESSION_PATH_MAX : 0,
@@ -778,14 +780,14 @@ static struct section_reader *reader_new(const struct session *session)
         .pretty = session->options.pretty,
     };
 
-    return section_reader_new(&options, session->memory.passing);
+    return field_section_reader_new(&options, session->memory.passing);
 }
 
-static enum section_kind kind_of(const struct stream *stream)
+static enum field_section_kind kind_of(const struct stream *stream)
 {
     if (!stream->in_trailers)
-        return SECTION_HEADER;
-    return stream->particulars != NULL ? SECTION_TRAILERS : SECTION_TRAILERS_COUNTED;
+        return FIELD_SECTION_HEADER;
+    return stream->particulars != NULL ? FIELD_SECTION_TRAILERS : FIELD_SECTION_TRAILERS_COUNTED;
 }
 
 /* The next fields are the stream's. */
@@ -797,7 +799,7 @@ static int begin_block(struct session *session, struct stream *stream)
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     if (session->block != NULL)
         leave_block(session); /* as nghttp2 did when it found the request malformed */
-    section_begin(session->reader, kind_of(stream));
+    field_section_begin(session->reader, kind_of(stream));
     session->block = stream;
     return 0;
 }
@@ -828,7 +830,7 @@ static int on_begin_headers(nghttp2_session *nghttp2, const nghttp2_frame *frame
 static bool explain_field(struct session *session, struct stream *stream, nghttp2_vec name,
                           nghttp2_vec value)
 {
-    const struct section *section = section_look(session->reader);
+    const struct field_section *section = field_section_peek(session->reader);
 
     if (section == NULL)
         return false;
@@ -862,19 +864,20 @@ static int on_header(nghttp2_session *nghttp2, const nghttp2_frame *frame, nghtt
     (void)frame;
     if (stream == NULL)
         return 0;
-    if ((flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0 && !section_mark(session->reader))
+    if ((flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0 &&
+        !field_section_mark_never_indexed(session->reader))
         return NGHTTP2_ERR_CALLBACK_FAILURE;
-    switch (section_add(session->reader, name, value)) {
-    case SECTION_ADDED:
+    switch (field_section_add(session->reader, name, value)) {
+    case FIELD_SECTION_ADDED:
         return 0;
-    case SECTION_TOO_LARGE:
+    case FIELD_SECTION_TOO_LARGE:
         stream->too_large = true;
         return 0;
-    case SECTION_ENDLESS:
+    case FIELD_SECTION_ENDLESS:
         return fail_in_callback(session, NGHTTP2_ENHANCE_YOUR_CALM, "field list too large");
-    case SECTION_USERINFO:
+    case FIELD_SECTION_USERINFO:
         return refuse_field(session, stream, name, value);
-    case SECTION_NO_MEMORY:
+    case FIELD_SECTION_NO_MEMORY:
         break;
     }
     return NGHTTP2_ERR_CALLBACK_FAILURE;
@@ -951,11 +954,11 @@ static bool keep_particulars(struct session *session, struct stream *stream,
             .exclusive = headers->pri_spec.exclusive != 0,
         };
     stream->particulars = particulars;
-    return section_take(session->reader, &particulars->fields);
+    return field_section_take(session->reader, &particulars->fields);
 }
 
 /* As RFC 9113 section 6.5.2 counts. */
-static size_t list_size_of(const struct fields *fields)
+static size_t list_size_of(const struct field_list *fields)
 {
     enum { FIELD_OVERHEAD = 32 };
 
@@ -966,13 +969,13 @@ static size_t list_size_of(const struct fields *fields)
  * the answer. */
 static bool keep_trailers(struct session *session, struct particulars *particulars)
 {
-    if (!section_take(session->reader, &particulars->trailers))
+    if (!field_section_take(session->reader, &particulars->trailers))
         return false;
     if (list_size_of(particulars->fields) + list_size_of(particulars->trailers) <=
         session->options.max_header_list_size)
         return true;
     particulars->trailers_left_out = particulars->trailers->count;
-    fields_free(session->memory.passing, particulars->trailers);
+    field_list_free(session->memory.passing, particulars->trailers);
     particulars->trailers = NULL;
     return true;
 }
@@ -986,10 +989,10 @@ static bool end_block(struct session *session, const nghttp2_headers *headers)
     if (stream->in_trailers && stream->particulars != NULL)
         return keep_trailers(session, stream->particulars);
     if (stream->in_trailers) {
-        section_break(session->reader, NULL);
+        field_section_abort(session->reader, NULL);
         return true;
     }
-    return section_end(session->reader, &stream->request, &stream->echo) &&
+    return field_section_end(session->reader, &stream->request, &stream->echo) &&
            (!stream->request.detailed || keep_particulars(session, stream, headers));
 }
 
@@ -1055,7 +1058,7 @@ static int on_stream_close(nghttp2_session *nghttp2, int32_t stream_id, uint32_t
     (void)nghttp2;
     (void)error_code;
     session->idle_since_us = session->now.monotonic_us;
-    past_close(&session->past, stream_id);
+    closed_streams_note_closed(&session->closed_streams, stream_id);
     if (stream != NULL)
         stream_close(session, stream, false);
     return 0;
@@ -1148,11 +1151,11 @@ static int on_invalid_frame(nghttp2_session *nghttp2, const nghttp2_frame *frame
 {
     struct session *session = user_data;
     struct stream *stream = stream_of(session, frame->hd.stream_id);
-    const struct section *section;
+    const struct field_section *section;
 
     (void)nghttp2;
     if (error == NGHTTP2_ERR_REFUSED_STREAM)
-        past_refuse(&session->past, frame->hd.stream_id);
+        closed_streams_note_refused(&session->closed_streams, frame->hd.stream_id);
     /* These end the connection; but DATA is told of only where it resets its stream. */
     if ((error == NGHTTP2_ERR_PROTO || error == NGHTTP2_ERR_STREAM_CLOSED) &&
         frame->hd.type != NGHTTP2_DATA)
@@ -1160,7 +1163,7 @@ static int on_invalid_frame(nghttp2_session *nghttp2, const nghttp2_frame *frame
     if (error != NGHTTP2_ERR_HTTP_MESSAGING || stream == NULL || session->block != stream ||
         stream->explained)
         return 0;
-    section = section_look(session->reader);
+    section = field_section_peek(session->reader);
     if (section == NULL)
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     report_section(session, stream, section, (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0);
@@ -1176,7 +1179,7 @@ static void on_reset_sent(struct session *session, const nghttp2_rst_stream *fra
     char name[ERROR_NAME_MAX];
 
     counter_add(&session->counters->resets, 1);
-    past_reset(&session->past, frame->hd.stream_id);
+    closed_streams_note_reset(&session->closed_streams, frame->hd.stream_id);
     if (frame->error_code != NGHTTP2_NO_ERROR && frame->error_code != NGHTTP2_CANCEL &&
         session->phase == OPEN && !afford_reset(session, &session->resets))
         terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, "too many streams that had to be reset");
@@ -1194,7 +1197,7 @@ static void on_reset_sent(struct session *session, const nghttp2_rst_stream *fra
                (long long)stream->request.content_length);
     else
         report(session, level_of(frame->error_code), frame->hd.stream_id, "RST_STREAM %s sent%s",
-               error_name(name, frame->error_code), refusal_of_stream(frame->error_code));
+               error_name(name, frame->error_code), diagnose_stream(frame->error_code));
 }
 
 /* Its answer shows that the peer has read the GOAWAY before it, so it must not overtake that one,
@@ -1230,7 +1233,7 @@ static void report_goaway(struct session *session, const nghttp2_goaway *goaway)
         report_end(session, LOG_LEVEL_NOTICE, stream_at_fault(session),
                    "connection error: GOAWAY %s \"%s\" sent%s",
                    error_name(name, goaway->error_code), shown,
-                   refusal_of_connection(goaway->error_code, words, length));
+                   diagnose_connection(goaway->error_code, words, length));
 }
 
 static void on_goaway_sent(struct session *session, const nghttp2_goaway *goaway)
@@ -1423,16 +1426,16 @@ static int open_nghttp2(struct session *session)
  * nghttp2 1.70 does anyway. Clients need not be told (RFC 9113 section 5.3.2). */
 static int take_opening(struct session *session)
 {
-    struct framing_frame frame;
+    struct frame_header frame;
     const uint8_t *bytes;
     ssize_t length = nghttp2_session_mem_send(session->nghttp2, &bytes);
 
-    if (length != (ssize_t)sizeof(session->opening) + SETTING_SIZE)
+    if (length != (ssize_t)sizeof(session->opening) + WIRE_SETTING_SIZE)
         return length < 0 ? (int)length : NGHTTP2_ERR_INVALID_STATE;
     memcpy(session->opening, bytes, sizeof(session->opening));
-    frame = framing_parse(session->opening);
-    frame.length -= SETTING_SIZE;
-    framing_write(session->opening, &frame);
+    frame = frame_header_parse(session->opening);
+    frame.length -= WIRE_SETTING_SIZE;
+    frame_header_write(session->opening, &frame);
     session->pending = session->opening;
     session->pending_length = sizeof(session->opening);
     return 0;
@@ -1473,8 +1476,8 @@ struct session *session_new(const struct session_options *options,
     session->date_of = INT64_MIN;
     session->started_us = session->idle_since_us = now.monotonic_us;
     session->requests_before = atomic_load_explicit(&counters->requests, memory_order_relaxed);
-    past_start(&session->past);
-    framing_start(&session->framing);
+    closed_streams_init(&session->closed_streams);
+    frame_reader_init(&session->frame_reader);
     if (open_nghttp2(session) != 0 || submit_preface(session) != 0) {
         session_free(session);
         return NULL;
@@ -1490,10 +1493,10 @@ void session_free(struct session *session)
         newer = stream->newer;
         stream_close(session, stream, true);
     }
-    section_reader_free(session->reader);
+    field_section_reader_free(session->reader);
     nghttp2_session_del(session->nghttp2);
     arena_free(session->memory.lasting, session->spared);
-    advert_free(&session->advert, session->memory.lasting);
+    client_frames_free(&session->client_frames, session->memory.lasting);
     arena_free(session->memory.lasting, session->reported);
     arena_free(session->memory.lasting, session);
 }
@@ -1537,7 +1540,7 @@ static void feed_until(struct session *session, size_t end)
 /* Feed what was received before a frame whose head ends at ${end}: then nghttp2 knows as much as
  * the client did when it sent the frame. Return true if the frame is the next that nghttp2 takes,
  * and is not refused for where it comes. */
-static bool feed_before(struct session *session, const struct framing_head *head, size_t end)
+static bool feed_before(struct session *session, const struct frame_head *head, size_t end)
 {
     if (end > head->length)
         feed_until(session, end - head->length);
@@ -1546,21 +1549,21 @@ static bool feed_before(struct session *session, const struct framing_head *head
 
 /* Feed a head, which ends at ${end}, if it began in a call before this one: a head is fed when it
  * is whole. */
-static void feed_split_head(struct session *session, const struct framing_head *head, size_t end)
+static void feed_split_head(struct session *session, const struct frame_head *head, size_t end)
 {
     if (session->phase != OPEN || end >= head->length || session->in_fed >= end)
         return;
     session->in_fed = end;
-    feed(session, session->framing.header, head->length);
+    feed(session, session->frame_reader.header, head->length);
 }
 
 /* Of its versions, nghttp2 1.70 takes no notice of any PRIORITY, and older ones of none once the
  * client has sent SETTINGS_NO_RFC7540_PRIORITIES. */
-static void check_priority(struct session *session, const struct framing_head *head, size_t end)
+static void check_priority(struct session *session, const struct frame_head *head, size_t end)
 {
     const char *reason = NULL;
 
-    if (head->length < FRAMING_HEAD_MAX)
+    if (head->length < FRAME_HEAD_MAX)
         return; /* of another length, which nghttp2 refuses */
     if (head->frame.stream_id == 0)
         reason = "PRIORITY: stream_id == 0";
@@ -1589,12 +1592,11 @@ static void reset_overflowing(struct session *session, int32_t stream_id)
 
 /* nghttp2 1.70 would end the connection for a window that one stream's WINDOW_UPDATE makes too
  * large: it is not given that frame. */
-static void check_window_update(struct session *session, const struct framing_head *head,
-                                size_t end)
+static void check_window_update(struct session *session, const struct frame_head *head, size_t end)
 {
     int32_t stream_id = head->frame.stream_id;
 
-    if (stream_id == 0 || head->length < FRAMING_HEAD_MAX || !feed_before(session, head, end) ||
+    if (stream_id == 0 || head->length < FRAME_HEAD_MAX || !feed_before(session, head, end) ||
         window_of(session, stream_id) + head->number <= WINDOW_MAX)
         return;
     session->in_fed = end;
@@ -1603,12 +1605,12 @@ static void check_window_update(struct session *session, const struct framing_he
 
 /* A client may reset a stream that we are about to reset. nghttp2 1.70 would not send our
  * RST_STREAM then, which says what was wrong: it is not given the client's. */
-static void check_reset(struct session *session, const struct framing_head *head, size_t end)
+static void check_reset(struct session *session, const struct frame_head *head, size_t end)
 {
     const struct stream *stream = stream_of(session, head->frame.stream_id);
 
     session->reset_unfed = true;
-    if (stream == NULL || !stream->overflowed || head->length < FRAMING_HEAD_MAX ||
+    if (stream == NULL || !stream->overflowed || head->length < FRAME_HEAD_MAX ||
         !feed_before(session, head, end))
         return;
     session->in_fed = end;
@@ -1637,7 +1639,7 @@ static void check_initial_window(struct session *session)
 }
 
 /* ${bytes} are those behind the frame's header, which ends at ${end}. */
-static void check_settings(struct session *session, const struct framing_head *head, size_t end,
+static void check_settings(struct session *session, const struct frame_head *head, size_t end,
                            const uint8_t *bytes, size_t length)
 {
     struct initial_window *window = &session->initial_window;
@@ -1665,11 +1667,11 @@ static void check_rest_of_settings(struct session *session, const uint8_t *bytes
 }
 
 /* What nghttp2 does not bound, or does by other measures. */
-static void check_block(struct session *session, const struct framing_frame *frame)
+static void check_block(struct session *session, const struct frame_header *frame)
 {
     bool is_too_long = is_block_too_long(session);
 
-    if (!is_too_long && session->framing.longest <= FRAME_SIZE_MAX)
+    if (!is_too_long && session->frame_reader.longest <= FRAME_SIZE_MAX)
         return;
     session->at_fault = frame->stream_id;
     if (is_too_long)
@@ -1679,14 +1681,14 @@ static void check_block(struct session *session, const struct framing_frame *fra
 }
 
 /* For detailed answers. Without it they would be wrong: the connection ends by what comes next. */
-static void note_advert(struct session *session, const struct framing_head *head,
+static void note_advert(struct session *session, const struct frame_head *head,
                         const uint8_t *bytes, size_t length)
 {
-    if (!advert_add(&session->advert, session->memory.lasting, &head->frame))
+    if (!client_frames_add(&session->client_frames, session->memory.lasting, &head->frame))
         session->starved = true;
-    advert_receive(&session->advert, session->framing.header + FRAMING_HEADER_SIZE,
-                   head->length - FRAMING_HEADER_SIZE);
-    advert_receive(&session->advert, bytes, length);
+    client_frames_receive(&session->client_frames, session->frame_reader.header + FRAME_HEADER_SIZE,
+                          head->length - FRAME_HEADER_SIZE);
+    client_frames_receive(&session->client_frames, bytes, length);
 }
 
 /* May DATA be for a stream that is over, as far as nghttp2 was fed? Even ids it refuses itself. */
@@ -1697,7 +1699,7 @@ static bool is_doubtful(const struct session *session, int32_t stream_id)
 
 /* nghttp2 reads past DATA for a stream that is over, or was left out, in silence, lest it be under
  * way to one that we have reset. To tell, what came before it is fed first. */
-static void check_data(struct session *session, const struct framing_head *head, size_t end)
+static void check_data(struct session *session, const struct frame_head *head, size_t end)
 {
     int32_t stream_id = head->frame.stream_id;
 
@@ -1705,7 +1707,7 @@ static void check_data(struct session *session, const struct framing_head *head,
         return;
     session->reset_unfed = false;
     feed_before(session, head, end);
-    if (session->phase == OPEN && stream_id <= session->past.highest &&
+    if (session->phase == OPEN && stream_id <= session->closed_streams.highest &&
         !is_known(session, stream_id) && !is_late(session, stream_id)) {
         session->at_fault = stream_id;
         terminate(session, NGHTTP2_STREAM_CLOSED, "DATA: stream closed");
@@ -1713,7 +1715,7 @@ static void check_data(struct session *session, const struct framing_head *head,
 }
 
 /* The frame's head is whole, and ends at ${end}; ${bytes} are those behind it. */
-static void note_frame(struct session *session, const struct framing_head *head, size_t end,
+static void note_frame(struct session *session, const struct frame_head *head, size_t end,
                        const uint8_t *bytes, size_t length)
 {
     switch (head->frame.type) {
@@ -1722,7 +1724,7 @@ static void note_frame(struct session *session, const struct framing_head *head,
         return;
     case NGHTTP2_HEADERS:
         session->block_started_us = session->now.monotonic_us;
-        advert_request(&session->advert);
+        client_frames_note_request(&session->client_frames);
         return;
     case NGHTTP2_CONTINUATION:
         check_block(session, &head->frame);
@@ -1745,7 +1747,7 @@ static void note_frame(struct session *session, const struct framing_head *head,
 /* How many of the last bytes of the input are those of a head that is not whole. */
 static size_t unfinished_head(const struct session *session, size_t length)
 {
-    size_t unfinished = framing_unfinished(&session->framing);
+    size_t unfinished = frame_reader_unfinished(&session->frame_reader);
 
     return unfinished < length ? unfinished : length;
 }
@@ -1753,19 +1755,20 @@ static size_t unfinished_head(const struct session *session, size_t length)
 void session_receive(struct session *session, struct instant now, const uint8_t *bytes,
                      size_t length)
 {
-    struct framing_head head;
+    struct frame_head head;
     uint32_t frames = 0;
     size_t looked_at;
 
     session->now = now;
     session->in = bytes;
     session->in_fed = 0;
-    if (session->advert.coming > 0)
-        advert_receive(&session->advert, bytes, length);
+    if (session->client_frames.coming > 0)
+        client_frames_receive(&session->client_frames, bytes, length);
     if (session->initial_window.coming > 0)
         check_rest_of_settings(session, bytes, length);
     for (size_t at = 0; session->phase == OPEN; frames++) {
-        if (!framing_next_head(&session->framing, bytes + at, length - at, &looked_at, &head))
+        if (!frame_reader_next_head(&session->frame_reader, bytes + at, length - at, &looked_at,
+                                    &head))
             break;
         at += looked_at;
         note_frame(session, &head, at, bytes + at, length - at);
@@ -1784,7 +1787,7 @@ void session_upgrade(struct session *session, struct instant now, const uint8_t 
     session->preface_complete = true;
     session_receive(session, now, opening, length);
     session->preface_complete = false;
-    session->advert.opened = false; /* what comes with the preface is part of its opening */
+    session->client_frames.opened = false; /* what comes with the preface is part of its opening */
 }
 
 /* The last stream id is asked for when nothing is being received: every stream up to it, and none
@@ -1847,11 +1850,11 @@ size_t session_send(struct session *session, struct instant now, uint8_t *buffer
     return session->out_used;
 }
 
-void session_rest(struct session *session)
+void session_release_idle_memory(struct session *session)
 {
     if (session->block != NULL)
         return; /* its fields are half there */
-    section_reader_free(session->reader);
+    field_section_reader_free(session->reader);
     session->reader = NULL;
 }
 
@@ -1917,7 +1920,7 @@ void session_expire(struct session *session, struct instant now)
                               "header-timeout: the preface does not end");
         return;
     }
-    if (framing_in_block(&session->framing) &&
+    if (frame_reader_in_block(&session->frame_reader) &&
         at >= clock_after(session->block_started_us, options->header_timeout_us)) {
         expire_connection(session, LOG_LEVEL_NOTICE, NGHTTP2_ENHANCE_YOUR_CALM,
                           "header-timeout: a header block does not end");
@@ -1944,7 +1947,7 @@ int64_t session_deadline(const struct session *session)
         deadline = clock_after(session->oldest->progress_us, options->stream_timeout_us);
     else
         deadline = clock_after(session->idle_since_us, options->idle_timeout_us);
-    if (session->preface_complete && framing_in_block(&session->framing))
+    if (session->preface_complete && frame_reader_in_block(&session->frame_reader))
         deadline = clock_earlier(
             deadline, clock_after(session->block_started_us, options->header_timeout_us));
     if (session->shutting_down && !session->final_goaway_due)
@@ -1952,7 +1955,7 @@ int64_t session_deadline(const struct session *session)
     return deadline;
 }
 
-void session_excuse(struct session *session, int64_t us)
+void session_shift_timers(struct session *session, int64_t us)
 {
     session->started_us += us;
     session->block_started_us += us;

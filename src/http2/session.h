@@ -125,10 +125,10 @@ void session_upgrade(struct session *session, struct instant now, const uint8_t 
 size_t session_send(struct session *session, struct instant now, uint8_t *buffer, size_t size);
 
 /*
- * session_rest(session):
+ * session_release_idle_memory(session):
  * Let go of what the session keeps only to be quick: nothing has come for a while.
  */
-void session_rest(struct session *session);
+void session_release_idle_memory(struct session *session);
 
 /*
  * session_shutdown(session, now):
@@ -159,11 +159,11 @@ int64_t session_deadline(const struct session *session);
 void session_expire(struct session *session, struct instant now);
 
 /*
- * session_excuse(session, us):
+ * session_shift_timers(session, us):
  * For ${us} microseconds nothing was received, though it may have been sent: no timeout but the
  * drain's counts them.
  */
-void session_excuse(struct session *session, int64_t us);
+void session_shift_timers(struct session *session, int64_t us);
 
 /*
  * session_done(session):

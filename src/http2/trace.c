@@ -345,11 +345,11 @@ static void add_rst_stream(struct trace *trace, const struct frame *frame)
 /* Very many take several lines. */
 static void add_settings(struct trace *trace, const struct frame *frame)
 {
-    add(trace, " (niv=%zu)", frame->payload.length / SETTING_SIZE);
-    for (struct part left = frame->payload; left.length >= SETTING_SIZE;
-         left = behind(left, SETTING_SIZE)) {
+    add(trace, " (niv=%zu)", frame->payload.length / WIRE_SETTING_SIZE);
+    for (struct part left = frame->payload; left.length >= WIRE_SETTING_SIZE;
+         left = behind(left, WIRE_SETTING_SIZE)) {
         uint16_t id = short_at(left.bytes);
-        const char *name = setting_name(id);
+        const char *name = wire_setting_name(id);
 
         if (room_of(trace) == 0) {
             end_line(trace);
@@ -548,7 +548,7 @@ static void find_fault(struct frame *frame)
         frame->fault = "too long for its type";
     else if (frame->type == TYPE_SETTINGS && (frame->flags & ACK) != 0 && frame->length > 0)
         frame->fault = "an acknowledgement has no settings";
-    else if (frame->type == TYPE_SETTINGS && frame->length % SETTING_SIZE != 0)
+    else if (frame->type == TYPE_SETTINGS && frame->length % WIRE_SETTING_SIZE != 0)
         frame->fault = "its length is no multiple of 6";
 }
 

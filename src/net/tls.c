@@ -102,7 +102,7 @@ static bool open_source(struct source *source, const char *setting, const char *
     log_escape(source->shown, sizeof(source->shown), name, strlen(name));
     if (file == NULL)
         return fail(error, "%s: %s: can't be read: %s; %s", setting, source->shown, strerror(errno),
-                    file_advice(errno));
+                    file_open_advice(errno));
     source->bio = BIO_new_fp(file, BIO_CLOSE);
     if (source->bio != NULL)
         return true;

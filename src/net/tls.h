@@ -65,7 +65,7 @@ const char *tls_library(void);
 /*
  * tls_context_new(options, error):
  * Return a context, or NULL with the reason in ${error}: "tls-cert: FILE: what is wrong; what would
- * be right". A certificate in memory is made once in the process's life, so that who has come to
+ * be right". A certificate in memory is made once in the process's io, so that who has come to
  * trust it can go on to. Not for two threads at once.
  */
 struct tls_context *tls_context_new(const struct tls_options *options, char error[TLS_ERROR_MAX]);

@@ -58,7 +58,7 @@ int transport_handshake(struct transport *transport)
     return tls_handshake(transport->tls);
 }
 
-bool transport_rest(struct transport *transport)
+bool transport_release_idle_memory(struct transport *transport)
 {
     transport->is_at_rest = transport->tls != NULL && !tls_has_more(transport->tls);
     return transport->is_at_rest;

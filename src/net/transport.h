@@ -51,11 +51,11 @@ bool transport_begin_tls(struct transport *transport, struct tls_context *contex
 int transport_handshake(struct transport *transport);
 
 /*
- * transport_rest(transport):
+ * transport_release_idle_memory(transport):
  * The peer may say nothing for long. While TLS waits for bytes it has a buffer for them: so the
  * next transport_read waits without TLS. Return true if that frees memory.
  */
-bool transport_rest(struct transport *transport);
+bool transport_release_idle_memory(struct transport *transport);
 
 /*
  * transport_drop_tls(transport):

@@ -340,7 +340,7 @@ size_t client_send(struct client *client, uint8_t *buffer, size_t size)
     return used;
 }
 
-bool client_over(const struct client *client)
+bool client_finished(const struct client *client)
 {
     return client->ended || client->answer.failure[0] != '\0';
 }
@@ -350,7 +350,7 @@ const struct client_answer *client_answer(const struct client *client)
     return &client->answer;
 }
 
-void client_leave(struct client *client)
+void client_send_goaway(struct client *client)
 {
     fail_by(client, nghttp2_session_terminate_session(client->nghttp2, NGHTTP2_NO_ERROR));
 }

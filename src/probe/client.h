@@ -70,15 +70,16 @@ void client_receive(struct client *client, const uint8_t *bytes, size_t length);
  * client_send(client, buffer, size):
  * Write what is ready for the server into ${buffer}, ${size} bytes at most. Return how many; 0 if
  * there is nothing more to send until the next call of another function. What client_receive found
- * to be wrong is a failure only once it was told to the server, so call this before client_over.
+ * to be wrong is a failure only once it was told to the server, so call this before
+ * client_finished.
  */
 size_t client_send(struct client *client, uint8_t *buffer, size_t size);
 
 /*
- * client_over(client):
+ * client_finished(client):
  * Return true if the whole answer is there, or will not come.
  */
-bool client_over(const struct client *client);
+bool client_finished(const struct client *client);
 
 /*
  * client_answer(client):
@@ -87,9 +88,9 @@ bool client_over(const struct client *client);
 const struct client_answer *client_answer(const struct client *client);
 
 /*
- * client_leave(client):
+ * client_send_goaway(client):
  * Say goodbye: the last that client_send gives is GOAWAY.
  */
-void client_leave(struct client *client);
+void client_send_goaway(struct client *client);
 
 #endif

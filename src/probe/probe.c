@@ -254,7 +254,7 @@ static ssize_t converse(struct probe *probe)
     ssize_t length = 1;
 
     flush(probe);
-    while (length > 0 && !client_over(probe->client)) {
+    while (length > 0 && !client_finished(probe->client)) {
         length = receive(probe, buffer, sizeof(buffer));
         if (length > 0) {
             client_receive(probe->client, buffer, (size_t)length);
@@ -266,7 +266,7 @@ static ssize_t converse(struct probe *probe)
 
 static void leave(struct probe *probe)
 {
-    client_leave(probe->client);
+    client_send_goaway(probe->client);
     flush(probe);
 }
 
@@ -305,7 +305,7 @@ static int judge(const struct probe *probe, const struct client_answer *answer)
     if (strcmp(answer->content_length, length) != 0)
         return fail(probe, "content-length \"%s\", but %s bytes came: \"%s\"",
                     answer->content_length, length, shown);
-    if (echo_is_of(answer->body, answer->length, probe->url.path))
+    if (echo_answers_path(answer->body, answer->length, probe->url.path))
         return EXIT_SUCCESS;
     if (errno == ENOMEM)
         return fail(probe, "out of memory");
@@ -321,7 +321,7 @@ static int judge_all(const struct probe *probe, ssize_t length)
         return fail(probe, "not HTTP/2, it begins with \"%s\"", answer->first);
     if (answer->failure[0] != '\0')
         return fail(probe, "%s", answer->failure);
-    if (!client_over(probe->client))
+    if (!client_finished(probe->client))
         return fail_early(probe, answer, length);
     return judge(probe, answer);
 }
@@ -347,7 +347,7 @@ static void print_settings(const struct client_answer *answer)
 
     for (size_t i = 0; i < answer->setting_count; i++) {
         const struct client_setting *setting = &answer->settings[i];
-        const char *name = setting_name(setting->id);
+        const char *name = wire_setting_name(setting->id);
         if (name != NULL)
             (void)printf("%sSETTINGS_%s=%u", before, name, setting->value);
         else

@@ -154,7 +154,7 @@ static const struct fault interruptions[] = {
     {"log's poll EINTR", FAULTS_LOG_POLL, EINTR, 1, 0},
 };
 
-/* A whole life, in which two are served. Return whether the fault struck. */
+/* A whole io, in which two are served. Return whether the fault struck. */
 static bool try_life(enum faults_scope scope, const struct fault *fault, size_t n)
 {
     struct client *first;

@@ -202,7 +202,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         now.monotonic_us += (int64_t)(pause / 4) * 1000000;
         session_expire(session, now);
         if (pause / 4 % 2 == 1)
-            session_rest(session);
+            session_release_idle_memory(session);
         if (pause == 0)
             session_shutdown(session, now);
     }

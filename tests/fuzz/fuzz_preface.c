@@ -10,10 +10,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_answer(const uint8_t *request, size_t length)
 {
-    static const struct preface_refusal refusal = {505, "words"};
-    char answer[PREFACE_ANSWER_MAX];
-    const struct preface_place place = {.authority = "127.0.0.1:8080"};
-    size_t written = preface_http1_answer(answer, &refusal, request, length, &place);
+    static const struct http1_refusal refusal = {505, "words"};
+    char answer[HTTP1_ANSWER_MAX];
+    const struct http1_place place = {.authority = "127.0.0.1:8080"};
+    size_t written = sniff_http1_answer(answer, &refusal, request, length, &place);
 
     if (written == 0 || written >= sizeof(answer) || strlen(answer) != written)
         abort();
@@ -25,18 +25,18 @@ static void check_answer(const uint8_t *request, size_t length)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    enum preface verdict = PREFACE_MORE;
+    enum sniffed verdict = SNIFFED_NOT_YET;
 
     for (size_t length = 0; length <= size; length++) {
-        enum preface next = preface_detect(data, length);
+        enum sniffed next = sniff_protocol(data, length);
 
-        if (verdict != PREFACE_MORE && next != verdict)
+        if (verdict != SNIFFED_NOT_YET && next != verdict)
             abort();
         verdict = next;
     }
-    if (verdict == PREFACE_MORE && size >= PREFACE_LINE_MAX)
+    if (verdict == SNIFFED_NOT_YET && size >= SNIFF_LINE_MAX)
         abort();
-    if (verdict == PREFACE_HTTP1)
+    if (verdict == SNIFFED_HTTP1)
         check_answer(data, size);
     return 0;
 }

@@ -90,7 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         session_receive(session, now, data + at, length);
         drain(session, now);
         if (length % 3 == 0)
-            session_rest(session);
+            session_release_idle_memory(session);
         now.monotonic_us += 1000;
         if (length < piece)
             break;

@@ -10,6 +10,7 @@
 #define H2ECHOD_TESTS_PEER_H
 
 #include "base/arena.h"
+#include "base/frame.h"
 #include "http2/session.h"
 
 #include <setjmp.h>
@@ -59,7 +60,6 @@ struct field field_of(const char *name, const char *value);
 enum {
     END_STREAM = NGHTTP2_FLAG_END_STREAM,
     END_HEADERS = NGHTTP2_FLAG_END_HEADERS,
-    FRAME_HEADER_SIZE = 9,
     FRAME_PAYLOAD_MAX = 16384,
 };
 

@@ -882,7 +882,7 @@ static void test_fields_come_again(void **state)
         peer_pump(peer);
         check_as_plain(peer, id, fields, count);
         if (i % 50 == 0)
-            session_rest(peer->session);
+            session_release_idle_memory(peer->session);
     }
     peer_free(peer);
 }
@@ -980,7 +980,7 @@ static void test_requests_alike(void **state)
             check_alike(peer, id, fields, count);
             count = change(fields, count, pool, &seed);
             if (peer_random(&seed) % 100 == 0)
-                session_rest(peer->session);
+                session_release_idle_memory(peer->session);
         }
         peer_free(peer);
     }
@@ -1002,14 +1002,14 @@ static void test_rest_amid_fields(void **state)
             block_add(&half[i >= first], &fields[i]);
         frame_add(&peer->out, NGHTTP2_HEADERS, END_STREAM, id, half[0].data, half[0].length);
         peer_pump(peer);
-        session_rest(peer->session);
+        session_release_idle_memory(peer->session);
         frame_add(&peer->out, NGHTTP2_CONTINUATION, END_HEADERS, id, half[1].data, half[1].length);
         peer_pump(peer);
         check_as_plain(peer, id, fields, COUNT(fields));
         bytes_free(&half[0]);
         bytes_free(&half[1]);
         if (id % 3 == 0)
-            session_rest(peer->session);
+            session_release_idle_memory(peer->session);
     }
     peer_free(peer);
 }

@@ -906,7 +906,7 @@ static void test_excused_time(void **state)
     frame_add(&peer->out, NGHTTP2_HEADERS, 0, 3, "\x82", 1);
     peer_pump(peer);
     peer->now.monotonic_us += 60 * SECOND;
-    session_excuse(peer->session, 60 * SECOND);
+    session_shift_timers(peer->session, 60 * SECOND);
     assert_int_equal(session_deadline(peer->session), peer->now.monotonic_us + 10 * SECOND);
     peer_wait(peer, 10 * SECOND - 1);
     assert_int_equal(peer->counters.timed_out, 0);

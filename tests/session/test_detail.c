@@ -468,13 +468,13 @@ static void run_rest(struct peer *peer)
     for (int32_t id = 1; id < 7; id += 2) {
         frame_add_block(&peer->out, id, 0, &fields.block, FRAME_PAYLOAD_MAX);
         peer_pump(peer);
-        session_rest(peer->session);
+        session_release_idle_memory(peer->session);
         frame_add(&peer->out, NGHTTP2_DATA, 0, id, "some", 4);
         peer_pump(peer);
-        session_rest(peer->session);
+        session_release_idle_memory(peer->session);
         frame_add_block(&peer->out, id, END_STREAM, &trailers.block, FRAME_PAYLOAD_MAX);
         peer_pump(peer);
-        session_rest(peer->session);
+        session_release_idle_memory(peer->session);
         check_marked(peer, id, "fields", &fields);
         check_marked(peer, id, "trailers", &trailers);
         check(peer, id, "client.later_settings", "[{\"id\": 4919, \"name\": null, \"value\": 5}]");
@@ -827,7 +827,7 @@ static void run_too_many_frames(struct peer *peer)
     enum {
         SENT = 1000,
         SETTINGS_BEFORE = 9,
-        KEPT = (ADVERT_MAX - SETTINGS_BEFORE) / (9 + ADVERT_PAYLOAD_MAX),
+        KEPT = (CLIENT_FRAMES_MAX - SETTINGS_BEFORE) / (9 + CLIENT_FRAMES_PAYLOAD_MAX),
     };
     char payload[300] = {0};
     char left_out[64];

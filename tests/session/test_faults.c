@@ -188,38 +188,39 @@ static void test_echo(void **state)
     check_echo(100); /* so many that they are sorted */
 }
 
-/* --- advert --- */
+/* --- client_frames --- */
 
 enum { SETTINGS_LENGTH = 12 };
 /* So many that no more are kept. */
-enum { SETTINGS_FRAMES = ADVERT_MAX / (FRAMING_HEADER_SIZE + SETTINGS_LENGTH) };
+enum { SETTINGS_FRAMES = CLIENT_FRAMES_MAX / (FRAME_HEADER_SIZE + SETTINGS_LENGTH) };
 
-static bool add_settings(struct advert *advert, uint8_t content)
+static bool add_settings(struct client_frames *client_frames, uint8_t content)
 {
     uint8_t payload[SETTINGS_LENGTH];
 
     memset(payload, content, sizeof(payload));
-    if (!advert_add(advert, &arena,
-                    &(struct framing_frame){sizeof(payload), 0, NGHTTP2_SETTINGS, 0}))
+    if (!client_frames_add(client_frames, &arena,
+                           &(struct frame_header){sizeof(payload), 0, NGHTTP2_SETTINGS, 0}))
         return false;
-    advert_receive(advert, payload, sizeof(payload));
+    client_frames_receive(client_frames, payload, sizeof(payload));
     return true;
 }
 
 /* All that was added, and nothing else. */
-static void check_settings(const struct advert *advert, const uint8_t *contents, size_t count)
+static void check_settings(const struct client_frames *client_frames, const uint8_t *contents,
+                           size_t count)
 {
-    struct advert_frame frame;
+    struct client_frame frame;
     size_t place = 0;
 
     for (size_t i = 0; i < count; i++) {
-        assert_true(advert_next(advert, &place, &frame));
+        assert_true(client_frames_next(client_frames, &place, &frame));
         assert_int_equal(frame.payload_length, SETTINGS_LENGTH);
         for (size_t at = 0; at < SETTINGS_LENGTH; at++)
             assert_int_equal(frame.payload[at], contents[i]);
     }
-    assert_false(advert_next(advert, &place, &frame));
-    assert_int_equal(advert->left_out, 0);
+    assert_false(client_frames_next(client_frames, &place, &frame));
+    assert_int_equal(client_frames->left_out, 0);
 }
 
 /* A frame for which there is no memory is told, and the others stay as they are. */
@@ -233,19 +234,19 @@ static void test_advert(void **state)
     memory.failed = true;
     for (n = 0; memory.failed; n++) {
         uint8_t contents[SETTINGS_FRAMES];
-        struct advert advert = {0};
+        struct client_frames client_frames = {0};
         size_t count = 0;
 
         memory.failed = false;
         memory.left = n;
         for (uint8_t i = 0; i < SETTINGS_FRAMES; i++) {
-            if (add_settings(&advert, i))
+            if (add_settings(&client_frames, i))
                 contents[count++] = i;
         }
         memory.left = SIZE_MAX;
         assert_int_equal(count, SETTINGS_FRAMES - memory.failed);
-        check_settings(&advert, contents, count);
-        advert_free(&advert, &arena);
+        check_settings(&client_frames, contents, count);
+        client_frames_free(&client_frames, &arena);
         assert_int_equal(memory.live, live);
     }
     assert_true(n > 4);
@@ -253,27 +254,29 @@ static void test_advert(void **state)
 
 /* --- detail --- */
 
-static struct fields *detailed_fields(void)
+static struct field_list *detailed_fields(void)
 {
-    static const struct fields_entry entries[] = {
+    static const struct field_list_entry entries[] = {
         {(const uint8_t *)":method", 7, (const uint8_t *)"HEAD", 4, false},
         {(const uint8_t *)"priority", 8, (const uint8_t *)"u=1", 3, false},
         {(const uint8_t *)"x", 1, (const uint8_t *)"\xff", 1, true},
         {(const uint8_t *)"x", 1, (const uint8_t *)"\xc3\xa4\"", 3, true},
     };
-    struct fields *fields = fields_new(&arena, COUNT(entries), 28);
+    struct field_list *fields = field_list_new(&arena, COUNT(entries), 28);
 
     assert_non_null(fields);
     for (size_t i = 0; i < COUNT(entries); i++)
-        fields_add(fields, &entries[i]);
+        field_list_add(fields, &entries[i]);
     assert_int_equal(fields->length, 28);
     return fields;
 }
 
-static void add_frame(struct advert *advert, uint8_t type, const char *payload, size_t length)
+static void add_frame(struct client_frames *client_frames, uint8_t type, const char *payload,
+                      size_t length)
 {
-    assert_true(advert_add(advert, &arena, &(struct framing_frame){length, 0, type, 0}));
-    advert_receive(advert, (const uint8_t *)payload, length);
+    assert_true(
+        client_frames_add(client_frames, &arena, &(struct frame_header){length, 0, type, 0}));
+    client_frames_receive(client_frames, (const uint8_t *)payload, length);
 }
 
 static void check_detail(const struct detail *detail)
@@ -307,35 +310,35 @@ static void check_detail(const struct detail *detail)
 static void test_detail(void **state)
 {
     static const struct detail_reports reports = {.count = 2, .latest = {{1, "one"}, {3, "two"}}};
-    struct fields *fields = detailed_fields();
-    struct advert advert = {0};
+    struct field_list *fields = detailed_fields();
+    struct client_frames client_frames = {0};
     struct detail detail = {
         .origin = {.id = 1, .protocol = "h2c", .peer = "peer", .local = "local"},
         .fields = fields,
         .trailers = fields,
         .content_length = 5,
         .dependency = {1, 16, true},
-        .advert = &advert,
+        .client_frames = &client_frames,
         .reports = &reports,
         .head = true,
     };
 
     (void)state;
-    add_frame(&advert, NGHTTP2_SETTINGS, "\0\4\0\0\0\1\x13\x37\0\0\0\1", 12);
-    add_frame(&advert, NGHTTP2_WINDOW_UPDATE, "\0\0\0\1", 4);
-    add_frame(&advert, NGHTTP2_PRIORITY, "\0\0\0\1\7", 5);
-    add_frame(&advert, NGHTTP2_SETTINGS, "\0\4\0\0\0\1\x13\x37\0\0\0\1", 12);
-    add_frame(&advert, 0x10, "\0\0\0\1u=1", 7);
-    add_frame(&advert, 0xaa, "unknown", 7);
-    advert.left_out = 3;
+    add_frame(&client_frames, NGHTTP2_SETTINGS, "\0\4\0\0\0\1\x13\x37\0\0\0\1", 12);
+    add_frame(&client_frames, NGHTTP2_WINDOW_UPDATE, "\0\0\0\1", 4);
+    add_frame(&client_frames, NGHTTP2_PRIORITY, "\0\0\0\1\7", 5);
+    add_frame(&client_frames, NGHTTP2_SETTINGS, "\0\4\0\0\0\1\x13\x37\0\0\0\1", 12);
+    add_frame(&client_frames, 0x10, "\0\0\0\1u=1", 7);
+    add_frame(&client_frames, 0xaa, "unknown", 7);
+    client_frames.left_out = 3;
     memory.mode = FAIL_ONCE;
     check_detail(&detail);
     memory.mode = FAIL_FROM_THEN_ON;
     detail.pretty = true;
     check_detail(&detail);
     memory.mode = FAIL_ONCE;
-    advert_free(&advert, &arena);
-    fields_free(&arena, fields);
+    client_frames_free(&client_frames, &arena);
+    field_list_free(&arena, fields);
 }
 
 /* --- The script --- */

@@ -120,7 +120,7 @@ static void exercise(struct arena *arena, uint32_t seed)
     for (int i = 0; i < CHANGES; i++) {
         change(arena, &held[random_number(&seed) % BLOCKS], &seed);
         if (i % REST_EVERY == 0)
-            arena_rest(arena);
+            arena_release_idle_memory(arena);
     }
     for (int i = 0; i < BLOCKS; i++) {
         assert_true(is_all(held[i].block, held[i].value, held[i].size));
@@ -145,7 +145,7 @@ static void test_no_memory_is_malloc(void **state)
 
     (void)state;
     exercise(&arena, 1);
-    arena_rest(&arena);
+    arena_release_idle_memory(&arena);
     arena_clear(&arena);
 }
 
@@ -235,7 +235,7 @@ static void test_rest_gives_back_what_is_free(void **state)
     assert_true(resident_pages(*state) > 2);
     for (int i = 0; i < 100; i++)
         arena_free(&arena, blocks[i]);
-    arena_rest(&arena);
+    arena_release_idle_memory(&arena);
     assert_true(resident_pages(*state) <= 2);
     assert_true(is_all(kept, 7, 5000));
     assert_true(is_all(arena_allocate_zeroed(&arena, 1, 30000), 0, 30000));
@@ -267,10 +267,10 @@ static void test_rest_leaves_few_pages(void **state)
             more[i] = arena_allocate(&arena, EACH);
             memset(more[i], 4, EACH);
         }
-        arena_rest(&arena);
+        arena_release_idle_memory(&arena);
         assert_int_equal(table[1000], 2);
         table[1000] = 0;
-        arena_rest(&arena);
+        arena_release_idle_memory(&arena);
         assert_true(resident_pages(*state) <= 3);
         assert_true(is_all(small, 1, SMALL) && is_all(table, 0, TABLE));
         assert_true(is_all(buffer, 3, LITTLE));
@@ -303,13 +303,13 @@ static void test_rest_gives_back_holes(void **state)
         }
         for (int i = 0; i < COUNT; i++)
             arena_free(&arena, blocks[i]);
-        arena_rest(&arena);
+        arena_release_idle_memory(&arena);
         assert_true(resident_pages(*state) <= 3);
         assert_true(is_all(kept, 7, 100));
         assert_true(arena.used <= used + BYTES);
     }
     arena_free(&arena, kept);
-    arena_rest(&arena);
+    arena_release_idle_memory(&arena);
     assert_int_equal(arena.used, 0);
 }
 
@@ -327,7 +327,7 @@ static void test_rest_keeps_to_its_own_memory(void **state)
         memset(block, 8, 400);
     arena_free(&arena, block);
     arena_clear(&arena);
-    arena_rest(&arena);
+    arena_release_idle_memory(&arena);
     assert_true(is_all(memory + OWN, 9, SIZE - OWN));
     while (lies_in(block = arena_allocate_zeroed(&arena, 1, 400), memory))
         assert_true(is_all(block, 0, 400));

@@ -38,13 +38,13 @@ static const struct row rows[] = {
 };
 
 /* Look at all of the bytes; did a header block begin among them? */
-static bool scan(struct framing *framing, const uint8_t *bytes, size_t length)
+static bool scan(struct frame_reader *frame_reader, const uint8_t *bytes, size_t length)
 {
-    struct framing_frame frame;
+    struct frame_header frame;
     size_t looked_at;
     bool began = false;
 
-    while (framing_next(framing, bytes, length, &looked_at, &frame)) {
+    while (frame_reader_next(frame_reader, bytes, length, &looked_at, &frame)) {
         began = began || frame.type == TYPE_HEADERS;
         bytes += looked_at;
         length -= looked_at;
@@ -55,18 +55,18 @@ static bool scan(struct framing *framing, const uint8_t *bytes, size_t length)
 
 static void check(const struct row *row, size_t split)
 {
-    struct framing framing;
+    struct frame_reader frame_reader;
     uint8_t bytes[128];
     size_t length = sizeof(PREFACE) - 1 + row->length;
     bool began;
 
     memcpy(bytes, PREFACE, sizeof(PREFACE) - 1);
     memcpy(bytes + sizeof(PREFACE) - 1, row->bytes, row->length);
-    framing_start(&framing);
-    began = scan(&framing, bytes, split);
-    began = scan(&framing, bytes + split, length - split) || began;
+    frame_reader_init(&frame_reader);
+    began = scan(&frame_reader, bytes, split);
+    began = scan(&frame_reader, bytes + split, length - split) || began;
     assert_int_equal(began, row->began);
-    assert_int_equal(framing_in_block(&framing), row->in_block);
+    assert_int_equal(frame_reader_in_block(&frame_reader), row->in_block);
 }
 
 static void test_every_split(void **state)
@@ -81,13 +81,13 @@ static void test_every_split(void **state)
 /* In a preface, nothing looks like a frame. */
 static void test_preface_is_no_frame(void **state)
 {
-    struct framing framing;
+    struct frame_reader frame_reader;
 
     (void)state;
-    framing_start(&framing);
+    frame_reader_init(&frame_reader);
     for (size_t i = 0; i < sizeof(PREFACE) - 1; i++) {
-        assert_false(scan(&framing, (const uint8_t *)PREFACE + i, 1));
-        assert_false(framing_in_block(&framing));
+        assert_false(scan(&frame_reader, (const uint8_t *)PREFACE + i, 1));
+        assert_false(frame_reader_in_block(&frame_reader));
     }
 }
 
@@ -96,16 +96,16 @@ static void test_long_payload(void **state)
 {
     static const uint8_t header[] = {0x01, 0x02, 0x03, 0x1, 0x4, 0, 0, 0, 1};
     static const uint8_t payload[0x010203];
-    struct framing framing;
+    struct frame_reader frame_reader;
 
     (void)state;
-    framing_start(&framing);
-    scan(&framing, (const uint8_t *)PREFACE, sizeof(PREFACE) - 1);
-    assert_true(scan(&framing, header, sizeof(header)));
-    assert_false(scan(&framing, payload, sizeof(payload) - 1));
-    assert_true(framing_in_block(&framing));
-    assert_false(scan(&framing, payload, 1));
-    assert_false(framing_in_block(&framing));
+    frame_reader_init(&frame_reader);
+    scan(&frame_reader, (const uint8_t *)PREFACE, sizeof(PREFACE) - 1);
+    assert_true(scan(&frame_reader, header, sizeof(header)));
+    assert_false(scan(&frame_reader, payload, sizeof(payload) - 1));
+    assert_true(frame_reader_in_block(&frame_reader));
+    assert_false(scan(&frame_reader, payload, 1));
+    assert_false(frame_reader_in_block(&frame_reader));
 }
 
 /* What the longest block had is remembered, whatever comes behind it. */
@@ -114,14 +114,14 @@ static void test_continuations_are_counted(void **state)
     static const char blocks[] =
         PREFACE "\0\0\1\1\0\0\0\0\1a\0\0\2\x9\0\0\0\0\1bc\0\0\1\x9\4\0\0\0\1d"
                 "\0\0\1\1\0\0\0\0\3a\0\0\5\x9\4\0\0\0\3bcdef";
-    struct framing framing;
+    struct frame_reader frame_reader;
 
     (void)state;
-    framing_start(&framing);
-    scan(&framing, (const uint8_t *)blocks, sizeof(blocks) - 1);
-    assert_int_equal(framing.most_frames, 2);
-    assert_int_equal(framing.most_bytes, 5);
-    assert_int_equal(framing.longest, 5);
+    frame_reader_init(&frame_reader);
+    scan(&frame_reader, (const uint8_t *)blocks, sizeof(blocks) - 1);
+    assert_int_equal(frame_reader.most_frames, 2);
+    assert_int_equal(frame_reader.most_bytes, 5);
+    assert_int_equal(frame_reader.longest, 5);
 }
 
 /* A header tells its frame, wherever it is split; the reserved bit is no part of the stream's id.
@@ -131,28 +131,30 @@ static void test_frames_are_told(void **state)
     static const char bytes[] = PREFACE "\0\0\3\0\1\x92\x34\x56\x78"
                                         "abc"
                                         "\0\0\0\xfa\0\0\0\0\7";
-    enum { FIRST_ENDS = sizeof(PREFACE) - 1 + FRAMING_HEADER_SIZE };
+    enum { FIRST_ENDS = sizeof(PREFACE) - 1 + FRAME_HEADER_SIZE };
 
     (void)state;
     for (size_t split = 0; split < FIRST_ENDS; split++) {
-        struct framing framing;
-        struct framing_frame frame;
+        struct frame_reader frame_reader;
+        struct frame_header frame;
         size_t looked_at;
         const uint8_t *rest = (const uint8_t *)bytes + split;
 
-        framing_start(&framing);
-        assert_false(framing_next(&framing, (const uint8_t *)bytes, split, &looked_at, &frame));
+        frame_reader_init(&frame_reader);
+        assert_false(
+            frame_reader_next(&frame_reader, (const uint8_t *)bytes, split, &looked_at, &frame));
         assert_int_equal(looked_at, split);
-        assert_true(framing_next(&framing, rest, sizeof(bytes) - 1 - split, &looked_at, &frame));
+        assert_true(
+            frame_reader_next(&frame_reader, rest, sizeof(bytes) - 1 - split, &looked_at, &frame));
         assert_int_equal(looked_at, FIRST_ENDS - split);
         assert_int_equal(frame.length, 3);
         assert_int_equal(frame.type, 0);
         assert_int_equal(frame.flags, 1);
         assert_int_equal(frame.stream_id, 0x12345678);
         rest += looked_at;
-        assert_true(
-            framing_next(&framing, rest, sizeof(bytes) - 1 - FIRST_ENDS, &looked_at, &frame));
-        assert_int_equal(looked_at, 3 + FRAMING_HEADER_SIZE);
+        assert_true(frame_reader_next(&frame_reader, rest, sizeof(bytes) - 1 - FIRST_ENDS,
+                                      &looked_at, &frame));
+        assert_int_equal(looked_at, 3 + FRAME_HEADER_SIZE);
         assert_int_equal(frame.length, 0);
         assert_int_equal(frame.type, 0xfa);
         assert_int_equal(frame.flags, 0);
@@ -160,14 +162,14 @@ static void test_frames_are_told(void **state)
     }
 }
 
-static void check_written(const struct framing_frame *frame, const char *bytes)
+static void check_written(const struct frame_header *frame, const char *bytes)
 {
-    uint8_t header[FRAMING_HEADER_SIZE];
-    struct framing_frame parsed;
+    uint8_t header[FRAME_HEADER_SIZE];
+    struct frame_header parsed;
 
-    framing_write(header, frame);
-    assert_memory_equal(header, bytes, FRAMING_HEADER_SIZE);
-    parsed = framing_parse(header);
+    frame_header_write(header, frame);
+    assert_memory_equal(header, bytes, FRAME_HEADER_SIZE);
+    parsed = frame_header_parse(header);
     assert_int_equal(parsed.length, frame->length);
     assert_int_equal(parsed.stream_id, frame->stream_id);
     assert_int_equal(parsed.type, frame->type);
@@ -178,19 +180,19 @@ static void check_written(const struct framing_frame *frame, const char *bytes)
 static void test_written_and_parsed(void **state)
 {
     (void)state;
-    check_written(&(struct framing_frame){0}, "\0\0\0\0\0\0\0\0\0");
-    check_written(&(struct framing_frame){0x123456, 0x789abcde, 0xf0, 0xa5},
+    check_written(&(struct frame_header){0}, "\0\0\0\0\0\0\0\0\0");
+    check_written(&(struct frame_header){0x123456, 0x789abcde, 0xf0, 0xa5},
                   "\x12\x34\x56\xf0\xa5\x78\x9a\xbc\xde");
-    check_written(&(struct framing_frame){0xffffff, INT32_MAX, 0xff, 0xff},
+    check_written(&(struct frame_header){0xffffff, INT32_MAX, 0xff, 0xff},
                   "\xff\xff\xff\xff\xff\x7f\xff\xff\xff");
-    check_written(&(struct framing_frame){5, 1, 2, 0}, "\0\0\5\2\0\0\0\0\1");
+    check_written(&(struct frame_header){5, 1, 2, 0}, "\0\0\5\2\0\0\0\0\1");
 }
 
 /* The reserved bit is no part of the stream's id. */
 static void test_reserved_bit(void **state)
 {
     (void)state;
-    assert_int_equal(framing_parse((const uint8_t *)"\0\0\0\4\0\xff\xff\xff\xfe").stream_id,
+    assert_int_equal(frame_header_parse((const uint8_t *)"\0\0\0\4\0\xff\xff\xff\xfe").stream_id,
                      0x7ffffffe);
 }
 
@@ -205,43 +207,43 @@ static void test_numbers_are_told(void **state)
         uint32_t number;
         bool in_block;
     } frames[] = {
-        {BYTES("\0\0\5\2\0\0\0\0\3\x80\0\0\3\x10"), FRAMING_HEAD_MAX, 3, false},
-        {BYTES("\0\0\4\x8\0\0\0\0\0\xff\xff\xff\xff"), FRAMING_HEAD_MAX, 0x7fffffff, false},
-        {BYTES("\0\0\4\2\0\0\0\0\3\0\0\0\3"), FRAMING_HEADER_SIZE, 0, false},
-        {BYTES("\0\0\5\x8\0\0\0\0\3\0\0\0\3\0"), FRAMING_HEADER_SIZE, 0, false},
-        {BYTES("\0\0\4\3\0\0\0\0\3\0\0\0\x8"), FRAMING_HEAD_MAX, 8, false},
-        {BYTES("\0\0\5\3\0\0\0\0\3\0\0\0\x8\0"), FRAMING_HEADER_SIZE, 0, false},
-        {BYTES("\0\0\4\6\0\0\0\0\3\0\0\0\3"), FRAMING_HEADER_SIZE, 0, false},
-        {BYTES("\0\0\0\1\0\0\0\0\1"), FRAMING_HEADER_SIZE, 0, false},
-        {BYTES("\0\0\5\2\0\0\0\0\3\1\2\3\4\x10"), FRAMING_HEADER_SIZE, 0, true},
+        {BYTES("\0\0\5\2\0\0\0\0\3\x80\0\0\3\x10"), FRAME_HEAD_MAX, 3, false},
+        {BYTES("\0\0\4\x8\0\0\0\0\0\xff\xff\xff\xff"), FRAME_HEAD_MAX, 0x7fffffff, false},
+        {BYTES("\0\0\4\2\0\0\0\0\3\0\0\0\3"), FRAME_HEADER_SIZE, 0, false},
+        {BYTES("\0\0\5\x8\0\0\0\0\3\0\0\0\3\0"), FRAME_HEADER_SIZE, 0, false},
+        {BYTES("\0\0\4\3\0\0\0\0\3\0\0\0\x8"), FRAME_HEAD_MAX, 8, false},
+        {BYTES("\0\0\5\3\0\0\0\0\3\0\0\0\x8\0"), FRAME_HEADER_SIZE, 0, false},
+        {BYTES("\0\0\4\6\0\0\0\0\3\0\0\0\3"), FRAME_HEADER_SIZE, 0, false},
+        {BYTES("\0\0\0\1\0\0\0\0\1"), FRAME_HEADER_SIZE, 0, false},
+        {BYTES("\0\0\5\2\0\0\0\0\3\1\2\3\4\x10"), FRAME_HEADER_SIZE, 0, true},
     };
     enum { COUNT = sizeof(frames) / sizeof(frames[0]), STEP_MAX = 20 };
 
     (void)state;
     for (size_t step = 1; step <= STEP_MAX; step++) {
-        struct framing framing;
-        struct framing_head head;
+        struct frame_reader frame_reader;
+        struct frame_head head;
         size_t looked_at;
 
-        framing_start(&framing);
-        scan(&framing, (const uint8_t *)PREFACE, sizeof(PREFACE) - 1);
+        frame_reader_init(&frame_reader);
+        scan(&frame_reader, (const uint8_t *)PREFACE, sizeof(PREFACE) - 1);
         for (size_t i = 0; i < COUNT; i++) {
             bool told = false;
 
             for (size_t at = 0; at < frames[i].length; at += looked_at) {
                 size_t left = frames[i].length - at;
 
-                if (framing_next_head(&framing, (const uint8_t *)frames[i].bytes + at,
-                                      left < step ? left : step, &looked_at, &head)) {
+                if (frame_reader_next_head(&frame_reader, (const uint8_t *)frames[i].bytes + at,
+                                           left < step ? left : step, &looked_at, &head)) {
                     told = true;
                     assert_int_equal(at + looked_at, frames[i].head);
-                    assert_memory_equal(framing.header, frames[i].bytes, frames[i].head);
+                    assert_memory_equal(frame_reader.header, frames[i].bytes, frames[i].head);
                 }
             }
             assert_true(told);
-            assert_int_equal(framing_unfinished(&framing), 0);
+            assert_int_equal(frame_reader_unfinished(&frame_reader), 0);
             assert_int_equal(head.length, frames[i].head);
-            if (head.length == FRAMING_HEAD_MAX)
+            if (head.length == FRAME_HEAD_MAX)
                 assert_int_equal(head.number, frames[i].number);
             assert_int_equal(head.in_block, frames[i].in_block);
         }

@@ -18,25 +18,25 @@
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /* Detect in memory of exactly that size, so that reading past its end is seen. */
-static enum preface detect(const void *bytes, size_t length)
+static enum sniffed detect(const void *bytes, size_t length)
 {
     uint8_t *copy = malloc(length + (length == 0));
-    enum preface verdict;
+    enum sniffed verdict;
 
     assert_non_null(copy);
     memcpy(copy, bytes, length);
-    verdict = preface_detect(copy, length);
+    verdict = sniff_protocol(copy, length);
     free(copy);
     return verdict;
 }
 
 /* However it is cut, the verdict comes once and stays. Return it, and how many bytes it took. */
-static enum preface detect_growing(const void *bytes, size_t length, size_t *taken)
+static enum sniffed detect_growing(const void *bytes, size_t length, size_t *taken)
 {
-    enum preface verdict = detect(bytes, length);
+    enum sniffed verdict = detect(bytes, length);
     size_t prefix = 0;
 
-    while (prefix < length && detect(bytes, prefix) == PREFACE_MORE)
+    while (prefix < length && detect(bytes, prefix) == SNIFFED_NOT_YET)
         prefix++;
     *taken = prefix;
     for (; prefix <= length; prefix++)
@@ -51,9 +51,9 @@ static void test_http2(void **state)
 
     (void)state;
     for (size_t length = 0; length < LENGTH(preface); length++)
-        assert_int_equal(detect(preface, length), PREFACE_MORE);
-    assert_int_equal(detect(preface, LENGTH(preface)), PREFACE_HTTP2);
-    assert_int_equal(detect_growing(more, LENGTH(more), &taken), PREFACE_HTTP2);
+        assert_int_equal(detect(preface, length), SNIFFED_NOT_YET);
+    assert_int_equal(detect(preface, LENGTH(preface)), SNIFFED_HTTP2);
+    assert_int_equal(detect_growing(more, LENGTH(more), &taken), SNIFFED_HTTP2);
     assert_int_equal(taken, 24);
 }
 
@@ -69,10 +69,10 @@ static void test_http2_wrong_byte(void **state)
             memcpy(wrong + LENGTH(preface), "\r\n", 2);
             wrong[at] = (char)(wrong[at] ^ (char)change);
             for (size_t length = at + 1; length <= sizeof(wrong); length++)
-                assert_int_not_equal(detect(wrong, length), PREFACE_HTTP2);
+                assert_int_not_equal(detect(wrong, length), SNIFFED_HTTP2);
             /* "PRI * HTTP/1.0" and its like are HTTP/1; past the line's end nothing is. */
             if (at >= 16)
-                assert_int_equal(detect(wrong, sizeof(wrong)), PREFACE_OTHER);
+                assert_int_equal(detect(wrong, sizeof(wrong)), SNIFFED_OTHER);
         }
     }
 }
@@ -101,7 +101,7 @@ static void test_http1(void **state)
     for (size_t i = 0; i < COUNT(lines); i++) {
         size_t taken;
 
-        assert_int_equal(detect_growing(lines[i], strlen(lines[i]), &taken), PREFACE_HTTP1);
+        assert_int_equal(detect_growing(lines[i], strlen(lines[i]), &taken), SNIFFED_HTTP1);
         assert_true(taken <= (size_t)(strchr(lines[i], '\n') + 1 - lines[i]));
     }
 }
@@ -119,10 +119,10 @@ static void test_tls(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT(hellos); i++)
-        assert_int_equal(detect_growing(hellos[i], 11, &taken), PREFACE_TLS);
-    assert_int_equal(detect("\x16", 1), PREFACE_MORE);
-    assert_int_equal(sizeof(alert), PREFACE_TLS_ALERT_SIZE);
-    assert_memory_equal(preface_tls_alert, alert, sizeof(alert));
+        assert_int_equal(detect_growing(hellos[i], 11, &taken), SNIFFED_TLS);
+    assert_int_equal(detect("\x16", 1), SNIFFED_NOT_YET);
+    assert_int_equal(sizeof(alert), TLS_ALERT_SIZE);
+    assert_memory_equal(sniff_tls_alert, alert, sizeof(alert));
 }
 
 static void test_other(void **state)
@@ -161,7 +161,7 @@ static void test_other(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT(table); i++)
-        if (detect_growing(table[i].bytes, table[i].length, &taken) != PREFACE_OTHER)
+        if (detect_growing(table[i].bytes, table[i].length, &taken) != SNIFFED_OTHER)
             fail_msg("row %zu", i);
 }
 
@@ -172,7 +172,7 @@ static void test_garbage_of_every_first_byte(void **state)
         uint8_t garbage[] = {(uint8_t)first, 0x00, 0xff, '\r', '\n', '\r', '\n'};
         size_t taken;
 
-        assert_int_equal(detect_growing(garbage, sizeof(garbage), &taken), PREFACE_OTHER);
+        assert_int_equal(detect_growing(garbage, sizeof(garbage), &taken), SNIFFED_OTHER);
     }
 }
 
@@ -192,15 +192,15 @@ static char *line_of(size_t length)
 
 static void test_long_lines(void **state)
 {
-    static const size_t lengths[] = {100, PREFACE_LINE_MAX - 1, PREFACE_LINE_MAX};
+    static const size_t lengths[] = {100, SNIFF_LINE_MAX - 1, SNIFF_LINE_MAX};
 
     (void)state;
     for (size_t i = 0; i < COUNT(lengths); i++) {
         char *line = line_of(lengths[i]);
 
         for (size_t prefix = 0; prefix + LENGTH("\r\n") < lengths[i]; prefix++)
-            assert_int_equal(preface_detect((uint8_t *)line, prefix), PREFACE_MORE);
-        assert_int_equal(detect(line, lengths[i]), PREFACE_HTTP1);
+            assert_int_equal(sniff_protocol((uint8_t *)line, prefix), SNIFFED_NOT_YET);
+        assert_int_equal(detect(line, lengths[i]), SNIFFED_HTTP1);
         free(line);
     }
 }
@@ -208,25 +208,24 @@ static void test_long_lines(void **state)
 /* A longer line is not recognised, whether it comes in pieces or at once. */
 static void test_too_long_lines(void **state)
 {
-    static const size_t lengths[] = {PREFACE_LINE_MAX + 1, PREFACE_LINE_MAX + 2,
-                                     2 * PREFACE_LINE_MAX};
+    static const size_t lengths[] = {SNIFF_LINE_MAX + 1, SNIFF_LINE_MAX + 2, 2 * SNIFF_LINE_MAX};
 
     (void)state;
     for (size_t i = 0; i < COUNT(lengths); i++) {
         char *line = line_of(lengths[i]);
 
-        for (size_t prefix = PREFACE_LINE_MAX + 1; prefix <= lengths[i]; prefix++)
-            assert_int_equal(preface_detect((uint8_t *)line, prefix), PREFACE_OTHER);
+        for (size_t prefix = SNIFF_LINE_MAX + 1; prefix <= lengths[i]; prefix++)
+            assert_int_equal(sniff_protocol((uint8_t *)line, prefix), SNIFFED_OTHER);
         free(line);
     }
 }
 
 /* --- The answer --- */
 
-static const struct preface_refusal not_served = {505, "not served"};
+static const struct http1_refusal not_served = {505, "not served"};
 
 /* Answer ${request}; check everything but the words, and return those, which ${answer} holds. */
-static const char *answer_to(char answer[static PREFACE_ANSWER_MAX], const char *request,
+static const char *answer_to(char answer[static HTTP1_ANSWER_MAX], const char *request,
                              const char *authority, const char *unix_path)
 {
     static const char status[] = "HTTP/1.1 505 HTTP Version Not Supported\r\n";
@@ -239,11 +238,11 @@ static const char *answer_to(char answer[static PREFACE_ANSWER_MAX], const char 
 
     assert_non_null(copy);
     memcpy(copy, request, length);
-    memset(answer, 'x', PREFACE_ANSWER_MAX);
-    written = preface_http1_answer(answer, &not_served, (const uint8_t *)copy, length,
-                                   &(struct preface_place){authority, unix_path, false});
+    memset(answer, 'x', HTTP1_ANSWER_MAX);
+    written = sniff_http1_answer(answer, &not_served, (const uint8_t *)copy, length,
+                                 &(struct http1_place){authority, unix_path, false});
     free(copy);
-    assert_true(written < PREFACE_ANSWER_MAX);
+    assert_true(written < HTTP1_ANSWER_MAX);
     answer[written] = '\0';
     assert_int_equal(strlen(answer), written);
 
@@ -323,7 +322,7 @@ static void test_answer_names_the_host(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT(table); i++) {
-        char answer[PREFACE_ANSWER_MAX];
+        char answer[HTTP1_ANSWER_MAX];
         char command[128];
 
         snprintf(command, sizeof(command), CURL "%s", table[i].url);
@@ -341,7 +340,7 @@ static void test_answer_takes_no_other_byte(void **state)
     (void)state;
     for (int byte = 1; byte < 256; byte++) {
         bool taken = strchr(harmless, byte) != NULL;
-        char answer[PREFACE_ANSWER_MAX];
+        char answer[HTTP1_ANSWER_MAX];
         char request[64];
         char command[64];
 
@@ -361,7 +360,7 @@ static void test_answer_without_host(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT(authorities); i++) {
-        char answer[PREFACE_ANSWER_MAX];
+        char answer[HTTP1_ANSWER_MAX];
         char command[128];
 
         snprintf(command, sizeof(command), CURL "http://%s/", authorities[i]);
@@ -397,7 +396,7 @@ static void test_answer_through_a_unix_socket(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT(table); i++) {
-        char answer[PREFACE_ANSWER_MAX];
+        char answer[HTTP1_ANSWER_MAX];
         char command[256];
 
         snprintf(command, sizeof(command), CURL "--unix-socket %s http://localhost/",
@@ -410,8 +409,8 @@ static void test_answer_to_head(void **state)
 {
     static const char head[] = "HEAD / HTTP/1.1\r\nHost: h\r\n\r\n";
     static const char get[] = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
-    char to_head[PREFACE_ANSWER_MAX];
-    char to_get[PREFACE_ANSWER_MAX];
+    char to_head[HTTP1_ANSWER_MAX];
+    char to_get[HTTP1_ANSWER_MAX];
     const char *body = answer_to(to_get, get, AUTHORITY, NULL);
 
     (void)state;
@@ -427,7 +426,7 @@ static void test_answer_always_fits(void **state)
     static const char start[] = "GET / HTTP/1.1\r\nHost: ";
     char request[LENGTH(start) + LONGEST + sizeof("\r\n\r\n")] = "GET / HTTP/1.1\r\nHost: ";
     char unix_path[108];
-    char answer[PREFACE_ANSWER_MAX];
+    char answer[HTTP1_ANSWER_MAX];
 
     (void)state;
     for (size_t length = 1; length <= LONGEST; length++) {

@@ -41,43 +41,44 @@ struct bytes {
 static void add_frame(struct bytes *bytes, uint8_t type, uint8_t flags, int32_t stream_id,
                       size_t length, uint8_t content)
 {
-    struct framing_frame frame = {length, stream_id, type, flags};
+    struct frame_header frame = {length, stream_id, type, flags};
 
-    assert_true(bytes->length + FRAMING_HEADER_SIZE + length <= sizeof(bytes->data));
-    framing_write(bytes->data + bytes->length, &frame);
-    memset(bytes->data + bytes->length + FRAMING_HEADER_SIZE, content, length);
-    bytes->length += FRAMING_HEADER_SIZE + length;
+    assert_true(bytes->length + FRAME_HEADER_SIZE + length <= sizeof(bytes->data));
+    frame_header_write(bytes->data + bytes->length, &frame);
+    memset(bytes->data + bytes->length + FRAME_HEADER_SIZE, content, length);
+    bytes->length += FRAME_HEADER_SIZE + length;
 }
 
 /* As session does with what it receives. Every piece is a block of its own, so that reading past
  * its end is seen. */
-static void receive(struct advert *advert, struct framing *framing, const uint8_t *data,
-                    size_t length)
+static void receive(struct client_frames *client_frames, struct frame_reader *frame_reader,
+                    const uint8_t *data, size_t length)
 {
     uint8_t *piece = malloc(length);
-    struct framing_frame frame;
+    struct frame_header frame;
     size_t at = 0;
     size_t looked_at;
 
     assert_non_null(piece);
     memcpy(piece, data, length);
-    advert_receive(advert, piece, length);
-    while (framing_next(framing, piece + at, length - at, &looked_at, &frame)) {
+    client_frames_receive(client_frames, piece, length);
+    while (frame_reader_next(frame_reader, piece + at, length - at, &looked_at, &frame)) {
         at += looked_at;
         if (frame.type == HEADERS)
-            advert_request(advert);
-        assert_true(advert_add(advert, &arena, &frame));
-        advert_receive(advert, piece + at, length - at);
+            client_frames_note_request(client_frames);
+        assert_true(client_frames_add(client_frames, &arena, &frame));
+        client_frames_receive(client_frames, piece + at, length - at);
     }
     free(piece);
 }
 
-static void receive_in_pieces(struct advert *advert, const struct bytes *bytes, size_t piece)
+static void receive_in_pieces(struct client_frames *client_frames, const struct bytes *bytes,
+                              size_t piece)
 {
-    struct framing framing = {0}; /* behind the preface */
+    struct frame_reader frame_reader = {0}; /* behind the preface */
 
     for (size_t at = 0; at < bytes->length; at += piece)
-        receive(advert, &framing, bytes->data + at,
+        receive(client_frames, &frame_reader, bytes->data + at,
                 bytes->length - at < piece ? bytes->length - at : piece);
 }
 
@@ -91,7 +92,7 @@ struct expected {
     bool is_opening;
 };
 
-static void check_frame(const struct advert_frame *frame, const struct expected *expected)
+static void check_frame(const struct client_frame *frame, const struct expected *expected)
 {
     assert_int_equal(frame->header.type, expected->type);
     assert_int_equal(frame->header.flags, expected->flags);
@@ -103,16 +104,17 @@ static void check_frame(const struct advert_frame *frame, const struct expected 
     assert_int_equal(frame->is_opening, expected->is_opening);
 }
 
-static void check_frames(const struct advert *advert, const struct expected *expected, size_t count)
+static void check_frames(const struct client_frames *client_frames, const struct expected *expected,
+                         size_t count)
 {
-    struct advert_frame frame;
+    struct client_frame frame;
     size_t place = 0;
 
     for (size_t i = 0; i < count; i++) {
-        assert_true(advert_next(advert, &place, &frame));
+        assert_true(client_frames_next(client_frames, &place, &frame));
         check_frame(&frame, &expected[i]);
     }
-    assert_false(advert_next(advert, &place, &frame));
+    assert_false(client_frames_next(client_frames, &place, &frame));
 }
 
 static void check_each_way(const struct bytes *bytes, const struct expected *expected, size_t count,
@@ -122,15 +124,15 @@ static void check_each_way(const struct bytes *bytes, const struct expected *exp
 
     for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
         size_t piece = pieces[i] < bytes->length ? pieces[i] : bytes->length;
-        struct advert advert = {0};
+        struct client_frames client_frames = {0};
 
-        receive_in_pieces(&advert, bytes, piece);
-        check_frames(&advert, expected, count);
-        assert_int_equal(advert.left_out, left_out);
-        assert_int_equal(advert.coming, 0);
-        assert_true(advert.capacity <= ADVERT_MAX);
-        advert_free(&advert, &arena);
-        assert_null(advert.kept);
+        receive_in_pieces(&client_frames, bytes, piece);
+        check_frames(&client_frames, expected, count);
+        assert_int_equal(client_frames.left_out, left_out);
+        assert_int_equal(client_frames.coming, 0);
+        assert_true(client_frames.capacity <= CLIENT_FRAMES_MAX);
+        client_frames_free(&client_frames, &arena);
+        assert_null(client_frames.kept);
     }
 }
 
@@ -138,13 +140,13 @@ static void check_each_way(const struct bytes *bytes, const struct expected *exp
 
 static void test_no_frames(void **state)
 {
-    struct advert advert = {0};
+    struct client_frames client_frames = {0};
 
     (void)state;
-    check_frames(&advert, NULL, 0);
-    advert_receive(&advert, (const uint8_t *)"x", 1);
-    check_frames(&advert, NULL, 0);
-    advert_free(&advert, &arena);
+    check_frames(&client_frames, NULL, 0);
+    client_frames_receive(&client_frames, (const uint8_t *)"x", 1);
+    check_frames(&client_frames, NULL, 0);
+    client_frames_free(&client_frames, &arena);
 }
 
 static void test_opening_and_later(void **state)
@@ -190,15 +192,15 @@ static void test_long_payloads_are_cut(void **state)
     static struct bytes bytes;
     static const struct expected expected[] = {
         {SETTINGS, 0, 0, 6, 6, 'a', true},
-        {0x20, 0, 0, ADVERT_PAYLOAD_MAX + 1, ADVERT_PAYLOAD_MAX, 'b', true},
-        {0x21, 0, 0, 16384, ADVERT_PAYLOAD_MAX, 'c', true},
+        {0x20, 0, 0, CLIENT_FRAMES_PAYLOAD_MAX + 1, CLIENT_FRAMES_PAYLOAD_MAX, 'b', true},
+        {0x21, 0, 0, 16384, CLIENT_FRAMES_PAYLOAD_MAX, 'c', true},
         {0x22, 0, 0, 2, 2, 'd', true},
     };
 
     (void)state;
     bytes.length = 0;
     add_frame(&bytes, SETTINGS, 0, 0, 6, 'a');
-    add_frame(&bytes, 0x20, 0, 0, ADVERT_PAYLOAD_MAX + 1, 'b');
+    add_frame(&bytes, 0x20, 0, 0, CLIENT_FRAMES_PAYLOAD_MAX + 1, 'b');
     add_frame(&bytes, 0x21, 0, 0, 16384, 'c');
     add_frame(&bytes, 0x22, 0, 0, 2, 'd');
     check_each_way(&bytes, expected, sizeof(expected) / sizeof(expected[0]), 0);
@@ -211,37 +213,38 @@ static void test_last_frame_is_not_whole(void **state)
     static struct bytes bytes;
     struct expected expected[] = {{SETTINGS, 0, 0, 6, 6, 'a', true},
                                   {SETTINGS, 0, 0, 12, 0, 'b', true}};
-    enum { FIRST = FRAMING_HEADER_SIZE + 6, SECOND = FRAMING_HEADER_SIZE + 12 };
+    enum { FIRST = FRAME_HEADER_SIZE + 6, SECOND = FRAME_HEADER_SIZE + 12 };
 
     (void)state;
     bytes.length = 0;
     add_frame(&bytes, SETTINGS, 0, 0, 6, 'a');
     add_frame(&bytes, SETTINGS, 0, 0, 12, 'b');
     for (size_t length = FIRST; length < FIRST + SECOND; length++) {
-        struct advert advert = {0};
-        struct framing framing = {0};
-        bool has_header = length >= FIRST + FRAMING_HEADER_SIZE;
+        struct client_frames client_frames = {0};
+        struct frame_reader frame_reader = {0};
+        bool has_header = length >= FIRST + FRAME_HEADER_SIZE;
 
-        receive(&advert, &framing, bytes.data, length);
-        expected[1].kept = has_header ? length - FIRST - FRAMING_HEADER_SIZE : 0;
-        check_frames(&advert, expected, has_header ? 2 : 1);
-        assert_int_equal(advert.coming, has_header ? 12 - expected[1].kept : 0);
-        advert_free(&advert, &arena);
+        receive(&client_frames, &frame_reader, bytes.data, length);
+        expected[1].kept = has_header ? length - FIRST - FRAME_HEADER_SIZE : 0;
+        check_frames(&client_frames, expected, has_header ? 2 : 1);
+        assert_int_equal(client_frames.coming, has_header ? 12 - expected[1].kept : 0);
+        client_frames_free(&client_frames, &arena);
     }
 }
 
 /* What is left out takes nothing of what comes behind it. */
 static void test_payload_of_what_is_left_out(void **state)
 {
-    struct advert advert = {0};
+    struct client_frames client_frames = {0};
 
     (void)state;
-    assert_true(advert_add(&advert, &arena, &(struct framing_frame){8, 0, PING, 0}));
-    advert_receive(&advert, (const uint8_t *)"pingping", 8);
-    assert_true(advert_add(&advert, &arena, &(struct framing_frame){0, 0, SETTINGS, ACK}));
-    advert_receive(&advert, (const uint8_t *)"more", 4);
-    check_frames(&advert, NULL, 0);
-    advert_free(&advert, &arena);
+    assert_true(client_frames_add(&client_frames, &arena, &(struct frame_header){8, 0, PING, 0}));
+    client_frames_receive(&client_frames, (const uint8_t *)"pingping", 8);
+    assert_true(
+        client_frames_add(&client_frames, &arena, &(struct frame_header){0, 0, SETTINGS, ACK}));
+    client_frames_receive(&client_frames, (const uint8_t *)"more", 4);
+    check_frames(&client_frames, NULL, 0);
+    client_frames_free(&client_frames, &arena);
 }
 
 /* --- No room --- */
@@ -250,17 +253,17 @@ static void test_payload_of_what_is_left_out(void **state)
 static void add_records(struct bytes *bytes, uint8_t first, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        add_frame(bytes, 0xfa, 0, 0, RECORD - FRAMING_HEADER_SIZE, (uint8_t)(first + i));
+        add_frame(bytes, 0xfa, 0, 0, RECORD - FRAME_HEADER_SIZE, (uint8_t)(first + i));
 }
 
 static struct expected record_of(uint8_t content, bool is_opening)
 {
     return (struct expected){
-        0xfa, 0, 0, RECORD - FRAMING_HEADER_SIZE, RECORD - FRAMING_HEADER_SIZE, content, is_opening,
+        0xfa, 0, 0, RECORD - FRAME_HEADER_SIZE, RECORD - FRAME_HEADER_SIZE, content, is_opening,
     };
 }
 
-enum { FITTING = ADVERT_MAX / RECORD };
+enum { FITTING = CLIENT_FRAMES_MAX / RECORD };
 
 /* The opening stays as it was: what came behind it, and has no room, is left out. */
 static void test_opening_is_kept(void **state)
@@ -318,7 +321,7 @@ static void test_as_many_as_it_takes(void **state)
     static struct bytes bytes;
     struct expected expected[FITTING];
     enum {
-        MISSING = FRAMING_HEADER_SIZE + ADVERT_PAYLOAD_MAX - ADVERT_MAX % RECORD,
+        MISSING = FRAME_HEADER_SIZE + CLIENT_FRAMES_PAYLOAD_MAX - CLIENT_FRAMES_MAX % RECORD,
         GONE = (MISSING + RECORD - 1) / RECORD,
         KEPT = FITTING - GONE,
     };
@@ -327,11 +330,11 @@ static void test_as_many_as_it_takes(void **state)
     bytes.length = 0;
     add_frame(&bytes, HEADERS, 4, 1, 10, 'x');
     add_records(&bytes, 0, FITTING);
-    add_frame(&bytes, SETTINGS, 0, 0, ADVERT_PAYLOAD_MAX, 's');
+    add_frame(&bytes, SETTINGS, 0, 0, CLIENT_FRAMES_PAYLOAD_MAX, 's');
     for (size_t i = 0; i < KEPT; i++)
         expected[i] = record_of((uint8_t)(i + GONE), false);
-    expected[KEPT] =
-        (struct expected){SETTINGS, 0, 0, ADVERT_PAYLOAD_MAX, ADVERT_PAYLOAD_MAX, 's', false};
+    expected[KEPT] = (struct expected){
+        SETTINGS, 0, 0, CLIENT_FRAMES_PAYLOAD_MAX, CLIENT_FRAMES_PAYLOAD_MAX, 's', false};
     check_each_way(&bytes, expected, KEPT + 1, GONE);
 }
 
@@ -342,14 +345,14 @@ static void test_full(void **state)
 {
     static struct bytes bytes;
     struct expected expected[SHARES];
-    enum { SHARE = ADVERT_MAX / SHARES };
+    enum { SHARE = CLIENT_FRAMES_MAX / SHARES };
 
     (void)state;
     bytes.length = 0;
     for (uint8_t i = 0; i < SHARES; i++) {
-        add_frame(&bytes, 0xfa, 0, 0, SHARE - FRAMING_HEADER_SIZE, i);
+        add_frame(&bytes, 0xfa, 0, 0, SHARE - FRAME_HEADER_SIZE, i);
         expected[i] = (struct expected){
-            0xfa, 0, 0, SHARE - FRAMING_HEADER_SIZE, SHARE - FRAMING_HEADER_SIZE, i, true};
+            0xfa, 0, 0, SHARE - FRAME_HEADER_SIZE, SHARE - FRAME_HEADER_SIZE, i, true};
     }
     check_each_way(&bytes, expected, SHARES, 0);
     add_frame(&bytes, 0xfa, 0, 0, 0, 0);
@@ -359,19 +362,19 @@ static void test_full(void **state)
 /* However many come, what is kept has a bound. */
 static void test_flood(void **state)
 {
-    struct advert advert = {0};
-    struct framing_frame frame = {7, 0, 0xfa, 0};
+    struct client_frames client_frames = {0};
+    struct frame_header frame = {7, 0, 0xfa, 0};
 
     (void)state;
-    advert_request(&advert);
+    client_frames_note_request(&client_frames);
     for (size_t i = 0; i < 100000; i++) {
-        assert_true(advert_add(&advert, &arena, &frame));
-        advert_receive(&advert, (const uint8_t *)"1234567", 7);
+        assert_true(client_frames_add(&client_frames, &arena, &frame));
+        client_frames_receive(&client_frames, (const uint8_t *)"1234567", 7);
     }
-    assert_int_equal(advert.length, ADVERT_MAX);
-    assert_int_equal(advert.capacity, ADVERT_MAX);
-    assert_int_equal(advert.left_out, 100000 - ADVERT_MAX / (FRAMING_HEADER_SIZE + 7));
-    advert_free(&advert, &arena);
+    assert_int_equal(client_frames.length, CLIENT_FRAMES_MAX);
+    assert_int_equal(client_frames.capacity, CLIENT_FRAMES_MAX);
+    assert_int_equal(client_frames.left_out, 100000 - CLIENT_FRAMES_MAX / (FRAME_HEADER_SIZE + 7));
+    client_frames_free(&client_frames, &arena);
 }
 
 int main(void)

@@ -2,6 +2,7 @@
 #include "echo/detail.h"
 
 #include "base/arena.h"
+#include "base/wire.h"
 #include "echo/client_frames.h"
 
 #include <setjmp.h>
@@ -24,20 +25,19 @@ enum {
     SETTINGS = 0x4,
     WINDOW_UPDATE = 0x8,
     PRIORITY_UPDATE = 0x10,
-    SETTING_SIZE = 6,
 };
 
 static struct arena arena; /* of no memory: every block is malloc's, and watched */
 
 /* --- What is known --- */
 
-static void add_frame(struct advert *advert, uint8_t type, int32_t stream_id, const void *payload,
-                      size_t length)
+static void add_frame(struct client_frames *client_frames, uint8_t type, int32_t stream_id,
+                      const void *payload, size_t length)
 {
-    struct framing_frame frame = {length, stream_id, type, 0};
+    struct frame_header frame = {length, stream_id, type, 0};
 
-    assert_true(advert_add(advert, &arena, &frame));
-    advert_receive(advert, payload, length);
+    assert_true(client_frames_add(client_frames, &arena, &frame));
+    client_frames_receive(client_frames, payload, length);
 }
 
 struct pair {
@@ -47,21 +47,21 @@ struct pair {
     bool never_indexed;
 };
 
-static struct fields *fields_of(const struct pair *pairs, size_t count)
+static struct field_list *fields_of(const struct pair *pairs, size_t count)
 {
-    struct fields *fields;
+    struct field_list *fields;
     size_t length = 0;
 
     for (size_t i = 0; i < count; i++)
         length += strlen(pairs[i].name) + pairs[i].value_length;
-    fields = fields_new(&arena, count, length);
+    fields = field_list_new(&arena, count, length);
     assert_non_null(fields);
     for (size_t i = 0; i < count; i++) {
-        struct fields_entry entry = {(const uint8_t *)pairs[i].name, strlen(pairs[i].name),
-                                     (const uint8_t *)pairs[i].value, pairs[i].value_length,
-                                     pairs[i].never_indexed};
+        struct field_list_entry entry = {(const uint8_t *)pairs[i].name, strlen(pairs[i].name),
+                                         (const uint8_t *)pairs[i].value, pairs[i].value_length,
+                                         pairs[i].never_indexed};
 
-        fields_add(fields, &entry);
+        field_list_add(fields, &entry);
     }
     return fields;
 }
@@ -69,23 +69,24 @@ static struct fields *fields_of(const struct pair *pairs, size_t count)
 /* The least there is to tell. */
 struct known {
     struct detail detail;
-    struct advert advert;
-    struct fields *fields;
-    struct fields *trailers;
+    struct client_frames client_frames;
+    struct field_list *fields;
+    struct field_list *trailers;
 };
 
 static void know(struct known *known, const struct pair *pairs, size_t count)
 {
     *known = (struct known){.fields = fields_of(pairs, count)};
-    known->detail = (struct detail){
-        .origin = {.protocol = "h2c"}, .fields = known->fields, .advert = &known->advert};
+    known->detail = (struct detail){.origin = {.protocol = "h2c"},
+                                    .fields = known->fields,
+                                    .client_frames = &known->client_frames};
 }
 
 static void forget(struct known *known)
 {
-    fields_free(&arena, known->fields);
-    fields_free(&arena, known->trailers);
-    advert_free(&known->advert, &arena);
+    field_list_free(&arena, known->fields);
+    field_list_free(&arena, known->trailers);
+    client_frames_free(&known->client_frames, &arena);
 }
 
 static const struct pair get[] = {{":method", BYTES("GET"), false},
@@ -186,15 +187,15 @@ static struct detail_reports all_reports = {
 static void know_all(struct known *known)
 {
     know(known, all_fields, COUNT(all_fields));
-    add_frame(&known->advert, SETTINGS, 0, "\0\3\0\0\0\144\0\4\0\240\0\0\x13\x37\xff\xff\xff\xff",
-              18);
-    add_frame(&known->advert, WINDOW_UPDATE, 0, "\0\357\0\1", 4);
-    add_frame(&known->advert, PRIORITY, 3, "\0\0\0\0\310", 5);
-    add_frame(&known->advert, 0xfe, 9, "abc", 3);
-    advert_request(&known->advert);
-    add_frame(&known->advert, SETTINGS, 0, "\0\2\0\0\0\0", 6);
-    add_frame(&known->advert, PRIORITY, 5, "\x80\0\0\3\0", 5);
-    add_frame(&known->advert, PRIORITY_UPDATE, 0, "\0\0\0\7u=6", 7);
+    add_frame(&known->client_frames, SETTINGS, 0,
+              "\0\3\0\0\0\144\0\4\0\240\0\0\x13\x37\xff\xff\xff\xff", 18);
+    add_frame(&known->client_frames, WINDOW_UPDATE, 0, "\0\357\0\1", 4);
+    add_frame(&known->client_frames, PRIORITY, 3, "\0\0\0\0\310", 5);
+    add_frame(&known->client_frames, 0xfe, 9, "abc", 3);
+    client_frames_note_request(&known->client_frames);
+    add_frame(&known->client_frames, SETTINGS, 0, "\0\2\0\0\0\0", 6);
+    add_frame(&known->client_frames, PRIORITY, 5, "\x80\0\0\3\0", 5);
+    add_frame(&known->client_frames, PRIORITY_UPDATE, 0, "\0\0\0\7u=6", 7);
     known->trailers = fields_of(all_trailers, COUNT(all_trailers));
     known->detail.origin.id = 12;
     known->detail.origin.protocol = "h2";
@@ -489,12 +490,12 @@ static void test_settings_have_names(void **state)
 
     (void)state;
     for (unsigned id = 0; id < COUNT(names); id++) {
-        uint8_t setting[SETTING_SIZE] = {0, (uint8_t)id, 1, 2, 3, 4};
+        uint8_t setting[WIRE_SETTING_SIZE] = {0, (uint8_t)id, 1, 2, 3, 4};
         struct known known;
         char text[128];
 
         know(&known, get, COUNT(get));
-        add_frame(&known.advert, SETTINGS, 0, setting, sizeof(setting));
+        add_frame(&known.client_frames, SETTINGS, 0, setting, sizeof(setting));
         snprintf(text, sizeof(text), "[{\"id\": %u, \"name\": %s, \"value\": 16909060}]", id,
                  names[id]);
         check(&known, "client.settings", text);
@@ -510,11 +511,11 @@ static void test_settings_in_order(void **state)
 
     (void)state;
     know(&known, get, COUNT(get));
-    add_frame(&known.advert, SETTINGS, 0, "\0\6\0\0\0\1\0\1\0\0\0\2\0\6\0\0\0\3", 18);
-    add_frame(&known.advert, SETTINGS, 0, "\0\5\0\0\0\4", 6);
-    advert_request(&known.advert);
-    add_frame(&known.advert, SETTINGS, 0, NULL, 0);
-    add_frame(&known.advert, SETTINGS, 0, "\0\5\0\0\0\5\0\4\0\0\0\6", 12);
+    add_frame(&known.client_frames, SETTINGS, 0, "\0\6\0\0\0\1\0\1\0\0\0\2\0\6\0\0\0\3", 18);
+    add_frame(&known.client_frames, SETTINGS, 0, "\0\5\0\0\0\4", 6);
+    client_frames_note_request(&known.client_frames);
+    add_frame(&known.client_frames, SETTINGS, 0, NULL, 0);
+    add_frame(&known.client_frames, SETTINGS, 0, "\0\5\0\0\0\5\0\4\0\0\0\6", 12);
     check(&known, "client.settings",
           "[{\"id\": 6, \"name\": \"MAX_HEADER_LIST_SIZE\", \"value\": 1}, "
           "{\"id\": 1, \"name\": \"HEADER_TABLE_SIZE\", \"value\": 2}, "
@@ -534,9 +535,10 @@ static void test_settings_under_way(void **state)
 
     (void)state;
     know(&known, get, COUNT(get));
-    add_frame(&known.advert, SETTINGS, 0, NULL, 0);
-    assert_true(advert_add(&known.advert, &arena, &(struct framing_frame){30, 0, SETTINGS, 0}));
-    advert_receive(&known.advert, (const uint8_t *)"\0\2\0\0\0\1\0\4\0", 9);
+    add_frame(&known.client_frames, SETTINGS, 0, NULL, 0);
+    assert_true(client_frames_add(&known.client_frames, &arena,
+                                  &(struct frame_header){30, 0, SETTINGS, 0}));
+    client_frames_receive(&known.client_frames, (const uint8_t *)"\0\2\0\0\0\1\0\4\0", 9);
     check(&known, "client.later_settings",
           "[{\"id\": 2, \"name\": \"ENABLE_PUSH\", \"value\": 1}]");
     check(&known, "dropped", "[]");
@@ -550,12 +552,12 @@ static void test_window_update(void **state)
 
     (void)state;
     know(&known, get, COUNT(get));
-    add_frame(&known.advert, SETTINGS, 0, NULL, 0);
+    add_frame(&known.client_frames, SETTINGS, 0, NULL, 0);
     check(&known, "client.window_update", "0");
-    add_frame(&known.advert, WINDOW_UPDATE, 0, "\xff\xff\xff\xff",
+    add_frame(&known.client_frames, WINDOW_UPDATE, 0, "\xff\xff\xff\xff",
               4); /* the first bit is reserved */
     check(&known, "client.window_update", "2147483647");
-    add_frame(&known.advert, WINDOW_UPDATE, 0, "\0\0\0\1", 4);
+    add_frame(&known.client_frames, WINDOW_UPDATE, 0, "\0\0\0\1", 4);
     check(&known, "client.window_update", "2147483647");
     check(&known, "dropped", "[]");
     forget(&known);
@@ -567,10 +569,10 @@ static void test_priority_frames(void **state)
 
     (void)state;
     know(&known, get, COUNT(get));
-    add_frame(&known.advert, SETTINGS, 0, NULL, 0);
-    add_frame(&known.advert, PRIORITY, INT32_MAX, "\xff\xff\xff\xff\xff", 5);
-    add_frame(&known.advert, PRIORITY, 3, "\0\0\0\5\0", 5);
-    add_frame(&known.advert, PRIORITY, 5, "\0\0\0\1", 4); /* of a wrong size */
+    add_frame(&known.client_frames, SETTINGS, 0, NULL, 0);
+    add_frame(&known.client_frames, PRIORITY, INT32_MAX, "\xff\xff\xff\xff\xff", 5);
+    add_frame(&known.client_frames, PRIORITY, 3, "\0\0\0\5\0", 5);
+    add_frame(&known.client_frames, PRIORITY, 5, "\0\0\0\1", 4); /* of a wrong size */
     check(&known, "client.priority_frames",
           "[{\"stream\": 2147483647, \"depends_on\": 2147483647, \"weight\": 256, "
           "\"exclusive\": true}, "
@@ -588,16 +590,17 @@ static void test_fingerprint(void **state)
 
     (void)state;
     know(&known, get, COUNT(get));
-    add_frame(&known.advert, SETTINGS, 0, "\0\1\0\1\0\0\0\3\0\0\3\350\0\4\0\137\377\377", 18);
-    add_frame(&known.advert, WINDOW_UPDATE, 0, "\0\357\0\1", 4);
-    advert_request(&known.advert);
-    add_frame(&known.advert, PRIORITY, 5, "\0\0\0\3\1", 5); /* too late to be of it */
+    add_frame(&known.client_frames, SETTINGS, 0, "\0\1\0\1\0\0\0\3\0\0\3\350\0\4\0\137\377\377",
+              18);
+    add_frame(&known.client_frames, WINDOW_UPDATE, 0, "\0\357\0\1", 4);
+    client_frames_note_request(&known.client_frames);
+    add_frame(&known.client_frames, PRIORITY, 5, "\0\0\0\3\1", 5); /* too late to be of it */
     check(&known, "client.fingerprint", "\"1:65536;3:1000;4:6291455|15663105|0|m,p,s,a\"");
     forget(&known);
 
     know(&known, get, COUNT(get));
-    add_frame(&known.advert, SETTINGS, 0, NULL, 0);
-    add_frame(&known.advert, WINDOW_UPDATE, 0, "\0\0\0\5", 4);
+    add_frame(&known.client_frames, SETTINGS, 0, NULL, 0);
+    add_frame(&known.client_frames, WINDOW_UPDATE, 0, "\0\0\0\5", 4);
     check(&known, "client.fingerprint", "\"|5|0|m,p,s,a\"");
     forget(&known);
 }
@@ -632,18 +635,19 @@ static void test_priority(void **state)
     known.detail.stream_id = 5;
     check(&known, "stream.priority",
           "{\"urgency\": 0, \"incremental\": true, \"from\": \"field\"}");
-    add_frame(&known.advert, PRIORITY_UPDATE, 0, "\0\0\0\3u=6", 7); /* of another stream */
-    add_frame(&known.advert, PRIORITY_UPDATE, 0, "\0\0\0", 3);
-    add_frame(&known.advert, SETTINGS, 0, "\0\0\0\5u=", 6);
+    add_frame(&known.client_frames, PRIORITY_UPDATE, 0, "\0\0\0\3u=6", 7); /* of another stream */
+    add_frame(&known.client_frames, PRIORITY_UPDATE, 0, "\0\0\0", 3);
+    add_frame(&known.client_frames, SETTINGS, 0, "\0\0\0\5u=", 6);
     check(&known, "stream.priority",
           "{\"urgency\": 0, \"incremental\": true, \"from\": \"field\"}");
-    add_frame(&known.advert, PRIORITY_UPDATE, 0, "\x80\0\0\5u=6", 7);
+    add_frame(&known.client_frames, PRIORITY_UPDATE, 0, "\x80\0\0\5u=6", 7);
     check(&known, "stream.priority",
           "{\"urgency\": 6, \"incremental\": false, \"from\": \"frame\"}");
-    add_frame(&known.advert, PRIORITY_UPDATE, 0, "\0\0\0\5i", 5); /* the last one counts, alone */
+    add_frame(&known.client_frames, PRIORITY_UPDATE, 0, "\0\0\0\5i",
+              5); /* the last one counts, alone */
     check(&known, "stream.priority",
           "{\"urgency\": 3, \"incremental\": true, \"from\": \"frame\"}");
-    add_frame(&known.advert, PRIORITY_UPDATE, 0, "\0\0\0\5", 4);
+    add_frame(&known.client_frames, PRIORITY_UPDATE, 0, "\0\0\0\5", 4);
     check(&known, "stream.priority",
           "{\"urgency\": 3, \"incremental\": false, \"from\": \"frame\"}");
     forget(&known);
@@ -657,7 +661,7 @@ static void test_frames_without_room(void **state)
 
     (void)state;
     know(&known, get, COUNT(get));
-    known.advert.left_out = 17;
+    known.client_frames.left_out = 17;
     check(&known, "dropped",
           "[{\"what\": \"other frames: 17\", \"why\": \"no room to keep them\"}]");
     forget(&known);
@@ -748,17 +752,17 @@ static void test_size_by_fields(void **state)
 static size_t length_of_frames(uint8_t type, size_t length, uint8_t content, bool opened,
                                bool pretty)
 {
-    uint8_t payload[ADVERT_PAYLOAD_MAX];
+    uint8_t payload[CLIENT_FRAMES_PAYLOAD_MAX];
     struct known known;
     struct echo_body *body;
     size_t body_length;
 
     memset(payload, content, sizeof(payload));
     know(&known, get, COUNT(get));
-    known.advert.opened = opened;
+    known.client_frames.opened = opened;
     known.detail.pretty = pretty;
-    for (int i = 0; i < ADVERT_MAX; i++)
-        add_frame(&known.advert, type, INT32_MAX, payload, length);
+    for (int i = 0; i < CLIENT_FRAMES_MAX; i++)
+        add_frame(&known.client_frames, type, INT32_MAX, payload, length);
     body = compose(&known);
     body_length = body->length;
     echo_body_drop(&arena, body);
@@ -769,7 +773,7 @@ static size_t length_of_frames(uint8_t type, size_t length, uint8_t content, boo
 /* What is kept of frames is bounded, and so is what becomes of it. */
 static void test_size_by_frames(void **state)
 {
-    enum { SETTINGS_MAX = ADVERT_PAYLOAD_MAX / SETTING_SIZE * SETTING_SIZE };
+    enum { SETTINGS_MAX = CLIENT_FRAMES_PAYLOAD_MAX / WIRE_SETTING_SIZE * WIRE_SETTING_SIZE };
     static const struct {
         uint8_t type;
         size_t length;
@@ -781,7 +785,7 @@ static void test_size_by_frames(void **state)
         {PRIORITY, 0, 0},
         {PRIORITY_UPDATE, 4, 0xff},
         {SETTINGS, 0, 0},
-        {SETTINGS, SETTING_SIZE, 0xff},
+        {SETTINGS, WIRE_SETTING_SIZE, 0xff},
         {SETTINGS, SETTINGS_MAX, 0xff},
         {SETTINGS, SETTINGS_MAX, 0},
         {WINDOW_UPDATE, 4, 0x7f},
@@ -823,8 +827,8 @@ static void test_size_by_reports(void **state)
 /* Of all that is kept none is missing in it. */
 static void test_longest_fingerprint(void **state)
 {
-    enum { ALL = ADVERT_PAYLOAD_MAX / SETTING_SIZE, ENDING = sizeof("|m,p,s,a") - 1 };
-    uint8_t payload[ADVERT_PAYLOAD_MAX];
+    enum { ALL = CLIENT_FRAMES_PAYLOAD_MAX / WIRE_SETTING_SIZE, ENDING = sizeof("|m,p,s,a") - 1 };
+    uint8_t payload[CLIENT_FRAMES_PAYLOAD_MAX];
     struct known known;
     json_t *object;
     const char *text;
@@ -834,10 +838,10 @@ static void test_longest_fingerprint(void **state)
     (void)state;
     memset(payload, 0xff, sizeof(payload));
     know(&known, get, COUNT(get));
-    add_frame(&known.advert, SETTINGS, 0, payload, sizeof(payload));
-    add_frame(&known.advert, WINDOW_UPDATE, 0, payload, 4);
-    while (known.advert.left_out == 0)
-        add_frame(&known.advert, PRIORITY, INT32_MAX, payload, 5);
+    add_frame(&known.client_frames, SETTINGS, 0, payload, sizeof(payload));
+    add_frame(&known.client_frames, WINDOW_UPDATE, 0, payload, 4);
+    while (known.client_frames.left_out == 0)
+        add_frame(&known.client_frames, PRIORITY, INT32_MAX, payload, 5);
     object = read_back(&known);
     text = json_string_value(find(object, "client.fingerprint"));
     for (const char *at = text; *at != '\0'; at++) {

@@ -13,13 +13,13 @@
 
 static struct arena arena; /* of no memory: every block is malloc's, and watched */
 
-static struct fields_entry entry_of(const char *name, const char *value, bool never_indexed)
+static struct field_list_entry entry_of(const char *name, const char *value, bool never_indexed)
 {
-    return (struct fields_entry){(const uint8_t *)name, strlen(name), (const uint8_t *)value,
-                                 strlen(value), never_indexed};
+    return (struct field_list_entry){(const uint8_t *)name, strlen(name), (const uint8_t *)value,
+                                     strlen(value), never_indexed};
 }
 
-static void check_entry(const struct fields_entry *entry, const char *name, const char *value,
+static void check_entry(const struct field_list_entry *entry, const char *name, const char *value,
                         bool never_indexed)
 {
     assert_int_equal(entry->name_length, strlen(name));
@@ -31,14 +31,14 @@ static void check_entry(const struct fields_entry *entry, const char *name, cons
 
 static void test_no_fields(void **state)
 {
-    struct fields *fields = fields_new(&arena, 0, 0);
+    struct field_list *fields = field_list_new(&arena, 0, 0);
 
     (void)state;
     assert_non_null(fields);
     assert_int_equal(fields->count, 0);
     assert_int_equal(fields->length, 0);
-    fields_free(&arena, fields);
-    fields_free(&arena, NULL);
+    field_list_free(&arena, fields);
+    field_list_free(&arena, NULL);
 }
 
 /* What they were copied from may go; there is room for exactly what was asked for. */
@@ -46,15 +46,15 @@ static void test_copies_in_order(void **state)
 {
     char first[] = "first";
     char second[] = "second value";
-    struct fields_entry entries[] = {entry_of(first, "1", false), entry_of("x", second, true),
-                                     entry_of(first, "", false)};
+    struct field_list_entry entries[] = {entry_of(first, "1", false), entry_of("x", second, true),
+                                         entry_of(first, "", false)};
     size_t length = 6 + 13 + 5;
-    struct fields *fields = fields_new(&arena, 3, length);
+    struct field_list *fields = field_list_new(&arena, 3, length);
 
     (void)state;
     assert_non_null(fields);
     for (size_t i = 0; i < 3; i++)
-        fields_add(fields, &entries[i]);
+        field_list_add(fields, &entries[i]);
     memset(first, '-', sizeof(first) - 1);
     memset(second, '-', sizeof(second) - 1);
     assert_int_equal(fields->count, 3);
@@ -62,35 +62,35 @@ static void test_copies_in_order(void **state)
     check_entry(&fields->entries[0], "first", "1", false);
     check_entry(&fields->entries[1], "x", "second value", true);
     check_entry(&fields->entries[2], "first", "", false);
-    fields_free(&arena, fields);
+    field_list_free(&arena, fields);
 }
 
 static void test_any_byte(void **state)
 {
     uint8_t all[256];
-    struct fields_entry entry = {all, sizeof(all), all + 1, sizeof(all) - 1, false};
-    struct fields *fields = fields_new(&arena, 1, 2 * sizeof(all) - 1);
+    struct field_list_entry entry = {all, sizeof(all), all + 1, sizeof(all) - 1, false};
+    struct field_list *fields = field_list_new(&arena, 1, 2 * sizeof(all) - 1);
 
     (void)state;
     for (size_t i = 0; i < sizeof(all); i++)
         all[i] = (uint8_t)i;
-    fields_add(fields, &entry);
+    field_list_add(fields, &entry);
     assert_memory_equal(fields->entries[0].name, all, sizeof(all));
     assert_memory_equal(fields->entries[0].value, all + 1, sizeof(all) - 1);
-    fields_free(&arena, fields);
+    field_list_free(&arena, fields);
 }
 
 /* An empty field may have no bytes at all. */
 static void test_nothing_is_copied_from_nowhere(void **state)
 {
-    struct fields_entry entry = {0};
-    struct fields *fields = fields_new(&arena, 1, 0);
+    struct field_list_entry entry = {0};
+    struct field_list *fields = field_list_new(&arena, 1, 0);
 
     (void)state;
-    fields_add(fields, &entry);
+    field_list_add(fields, &entry);
     assert_int_equal(fields->count, 1);
     check_entry(&fields->entries[0], "", "", false);
-    fields_free(&arena, fields);
+    field_list_free(&arena, fields);
 }
 
 int main(void)

@@ -105,7 +105,7 @@ static void check_accept(const char *value, bool names)
 {
     uint8_t *bytes = copy_of(value);
 
-    if (wishes_name(bytes, strlen(value), TYPE) != names)
+    if (accept_names(bytes, strlen(value), TYPE) != names)
         fail_msg("accept: %s", value);
     free(bytes);
 }
@@ -126,9 +126,9 @@ static void test_accept_has_bytes(void **state)
     static const uint8_t behind[] = TYPE "\0";
 
     (void)state;
-    assert_true(wishes_name(before, sizeof(before) - 1, TYPE));
-    assert_false(wishes_name(behind, sizeof(behind) - 1, TYPE));
-    assert_false(wishes_name((const uint8_t *)"\xff,\x80", 3, TYPE));
+    assert_true(accept_names(before, sizeof(before) - 1, TYPE));
+    assert_false(accept_names(behind, sizeof(behind) - 1, TYPE));
+    assert_false(accept_names((const uint8_t *)"\xff,\x80", 3, TYPE));
 }
 
 /* --- priority --- */
@@ -193,10 +193,10 @@ static void test_priority(void **state)
 {
     (void)state;
     for (size_t i = 0; i < COUNT(rows); i++) {
-        struct wishes_priority priority = {.urgency = 5, .incremental = true};
+        struct priority priority = {.urgency = 5, .incremental = true};
         uint8_t *bytes = copy_of(rows[i].value);
 
-        wishes_prioritize(bytes, strlen(rows[i].value), &priority);
+        priority_parse(bytes, strlen(rows[i].value), &priority);
         if (priority.urgency != rows[i].urgency || priority.incremental != rows[i].incremental)
             fail_msg("priority: %s: u=%d, i=%d", rows[i].value, priority.urgency,
                      priority.incremental);
@@ -206,14 +206,14 @@ static void test_priority(void **state)
 
 static void test_priority_begins_incremental(void **state)
 {
-    struct wishes_priority priority = {.urgency = 3};
+    struct priority priority = {.urgency = 3};
 
     (void)state;
-    wishes_prioritize((const uint8_t *)"i", 1, &priority);
+    priority_parse((const uint8_t *)"i", 1, &priority);
     assert_true(priority.incremental);
     assert_int_equal(priority.urgency, 3);
     priority.incremental = false;
-    wishes_prioritize((const uint8_t *)"i=?1", 4, &priority);
+    priority_parse((const uint8_t *)"i=?1", 4, &priority);
     assert_true(priority.incremental);
 }
 

@@ -10,89 +10,89 @@
 
 static void test_ids_go_up(void **state)
 {
-    struct past past;
+    struct closed_streams closed;
 
     (void)state;
-    past_start(&past);
-    assert_int_equal(past.highest, 0);
-    assert_true(past_open(&past, 1));
-    assert_false(past_open(&past, 1));
-    assert_true(past_open(&past, 7));
-    assert_false(past_open(&past, 5));
-    assert_true(past_open(&past, INT32_MAX));
-    assert_int_equal(past.highest, INT32_MAX);
+    closed_streams_init(&closed);
+    assert_int_equal(closed.highest, 0);
+    assert_true(closed_streams_open(&closed, 1));
+    assert_false(closed_streams_open(&closed, 1));
+    assert_true(closed_streams_open(&closed, 7));
+    assert_false(closed_streams_open(&closed, 5));
+    assert_true(closed_streams_open(&closed, INT32_MAX));
+    assert_int_equal(closed.highest, INT32_MAX);
 }
 
 static void test_nothing_is_late_at_first(void **state)
 {
-    struct past past;
+    struct closed_streams closed;
 
     (void)state;
-    past_start(&past);
-    assert_false(past_is_late(&past, 1));
-    assert_false(past_is_late(&past, INT32_MAX - 2));
-    past_close(&past, 1);
-    assert_false(past_is_late(&past, 1));
+    closed_streams_init(&closed);
+    assert_false(closed_streams_is_late(&closed, 1));
+    assert_false(closed_streams_is_late(&closed, INT32_MAX - 2));
+    closed_streams_note_closed(&closed, 1);
+    assert_false(closed_streams_is_late(&closed, 1));
 }
 
 static void test_resets_are_remembered(void **state)
 {
-    struct past past;
+    struct closed_streams closed;
 
     (void)state;
-    past_start(&past);
-    for (int32_t i = 0; i < PAST_RESETS; i++)
-        past_reset(&past, 4 * i + 3);
-    for (int32_t i = 0; i < PAST_RESETS; i++) {
-        assert_true(past_is_late(&past, 4 * i + 3));
-        assert_false(past_is_late(&past, 4 * i + 1));
+    closed_streams_init(&closed);
+    for (int32_t i = 0; i < CLOSED_STREAMS_RESETS; i++)
+        closed_streams_note_reset(&closed, 4 * i + 3);
+    for (int32_t i = 0; i < CLOSED_STREAMS_RESETS; i++) {
+        assert_true(closed_streams_is_late(&closed, 4 * i + 3));
+        assert_false(closed_streams_is_late(&closed, 4 * i + 1));
     }
 }
 
 /* Who may have been reset counts as such. */
 static void test_forgotten_resets(void **state)
 {
-    struct past past;
+    struct closed_streams closed;
 
     (void)state;
-    past_start(&past);
-    past_reset(&past, 101);
-    past_reset(&past, 51);
-    for (int32_t i = 0; i < PAST_RESETS; i++)
-        past_reset(&past, 1001 + 4 * i);
-    assert_true(past_is_late(&past, 101));
-    assert_true(past_is_late(&past, 99));
-    assert_false(past_is_late(&past, 103));
-    assert_true(past_is_late(&past, 1001));
+    closed_streams_init(&closed);
+    closed_streams_note_reset(&closed, 101);
+    closed_streams_note_reset(&closed, 51);
+    for (int32_t i = 0; i < CLOSED_STREAMS_RESETS; i++)
+        closed_streams_note_reset(&closed, 1001 + 4 * i);
+    assert_true(closed_streams_is_late(&closed, 101));
+    assert_true(closed_streams_is_late(&closed, 99));
+    assert_false(closed_streams_is_late(&closed, 103));
+    assert_true(closed_streams_is_late(&closed, 1001));
 }
 
 static void test_refused(void **state)
 {
-    struct past past;
+    struct closed_streams closed;
 
     (void)state;
-    past_start(&past);
-    past_refuse(&past, 9);
-    past_refuse(&past, 11);
-    assert_false(past_is_late(&past, 7));
-    assert_true(past_is_late(&past, 9));
-    assert_true(past_is_late(&past, 101));
-    past_refuse(&past, 7);
-    assert_true(past_is_late(&past, 7));
+    closed_streams_init(&closed);
+    closed_streams_note_refused(&closed, 9);
+    closed_streams_note_refused(&closed, 11);
+    assert_false(closed_streams_is_late(&closed, 7));
+    assert_true(closed_streams_is_late(&closed, 9));
+    assert_true(closed_streams_is_late(&closed, 101));
+    closed_streams_note_refused(&closed, 7);
+    assert_true(closed_streams_is_late(&closed, 7));
 }
 
 static void test_closed_last(void **state)
 {
-    struct past past;
+    struct closed_streams closed;
 
     (void)state;
-    past_start(&past);
-    for (int32_t i = 0; i <= PAST_CLOSED; i++)
-        past_close(&past, 2 * i + 1);
-    assert_false(past_was_closed(&past, 1));
-    for (int32_t i = 1; i <= PAST_CLOSED; i++)
-        assert_true(past_was_closed(&past, 2 * i + 1));
-    assert_false(past_was_closed(&past, 2 * PAST_CLOSED + 3));
+    closed_streams_init(&closed);
+    for (int32_t i = 0; i <= CLOSED_STREAMS_CLOSED; i++)
+        closed_streams_note_closed(&closed, 2 * i + 1);
+    assert_false(closed_streams_was_closed(&closed, 1));
+    for (int32_t i = 1; i <= CLOSED_STREAMS_CLOSED; i++)
+        assert_true(closed_streams_was_closed(&closed, 2 * i + 1));
+    assert_false(closed_streams_was_closed(&closed, 2 * CLOSED_STREAMS_CLOSED + 3));
 }
 
 int main(void)

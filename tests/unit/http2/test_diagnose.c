@@ -84,12 +84,12 @@ static void test_field(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
         const struct field_row *row = &fields[i];
-        struct refusal_context context = {.trailers = (row->context & TRAILERS) != 0,
-                                          .after_regular = (row->context & AFTER_REGULAR) != 0,
-                                          .repeated = (row->context & REPEATED) != 0};
+        struct diagnose_context context = {.trailers = (row->context & TRAILERS) != 0,
+                                           .after_regular = (row->context & AFTER_REGULAR) != 0,
+                                           .repeated = (row->context & REPEATED) != 0};
         char section[64];
         const char *rule =
-            refusal_of_field(&context, row->name, row->name_length, row->value, row->value_length);
+            diagnose_field(&context, row->name, row->name_length, row->value, row->value_length);
 
         assert_non_null(rule);
         snprintf(section, sizeof(section), "(%s)", row->section);
@@ -103,7 +103,7 @@ static void test_field(void **state)
 #define GOOD .method = true, .scheme = true, .path = true, .authority = true
 
 static const struct {
-    struct refusal_section section;
+    struct diagnose_presence section;
     const char *field;
     const char *rule;
 } sections[] = {
@@ -129,7 +129,7 @@ static void test_section(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
-        struct refusal refusal = refusal_of_section(&sections[i].section);
+        struct diagnosis refusal = diagnose_section(&sections[i].section);
         char rule[64];
 
         snprintf(rule, sizeof(rule), "(%s)", sections[i].rule);
@@ -192,7 +192,7 @@ static void test_connection(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(connections) / sizeof(connections[0]); i++) {
         const char *words = connections[i].words;
-        const char *rule = refusal_of_connection(connections[i].error, words, strlen(words));
+        const char *rule = diagnose_connection(connections[i].error, words, strlen(words));
         char expected[64];
 
         snprintf(expected, sizeof(expected), " (%s)", connections[i].rule);
@@ -205,20 +205,19 @@ static void test_connection(void **state)
 static void test_connection_words_have_their_length(void **state)
 {
     (void)state;
-    assert_string_equal(refusal_of_connection(0x1, "DATA: stream closed", 4), "");
-    assert_string_equal(refusal_of_connection(0x1, NULL, 0), "");
-    assert_string_equal(refusal_of_connection(0x2, "what nobody has said yet", 24), "");
+    assert_string_equal(diagnose_connection(0x1, "DATA: stream closed", 4), "");
+    assert_string_equal(diagnose_connection(0x1, NULL, 0), "");
+    assert_string_equal(diagnose_connection(0x2, "what nobody has said yet", 24), "");
 }
 
 static void test_stream(void **state)
 {
     (void)state;
-    assert_string_equal(refusal_of_stream(0x0), " (RFC 9113 section 8.1)");
-    assert_string_equal(refusal_of_stream(0x1), "");
-    assert_string_equal(refusal_of_stream(0x3), " (RFC 9113 section 6.9.1)");
-    assert_string_equal(refusal_of_stream(0x7),
-                        " (max-concurrent-streams, RFC 9113 section 5.1.2)");
-    assert_string_equal(refusal_of_stream(0xffffffff), "");
+    assert_string_equal(diagnose_stream(0x0), " (RFC 9113 section 8.1)");
+    assert_string_equal(diagnose_stream(0x1), "");
+    assert_string_equal(diagnose_stream(0x3), " (RFC 9113 section 6.9.1)");
+    assert_string_equal(diagnose_stream(0x7), " (max-concurrent-streams, RFC 9113 section 5.1.2)");
+    assert_string_equal(diagnose_stream(0xffffffff), "");
 }
 
 int main(void)

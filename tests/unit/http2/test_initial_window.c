@@ -32,7 +32,7 @@ static const struct row rows[] = {
 
 static struct initial_window begin(size_t length, int32_t stream_id, uint8_t flags)
 {
-    struct framing_frame frame = {
+    struct frame_header frame = {
         .length = length, .stream_id = stream_id, .type = 4, .flags = flags};
     struct initial_window window = {.largest = 1, .entry_length = 1};
 

@@ -180,7 +180,7 @@ static void flush(void)
 static void play(size_t piece)
 {
     flush();
-    for (size_t at = 0; at < script.length && !client_over(client); at += piece) {
+    for (size_t at = 0; at < script.length && !client_finished(client); at += piece) {
         size_t length = script.length - at < piece ? script.length - at : piece;
         uint8_t *copy = malloc(length);
 
@@ -196,7 +196,7 @@ static void assert_failure(const char *part)
 {
     const struct client_answer *answer = client_answer(client);
 
-    assert_true(client_over(client));
+    assert_true(client_finished(client));
     if (strstr(answer->failure, part) == NULL)
         fail_msg("\"%s\" is not in \"%s\"", part, answer->failure);
 }
@@ -275,7 +275,7 @@ static void test_goodbye(void **state)
     (void)state;
     put_answer();
     play(WHOLE);
-    client_leave(client);
+    client_send_goaway(client);
     assert_int_equal(client_send(client, bytes, sizeof(bytes)), sizeof(goaway));
     assert_memory_equal(bytes, goaway, sizeof(goaway));
     assert_no_failure();
@@ -288,7 +288,7 @@ static void assert_whole_answer(void)
     const struct client_answer *answer = client_answer(client);
 
     assert_no_failure();
-    assert_true(client_over(client));
+    assert_true(client_finished(client));
     assert_true(answer->is_http2);
     assert_int_equal(answer->setting_count, 2);
     assert_int_equal(answer->settings[0].id, 3);
@@ -322,11 +322,11 @@ static void test_answer_byte_by_byte(void **state)
 static void test_not_over_before_its_end(void **state)
 {
     (void)state;
-    assert_false(client_over(client));
+    assert_false(client_finished(client));
     put_answer();
     script.length--;
     play(WHOLE);
-    assert_false(client_over(client));
+    assert_false(client_finished(client));
     assert_no_failure();
 }
 
@@ -347,7 +347,7 @@ static void test_interim_responses_and_trailers(void **state)
     PUT_HEADERS(NGHTTP2_FLAG_END_STREAM, "content-type", "c/d", "server", "trailer");
     play(WHOLE);
     assert_no_failure();
-    assert_true(client_over(client));
+    assert_true(client_finished(client));
     assert_int_equal(answer->status, 404);
     assert_string_equal(answer->content_type, "a/b");
     assert_string_equal(answer->server, "");
@@ -361,7 +361,7 @@ static void test_answer_without_content(void **state)
     PUT_HEADERS(NGHTTP2_FLAG_END_STREAM, ":status", "204");
     play(WHOLE);
     assert_no_failure();
-    assert_true(client_over(client));
+    assert_true(client_finished(client));
     assert_int_equal(client_answer(client)->length, 0);
 }
 
@@ -377,7 +377,7 @@ static void test_server_that_goes_still_answers(void **state)
     PUT_HEADERS(NGHTTP2_FLAG_END_STREAM, ":status", "200");
     play(WHOLE);
     assert_no_failure();
-    assert_true(client_over(client));
+    assert_true(client_finished(client));
 }
 
 static void test_settings_of_the_first_frame_alone(void **state)
@@ -618,7 +618,7 @@ static bool run_short_of(long count)
     client = client_new(&request);
     if (client != NULL) {
         play(50);
-        client_leave(client);
+        client_send_goaway(client);
         flush();
     }
     allocations_until_failure = -1;
