@@ -2,14 +2,14 @@
 #
 # Yours to set: CC CFLAGS CPPFLAGS LDFLAGS, DESTDIR and GNU's directory variables, PYTHON, RUN_ARGS, WITH_TLS.
 # WITH_TLS=1 insists on TLS and WITH_TLS=0 builds without it; unset, TLS is built in if OpenSSL is installed.
-# VARIANT (release, asan, tsan, valgrind) chooses the compiler's flags and the directory below build/.
+# VARIANT (release, asan, tsan, valgrind, coverage) chooses the compiler's flags and the directory below build/.
 
 VERSION := 0.1.0
 VARIANT := release
 B       := build/$(VARIANT)
 
-ifneq ($(words $(filter release asan tsan valgrind fuzz,$(VARIANT))),1)
-$(error VARIANT is '$(VARIANT)': it has to be release, asan, tsan, valgrind or fuzz)
+ifneq ($(words $(filter release asan tsan valgrind coverage fuzz,$(VARIANT))),1)
+$(error VARIANT is '$(VARIANT)': it has to be release, asan, tsan, valgrind, coverage or fuzz)
 endif
 ifneq ($(filter-out 0 1 no yes,$(WITH_TLS))$(word 2,$(WITH_TLS)),)
 $(error WITH_TLS is '$(WITH_TLS)': it has to be 1 (with TLS) or 0 (without))
@@ -123,6 +123,8 @@ variant_valgrind = $(variant_release) -DARENA_SIZE=0
 variant_asan    := -DARENA_SIZE=0 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # ThreadSanitizer keeps most of a megabyte of its own at the top of every stack.
 variant_tsan    := -fsanitize=thread,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DWORKER_STACK_SIZE=2097152
+# Nothing is inlined, so that each line of a function is counted where it is written; threads count atomically.
+variant_coverage := --coverage -fprofile-update=atomic -fno-inline -O0
 variant_fuzz    := -DARENA_SIZE=0 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 variant          = $(variant_$(VARIANT))
 variant_link     = $(if $(filter release valgrind,$(VARIANT)),-pie -Wl$(,)-z$(,)relro$(,)-z$(,)now,$(variant))
@@ -155,6 +157,7 @@ packages_clients := chromium default-jdk-headless golang-go golang-golang-x-net-
 packages_releases := debootstrap debian-archive-keyring gcc libc6-dev util-linux
 packages_lint  := binutils clang-format clang-tidy cppcheck mandoc shellcheck
 packages_fuzz  := clang libclang-rt-dev
+packages_coverage := gcovr python3
 packages_bench := python3 openssl nghttp2-client nghttp2-server h2o nginx nodejs
 # What some releases have no package of, and what can be done without.
 packages_optional := h2o
@@ -163,6 +166,7 @@ packages_wanted = $(packages) $(if $(filter check% soak,$(MAKECMDGOALS)),$(packa
                   $(if $(filter check-releases,$(MAKECMDGOALS)),$(packages_releases)) \
                   $(if $(filter check-valgrind,$(MAKECMDGOALS)),valgrind libc6-dbg) \
                   $(if $(filter fuzz,$(MAKECMDGOALS)),$(packages_fuzz)) \
+                  $(if $(filter coverage,$(MAKECMDGOALS)),$(packages_check) $(packages_coverage)) \
                   $(if $(filter bench deps-bench,$(MAKECMDGOALS)),$(packages_bench)) \
                   $(if $(filter bench-instructions,$(MAKECMDGOALS)),python3 valgrind) \
                   $(if $(filter profile,$(MAKECMDGOALS)),python3 nghttp2-client linux-perf) \
@@ -236,8 +240,8 @@ after_deps     := $(filter deps deps-bench,$(MAKECMDGOALS))
 quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
 .PHONY: all deps deps-bench needs run run-daemon check check-programs check-clients check-asan check-tsan \
-        check-valgrind check-wrapped check-releases soak soak-run fuzz fuzz-run bench bench-instructions profile lint \
-        format install uninstall dist clean help FORCE
+        check-valgrind check-wrapped check-releases soak soak-run coverage fuzz fuzz-run bench bench-instructions \
+        profile lint format compile-commands install uninstall dist clean help FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
@@ -475,6 +479,12 @@ fuzz-run: $(fuzz_programs)
 	        $$(find tests/fuzz -name $$name.dict -printf '-dict=%p') \
 	        -artifact_prefix=build/corpus/$$name- build/corpus/$$name tests/fuzz/corpus/$$name || exit 1; done
 
+# A run adds to the counts of earlier ones, which would hide what the tests no longer reach.
+coverage: $(after_deps) ## run the tests and count what they reach of each folder of src/: lines and branches
+	@find build/coverage -name '*.gcda' -delete 2>/dev/null || :
+	@H2ECHOD_SLOW=4 $(MAKE) --no-print-directory VARIANT=coverage check
+	@$(PYTHON) tests/lint/coverage.py build/coverage
+
 # --- Measurements ----------------------------------------------------------------------------
 
 # What was typed, for the chart to say.
@@ -505,6 +515,11 @@ lint: $(B)/h2echod | $(after_deps) ## layering, format, hardening, cppcheck, cla
 	clang-tidy --quiet --warnings-as-errors='*' $(sources) -- $(tidy)
 	mandoc -T lint -W style man/*.[58]
 	shellcheck $(scripts)
+
+# build/ is one of the places where clangd and other tools look for it.
+compile-commands: $(B)/detected.h ## write build/compile_commands.json, for clangd and the like
+	@$(PYTHON) tests/lint/compile_commands.py build/compile_commands.json $(sources) $(filter tests/%.c,$(c_files)) -- \
+	    $(CC) $(cppflags) -Itests $(CPPFLAGS) $(filter-out -MMD -MP,$(cflags)) $(CFLAGS)
 
 format: | $(after_deps) ## let clang-format lay out every C file
 	clang-format -i $(c_files)
@@ -577,7 +592,7 @@ uninstall: ## remove what install put there; a configuration that was edited sta
 
 # The same bytes from the same files, whoever packs them, wherever and whenever.
 archive    := build/h2echod-$(VERSION).tar.gz
-dist_names := .ci .clang-format .clang-tidy .gitignore LICENSE Makefile README.md conf man src systemd tests
+dist_names := .ci .clang-format .clang-tidy .editorconfig .github .gitignore LICENSE Makefile README.md conf man src systemd tests
 
 # It is complete when it gets its name, so that two who pack at the same time do not meet.
 dist: ## pack the sources as build/h2echod-VERSION.tar.gz: what git knows, else what is there

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Check the layers of src/: a folder includes only its own headers and those of the folders below it, and a library or a
-# part of the system is used in one place alone. src/README.md has the picture, which is checked as well.
+# Check the layers of src/: a folder includes its own headers and those of the folders that the picture in src/README.md
+# has an arrow to, all of them lower, and each arrow there is real; a library or a part of the system is used in one
+# place only.
 set -eu
 cd "$(dirname "$0")/../.."
 status=0
@@ -10,32 +11,35 @@ complain() {
     status=1
 }
 
-# The folders whose headers each folder may include, beside its own.
-below() {
-    case $1 in
-    .) echo "daemon probe config http2 echo net base" ;;
-    daemon) echo "conn config net base" ;;
-    probe) echo "echo config net base" ;;
-    conn) echo "http2 echo config net base" ;;
-    http2) echo "echo base" ;;
-    echo) echo "net base" ;;
-    config) echo "net base" ;;
-    net) echo "base" ;;
-    base) echo "" ;;
-    *) echo "?" ;;
-    esac
+# The folders that a line of the picture in src/README.md, "    FOLDER -> FOLDER...", has an arrow to, one a line.
+drawn() {
+    sed -n "s|^    $1 *-> *||p" src/README.md | tr -s ' ' '\n' | sort
 }
 
-for file in src/*.[ch] src/*/*.[ch]; do
-    folder=$(dirname "${file#src/}")
-    may=" $(below "$folder") $folder "
-    [ "$(below "$folder")" != "?" ] || complain "$file: its folder is not in the table of tests/lint/layers.sh"
-    for header in $(sed -n 's/^#include "\(.*\)"$/\1/p' "$file"); do
-        case $may in
-        *" $(dirname "$header") "*) ;;
-        *) [ "$header" = detected.h ] || complain "$file may not include $header" ;;
-        esac
+# The folders, but this one, whose headers the files of a folder include, one a line.
+included() {
+    folder=$1
+    shift
+    sed -n 's|^#include "\([a-z0-9]*/\).*|\1|p' "$@" | sort -u | grep -vx "$folder" || :
+}
+
+# The folders of the picture from the lowest one, each of which has arrows to those before it alone.
+ranked=$(sed -n 's|^    \([a-z0-9]*/\) *->.*|\1|p' src/README.md | tac)
+lower=" nothing "
+for folder in $ranked; do
+    for below in $(drawn "$folder"); do
+        case $lower in *" $below "*) ;; *) complain "src/README.md: $folder -> $below goes upward" ;; esac
     done
+    lower="$lower$folder "
+done
+
+for folder in main.c $(cd src && printf '%s\n' */); do
+    case $folder in
+    */) found=$(included "$folder" src/"$folder"*.[ch]) ;;
+    *) found=$(included "$folder" src/"$folder") ;;
+    esac
+    [ "$(drawn "$folder")" = "${found:-nothing}" ] || complain "src/README.md draws arrows from $folder to \
+$(drawn "$folder" | tr '\n' ' '), its files include $(echo "$found" | tr '\n' ' ')"
 done
 
 # only PATTERN FILE...: the pattern may stand in these files of src/ and in no other.
