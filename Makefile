@@ -73,6 +73,8 @@ fault_calls   := malloc calloc realloc reallocarray free arena_start nghttp2_opt
                  pthread_create sem_clockwait sem_wait connection_serve _exit
 
 unit_tests    := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*/test_*.c))
+# Any other source in tests/unit/FOLDER helps every unit test of that folder.
+unit_helpers  := $(patsubst %.c,$(B)/%.o,$(filter-out $(wildcard tests/unit/*/test_*.c),$(wildcard tests/unit/*/*.c)))
 session_tests := $(patsubst tests/session/%.c,$(B)/tests/session/%,$(wildcard tests/session/test_*.c))
 fault_tests   := $(patsubst tests/faults/%.c,$(B)/tests/faults/%,$(wildcard tests/faults/test_*.c))
 
@@ -401,7 +403,8 @@ $(unit_tests) $(session_tests) $(fault_tests): link_libraries = $(cmocka)
 $(fault_tests): link_options = $(fault_calls:%=-Wl$(,)--wrap=%)
 $(fuzz_programs): link_options = -fsanitize=fuzzer
 $(unit_tests) $(session_tests) $(fault_tests) $(bench_programs): $(B)/%: $(B)/%.o
-$(unit_tests): $$(call from,$$(notdir $$(patsubst %/,%,$$(dir $$@)))) $$(addprefix $(B)/,$$(addsuffix .o,$$(help_$$(@F))))
+$(unit_tests): $$(call from,$$(notdir $$(patsubst %/,%,$$(dir $$@)))) $$(filter $$(dir $$@)%,$(unit_helpers)) \
+               $$(addprefix $(B)/,$$(addsuffix .o,$$(help_$$(@F))))
 	$(link_program)
 
 $(session_tests): $(B)/tests/session/peer.o $(call from,http2)
@@ -421,7 +424,7 @@ $(bench_programs): $(B)/tests/bench/%: $$(addprefix $(B)/,$$(addsuffix .o,$$(ben
 
 $(unit_tests) $(session_tests) $(fault_tests): $(B)/tests/filter.o
 
--include $(objects:.o=.d) $(B)/tests/filter.d $(bench_programs:=.d) $(B)/tests/bench/client.d $(B)/tests/bench/request.d $(test_programs:=.d) $(fault_helpers:%=$(B)/%.d) $(fuzz_programs:=.d)
+-include $(objects:.o=.d) $(B)/tests/filter.d $(bench_programs:=.d) $(B)/tests/bench/client.d $(B)/tests/bench/request.d $(test_programs:=.d) $(unit_helpers:.o=.d) $(fault_helpers:%=$(B)/%.d) $(fuzz_programs:=.d)
 
 # --- Tests -----------------------------------------------------------------------------------
 
