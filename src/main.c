@@ -49,7 +49,7 @@ static int finish_output(void)
 
 static int print_version(void)
 {
-    const char *tls = tls_library();
+    const char *tls = tls_library_version();
 
     printf("h2echod %s (nghttp2 %s, jansson %s, %s%s)\n", H2ECHOD_VERSION, session_library(),
            echo_library(), tls != NULL ? "OpenSSL " : "no TLS", tls != NULL ? tls : "");

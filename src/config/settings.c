@@ -1398,7 +1398,7 @@ static const char *tls_mistake(const struct settings *settings)
 {
     bool has_certificate = settings->tls_cert != NULL || settings->tls_self_signed;
 
-    if (tls_library() == NULL && wants_tls(settings))
+    if (tls_library_version() == NULL && wants_tls(settings))
         return "TLS: this h2echod was built without it: build it with OpenSSL 3, or leave out "
                "all that begins with tls";
     if (settings->tls_cert != NULL && settings->tls_self_signed)
@@ -1423,9 +1423,9 @@ static void open_tls(struct reader *reader)
         .certificate = settings->tls_cert,
         .key = settings->tls_key,
         .client_ca = settings->tls_client_ca,
-        .names = settings->listen.address,
+        .hosts = settings->listen.address,
         .verify = (enum tls_verify)settings->tls_verify,
-        .least = (enum tls_version)settings->tls_min_version,
+        .min_version = (enum tls_version)settings->tls_min_version,
     };
     const char *mistake = tls_mistake(settings);
     char error[TLS_ERROR_MAX];

@@ -44,16 +44,17 @@ void conn_io_set_deadline(struct conn_io *io, int64_t deadline_us)
 
 enum shutdown_phase conn_io_shutdown_phase(const struct conn_io *io)
 {
-    return (enum shutdown_phase)atomic_load_explicit(io->workspace->stage, memory_order_relaxed);
+    return (enum shutdown_phase)atomic_load_explicit(io->workspace->shutdown_phase,
+                                                     memory_order_relaxed);
 }
 
 void conn_check_events(struct conn_io *io)
 {
     enum shutdown_phase stage = conn_io_shutdown_phase(io);
 
-    atomic_store_explicit(&io->workspace->watch.stage, stage, memory_order_relaxed);
+    atomic_store_explicit(&io->workspace->watch.shutdown_phase, stage, memory_order_relaxed);
     if (stage == SHUTDOWN_ABORT) {
-        io->ending = ENDING_CUT;
+        io->ending = ENDING_ABORTED;
         return;
     }
     if (io->session == NULL)
@@ -67,11 +68,11 @@ void conn_check_events(struct conn_io *io)
 /* A read or write failed for good. */
 __attribute__((noinline)) static void lose(struct conn_io *io, int error)
 {
-    io->ending = error == ENOMEM ? ENDING_NO_MEMORY : ENDING_LOST;
+    io->ending = error == ENOMEM ? ENDING_NO_MEMORY : ENDING_RESET;
     if (error != EPROTO || io->transport.tls == NULL)
         return;
     conn_log_tls(io, "TLS broke");
-    io->ending = ENDING_BROKEN;
+    io->ending = ENDING_TLS_ERROR;
 }
 
 /* --- Moving bytes -------------------------------------------------------------------------- */
@@ -95,15 +96,15 @@ static void begin_progress(struct conn_io *io, struct progress *progress, int un
  * A peer that takes something has its time anew. */
 static void judge_progress(struct conn_io *io, struct progress *progress)
 {
-    int untaken = transport_untaken(&io->transport);
+    int untaken = transport_unacked(&io->transport);
 
     io->now = clock_now();
     if (conn_io_shutdown_phase(io) == SHUTDOWN_ABORT)
-        io->ending = ENDING_CUT;
+        io->ending = ENDING_ABORTED;
     else if (io->transport.handed != progress->handed || untaken < progress->untaken)
         begin_progress(io, progress, untaken);
     else if (io->now.monotonic_us >= progress->deadline_us)
-        io->ending = ENDING_STALLED;
+        io->ending = ENDING_WRITE_TIMEOUT;
 }
 
 /* Send to a peer that takes its time; for as long nothing is read, whatever the peer may have sent.
@@ -115,8 +116,8 @@ static void write_slowly(struct conn_io *io, const uint8_t *bytes, size_t length
 
     io->now = clock_now();
     begun_us = io->now.monotonic_us;
-    begin_progress(io, &progress, transport_untaken(&io->transport));
-    while (length > 0 && io->ending == ENDING_OPEN) {
+    begin_progress(io, &progress, transport_unacked(&io->transport));
+    while (length > 0 && io->ending == ENDING_NONE) {
         ssize_t taken;
 
         conn_io_set_deadline(
@@ -139,7 +140,7 @@ static void write_slowly(struct conn_io *io, const uint8_t *bytes, size_t length
 
 void conn_io_write(struct conn_io *io, const uint8_t *bytes, size_t length)
 {
-    ssize_t taken = transport_write_now(&io->transport, bytes, length);
+    ssize_t taken = transport_write_nonblocking(&io->transport, bytes, length);
 
     if (taken < 0) {
         lose(io, errno);
@@ -162,7 +163,7 @@ size_t conn_io_read(struct conn_io *io, uint8_t *buffer, size_t size, int64_t de
         return (size_t)length;
     }
     if (length == 0)
-        io->ending = ENDING_PEER;
+        io->ending = ENDING_PEER_CLOSED;
     else if (errno != EINTR)
         lose(io, errno);
     return 0;
@@ -175,7 +176,7 @@ static void read_off(struct conn_io *io)
 {
     int64_t deadline = io->now.monotonic_us + LINGER_US;
 
-    while (io->ending == ENDING_OPEN && io->now.monotonic_us < deadline &&
+    while (io->ending == ENDING_NONE && io->now.monotonic_us < deadline &&
            conn_io_shutdown_phase(io) != SHUTDOWN_ABORT)
         conn_io_read(io, io->workspace->input, CONNECTION_BUFFER_SIZE, deadline);
 }
@@ -183,7 +184,8 @@ static void read_off(struct conn_io *io)
 static bool peer_has_ended(struct conn_io *io)
 {
     struct connection_workspace *workspace = io->workspace;
-    ssize_t length = transport_read_now(&io->transport, workspace->input, CONNECTION_BUFFER_SIZE);
+    ssize_t length =
+        transport_read_nonblocking(&io->transport, workspace->input, CONNECTION_BUFFER_SIZE);
 
     if (length > 0)
         counter_add(&workspace->counters.received, (uint64_t)length);
@@ -194,19 +196,19 @@ void conn_io_linger(struct conn_io *io)
 {
     struct progress progress;
 
-    if (peer_has_ended(io) || !transport_end_writing(&io->transport))
+    if (peer_has_ended(io) || !transport_shutdown_write(&io->transport))
         return;
     /* It might have to answer what comes, where nothing can be sent any more: new keys, say. */
     transport_drop_tls(&io->transport);
     io->now = clock_now();
-    begin_progress(io, &progress, transport_untaken(&io->transport));
-    io->ending = ENDING_OPEN;
+    begin_progress(io, &progress, transport_unacked(&io->transport));
+    io->ending = ENDING_NONE;
     read_off(io);
-    while (io->ending == ENDING_OPEN && transport_untaken(&io->transport) > 0) {
+    while (io->ending == ENDING_NONE && transport_unacked(&io->transport) > 0) {
         judge_progress(io, &progress);
         read_off(io);
     }
     /* Whatever the peer did once it had all, the connection was done. */
-    if (io->ending == ENDING_OPEN || io->ending == ENDING_PEER || progress.untaken == 0)
-        io->ending = ENDING_DONE;
+    if (io->ending == ENDING_NONE || io->ending == ENDING_PEER_CLOSED || progress.untaken == 0)
+        io->ending = ENDING_COMPLETE;
 }

@@ -34,8 +34,8 @@ enum shutdown_phase {
 /* What a connection tells the thread that watches it. */
 struct connection_watch {
     _Atomic int64_t deadline_us; /* wake me when this has passed: instant.monotonic_us */
-    atomic_int stage;            /* the last enum shutdown_phase that I acted on */
-    atomic_bool overflow_bytes;  /* malloc may keep much that I have freed */
+    atomic_int shutdown_phase;   /* the last enum shutdown_phase that I acted on */
+    atomic_bool heap_dirty;      /* malloc may keep much that I have freed */
 };
 
 /* One connection to be served. */
@@ -51,7 +51,7 @@ struct connection {
 struct connection_workspace {
     struct connection_watch watch;
     struct counters counters;
-    const atomic_int *stage; /* the daemon's enum shutdown_phase */
+    const atomic_int *shutdown_phase; /* the daemon's enum shutdown_phase */
     /* Mapped memory, which an idle connection gives back to the system. */
     struct arena lasting; /* these two empty between connections */
     struct arena passing;
@@ -64,15 +64,15 @@ enum { CONNECTION_BUFFER_SIZE = 16384 };
 
 /* How a connection came to its end. */
 enum ending {
-    ENDING_OPEN,      /* not yet */
-    ENDING_DONE,      /* nothing more to be said */
-    ENDING_SILENT,    /* nothing was said, by neither */
-    ENDING_PEER,      /* the peer has sent all that it will, and got all that it asked for */
-    ENDING_LOST,      /* the peer reset it, or the network did */
-    ENDING_STALLED,   /* the peer takes nothing */
-    ENDING_BROKEN,    /* what came was no TLS */
-    ENDING_CUT,       /* the daemon stops */
-    ENDING_NO_MEMORY, /* not even a session could be had */
+    ENDING_NONE,          /* not yet */
+    ENDING_COMPLETE,      /* nothing more to be said */
+    ENDING_NO_PREFACE,    /* nothing was said, by neither */
+    ENDING_PEER_CLOSED,   /* the peer has sent all that it will, and got all that it asked for */
+    ENDING_RESET,         /* the peer reset it, or the network did */
+    ENDING_WRITE_TIMEOUT, /* the peer takes nothing */
+    ENDING_TLS_ERROR,     /* what came was no TLS */
+    ENDING_ABORTED,       /* the daemon stops */
+    ENDING_NO_MEMORY,     /* not even a session could be had */
 };
 
 struct conn_io {

@@ -73,13 +73,13 @@ static void tell_ending(const struct conn_io *io)
         enum log_level level;
         const char *words;
     } endings[] = {
-        [ENDING_DONE] = {LOG_LEVEL_DEBUG, "closed: done"},
-        [ENDING_SILENT] = {LOG_LEVEL_DEBUG, "closed: nothing was asked"},
-        [ENDING_PEER] = {LOG_LEVEL_DEBUG, "closed: by the peer"},
-        [ENDING_LOST] = {LOG_LEVEL_DEBUG, "closed: reset by the peer or the network"},
-        [ENDING_BROKEN] = {LOG_LEVEL_DEBUG, "closed: TLS is broken"},
-        [ENDING_STALLED] = {LOG_LEVEL_NOTICE, "write-timeout: the peer takes nothing"},
-        [ENDING_CUT] = {LOG_LEVEL_NOTICE, "cut: the daemon stops"},
+        [ENDING_COMPLETE] = {LOG_LEVEL_DEBUG, "closed: done"},
+        [ENDING_NO_PREFACE] = {LOG_LEVEL_DEBUG, "closed: nothing was asked"},
+        [ENDING_PEER_CLOSED] = {LOG_LEVEL_DEBUG, "closed: by the peer"},
+        [ENDING_RESET] = {LOG_LEVEL_DEBUG, "closed: reset by the peer or the network"},
+        [ENDING_TLS_ERROR] = {LOG_LEVEL_DEBUG, "closed: TLS is broken"},
+        [ENDING_WRITE_TIMEOUT] = {LOG_LEVEL_NOTICE, "write-timeout: the peer takes nothing"},
+        [ENDING_ABORTED] = {LOG_LEVEL_NOTICE, "cut: the daemon stops"},
         [ENDING_NO_MEMORY] = {LOG_LEVEL_ERROR, "closed: out of memory"},
     };
 
@@ -94,7 +94,7 @@ static void flush(struct conn_io *io)
     struct connection_workspace *workspace = io->workspace;
     size_t length;
 
-    while (io->ending == ENDING_OPEN &&
+    while (io->ending == ENDING_NONE &&
            (length = session_send(io->session, io->now, workspace->output,
                                   CONNECTION_BUFFER_SIZE)) > 0) {
         if (io->trace != NULL)
@@ -112,7 +112,7 @@ static void note_overflow(struct connection_workspace *workspace)
     if (workspace->lasting.overflow_bytes + workspace->passing.overflow_bytes < WORTH_IT)
         return;
     workspace->lasting.overflow_bytes = workspace->passing.overflow_bytes = 0;
-    atomic_store_explicit(&workspace->watch.overflow_bytes, true, memory_order_relaxed);
+    atomic_store_explicit(&workspace->watch.heap_dirty, true, memory_order_relaxed);
 }
 
 /* Give back the pages that a connection needs only while it works: its buffers, and the stack below
@@ -131,7 +131,7 @@ __attribute__((noinline)) static void rest(struct conn_io *io)
     arena_release_idle_memory(&workspace->passing);
     note_overflow(workspace);
     if (transport_release_idle_memory(&io->transport))
-        atomic_store_explicit(&workspace->watch.overflow_bytes, true, memory_order_relaxed);
+        atomic_store_explicit(&workspace->watch.heap_dirty, true, memory_order_relaxed);
     if (top > (uintptr_t)workspace->stack)
         (void)madvise(workspace->stack, top - (uintptr_t)workspace->stack, MADV_DONTNEED);
     io->rest_us = INSTANT_NEVER;
@@ -189,9 +189,9 @@ static inline bool end_turn(struct conn_io *io)
 {
     conn_check_events(io);
     flush(io);
-    if (io->ending == ENDING_OPEN && session_done(io->session))
-        io->ending = ENDING_DONE;
-    return io->ending == ENDING_OPEN;
+    if (io->ending == ENDING_NONE && session_done(io->session))
+        io->ending = ENDING_COMPLETE;
+    return io->ending == ENDING_NONE;
 }
 
 /* The connection's steady state: a turn is one read, one look at the time, one write. */
@@ -215,7 +215,7 @@ static void serve_http2(struct conn_io *io, size_t length)
         length = conn_io_read(io, workspace->input, CONNECTION_BUFFER_SIZE,
                               clock_earlier(session_deadline(io->session), io->rest_us));
         /* Whatever was asked has its answer by now: each turn sends all that can be sent. */
-        if (io->ending != ENDING_OPEN)
+        if (io->ending != ENDING_NONE)
             return;
     }
 }
@@ -280,7 +280,7 @@ static void begin_http2(struct conn_io *io, size_t length)
         return;
     }
     open_session(io, false);
-    if (io->ending == ENDING_OPEN)
+    if (io->ending == ENDING_NONE)
         serve_http2(io, length);
 }
 
@@ -298,7 +298,7 @@ static void tell_head(const struct conn_io *io, const struct upgrade *upgrade)
  * a page of stack. Return false if the connection stays as it is, or is over. */
 __attribute__((noinline)) static bool begin_upgraded(struct conn_io *io, size_t *length)
 {
-    _Static_assert((int)UPGRADE_OPENING_MAX <= (int)CONNECTION_BUFFER_SIZE, "no room for a head");
+    _Static_assert((int)UPGRADE_HTTP2_MAX <= (int)CONNECTION_BUFFER_SIZE, "no room for a head");
     struct connection_workspace *workspace = io->workspace;
     struct upgrade upgrade;
 
@@ -306,7 +306,7 @@ __attribute__((noinline)) static bool begin_upgraded(struct conn_io *io, size_t 
         return false;
     io->protocol = "h2c by upgrade";
     open_session(io, true);
-    if (io->ending != ENDING_OPEN)
+    if (io->ending != ENDING_NONE)
         return false;
     tell_head(io, &upgrade);
     session_upgrade(io->session, io->now, workspace->output,
@@ -314,7 +314,7 @@ __attribute__((noinline)) static bool begin_upgraded(struct conn_io *io, size_t 
     *length -= upgrade.length;
     memmove(workspace->input, workspace->input + upgrade.length, *length);
     conn_io_write(io, (const uint8_t *)upgrade_accepted, strlen(upgrade_accepted));
-    return io->ending == ENDING_OPEN;
+    return io->ending == ENDING_NONE;
 }
 
 /* While the answer goes out already, the client's preface comes. Take it off the ${length} bytes of
@@ -322,20 +322,20 @@ __attribute__((noinline)) static bool begin_upgraded(struct conn_io *io, size_t 
 static bool take_preface(struct conn_io *io, size_t *length)
 {
     struct connection_workspace *workspace = io->workspace;
-    enum sniffed preface = SNIFFED_NOT_YET;
+    enum sniffed preface = SNIFFED_INCOMPLETE;
 
     while (end_turn(io)) {
         preface = sniff_protocol(workspace->input, *length);
-        if (preface != SNIFFED_NOT_YET || *length >= HTTP2_PREFACE_SIZE)
+        if (preface != SNIFFED_INCOMPLETE || *length >= HTTP2_PREFACE_SIZE)
             break;
         *length += conn_io_read(io, workspace->input + *length, CONNECTION_BUFFER_SIZE - *length,
                                 session_deadline(io->session));
-        if (io->ending != ENDING_OPEN)
+        if (io->ending != ENDING_NONE)
             return false;
     }
-    if (io->ending == ENDING_OPEN && preface != SNIFFED_HTTP2)
+    if (io->ending == ENDING_NONE && preface != SNIFFED_HTTP2)
         refuse_other(io, *length);
-    if (io->ending != ENDING_OPEN || preface != SNIFFED_HTTP2)
+    if (io->ending != ENDING_NONE || preface != SNIFFED_HTTP2)
         return false;
     if (io->trace != NULL)
         trace_bytes(io->trace, TRACE_RECEIVED, workspace->input, HTTP2_PREFACE_SIZE);
@@ -368,7 +368,7 @@ static void serve(struct conn_io *io)
 
     if (io->connection->is_tls)
         negotiate_tls(io);
-    if (io->ending != ENDING_OPEN)
+    if (io->ending != ENDING_NONE)
         return;
     switch (negotiate_protocol(io, &length)) {
     case SNIFFED_HTTP2:
@@ -380,14 +380,14 @@ static void serve(struct conn_io *io)
     case SNIFFED_TLS:
         negotiate_send_tls_alert(io);
         break;
-    case SNIFFED_OTHER:
+    case SNIFFED_UNKNOWN:
         refuse_other(io, length);
         break;
-    case SNIFFED_NOT_YET:
+    case SNIFFED_INCOMPLETE:
         return;
     }
-    if (io->ending == ENDING_OPEN)
-        io->ending = ENDING_DONE;
+    if (io->ending == ENDING_NONE)
+        io->ending = ENDING_COMPLETE;
 }
 
 static void finish(struct conn_io *io)
@@ -400,15 +400,15 @@ static void finish(struct conn_io *io)
     arena_clear(&workspace->lasting);
     arena_clear(&workspace->passing);
     note_overflow(workspace);
-    if (io->ending == ENDING_BROKEN)
+    if (io->ending == ENDING_TLS_ERROR)
         transport_drop_tls(&io->transport);
-    if (io->ending == ENDING_DONE || io->ending == ENDING_BROKEN)
+    if (io->ending == ENDING_COMPLETE || io->ending == ENDING_TLS_ERROR)
         conn_io_linger(io);
-    if (io->ending == ENDING_STALLED)
+    if (io->ending == ENDING_WRITE_TIMEOUT)
         counter_add(&workspace->counters.timed_out, 1);
     tell_ending(io);
     conn_io_set_deadline(io, INSTANT_NEVER);
-    if (io->ending == ENDING_STALLED || io->ending == ENDING_CUT)
+    if (io->ending == ENDING_WRITE_TIMEOUT || io->ending == ENDING_ABORTED)
         transport_abort(&io->transport);
     else
         transport_close(&io->transport);

@@ -24,7 +24,7 @@ static int64_t preface_deadline(const struct conn_io *io)
 /* Nothing whole came in time. */
 static void give_up_preface(struct conn_io *io, const char *complaint)
 {
-    io->ending = ENDING_SILENT;
+    io->ending = ENDING_NO_PREFACE;
     if (conn_io_shutdown_phase(io) != SHUTDOWN_NONE)
         return;
     counter_add(&io->workspace->counters.timed_out, 1);
@@ -34,11 +34,11 @@ static void give_up_preface(struct conn_io *io, const char *complaint)
 /* What has come is not enough. Return false if there will not be more. */
 static bool await_more(struct conn_io *io, const char *complaint)
 {
-    if (io->ending == ENDING_OPEN)
+    if (io->ending == ENDING_NONE)
         conn_check_events(io);
-    if (io->ending == ENDING_OPEN && io->now.monotonic_us >= preface_deadline(io))
+    if (io->ending == ENDING_NONE && io->now.monotonic_us >= preface_deadline(io))
         give_up_preface(io, complaint);
-    return io->ending == ENDING_OPEN;
+    return io->ending == ENDING_NONE;
 }
 
 /* --- TLS ----------------------------------------------------------------------------------- */
@@ -58,9 +58,9 @@ static bool await_tls(struct conn_io *io)
         if (length > 0)
             return first == HANDSHAKE;
         if (length == 0)
-            io->ending = ENDING_PEER;
+            io->ending = ENDING_PEER_CLOSED;
         else if (errno != EINTR)
-            io->ending = ENDING_LOST;
+            io->ending = ENDING_RESET;
         if (!await_more(io, "header-timeout: no whole preface came, nor a TLS handshake"))
             return false;
     }
@@ -68,15 +68,15 @@ static bool await_tls(struct conn_io *io)
 
 __attribute__((noinline)) static void tell_handshake(const struct conn_io *io)
 {
-    struct tls_facts facts;
+    struct tls_info facts;
     char sni[LOG_ESCAPE_MAX];
     char client[LOG_ESCAPE_MAX] = "none";
     char text[sizeof(sni) + sizeof(client) + 128];
 
     tls_describe(io->transport.tls, &facts);
     log_escape(sni, sizeof(sni), facts.sni, strlen(facts.sni));
-    if (facts.has_client)
-        log_escape(client, sizeof(client), facts.client, strlen(facts.client));
+    if (facts.has_client_certificate)
+        log_escape(client, sizeof(client), facts.client_subject, strlen(facts.client_subject));
     snprintf(text, sizeof(text), "%s %s, ALPN \"%s\", SNI \"%s\", client's certificate: %s%s",
              facts.version, facts.cipher, facts.alpn, sni, client,
              facts.resumed ? ", resumed" : "");
@@ -87,11 +87,11 @@ __attribute__((noinline)) static void tell_handshake(const struct conn_io *io)
 static void give_up_handshake(struct conn_io *io, int error)
 {
     if (error != EPROTO) {
-        io->ending = error == ENOMEM ? ENDING_NO_MEMORY : ENDING_LOST;
+        io->ending = error == ENOMEM ? ENDING_NO_MEMORY : ENDING_RESET;
         return;
     }
     conn_log_tls(io, "no TLS handshake");
-    io->ending = ENDING_BROKEN;
+    io->ending = ENDING_TLS_ERROR;
 }
 
 static void shake_hands(struct conn_io *io)
@@ -103,7 +103,7 @@ static void shake_hands(struct conn_io *io)
         result = transport_handshake(&io->transport);
         io->now = clock_now();
         if (result == 0)
-            io->ending = ENDING_PEER;
+            io->ending = ENDING_PEER_CLOSED;
         else if (result < 0 && errno != EINTR)
             give_up_handshake(io, errno);
     } while (result != 1 &&
@@ -116,12 +116,12 @@ void negotiate_tls(struct conn_io *io)
 {
     if (!await_tls(io))
         return;
-    if (!transport_begin_tls(&io->transport, io->connection->settings->tls)) {
+    if (!transport_start_tls(&io->transport, io->connection->settings->tls)) {
         io->ending = ENDING_NO_MEMORY;
         return;
     }
     shake_hands(io);
-    if (io->ending != ENDING_OPEN)
+    if (io->ending != ENDING_NONE)
         return;
     io->protocol = "h2";
     if (log_enabled(LOG_LEVEL_DEBUG))
@@ -140,7 +140,8 @@ enum sniffed negotiate_protocol(struct conn_io *io, size_t *length)
         *length += conn_io_read(io, input + *length, CONNECTION_BUFFER_SIZE - *length,
                                 preface_deadline(io));
         preface = sniff_protocol(input, *length);
-    } while (preface == SNIFFED_NOT_YET && await_more(io, "header-timeout: no whole preface came"));
+    } while (preface == SNIFFED_INCOMPLETE &&
+             await_more(io, "header-timeout: no whole preface came"));
     return preface;
 }
 
@@ -175,32 +176,32 @@ void negotiate_refuse_http1(struct conn_io *io, size_t length, const struct http
     char path[ADDRESS_PATH_MAX];
     char shown[LOG_ESCAPE_MAX];
     char text[sizeof(shown) + 256];
-    struct http1_place place = {.is_tls = io->connection->is_tls};
+    struct http1_endpoint place = {.is_tls = io->connection->is_tls};
     size_t answer_length;
 
     conn_io_local_address(io, &local);
     snprintf(text, sizeof(text), "HTTP/1.1 request \"%s\" answered with %d: %s",
              log_escape(shown, sizeof(shown), io->workspace->input,
                         line_length(io->workspace->input, length)),
-             refusal->status, refusal->words);
+             refusal->status, refusal->reason);
     conn_log(io, LOG_LEVEL_NOTICE, text);
     place.authority = address_text(authority, &local);
     place.unix_path = address_unix_path(path, &local);
-    answer_length = sniff_http1_answer(answer, refusal, io->workspace->input, length, &place);
+    answer_length = http1_answer_write(answer, refusal, io->workspace->input, length, &place);
     conn_io_write(io, (const uint8_t *)answer, answer_length);
 }
 
 bool negotiate_read_head(struct conn_io *io, struct upgrade *upgrade, size_t *length)
 {
     uint8_t *input = io->workspace->input;
-    enum upgrade_verdict verdict;
+    enum upgrade_result verdict;
 
     upgrade_start(upgrade);
-    while ((verdict = upgrade_read(upgrade, input, *length)) == UPGRADE_MORE &&
+    while ((verdict = upgrade_read(upgrade, input, *length)) == UPGRADE_INCOMPLETE &&
            await_more(io, "header-timeout: no whole preface came, nor the whole head of a request"))
         *length += conn_io_read(io, input + *length, CONNECTION_BUFFER_SIZE - *length,
                                 preface_deadline(io));
     if (verdict == UPGRADE_REFUSED)
         negotiate_refuse_http1(io, *length, &upgrade->refusal);
-    return verdict == UPGRADE_WHOLE;
+    return verdict == UPGRADE_COMPLETE;
 }

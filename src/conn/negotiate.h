@@ -22,7 +22,7 @@ void negotiate_tls(struct conn_io *io);
 /*
  * negotiate_protocol(io, length):
  * Read into the workspace's input until the first bytes tell the protocol; ${length} is how many
- * there are then. SNIFFED_NOT_YET is returned if the connection is over.
+ * there are then. SNIFFED_INCOMPLETE is returned if the connection is over.
  */
 enum sniffed negotiate_protocol(struct conn_io *io, size_t *length);
 

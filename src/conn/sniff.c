@@ -21,8 +21,8 @@ static enum sniffed detect_http2(const uint8_t *bytes, size_t length)
     size_t compared = length < HTTP2_PREFACE_SIZE ? length : HTTP2_PREFACE_SIZE;
 
     if (memcmp(bytes, http2_preface, compared) != 0)
-        return SNIFFED_OTHER;
-    return compared < HTTP2_PREFACE_SIZE ? SNIFFED_NOT_YET : SNIFFED_HTTP2;
+        return SNIFFED_UNKNOWN;
+    return compared < HTTP2_PREFACE_SIZE ? SNIFFED_INCOMPLETE : SNIFFED_HTTP2;
 }
 
 static enum sniffed detect_tls(const uint8_t *bytes, size_t length)
@@ -30,10 +30,10 @@ static enum sniffed detect_tls(const uint8_t *bytes, size_t length)
     enum { HANDSHAKE = 0x16, MAJOR = 0x03 };
 
     if (bytes[0] != HANDSHAKE)
-        return SNIFFED_OTHER;
+        return SNIFFED_UNKNOWN;
     if (length < 2)
-        return SNIFFED_NOT_YET;
-    return bytes[1] == MAJOR ? SNIFFED_TLS : SNIFFED_OTHER;
+        return SNIFFED_INCOMPLETE;
+    return bytes[1] == MAJOR ? SNIFFED_TLS : SNIFFED_UNKNOWN;
 }
 
 /* The line's last word, once the line is whole: HTTP/1.x or not. */
@@ -45,8 +45,8 @@ static enum sniffed detect_version(const uint8_t *line, size_t length)
         length--;
     if (length <= VERSION || line[length - VERSION - 1] != ' ' ||
         memcmp(line + length - VERSION, "HTTP/1.", VERSION - 1) != 0)
-        return SNIFFED_OTHER;
-    return line[length - 1] >= '0' && line[length - 1] <= '9' ? SNIFFED_HTTP1 : SNIFFED_OTHER;
+        return SNIFFED_UNKNOWN;
+    return line[length - 1] >= '0' && line[length - 1] <= '9' ? SNIFFED_HTTP1 : SNIFFED_UNKNOWN;
 }
 
 /* method SP request-target SP HTTP-version CRLF, or LF alone as people type it. */
@@ -59,11 +59,11 @@ static enum sniffed detect_http1(const uint8_t *bytes, size_t length)
     while (method < line && token_may_have(bytes[method]))
         method++;
     if (method == 0 || (method < line && bytes[method] != ' '))
-        return SNIFFED_OTHER;
+        return SNIFFED_UNKNOWN;
     if (newline == NULL)
-        return length < SNIFF_LINE_MAX ? SNIFFED_NOT_YET : SNIFFED_OTHER;
+        return length < SNIFF_LINE_MAX ? SNIFFED_INCOMPLETE : SNIFFED_UNKNOWN;
     if (method == line || line >= SNIFF_LINE_MAX)
-        return SNIFFED_OTHER;
+        return SNIFFED_UNKNOWN;
     return detect_version(bytes + method + 1, line - method - 1);
 }
 
@@ -71,17 +71,17 @@ enum sniffed sniff_protocol(const uint8_t *bytes, size_t length)
 {
     static enum sniffed (*const detectors[])(const uint8_t *, size_t) = {detect_http2, detect_tls,
                                                                          detect_http1};
-    enum sniffed verdict = SNIFFED_OTHER;
+    enum sniffed verdict = SNIFFED_UNKNOWN;
 
     if (length == 0)
-        return SNIFFED_NOT_YET;
+        return SNIFFED_INCOMPLETE;
     for (size_t i = 0; i < sizeof(detectors) / sizeof(detectors[0]); i++) {
         enum sniffed found = detectors[i](bytes, length);
 
-        if (found != SNIFFED_OTHER && found != SNIFFED_NOT_YET)
+        if (found != SNIFFED_UNKNOWN && found != SNIFFED_INCOMPLETE)
             return found;
-        if (found == SNIFFED_NOT_YET)
-            verdict = SNIFFED_NOT_YET;
+        if (found == SNIFFED_INCOMPLETE)
+            verdict = SNIFFED_INCOMPLETE;
     }
     return verdict;
 }
@@ -130,7 +130,7 @@ static bool find_host(const char **host, size_t *host_length, const char *reques
 
 /* The command that works, as words of a sentence. */
 static void write_command(char *command, size_t size, const char *request, size_t length,
-                          const struct http1_place *place)
+                          const struct http1_endpoint *place)
 {
     enum { HOST_MAX = 255 + sizeof(":65535") - 1 };
     const char *option = place->is_tls ? "http2" : "http2-prior-knowledge";
@@ -166,8 +166,8 @@ static const char *reason_of(int status)
     }
 }
 
-size_t sniff_http1_answer(char answer[static HTTP1_ANSWER_MAX], const struct http1_refusal *refusal,
-                          const uint8_t *request, size_t length, const struct http1_place *place)
+size_t http1_answer_write(char answer[static HTTP1_ANSWER_MAX], const struct http1_refusal *refusal,
+                          const uint8_t *request, size_t length, const struct http1_endpoint *place)
 {
     static const char head[] = "HEAD ";
     const char *text = (const char *)request;
@@ -177,7 +177,7 @@ size_t sniff_http1_answer(char answer[static HTTP1_ANSWER_MAX], const struct htt
     int written;
 
     write_command(command, sizeof(command), text, length, place);
-    snprintf(body, sizeof(body), "%s: %s. Try:\n  %s\n", reason, refusal->words, command);
+    snprintf(body, sizeof(body), "%s: %s. Try:\n  %s\n", reason, refusal->reason, command);
     written = snprintf(answer, HTTP1_ANSWER_MAX,
                        "HTTP/1.1 %d %s\r\n"
                        "server: h2echod/" H2ECHOD_VERSION "\r\n"

@@ -367,18 +367,18 @@ static bool read_line(struct upgrade *upgrade, struct upgrade_text line)
     return check_head(upgrade);
 }
 
-enum upgrade_verdict upgrade_read(struct upgrade *upgrade, const uint8_t *bytes, size_t length)
+enum upgrade_result upgrade_read(struct upgrade *upgrade, const uint8_t *bytes, size_t length)
 {
     size_t within = length < UPGRADE_HEAD_MAX ? length : UPGRADE_HEAD_MAX;
     struct upgrade_text line;
 
     while (next_line(upgrade, bytes, within, &line) && read_line(upgrade, line)) {
         if (line.length == 0)
-            return UPGRADE_WHOLE;
+            return UPGRADE_COMPLETE;
     }
     if (upgrade->refusal.status == 0 && within == UPGRADE_HEAD_MAX)
         refuse(upgrade, 431, "more than 8192 bytes (RFC 6585 section 5)");
-    return upgrade->refusal.status == 0 ? UPGRADE_MORE : UPGRADE_REFUSED;
+    return upgrade->refusal.status == 0 ? UPGRADE_INCOMPLETE : UPGRADE_REFUSED;
 }
 
 /* --- In HTTP/2 ----------------------------------------------------------------------------- */
@@ -486,7 +486,7 @@ static void put_block(struct writer *writer, const struct upgrade *upgrade)
     }
 }
 
-size_t upgrade_translate(const struct upgrade *upgrade, uint8_t opening[static UPGRADE_OPENING_MAX])
+size_t upgrade_translate(const struct upgrade *upgrade, uint8_t opening[static UPGRADE_HTTP2_MAX])
 {
     enum { TYPE_HEADERS = 0x1, TYPE_SETTINGS = 0x4, END_STREAM = 0x1, END_HEADERS = 0x4 };
     struct writer writer = {opening, HTTP2_PREFACE_SIZE};

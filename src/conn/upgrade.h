@@ -15,10 +15,10 @@
 #include <stdint.h>
 
 enum {
-    UPGRADE_HEAD_MAX = 8192,     /* bytes of a request line and its fields */
-    UPGRADE_FIELDS_MAX = 128,    /* of them */
-    UPGRADE_SETTINGS_MAX = 192,  /* bytes of payload: 32 settings, as many as nghttp2 takes */
-    UPGRADE_OPENING_MAX = 10240, /* bytes that hold any head in HTTP/2 */
+    UPGRADE_HEAD_MAX = 8192,    /* bytes of a request line and its fields */
+    UPGRADE_FIELDS_MAX = 128,   /* of them */
+    UPGRADE_SETTINGS_MAX = 192, /* bytes of payload: 32 settings, as many as nghttp2 takes */
+    UPGRADE_HTTP2_MAX = 10240,  /* bytes that hold any head in HTTP/2 */
 };
 
 /* The response that means "go on in HTTP/2"; a string. */
@@ -34,9 +34,9 @@ struct upgrade_field {
     struct upgrade_text value; /* without the white space around it */
 };
 
-enum upgrade_verdict {
-    UPGRADE_MORE, /* the head goes on */
-    UPGRADE_WHOLE,
+enum upgrade_result {
+    UPGRADE_INCOMPLETE, /* the head goes on */
+    UPGRADE_COMPLETE,
     UPGRADE_REFUSED,
 };
 
@@ -68,18 +68,17 @@ void upgrade_start(struct upgrade *upgrade);
 /*
  * upgrade_read(upgrade, bytes, length):
  * Read on. ${bytes} are all that have come, from the request line on, and stay where they are as
- * long as ${upgrade} is used. Return UPGRADE_WHOLE if ${upgrade}->length of them are a head that
+ * long as ${upgrade} is used. Return UPGRADE_COMPLETE if ${upgrade}->length of them are a head that
  * may be answered in HTTP/2; UPGRADE_REFUSED, as soon as it is known, with ${upgrade}->refusal;
- * UPGRADE_MORE for fewer than UPGRADE_HEAD_MAX bytes alone.
+ * UPGRADE_INCOMPLETE for fewer than UPGRADE_HEAD_MAX bytes alone.
  */
-enum upgrade_verdict upgrade_read(struct upgrade *upgrade, const uint8_t *bytes, size_t length);
+enum upgrade_result upgrade_read(struct upgrade *upgrade, const uint8_t *bytes, size_t length);
 
 /*
  * upgrade_translate(upgrade, opening):
  * Write what the client would have sent had it begun with HTTP/2: the preface, its SETTINGS, and
  * the request on stream 1, of which connection-specific fields are left out. Return the length.
  */
-size_t upgrade_translate(const struct upgrade *upgrade,
-                         uint8_t opening[static UPGRADE_OPENING_MAX]);
+size_t upgrade_translate(const struct upgrade *upgrade, uint8_t opening[static UPGRADE_HTTP2_MAX]);
 
 #endif

@@ -376,8 +376,8 @@ static bool has_certificate(const struct server *server, const struct settings *
 static const char *validity_words(enum certificate_validity validity)
 {
     static const char *const words[] = {[CERTIFICATE_VALID] = "valid until",
-                                        [CERTIFICATE_VALID_NOT_YET] = "not valid before",
-                                        [CERTIFICATE_VALID_NOT_LONG] = "to be renewed, it expires:",
+                                        [CERTIFICATE_NOT_YET_VALID] = "not valid before",
+                                        [CERTIFICATE_EXPIRES_SOON] = "to be renewed, it expires:",
                                         [CERTIFICATE_EXPIRED] = "expired:"};
 
     return words[validity];
@@ -693,7 +693,7 @@ static void write_options(const struct certificate *certificate, bool is_tls,
 {
     if (!is_tls)
         snprintf(text, OPTIONS_MAX, "--http2-prior-knowledge ");
-    else if (certificate->is_our_own)
+    else if (certificate->is_generated)
         snprintf(text, OPTIONS_MAX, "--insecure --pinnedpubkey sha256//%s ", certificate->pin);
     else
         text[0] = '\0';

@@ -291,7 +291,7 @@ static int create(struct workers *workers)
     worker->workers = workers;
     atomic_init(&worker->state, RESERVED);
     sem_init(&worker->roused, 0, 0);
-    worker->workspace.stage = &workers->stage;
+    worker->workspace.shutdown_phase = &workers->stage;
     atomic_init(&worker->workspace.watch.deadline_us, INSTANT_NEVER);
     error = start_thread(worker);
     if (error != 0) {
@@ -358,9 +358,9 @@ size_t workers_serving_host(struct workers *workers, const struct address *peer)
 
 static void note_overflow(struct workers *workers, struct connection_watch *watch)
 {
-    if (!atomic_load_explicit(&watch->overflow_bytes, memory_order_relaxed))
+    if (!atomic_load_explicit(&watch->heap_dirty, memory_order_relaxed))
         return;
-    atomic_store_explicit(&watch->overflow_bytes, false, memory_order_relaxed);
+    atomic_store_explicit(&watch->heap_dirty, false, memory_order_relaxed);
     workers->untidy = true;
 }
 
@@ -372,7 +372,7 @@ void workers_watch(struct workers *workers, int64_t now_us)
         struct connection_watch *watch = &worker->workspace.watch;
 
         if (atomic_load_explicit(&watch->deadline_us, memory_order_relaxed) <= now_us ||
-            atomic_load_explicit(&watch->stage, memory_order_relaxed) != stage)
+            atomic_load_explicit(&watch->shutdown_phase, memory_order_relaxed) != stage)
             pthread_kill(worker->thread, WAKE_SIGNAL);
         note_overflow(workers, watch);
     }

@@ -430,15 +430,15 @@ static json_t *bytes_of(const char *text)
 
 static json_t *tls_of(const struct detail_origin *origin)
 {
-    const struct tls_facts *facts = &origin->tls;
+    const struct tls_info *facts = &origin->tls;
 
     if (!origin->has_tls)
         return json_null();
     return json_pack("{s:s, s:s, s:s?, s:o, s:o, s:b}", "version", facts->version, "cipher",
                      facts->cipher, "alpn", facts->alpn[0] != '\0' ? facts->alpn : NULL, "sni",
                      facts->sni[0] != '\0' ? bytes_of(facts->sni) : json_null(), "client",
-                     facts->has_client ? bytes_of(facts->client) : json_null(), "resumed",
-                     (int)facts->resumed);
+                     facts->has_client_certificate ? bytes_of(facts->client_subject) : json_null(),
+                     "resumed", (int)facts->resumed);
 }
 
 static json_t *connection_of(const struct detail *detail)

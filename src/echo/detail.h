@@ -27,7 +27,7 @@ struct detail_origin {
     uint64_t id;
     const char *protocol; /* "h2c", "h2c by upgrade" or "h2"; static */
     bool has_tls;
-    struct tls_facts tls;
+    struct tls_info tls;
     char peer[DETAIL_ADDRESS_MAX];
     char local[DETAIL_ADDRESS_MAX];
 };

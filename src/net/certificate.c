@@ -187,7 +187,7 @@ static bool fill_certificate(X509 *certificate, EVP_PKEY *key, char *const *host
            X509_sign(certificate, key, EVP_sha256()) > 0;
 }
 
-bool certificate_make(char *const *hosts, X509 **certificate, EVP_PKEY **key)
+bool certificate_generate(char *const *hosts, X509 **certificate, EVP_PKEY **key)
 {
     *key = EVP_EC_gen("P-256");
     *certificate = X509_new();
@@ -321,8 +321,8 @@ static enum certificate_validity validity_of(const X509 *certificate)
     if (left < 0)
         return CERTIFICATE_EXPIRED;
     if (seconds_between(NULL, begin) > 0)
-        return CERTIFICATE_VALID_NOT_YET;
-    return left < seconds_between(begin, end) / 10 ? CERTIFICATE_VALID_NOT_LONG : CERTIFICATE_VALID;
+        return CERTIFICATE_NOT_YET_VALID;
+    return left < seconds_between(begin, end) / 10 ? CERTIFICATE_EXPIRES_SOON : CERTIFICATE_VALID;
 }
 
 void certificate_describe(X509 *shown, struct certificate *certificate)
@@ -331,7 +331,7 @@ void certificate_describe(X509 *shown, struct certificate *certificate)
     write_host(certificate->host, shown);
     certificate->validity = validity_of(shown);
     write_printed(certificate->when, sizeof(certificate->when), print_time,
-                  certificate->validity == CERTIFICATE_VALID_NOT_YET ? X509_get0_notBefore(shown)
+                  certificate->validity == CERTIFICATE_NOT_YET_VALID ? X509_get0_notBefore(shown)
                                                                      : X509_get0_notAfter(shown));
     write_fingerprint(certificate->sha256, shown);
     write_pin(certificate->pin, shown);

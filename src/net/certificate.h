@@ -20,8 +20,8 @@ enum {
 
 enum certificate_validity {
     CERTIFICATE_VALID,
-    CERTIFICATE_VALID_NOT_YET,
-    CERTIFICATE_VALID_NOT_LONG, /* less than a tenth of its time is left */
+    CERTIFICATE_NOT_YET_VALID,
+    CERTIFICATE_EXPIRES_SOON, /* less than a tenth of its time is left */
     CERTIFICATE_EXPIRED,
 };
 
@@ -33,16 +33,17 @@ struct certificate {
     char host[CERTIFICATE_TEXT_MAX]; /* to ask for: localhost, unless it holds for others alone */
     char when[CERTIFICATE_TEXT_MAX]; /* it expires, or will be valid first */
     enum certificate_validity validity;
-    bool is_our_own; /* made in memory; the caller's to say */
+    bool is_generated; /* made in memory; the caller's to say */
 };
 
 /*
- * certificate_make(hosts, certificate, key):
+ * certificate_generate(hosts, certificate, key):
  * Make a key and a certificate for localhost and ${hosts}, addresses or names, NULL = all addresses
  * of this machine; valid for a year. Return true and hand both over, or false if they can't be had,
  * with OpenSSL's reason in its queue.
  */
-bool certificate_make(char *const *hosts, struct x509_st **certificate, struct evp_pkey_st **key);
+bool certificate_generate(char *const *hosts, struct x509_st **certificate,
+                          struct evp_pkey_st **key);
 
 /*
  * certificate_subject(certificate, text):

@@ -14,7 +14,7 @@ enum {
     DIGITS = 2 * sizeof(struct in6_addr),
 };
 
-static bool take_v4(const struct ifconf *found, interfaces_take_fn *take, void *argument)
+static bool take_v4(const struct ifconf *found, interfaces_visit_fn *take, void *argument)
 {
     size_t count = (size_t)found->ifc_len / sizeof(*found->ifc_req);
     char text[INET_ADDRSTRLEN];
@@ -30,7 +30,7 @@ static bool take_v4(const struct ifconf *found, interfaces_take_fn *take, void *
     return true;
 }
 
-static bool each_v4(interfaces_take_fn *take, void *argument)
+static bool each_v4(interfaces_visit_fn *take, void *argument)
 {
     struct ifreq list[ADDRESSES_MAX];
     struct ifconf found = {.ifc_len = sizeof(list), .ifc_req = list};
@@ -62,7 +62,7 @@ static bool parse_v6(const char *line, char text[INET6_ADDRSTRLEN])
            inet_ntop(AF_INET6, &address, text, INET6_ADDRSTRLEN) != NULL;
 }
 
-static bool each_v6(interfaces_take_fn *take, void *argument)
+static bool each_v6(interfaces_visit_fn *take, void *argument)
 {
     FILE *file = fopen("/proc/self/net/if_inet6", "re");
     char text[INET6_ADDRSTRLEN];
@@ -79,7 +79,7 @@ static bool each_v6(interfaces_take_fn *take, void *argument)
     return result;
 }
 
-bool interfaces_each(interfaces_take_fn *take, void *argument)
+bool interfaces_each(interfaces_visit_fn *take, void *argument)
 {
     return each_v4(take, argument) && each_v6(take, argument);
 }

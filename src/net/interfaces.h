@@ -10,13 +10,13 @@
 #include <stdbool.h>
 
 /* Takes an address in its text form, without a zone; returns false if no further one is wanted. */
-typedef bool interfaces_take_fn(const char *address, void *argument);
+typedef bool interfaces_visit_fn(const char *address, void *argument);
 
 /*
  * interfaces_each(take, argument):
  * Hand every address of IPv4 and IPv6 that an interface has to ${take}. Those that can't be found
  * out are left out. Return false if ${take} did.
  */
-bool interfaces_each(interfaces_take_fn *take, void *argument);
+bool interfaces_each(interfaces_visit_fn *take, void *argument);
 
 #endif

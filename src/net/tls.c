@@ -20,19 +20,19 @@
 struct tls_context {
     SSL_CTX *ssl;
     BIO_METHOD *wire;
-    bool is_our_own;
+    bool is_generated;
 };
 
 struct tls {
     SSL *ssl;
-    struct tls_wire wire;
+    struct tls_io wire;
     int error;        /* why the wire is to be tried again */
     bool has_ended;   /* the client has sent all bytes that it will */
     bool is_broken;   /* nothing can be said any more */
     const char *what; /* is wrong, if errno was EPROTO */
 };
 
-const char *tls_library(void)
+const char *tls_library_version(void)
 {
     return OpenSSL_version(OPENSSL_VERSION_STRING);
 }
@@ -215,7 +215,7 @@ static struct {
 
 static bool use_own(SSL_CTX *ssl, char *const *hosts, char error[TLS_ERROR_MAX])
 {
-    if (own.certificate == NULL && !certificate_make(hosts, &own.certificate, &own.key))
+    if (own.certificate == NULL && !certificate_generate(hosts, &own.certificate, &own.key))
         return fail(error, "tls-self-signed: no certificate could be made: %s", openssl_words());
     return (SSL_CTX_use_certificate(ssl, own.certificate) == 1 &&
             SSL_CTX_use_PrivateKey(ssl, own.key) == 1) ||
@@ -267,8 +267,8 @@ static bool set_rules(SSL_CTX *ssl, const struct tls_options *options)
     SSL_CTX_set_read_ahead(ssl, 1); /* one recv for a record, not two */
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_alpn_select_cb(ssl, choose_protocol, NULL);
-    return SSL_CTX_set_min_proto_version(ssl, options->least == TLS_1_3 ? TLS1_3_VERSION
-                                                                        : TLS1_2_VERSION) == 1 &&
+    return SSL_CTX_set_min_proto_version(
+               ssl, options->min_version == TLS_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION) == 1 &&
            SSL_CTX_set_session_id_context(ssl, name, sizeof(name) - 1) == 1 && set_suites(ssl);
 }
 
@@ -345,7 +345,7 @@ static bool set_identity(SSL_CTX *ssl, const struct tls_options *options, char e
     const char *certificate = options->certificate;
 
     if (certificate == NULL)
-        return use_own(ssl, options->names, error);
+        return use_own(ssl, options->hosts, error);
     return load_certificates(ssl, "tls-cert", certificate, take_own, error) &&
            load_key(ssl, options->key != NULL ? options->key : certificate, error);
 }
@@ -353,7 +353,7 @@ static bool set_identity(SSL_CTX *ssl, const struct tls_options *options, char e
 static bool fill_context(struct tls_context *context, const struct tls_options *options,
                          char error[TLS_ERROR_MAX])
 {
-    context->is_our_own = options->certificate == NULL;
+    context->is_generated = options->certificate == NULL;
     context->ssl = SSL_CTX_new(TLS_server_method());
     context->wire = new_wire();
     if (context->ssl == NULL || context->wire == NULL || !set_rules(context->ssl, options))
@@ -393,13 +393,13 @@ void tls_context_free(struct tls_context *context)
 void tls_context_certificate(const struct tls_context *context, struct certificate *certificate)
 {
     certificate_describe(SSL_CTX_get0_certificate(context->ssl), certificate);
-    certificate->is_our_own = context->is_our_own;
+    certificate->is_generated = context->is_generated;
     ERR_clear_error();
 }
 
 /* --- Connections --------------------------------------------------------------------------- */
 
-struct tls *tls_new(struct tls_context *context, const struct tls_wire *wire)
+struct tls *tls_new(struct tls_context *context, const struct tls_io *wire)
 {
     struct tls *tls = can_keep_errors() ? calloc(1, sizeof(*tls)) : NULL;
     BIO *bio;
@@ -567,7 +567,7 @@ bool tls_has_more(const struct tls *tls)
     return SSL_has_pending(tls->ssl) == 1;
 }
 
-void tls_end_writing(struct tls *tls)
+void tls_shutdown_write(struct tls *tls)
 {
     if (!tls->is_broken && SSL_is_init_finished(tls->ssl) &&
         (SSL_get_shutdown(tls->ssl) & SSL_SENT_SHUTDOWN) == 0)
@@ -592,14 +592,14 @@ const char *tls_weakness(const struct tls *tls)
     return is_weak ? "an ephemeral key of fewer than 224 bits (RFC 9113 section 9.2.1)" : NULL;
 }
 
-static void describe_client(const SSL *ssl, struct tls_facts *facts)
+static void describe_client(const SSL *ssl, struct tls_info *facts)
 {
     const X509 *certificate = SSL_get0_peer_certificate(ssl);
 
-    facts->has_client = certificate != NULL;
-    facts->client[0] = '\0';
-    if (facts->has_client)
-        certificate_subject(certificate, facts->client);
+    facts->has_client_certificate = certificate != NULL;
+    facts->client_subject[0] = '\0';
+    if (facts->has_client_certificate)
+        certificate_subject(certificate, facts->client_subject);
 }
 
 static const char *protocol_of(const SSL *ssl)
@@ -611,7 +611,7 @@ static const char *protocol_of(const SSL *ssl)
     return length == 0 ? "" : length == sizeof("h2") - 1 ? "h2" : "http/1.1";
 }
 
-void tls_describe(const struct tls *tls, struct tls_facts *facts)
+void tls_describe(const struct tls *tls, struct tls_info *facts)
 {
     const char *sni = SSL_get_servername(tls->ssl, TLSEXT_NAMETYPE_host_name);
 
@@ -628,7 +628,7 @@ void tls_describe(const struct tls *tls, struct tls_facts *facts)
 #include <errno.h>
 #include <stdio.h>
 
-const char *tls_library(void)
+const char *tls_library_version(void)
 {
     return NULL;
 }
@@ -653,7 +653,7 @@ void tls_context_certificate(const struct tls_context *context, struct certifica
     *certificate = (struct certificate){0};
 }
 
-struct tls *tls_new(struct tls_context *context, const struct tls_wire *wire)
+struct tls *tls_new(struct tls_context *context, const struct tls_io *wire)
 {
     (void)context;
     (void)wire;
@@ -696,7 +696,7 @@ bool tls_has_more(const struct tls *tls)
     return false;
 }
 
-void tls_end_writing(struct tls *tls)
+void tls_shutdown_write(struct tls *tls)
 {
     (void)tls;
 }
@@ -704,7 +704,7 @@ void tls_end_writing(struct tls *tls)
 const char *tls_error(const struct tls *tls)
 {
     (void)tls;
-    return tls_library();
+    return tls_library_version();
 }
 
 const char *tls_weakness(const struct tls *tls)
@@ -713,10 +713,10 @@ const char *tls_weakness(const struct tls *tls)
     return NULL;
 }
 
-void tls_describe(const struct tls *tls, struct tls_facts *facts)
+void tls_describe(const struct tls *tls, struct tls_info *facts)
 {
     (void)tls;
-    *facts = (struct tls_facts){0};
+    *facts = (struct tls_info){0};
 }
 
 #endif

@@ -30,37 +30,37 @@ struct tls_options {
     const char *certificate; /* the file of the chain in PEM; NULL = one made in memory */
     const char *key;         /* the file of its private key; NULL = the same */
     const char *client_ca;   /* the file of who may sign clients' certificates; NULL = nobody */
-    char *const *names;      /* hosts of the one in memory, besides localhost; NULL = all of ours */
+    char *const *hosts;      /* hosts of the one in memory, besides localhost; NULL = all of ours */
     enum tls_verify verify;
-    enum tls_version least;
+    enum tls_version min_version;
 };
 
 enum { TLS_ERROR_MAX = 512, TLS_HOST_MAX = 256 };
 
 /* What a handshake came to. */
-struct tls_facts {
+struct tls_info {
     const char *version; /* "TLSv1.3"; static, as the next two */
     const char *cipher;
-    const char *alpn;       /* "h2", "http/1.1" or, if none was chosen, "" */
-    char sni[TLS_HOST_MAX]; /* the host that the client asked for, as it came; "" = none */
-    bool has_client;        /* it had a certificate, which was verified */
-    char client[CERTIFICATE_SUBJECT_MAX]; /* whose subject may be empty; as it came */
+    const char *alpn;            /* "h2", "http/1.1" or, if none was chosen, "" */
+    char sni[TLS_HOST_MAX];      /* the host that the client asked for, as it came; "" = none */
+    bool has_client_certificate; /* it had a certificate, which was verified */
+    char client_subject[CERTIFICATE_SUBJECT_MAX]; /* whose subject may be empty; as it came */
     bool resumed;
 };
 
 /* How TLS gets at its connection; both return as recv and send do, -1 with EINTR or EAGAIN where
  * the call is to be repeated. */
-struct tls_wire {
+struct tls_io {
     ssize_t (*read)(void *argument, void *buffer, size_t size);
     ssize_t (*write)(void *argument, const void *bytes, size_t length);
     void *argument;
 };
 
 /*
- * tls_library(void):
+ * tls_library_version(void):
  * Return the version of OpenSSL in use, a static string; NULL if this build has no TLS.
  */
-const char *tls_library(void);
+const char *tls_library_version(void);
 
 /*
  * tls_context_new(options, error):
@@ -87,7 +87,7 @@ void tls_context_certificate(const struct tls_context *context, struct certifica
  * Return a connection whose client is to begin the handshake, or NULL if memory ran out. ${wire} is
  * copied.
  */
-struct tls *tls_new(struct tls_context *context, const struct tls_wire *wire);
+struct tls *tls_new(struct tls_context *context, const struct tls_io *wire);
 
 /*
  * tls_free(tls):
@@ -124,10 +124,10 @@ ssize_t tls_write(struct tls *tls, const uint8_t *bytes, size_t length);
 bool tls_has_more(const struct tls *tls);
 
 /*
- * tls_end_writing(tls):
+ * tls_shutdown_write(tls):
  * Say that nothing more will be sent (close_notify), where that can still be said; once.
  */
-void tls_end_writing(struct tls *tls);
+void tls_shutdown_write(struct tls *tls);
 
 /*
  * tls_error(tls):
@@ -146,6 +146,6 @@ const char *tls_weakness(const struct tls *tls);
  * tls_describe(tls, facts):
  * Tell what the handshake came to.
  */
-void tls_describe(const struct tls *tls, struct tls_facts *facts);
+void tls_describe(const struct tls *tls, struct tls_info *facts);
 
 #endif

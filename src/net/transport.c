@@ -44,9 +44,9 @@ static ssize_t send_some(void *argument, const void *bytes, size_t length)
     return taken;
 }
 
-bool transport_begin_tls(struct transport *transport, struct tls_context *context)
+bool transport_start_tls(struct transport *transport, struct tls_context *context)
 {
-    const struct tls_wire wire = {.read = receive, .write = send_some, .argument = transport};
+    const struct tls_io wire = {.read = receive, .write = send_some, .argument = transport};
 
     transport->tls = tls_new(context, &wire);
     return transport->tls != NULL;
@@ -110,14 +110,15 @@ ssize_t transport_read(struct transport *transport, uint8_t *buffer, size_t size
     return recv(transport->fd, buffer, size, 0);
 }
 
-ssize_t transport_read_now(struct transport *transport, uint8_t *buffer, size_t size)
+ssize_t transport_read_nonblocking(struct transport *transport, uint8_t *buffer, size_t size)
 {
     if (transport->tls != NULL)
         return read_tls(transport, buffer, size, MSG_DONTWAIT);
     return recv(transport->fd, buffer, size, MSG_DONTWAIT);
 }
 
-ssize_t transport_write_now(struct transport *transport, const uint8_t *bytes, size_t length)
+ssize_t transport_write_nonblocking(struct transport *transport, const uint8_t *bytes,
+                                    size_t length)
 {
     ssize_t taken = transport->tls != NULL
                         ? write_tls(transport, bytes, length, MSG_DONTWAIT)
@@ -138,7 +139,7 @@ ssize_t transport_write(struct transport *transport, const uint8_t *bytes, size_
     return taken;
 }
 
-int transport_untaken(const struct transport *transport)
+int transport_unacked(const struct transport *transport)
 {
     int bytes = 0;
 
@@ -152,10 +153,10 @@ static void say_end(struct transport *transport)
         return;
     transport->was_cut_short = false;
     transport->flags = MSG_DONTWAIT;
-    tls_end_writing(transport->tls);
+    tls_shutdown_write(transport->tls);
 }
 
-bool transport_end_writing(struct transport *transport)
+bool transport_shutdown_write(struct transport *transport)
 {
     say_end(transport);
     return shutdown(transport->fd, SHUT_WR) == 0;

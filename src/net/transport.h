@@ -36,11 +36,11 @@ void transport_open(struct transport *transport, int fd);
 ssize_t transport_peek(struct transport *transport, uint8_t *byte);
 
 /*
- * transport_begin_tls(transport, context):
+ * transport_start_tls(transport, context):
  * From now on, all bytes are TLS's; the handshake comes first. Return false if memory ran out. The
  * transport must stay where it is.
  */
-bool transport_begin_tls(struct transport *transport, struct tls_context *context);
+bool transport_start_tls(struct transport *transport, struct tls_context *context);
 
 /*
  * transport_handshake(transport):
@@ -71,17 +71,18 @@ void transport_drop_tls(struct transport *transport);
 ssize_t transport_read(struct transport *transport, uint8_t *buffer, size_t size);
 
 /*
- * transport_read_now(transport, buffer, size):
+ * transport_read_nonblocking(transport, buffer, size):
  * Take what is there, without waiting. Return as transport_read, but -1 with EAGAIN if nothing is.
  */
-ssize_t transport_read_now(struct transport *transport, uint8_t *buffer, size_t size);
+ssize_t transport_read_nonblocking(struct transport *transport, uint8_t *buffer, size_t size);
 
 /*
- * transport_write_now(transport, bytes, length):
+ * transport_write_nonblocking(transport, bytes, length):
  * Hand over as many bytes as there is room for, without waiting. Return how many were taken, or -1
  * with errno if the connection is gone. What was not taken has to come next: TLS may have begun it.
  */
-ssize_t transport_write_now(struct transport *transport, const uint8_t *bytes, size_t length);
+ssize_t transport_write_nonblocking(struct transport *transport, const uint8_t *bytes,
+                                    size_t length);
 
 /*
  * transport_write(transport, bytes, length):
@@ -91,17 +92,17 @@ ssize_t transport_write_now(struct transport *transport, const uint8_t *bytes, s
 ssize_t transport_write(struct transport *transport, const uint8_t *bytes, size_t length);
 
 /*
- * transport_untaken(transport):
+ * transport_unacked(transport):
  * Return how many of the bytes that were handed over the peer has not taken yet. The kernel waits
  * for much room before it lets a writer go on, so this alone shows a peer that takes little.
  */
-int transport_untaken(const struct transport *transport);
+int transport_unacked(const struct transport *transport);
 
 /*
- * transport_end_writing(transport):
+ * transport_shutdown_write(transport):
  * Tell the peer that nothing more will be sent. Return false if the connection is gone.
  */
-bool transport_end_writing(struct transport *transport);
+bool transport_shutdown_write(struct transport *transport);
 
 /*
  * transport_close(transport):

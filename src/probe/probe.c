@@ -220,7 +220,7 @@ static ssize_t receive(struct probe *probe, uint8_t *buffer, size_t size)
     do {
         if (!await(probe, POLLIN))
             return -1;
-        length = transport_read_now(&probe->transport, buffer, size);
+        length = transport_read_nonblocking(&probe->transport, buffer, size);
     } while (length < 0 && (errno == EAGAIN || errno == EINTR));
     return length;
 }
@@ -229,7 +229,7 @@ static ssize_t receive(struct probe *probe, uint8_t *buffer, size_t size)
 static void send_all(struct probe *probe, const uint8_t *bytes, size_t length)
 {
     while (length > 0) {
-        ssize_t taken = transport_write_now(&probe->transport, bytes, length);
+        ssize_t taken = transport_write_nonblocking(&probe->transport, bytes, length);
         if (taken < 0 || (taken == 0 && !await(probe, POLLOUT)))
             return;
         bytes += taken;

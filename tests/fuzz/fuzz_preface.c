@@ -12,8 +12,8 @@ static void check_answer(const uint8_t *request, size_t length)
 {
     static const struct http1_refusal refusal = {505, "words"};
     char answer[HTTP1_ANSWER_MAX];
-    const struct http1_place place = {.authority = "127.0.0.1:8080"};
-    size_t written = sniff_http1_answer(answer, &refusal, request, length, &place);
+    const struct http1_endpoint place = {.authority = "127.0.0.1:8080"};
+    size_t written = http1_answer_write(answer, &refusal, request, length, &place);
 
     if (written == 0 || written >= sizeof(answer) || strlen(answer) != written)
         abort();
@@ -25,16 +25,16 @@ static void check_answer(const uint8_t *request, size_t length)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    enum sniffed verdict = SNIFFED_NOT_YET;
+    enum sniffed verdict = SNIFFED_INCOMPLETE;
 
     for (size_t length = 0; length <= size; length++) {
         enum sniffed next = sniff_protocol(data, length);
 
-        if (verdict != SNIFFED_NOT_YET && next != verdict)
+        if (verdict != SNIFFED_INCOMPLETE && next != verdict)
             abort();
         verdict = next;
     }
-    if (verdict == SNIFFED_NOT_YET && size >= SNIFF_LINE_MAX)
+    if (verdict == SNIFFED_INCOMPLETE && size >= SNIFF_LINE_MAX)
         abort();
     if (verdict == SNIFFED_HTTP1)
         check_answer(data, size);

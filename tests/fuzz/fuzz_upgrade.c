@@ -57,7 +57,7 @@ static struct session *start(struct counters *counters, int *status, struct inst
 /* Only what the client said of its settings may keep it from being answered. */
 static void check_answered(const struct upgrade *upgrade)
 {
-    static uint8_t opening[UPGRADE_OPENING_MAX];
+    static uint8_t opening[UPGRADE_HTTP2_MAX];
     struct counters counters = {0};
     struct instant now = {.monotonic_us = 1000000, .unix_s = 784111777};
     size_t length = upgrade_translate(upgrade, opening);
@@ -83,21 +83,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct upgrade whole;
     static struct upgrade growing;
-    enum upgrade_verdict verdict;
-    enum upgrade_verdict step = UPGRADE_MORE;
+    enum upgrade_result verdict;
+    enum upgrade_result step = UPGRADE_INCOMPLETE;
     size_t length;
 
     upgrade_start(&whole);
     verdict = upgrade_read(&whole, data, size);
     upgrade_start(&growing);
-    for (length = 0; step == UPGRADE_MORE && length <= size; length++)
+    for (length = 0; step == UPGRADE_INCOMPLETE && length <= size; length++)
         step = upgrade_read(&growing, data, length);
-    if (step != verdict || growing.refusal.words != whole.refusal.words ||
+    if (step != verdict || growing.refusal.reason != whole.refusal.words ||
         growing.length != whole.length)
         abort();
-    if (verdict == UPGRADE_MORE ? size >= UPGRADE_HEAD_MAX : whole.length > size)
+    if (verdict == UPGRADE_INCOMPLETE ? size >= UPGRADE_HEAD_MAX : whole.length > size)
         abort();
-    if (verdict == UPGRADE_WHOLE)
+    if (verdict == UPGRADE_COMPLETE)
         check_answered(&whole);
     return 0;
 }

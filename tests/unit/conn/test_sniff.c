@@ -36,7 +36,7 @@ static enum sniffed detect_growing(const void *bytes, size_t length, size_t *tak
     enum sniffed verdict = detect(bytes, length);
     size_t prefix = 0;
 
-    while (prefix < length && detect(bytes, prefix) == SNIFFED_NOT_YET)
+    while (prefix < length && detect(bytes, prefix) == SNIFFED_INCOMPLETE)
         prefix++;
     *taken = prefix;
     for (; prefix <= length; prefix++)
@@ -51,7 +51,7 @@ static void test_http2(void **state)
 
     (void)state;
     for (size_t length = 0; length < LENGTH(preface); length++)
-        assert_int_equal(detect(preface, length), SNIFFED_NOT_YET);
+        assert_int_equal(detect(preface, length), SNIFFED_INCOMPLETE);
     assert_int_equal(detect(preface, LENGTH(preface)), SNIFFED_HTTP2);
     assert_int_equal(detect_growing(more, LENGTH(more), &taken), SNIFFED_HTTP2);
     assert_int_equal(taken, 24);
@@ -72,7 +72,7 @@ static void test_http2_wrong_byte(void **state)
                 assert_int_not_equal(detect(wrong, length), SNIFFED_HTTP2);
             /* "PRI * HTTP/1.0" and its like are HTTP/1; past the line's end nothing is. */
             if (at >= 16)
-                assert_int_equal(detect(wrong, sizeof(wrong)), SNIFFED_OTHER);
+                assert_int_equal(detect(wrong, sizeof(wrong)), SNIFFED_UNKNOWN);
         }
     }
 }
@@ -120,7 +120,7 @@ static void test_tls(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(hellos); i++)
         assert_int_equal(detect_growing(hellos[i], 11, &taken), SNIFFED_TLS);
-    assert_int_equal(detect("\x16", 1), SNIFFED_NOT_YET);
+    assert_int_equal(detect("\x16", 1), SNIFFED_INCOMPLETE);
     assert_int_equal(sizeof(alert), TLS_ALERT_SIZE);
     assert_memory_equal(sniff_tls_alert, alert, sizeof(alert));
 }
@@ -161,7 +161,7 @@ static void test_other(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT(table); i++)
-        if (detect_growing(table[i].bytes, table[i].length, &taken) != SNIFFED_OTHER)
+        if (detect_growing(table[i].bytes, table[i].length, &taken) != SNIFFED_UNKNOWN)
             fail_msg("row %zu", i);
 }
 
@@ -172,7 +172,7 @@ static void test_garbage_of_every_first_byte(void **state)
         uint8_t garbage[] = {(uint8_t)first, 0x00, 0xff, '\r', '\n', '\r', '\n'};
         size_t taken;
 
-        assert_int_equal(detect_growing(garbage, sizeof(garbage), &taken), SNIFFED_OTHER);
+        assert_int_equal(detect_growing(garbage, sizeof(garbage), &taken), SNIFFED_UNKNOWN);
     }
 }
 
@@ -199,7 +199,7 @@ static void test_long_lines(void **state)
         char *line = line_of(lengths[i]);
 
         for (size_t prefix = 0; prefix + LENGTH("\r\n") < lengths[i]; prefix++)
-            assert_int_equal(sniff_protocol((uint8_t *)line, prefix), SNIFFED_NOT_YET);
+            assert_int_equal(sniff_protocol((uint8_t *)line, prefix), SNIFFED_INCOMPLETE);
         assert_int_equal(detect(line, lengths[i]), SNIFFED_HTTP1);
         free(line);
     }
@@ -215,7 +215,7 @@ static void test_too_long_lines(void **state)
         char *line = line_of(lengths[i]);
 
         for (size_t prefix = SNIFF_LINE_MAX + 1; prefix <= lengths[i]; prefix++)
-            assert_int_equal(sniff_protocol((uint8_t *)line, prefix), SNIFFED_OTHER);
+            assert_int_equal(sniff_protocol((uint8_t *)line, prefix), SNIFFED_UNKNOWN);
         free(line);
     }
 }
@@ -239,8 +239,8 @@ static const char *answer_to(char answer[static HTTP1_ANSWER_MAX], const char *r
     assert_non_null(copy);
     memcpy(copy, request, length);
     memset(answer, 'x', HTTP1_ANSWER_MAX);
-    written = sniff_http1_answer(answer, &not_served, (const uint8_t *)copy, length,
-                                 &(struct http1_place){authority, unix_path, false});
+    written = http1_answer_write(answer, &not_served, (const uint8_t *)copy, length,
+                                 &(struct http1_endpoint){authority, unix_path, false});
     free(copy);
     assert_true(written < HTTP1_ANSWER_MAX);
     answer[written] = '\0';

@@ -26,20 +26,20 @@
 /* Whether by bytes or at once, the verdict is the same. ${upgrade} is of the bytes at once. Return
  * how many bytes it took. */
 static size_t read_growing(struct upgrade *upgrade, const uint8_t *bytes, size_t length,
-                           enum upgrade_verdict *verdict)
+                           enum upgrade_result *verdict)
 {
     static struct upgrade growing;
-    enum upgrade_verdict step = UPGRADE_MORE;
+    enum upgrade_result step = UPGRADE_INCOMPLETE;
     size_t taken = 0;
 
     upgrade_start(&growing);
-    for (; step == UPGRADE_MORE && taken <= length; taken++)
+    for (; step == UPGRADE_INCOMPLETE && taken <= length; taken++)
         step = upgrade_read(&growing, bytes, taken);
     upgrade_start(upgrade);
     *verdict = upgrade_read(upgrade, bytes, length);
     assert_int_equal(step, *verdict);
     assert_int_equal(growing.refusal.status, upgrade->refusal.status);
-    assert_ptr_equal(growing.refusal.words, upgrade->refusal.words);
+    assert_ptr_equal(growing.refusal.reason, upgrade->refusal.reason);
     assert_int_equal(growing.length, upgrade->length);
     assert_int_equal(growing.field_count, upgrade->field_count);
     return taken - 1;
@@ -64,7 +64,7 @@ static void check_beginnings(const char *head, size_t length)
         uint8_t *bytes = copy_of(head, prefix);
 
         upgrade_start(&upgrade);
-        assert_int_equal(upgrade_read(&upgrade, bytes, prefix), UPGRADE_MORE);
+        assert_int_equal(upgrade_read(&upgrade, bytes, prefix), UPGRADE_INCOMPLETE);
         free(bytes);
     }
 }
@@ -134,7 +134,7 @@ static void check_opening(const struct upgrade *upgrade, const char *text)
 {
     static const uint8_t of_settings[] = {NGHTTP2_SETTINGS, 0, 0, 0, 0, 0};
     static const uint8_t of_headers[] = {NGHTTP2_HEADERS, 0x5, 0, 0, 0, 1};
-    static uint8_t opening[UPGRADE_OPENING_MAX];
+    static uint8_t opening[UPGRADE_HTTP2_MAX];
     static char fields[3 * UPGRADE_HEAD_MAX];
     size_t length = upgrade_translate(upgrade, opening);
     const uint8_t *settings = opening + MAGIC;
@@ -153,13 +153,13 @@ static void check_opening(const struct upgrade *upgrade, const char *text)
 static void check_taken(const char *head, const char *fields)
 {
     static struct upgrade upgrade;
-    enum upgrade_verdict verdict;
+    enum upgrade_result verdict;
     size_t length = strlen(head);
     uint8_t *bytes = copy_of(head, length);
 
     check_beginnings(head, length);
     assert_int_equal(read_growing(&upgrade, bytes, length, &verdict), length);
-    assert_int_equal(verdict, UPGRADE_WHOLE);
+    assert_int_equal(verdict, UPGRADE_COMPLETE);
     assert_int_equal(upgrade.length, length);
     check_opening(&upgrade, fields);
     free(bytes);
@@ -212,11 +212,11 @@ static void test_bytes_behind(void **state)
 {
     static const char head[] = GET HOST ASK END "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     static struct upgrade upgrade;
-    enum upgrade_verdict verdict;
+    enum upgrade_result verdict;
 
     (void)state;
     read_growing(&upgrade, (const uint8_t *)head, LENGTH(head), &verdict);
-    assert_int_equal(verdict, UPGRADE_WHOLE);
+    assert_int_equal(verdict, UPGRADE_COMPLETE);
     assert_int_equal(upgrade.length, LENGTH(GET HOST ASK END));
 }
 
@@ -359,7 +359,7 @@ static void test_refused(void **state)
         size_t length = strlen(refused[i].head);
         char words[64];
         size_t wanted = strcspn(refused[i].words, ";");
-        enum upgrade_verdict verdict;
+        enum upgrade_result verdict;
         uint8_t *bytes = copy_of(refused[i].head, length);
 
         snprintf(words, sizeof(words), "%.*s", (int)wanted, refused[i].words);
@@ -367,10 +367,10 @@ static void test_refused(void **state)
         if (read_growing(&upgrade, bytes, length, &verdict) != length)
             fail_msg("row %zu: %s: known before its end", i, refused[i].head);
         if (verdict != UPGRADE_REFUSED || upgrade.refusal.status != refused[i].status ||
-            strstr(upgrade.refusal.words, words) == NULL)
+            strstr(upgrade.refusal.reason, words) == NULL)
             fail_msg("row %zu: %s: %d %s", i, refused[i].head, upgrade.refusal.status,
-                     upgrade.refusal.words);
-        assert_non_null(strstr(upgrade.refusal.words, "(RFC "));
+                     upgrade.refusal.reason);
+        assert_non_null(strstr(upgrade.refusal.reason, "(RFC "));
         free(bytes);
     }
 }
@@ -380,7 +380,7 @@ static void test_every_byte(void **state)
 {
     static const char before[] = GET HOST ASK;
     static struct upgrade upgrade;
-    enum upgrade_verdict verdict;
+    enum upgrade_result verdict;
 
     (void)state;
     for (int byte = 0; byte < 256; byte++) {
@@ -397,11 +397,11 @@ static void test_every_byte(void **state)
         head[at + 1] = (char)byte;
         read_growing(&upgrade, (const uint8_t *)head, at + 10, &verdict);
         if (byte != ':')
-            assert_int_equal(verdict, is_token ? UPGRADE_WHOLE : UPGRADE_REFUSED);
+            assert_int_equal(verdict, is_token ? UPGRADE_COMPLETE : UPGRADE_REFUSED);
         memcpy(head + at, "x: xax\r\n\r\n", 10);
         head[at + 4] = (char)byte;
         read_growing(&upgrade, (const uint8_t *)head, at + 10, &verdict);
-        assert_int_equal(verdict, is_text ? UPGRADE_WHOLE : UPGRADE_REFUSED);
+        assert_int_equal(verdict, is_text ? UPGRADE_COMPLETE : UPGRADE_REFUSED);
     }
 }
 
@@ -425,11 +425,11 @@ static void test_settings(void **state)
     for (size_t i = 0; i < COUNT(table); i++) {
         static struct upgrade upgrade;
         char head[256];
-        enum upgrade_verdict verdict;
+        enum upgrade_result verdict;
 
         snprintf(head, sizeof(head), GET HOST SETTINGS "%s\r\n\r\n", table[i].text);
         read_growing(&upgrade, (const uint8_t *)head, strlen(head), &verdict);
-        assert_int_equal(verdict, UPGRADE_WHOLE);
+        assert_int_equal(verdict, UPGRADE_COMPLETE);
         assert_int_equal(upgrade.settings_length, table[i].length);
         assert_memory_equal(upgrade.settings, table[i].payload, table[i].length);
     }
@@ -444,12 +444,12 @@ static void test_most_settings(void **state)
         static struct upgrade upgrade;
         char head[1024];
         int begin = snprintf(head, sizeof(head), GET HOST SETTINGS);
-        enum upgrade_verdict verdict;
+        enum upgrade_result verdict;
 
         memset(head + begin, '_', digits);
         memcpy(head + (size_t)begin + digits, "\r\n\r\n", 4);
         read_growing(&upgrade, (const uint8_t *)head, (size_t)begin + digits + 4, &verdict);
-        assert_int_equal(verdict, digits == DIGITS ? UPGRADE_WHOLE : UPGRADE_REFUSED);
+        assert_int_equal(verdict, digits == DIGITS ? UPGRADE_COMPLETE : UPGRADE_REFUSED);
     }
 }
 
@@ -470,13 +470,13 @@ static void test_longest_head(void **state)
 {
     static char head[UPGRADE_HEAD_MAX + 1];
     static struct upgrade upgrade;
-    enum upgrade_verdict verdict;
+    enum upgrade_result verdict;
 
     (void)state;
     fill_head(head, UPGRADE_HEAD_MAX);
     assert_int_equal(read_growing(&upgrade, (uint8_t *)head, UPGRADE_HEAD_MAX, &verdict),
                      UPGRADE_HEAD_MAX);
-    assert_int_equal(verdict, UPGRADE_WHOLE);
+    assert_int_equal(verdict, UPGRADE_COMPLETE);
     fill_head(head, UPGRADE_HEAD_MAX + 1);
     assert_int_equal(read_growing(&upgrade, (uint8_t *)head, UPGRADE_HEAD_MAX + 1, &verdict),
                      UPGRADE_HEAD_MAX);
@@ -506,13 +506,13 @@ static void test_most_fields(void **state)
     enum { OTHERS = 4 };
     static char head[UPGRADE_HEAD_MAX];
     static struct upgrade upgrade;
-    enum upgrade_verdict verdict;
+    enum upgrade_result verdict;
     size_t length;
 
     (void)state;
     length = fill_fields(head, UPGRADE_FIELDS_MAX - OTHERS, 10);
     read_growing(&upgrade, (uint8_t *)head, length, &verdict);
-    assert_int_equal(verdict, UPGRADE_WHOLE);
+    assert_int_equal(verdict, UPGRADE_COMPLETE);
     assert_int_equal(upgrade.field_count, UPGRADE_FIELDS_MAX);
     length = fill_fields(head, UPGRADE_FIELDS_MAX - OTHERS + 1, 10);
     read_growing(&upgrade, (uint8_t *)head, length, &verdict);
@@ -529,16 +529,16 @@ static void test_opening_has_room(void **state)
 
     (void)state;
     for (size_t length = 3; length < 8000; length += length < 600 ? 1 : 97) {
-        static uint8_t opening[UPGRADE_OPENING_MAX + 1];
+        static uint8_t opening[UPGRADE_HTTP2_MAX + 1];
         size_t room = (UPGRADE_HEAD_MAX - LENGTH(GET HOST ASK END)) / (length + 2);
         size_t count = room < UPGRADE_FIELDS_MAX - 4 ? room : UPGRADE_FIELDS_MAX - 4;
         size_t bytes = fill_fields(head, count, length);
 
         upgrade_start(&upgrade);
-        assert_int_equal(upgrade_read(&upgrade, (uint8_t *)head, bytes), UPGRADE_WHOLE);
-        opening[UPGRADE_OPENING_MAX] = 0xaa;
-        assert_true(upgrade_translate(&upgrade, opening) <= UPGRADE_OPENING_MAX);
-        assert_int_equal(opening[UPGRADE_OPENING_MAX], 0xaa);
+        assert_int_equal(upgrade_read(&upgrade, (uint8_t *)head, bytes), UPGRADE_COMPLETE);
+        opening[UPGRADE_HTTP2_MAX] = 0xaa;
+        assert_true(upgrade_translate(&upgrade, opening) <= UPGRADE_HTTP2_MAX);
+        assert_int_equal(opening[UPGRADE_HTTP2_MAX], 0xaa);
     }
 }
 

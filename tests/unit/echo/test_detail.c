@@ -200,13 +200,13 @@ static void know_all(struct known *known)
     known->detail.origin.id = 12;
     known->detail.origin.protocol = "h2";
     known->detail.origin.has_tls = true;
-    known->detail.origin.tls = (struct tls_facts){.version = "TLSv1.3",
-                                                  .cipher = "TLS_AES_128_GCM_SHA256",
-                                                  .alpn = "h2",
-                                                  .sni = "a\xff",
-                                                  .has_client = true,
-                                                  .client = "CN=\xc3\xbc\\,\"",
-                                                  .resumed = true};
+    known->detail.origin.tls = (struct tls_info){.version = "TLSv1.3",
+                                                 .cipher = "TLS_AES_128_GCM_SHA256",
+                                                 .alpn = "h2",
+                                                 .sni = "a\xff",
+                                                 .has_client_certificate = true,
+                                                 .client_subject = "CN=\xc3\xbc\\,\"",
+                                                 .resumed = true};
     strcpy(known->detail.origin.peer, "[::1]:5000");
     strcpy(known->detail.origin.local, "[::1]:8080");
     known->detail.age_us = 1234;

@@ -203,7 +203,7 @@ static struct tls_context *own_context(void)
     static char host[] = "unit.example";
     static char address[] = "192.0.2.1";
     static char *const names[] = {host, address, NULL};
-    const struct tls_options options = {.names = names};
+    const struct tls_options options = {.hosts = names};
     char error[TLS_ERROR_MAX] = "";
     struct tls_context *context = tls_context_new(&options, error);
 
@@ -214,7 +214,7 @@ static struct tls_context *own_context(void)
 static void open_line(struct line *line, struct tls_context *context, const struct trouble *trouble,
                       size_t n)
 {
-    const struct tls_wire wire = {wire_read, wire_write, line};
+    const struct tls_io wire = {wire_read, wire_write, line};
 
     *line = (struct line){.trouble = trouble, .n = n, .client = tls_client_new()};
     line->server = tls_new(context, &wire);
@@ -333,7 +333,7 @@ static void part(struct line *line)
     tls_client_end(line->client);
     assert_int_equal(read_all(line, &byte, 1), 0);
     line->trouble = NULL; /* it is said once, or not at all */
-    tls_end_writing(line->server);
+    tls_shutdown_write(line->server);
     hear(line);
     assert_true(line->client->is_over);
 }
@@ -447,7 +447,7 @@ static bool try_break(struct tls_context *context, const struct trouble *trouble
         assert_true(line.has_struck);
         assert_int_equal(errno, trouble->error);
         writes = line.calls[CALL_WRITE];
-        tls_end_writing(line.server);
+        tls_shutdown_write(line.server);
         assert_int_equal(line.calls[CALL_WRITE], writes);
     }
     close_line(&line);
@@ -530,7 +530,7 @@ static void test_end_amid_the_handshake(void **state)
         line.is_cut = true;
         line.left = come;
         assert_int_equal(shake_hands(&line), 0);
-        tls_end_writing(line.server);
+        tls_shutdown_write(line.server);
         assert_int_equal(line.calls[CALL_WRITE], 0);
         close_line(&line);
     }
@@ -572,7 +572,7 @@ static const struct {
 static void test_protocols(void **state)
 {
     struct tls_context *context = own_context();
-    struct tls_facts facts;
+    struct tls_info facts;
 
     (void)state;
     for (size_t i = 0; i < COUNT(protocols); i++) {
@@ -619,7 +619,7 @@ static void test_versions_and_suites(void **state)
 {
     (void)state;
     for (size_t i = 0; i < COUNT(offers); i++) {
-        const struct tls_options options = {.least = offers[i].least};
+        const struct tls_options options = {.min_version = offers[i].least};
         char error[TLS_ERROR_MAX];
         struct tls_context *context = tls_context_new(&options, error);
 
@@ -866,7 +866,7 @@ static void test_what_is_told_of_a_certificate(void **state)
         tls_context_certificate(context, &told);
         assert_string_equal(told.subject, i == 2 ? "O=old" : "O=unit");
         assert_int_equal(told.validity, i == 2 ? CERTIFICATE_EXPIRED : CERTIFICATE_VALID);
-        assert_false(told.is_our_own);
+        assert_false(told.is_generated);
         assert_int_equal(strlen(told.sha256), 32 * 3 - 1);
         assert_int_equal(strlen(told.pin), 44);
         tls_context_free(context);
@@ -886,7 +886,7 @@ static void test_certificate_in_memory(void **state)
     tls_context_certificate(first, &told[0]);
     tls_context_certificate(second, &told[1]);
     assert_string_equal(told[0].subject, "CN=h2echod");
-    assert_true(told[0].is_our_own);
+    assert_true(told[0].is_generated);
     assert_int_equal(told[0].validity, CERTIFICATE_VALID);
     assert_string_equal(told[0].sha256, told[1].sha256);
     assert_string_equal(told[0].pin, told[1].pin);
@@ -908,8 +908,7 @@ static void test_certificate_in_memory(void **state)
 /* --- What is told of a connection --- */
 
 /* A handshake with a client whose certificate the context believes. */
-static void describe(const char *sni, const char *organization, int entries,
-                     struct tls_facts *facts)
+static void describe(const char *sni, const char *organization, int entries, struct tls_info *facts)
 {
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *certificate = new_certificate(key, organization, entries, 86400);
@@ -936,7 +935,7 @@ static void describe(const char *sni, const char *organization, int entries,
 
 static void test_facts(void **state)
 {
-    struct tls_facts facts;
+    struct tls_info facts;
 
     (void)state;
     describe("name.example", "somebody", 1, &facts);
@@ -944,25 +943,25 @@ static void test_facts(void **state)
     assert_string_equal(facts.cipher, "TLS_AES_128_GCM_SHA256");
     assert_string_equal(facts.alpn, "h2");
     assert_string_equal(facts.sni, "name.example");
-    assert_string_equal(facts.client, "O=somebody");
+    assert_string_equal(facts.client_subject, "O=somebody");
     assert_false(facts.resumed);
 }
 
 static void test_facts_of_hostile_clients(void **state)
 {
-    struct tls_facts facts;
+    struct tls_info facts;
     char sni[256];
 
     (void)state;
     describe("a\x01\n\x1b[31m\"\xff", "b\n\x1b[31m\"\xc3\xa9", 1, &facts);
     assert_string_equal(facts.sni, "a\x01\n\x1b[31m\"\xff");
-    assert_string_equal(facts.client, "O=b\\0A\\1B[31m\\\"\xc3\xa9");
+    assert_string_equal(facts.client_subject, "O=b\\0A\\1B[31m\\\"\xc3\xa9");
     memset(sni, '\x01', sizeof(sni) - 1);
     sni[sizeof(sni) - 1] = '\0';
     describe(sni, "0123456789012345678901234567890123456789012345678901234567890123", 20, &facts);
     assert_string_equal(facts.sni, sni);
-    assert_int_equal(strlen(facts.client), CERTIFICATE_SUBJECT_MAX - 1);
-    assert_string_equal(facts.client + CERTIFICATE_SUBJECT_MAX - 1 - 5, "12...");
+    assert_int_equal(strlen(facts.client_subject), CERTIFICATE_SUBJECT_MAX - 1);
+    assert_string_equal(facts.client_subject + CERTIFICATE_SUBJECT_MAX - 1 - 5, "12...");
 }
 
 /* A certificate that nobody vouches for is refused in the words of its verification. */
@@ -1049,9 +1048,9 @@ static bool try_connection(struct tls_context *context, size_t n, bool for_ever)
 {
     static const uint8_t answer[] = "answer";
     long before = live();
-    struct tls_facts facts;
+    struct tls_info facts;
     bool has_struck;
-    const struct tls_wire wire = {wire_read, wire_write, &line};
+    const struct tls_io wire = {wire_read, wire_write, &line};
     bool is_well;
 
     line = (struct line){.client = tls_client_new()};
@@ -1070,7 +1069,7 @@ static bool try_connection(struct tls_context *context, size_t n, bool for_ever)
         is_well =
             read_all(&line, bytes, sizeof(bytes)) == 4 && write_all(&line, answer, sizeof(answer));
         assert_true(is_well || (errno != EINTR && errno != EAGAIN));
-        tls_end_writing(line.server);
+        tls_shutdown_write(line.server);
     }
     has_struck = disarm();
     assert_true(is_well || has_struck);
@@ -1175,7 +1174,7 @@ static void test_build_without_tls(void **state)
     char error[TLS_ERROR_MAX] = "";
 
     (void)state;
-    assert_null(tls_library());
+    assert_null(tls_library_version());
     assert_null(tls_client_new());
     assert_null(tls_context_new(&options, error));
     assert_string_equal(error, "TLS: this h2echod was built without it: build with OpenSSL 3");
