@@ -92,7 +92,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     upgrade_start(&growing);
     for (length = 0; step == UPGRADE_INCOMPLETE && length <= size; length++)
         step = upgrade_read(&growing, data, length);
-    if (step != verdict || growing.refusal.reason != whole.refusal.words ||
+    if (step != verdict || growing.refusal.reason != whole.refusal.reason ||
         growing.length != whole.length)
         abort();
     if (verdict == UPGRADE_INCOMPLETE ? size >= UPGRADE_HEAD_MAX : whole.length > size)
