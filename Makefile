@@ -4,7 +4,7 @@
 # WITH_TLS=1 insists on TLS and WITH_TLS=0 builds without it; unset, TLS is built in if OpenSSL is installed.
 # VARIANT (release, asan, tsan, valgrind, coverage) chooses the compiler's flags and the directory below build/.
 
-VERSION := 0.1.0
+VERSION := 0.2.0
 VARIANT := release
 B       := build/$(VARIANT)
 
@@ -460,7 +460,7 @@ check-programs: $(B)/h2echod $(test_programs) $(test_load)
 check-wrapped: needs check-programs
 	@$(run_tests) --wrapper '$(valgrind)' --light $(suites:%=--suite %) $(test_programs)
 
-check-clients: $(B)/h2echod ## every client of README's table, as its users call it
+check-clients: $(B)/h2echod ## send requests with every client of tests/clients/README.md
 	@$(run_tests) --suite tests/clients
 
 check-releases: $(after_deps) ## the test command in fresh trees of Debian 12, 13 and sid; it needs root (RELEASES='debian-13 ...')

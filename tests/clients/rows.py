@@ -1,4 +1,5 @@
-"""The clients that others wrote: how each is told to ask, and what has to arrive; README's table is made of it."""
+"""Clients that other people wrote: how each sends a request, and which fields have to arrive. The first table of
+README.md is made from these rows."""
 from __future__ import annotations
 
 import re
@@ -12,7 +13,7 @@ from daemon import run
 
 
 class Transport(Enum):
-    """How requests come to the daemon: as the access log says, as README says, and the option that serves it."""
+    """How a request reaches the daemon: the access log's name for it, README's name, and the option that serves it."""
 
     PRIOR = "h2c", "prior knowledge", "--port"
     UPGRADE = "h2c by upgrade", "Upgrade", "--upgrade"
@@ -56,7 +57,7 @@ class Row:
         return re.sub(r"\W+", "-", self.client.lower())
 
     def shown(self, transport: Transport) -> str:
-        """The line for a daemon that is on the ports that README has."""
+        """The line for a daemon on the ports that README uses."""
         origin = transport.origin()
         return self.line.replace("URL", f"{origin}/").replace("HOST", origin.partition("://")[2])
 

@@ -8,7 +8,6 @@ from typing import Sequence
 import pytest
 
 from asking import PROGRAMS, Bench
-from daemon import TOP
 from echo import Echo
 from rows import ROWS, Row, Transport, readme_table
 
@@ -46,11 +45,11 @@ def test_row(row: Row, transport: Transport, echo: Echo, bench: Bench) -> None:
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.program], ids=str)
 def test_line_is_the_programs(row: Row) -> None:
-    """What README shows is what is run."""
+    """The line in README is a line of the program that is run."""
     assert re.sub(r"""["']URL["']""", "url", row.line) in (PROGRAMS / row.program).read_text()
 
 
 def test_readme_has_the_table() -> None:
-    """Of all rows that this daemon serves, and of no other."""
+    """With all rows that this daemon serves, and no others."""
     wanted = readme_table()
-    assert wanted in (TOP / "README.md").read_text(), f"it is\n{wanted}"
+    assert wanted in (PROGRAMS / "README.md").read_text(), f"it should have\n{wanted}"

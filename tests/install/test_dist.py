@@ -29,8 +29,8 @@ def test_holds_the_sources_and_nothing_else(archive: Path) -> None:
     top = archive.name.removesuffix(".tar.gz")
     assert {name.split("/")[0] for name in names} == {top}
     assert {name.split("/")[1] for name in names} == {
-        ".ci", ".clang-format", ".clang-tidy", ".gitignore", "LICENSE", "Makefile", "README.md", "conf", "man", "src",
-        "systemd", "tests"}
+        ".ci", ".clang-format", ".clang-tidy", ".editorconfig", ".github", ".gitignore", "LICENSE", "Makefile",
+        "README.md", "conf", "man", "src", "systemd", "tests"}
     assert [name for name in names if "cache" in name] == []
     assert all((TOP / name.partition("/")[2]).is_file() for name in names)
 

@@ -1,4 +1,4 @@
-"""advertised.py, as README tells its readers to call it."""
+"""advertised.py, called as tests/clients/README.md shows."""
 from __future__ import annotations
 
 import socket

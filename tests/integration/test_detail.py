@@ -501,9 +501,9 @@ def test_the_fingerprint_sums_up_the_rest(daemon: Daemon, name: str) -> None:
     assert client["fingerprint"] == "|".join(parts)
 
 
-def test_the_table_in_the_readme(daemon: Daemon) -> None:
-    """As these clients are here: those of other versions may say something else, but nothing indexes the cookie."""
-    text = (TOP / "README.md").read_text()
+def test_the_table_in_clients_readme(daemon: Daemon) -> None:
+    """Compared for the clients whose versions are the table's; that no client indexes the cookie, for all."""
+    text = (TOP / "tests/clients/README.md").read_text()
     head, *rows = table(daemon.url("/"))
     told = re.search(r"^\|  \| curl .*\n(?:\|.*\n)+", text, re.MULTILINE)
     assert told

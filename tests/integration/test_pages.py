@@ -1,17 +1,20 @@
-"""The manual pages name everything that the table of settings has."""
+"""The manual pages name every setting, and the first example of README.md and of h2echod(8) is what a reader gets."""
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 
 import pytest
 
+from clients import curl_h2, curl_version
+from conftest import Start
 from daemon import TOP, parse_dump, run
 
 
 @dataclass
 class Table:
-    """What --help and --dump-config tell of the table."""
+    """What --help and --dump-config show of the table of settings."""
 
     long: list[str]               # options without their dashes
     short: dict[str, str]         # letters, with the long options that they stand for
@@ -50,14 +53,14 @@ def test_every_short_option_is_beside_its_long_one(table: Table) -> None:
             if not re.search(rf"^Fl {letter}\b.*Fl -{option}(?![a-z-])", named, re.MULTILINE)] == []
 
 
-def test_every_key_has_an_entry_that_tells_its_default(table: Table) -> None:
+def test_every_key_has_an_entry_with_its_default(table: Table) -> None:
     texts = {line.split()[1]: text for line, text in entries("h2echod.conf.5").items() if " " in line}
     assert [key for key in table.keys if key not in texts] == []
     assert [(key, value) for key, values in table.keys.items() for value in values
             if value not in texts[key]] == []
 
 
-def test_pages_name_no_option_that_is_not_there(table: Table) -> None:
+def test_pages_name_no_option_that_does_not_exist(table: Table) -> None:
     for name in ("h2echod.8", "h2echod.conf.5"):
         assert set(re.findall(r"\bFl -([a-z][a-z-]+)", page(name))) <= set(table.long)
 
@@ -67,7 +70,41 @@ def test_every_exit_status_has_an_entry() -> None:
     assert [status for status in ("0", "1", "64", "69", "71", "77", "78") if status not in named] == []
 
 
-def test_every_signal_is_told_of() -> None:
+def test_every_signal_is_described() -> None:
     text = page("h2echod.8")
     signals = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1")
     assert [signal for signal in signals if signal not in text] == []
+
+
+COMMAND = r"^\$ curl --http2-prior-knowledge (?:-i )?http://localhost:8080/hello\n"
+
+
+def first_answer(text: str) -> str:
+    """What the first example prints, the folded lines of the JSON joined."""
+    example = re.search(COMMAND + r"(.*?\})\n(?:```|\.Ed)", text, re.MULTILINE | re.DOTALL)
+    assert example
+    return re.sub(r",\n(?=\")", ", ", example[1])
+
+
+def without_time_and_curl(answer: str) -> str:
+    """Another version of curl also has another order of the pseudo-header fields."""
+    answer = re.sub(r"(?m)^date: .*$", "date: now", answer)
+    if f"curl/{curl_version()}" in answer:
+        return answer
+    head, json_text = answer[:answer.index("{")], answer[answer.index("{"):]
+    return head + json.dumps(json.loads(json_text) | {"user-agent": "curl"}, sort_keys=True)
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("page", ["README.md", "man/h2echod.8"])
+def test_first_example_is_what_curl_prints(start: Start, page: str) -> None:
+    example = first_answer((TOP / page).read_text().replace("\\-", "-"))
+    port = start().port
+    options = ["-i"] if example.startswith("HTTP/2") else []
+    printed = curl_h2(*options, "--connect-to", f"localhost:8080:localhost:{port}", "http://localhost:8080/hello").stdout
+    lines = printed.decode().replace("\r\n", "\n").replace("HTTP/2 200 \n", "HTTP/2 200\n")
+    assert without_time_and_curl(lines) == without_time_and_curl(example)
+
+
+def test_readme_is_short() -> None:
+    assert len((TOP / "README.md").read_text().splitlines()) <= 150
