@@ -59,7 +59,7 @@ only '<nghttp2/|nghttp2_[a-z]+\(' $(cd src && echo http2/session*.c) http2/sessi
 only '\bnghttp2_hd_' http2/trace.c
 only '<jansson\.h>|json_[a-z]+\(' echo/echo.c echo/detail.c conn/access_log.c
 only '<openssl/|\b(SSL|BIO|EVP|X509)_[A-Za-z0-9_]+\(' net/tls.c net/certificate.c
-only '<getopt\.h>|getopt(_long)?\(' config/settings.c
+only '<getopt\.h>|getopt(_long)?\(' config/command_line.c
 only '\b(recv|send|recvmsg|sendmsg|shutdown)\(' net/transport.c
 only '\b(bind|listen)\(' net/listener.c
 only '\baccept4?\(' daemon/server.c

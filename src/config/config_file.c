@@ -1,0 +1,163 @@
+#include "base/file.h"
+#include "config/internal.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { FILE_LINE_MAX = 4096 }; /* bytes of a line of the file, without its newline */
+
+static bool is_white_space(char byte)
+{
+    return byte == ' ' || byte == '\t' || byte == '\r';
+}
+
+/* The bytes of ${text} before a comment: '#' at the start or behind white space. */
+static size_t length_before_comment(const char *text)
+{
+    size_t i = 0;
+
+    while (text[i] != '\0' && !(text[i] == '#' && (i == 0 || is_white_space(text[i - 1]))))
+        i++;
+    return i;
+}
+
+/* Whether a line of the file can hold ${text} as it is; otherwise a dump could not be read back. */
+bool config_file_can_hold(const char *text)
+{
+    size_t length = strlen(text);
+
+    for (size_t i = 0; i < length; i++)
+        if (iscntrl((unsigned char)text[i]))
+            return false;
+    return length == 0 ||
+           (text[0] != ' ' && text[length - 1] != ' ' && length_before_comment(text) == length);
+}
+
+struct file_line {
+    size_t length; /* of the line in the file, whatever text holds of it */
+    bool has_nul;
+    char text[FILE_LINE_MAX + 1];
+};
+
+/* Return false at the end and after an error. */
+static bool read_line(FILE *file, struct file_line *line)
+{
+    int byte;
+
+    line->length = 0;
+    line->has_nul = false;
+    while ((byte = getc(file)) != EOF && byte != '\n') {
+        if (line->length < FILE_LINE_MAX)
+            line->text[line->length] = (char)byte;
+        line->length++;
+        line->has_nul = line->has_nul || byte == '\0';
+    }
+    line->text[line->length < FILE_LINE_MAX ? line->length : FILE_LINE_MAX] = '\0';
+    return byte == '\n' || (line->length > 0 && !ferror(file));
+}
+
+/* Take the white space around ${text} away, in place. */
+static char *trim_white_space(char *text)
+{
+    while (is_white_space(*text))
+        text++;
+    size_t length = strlen(text);
+    while (length > 0 && is_white_space(text[length - 1]))
+        length--;
+    text[length] = '\0';
+    return text;
+}
+
+static void report_unknown_key(struct reader *reader, const char *key)
+{
+    char shown[SHOWN_MAX];
+    const struct config_option *near = suggest_option(key, strlen(key), true);
+
+    log_escape(shown, sizeof(shown), key, strlen(key));
+    if (option_find(key) != NULL)
+        reader_report(reader, "unknown key '%s': it is an option of the command line alone", shown);
+    else if (suggest_is_background(key, strlen(key)))
+        reader_report(reader, "unknown key '%s': %s", shown, suggest_foreground);
+    else if (near != NULL)
+        reader_report(reader, "unknown key '%s': did you mean '%s'?", shown, near->name);
+    else
+        reader_report(reader, "unknown key '%s': h2echod --help lists the keys", shown);
+}
+
+static void set_key(struct reader *reader, const char *key, const char *value)
+{
+    const struct config_option *option = option_find(key);
+
+    if (option == NULL || !option->in_file) {
+        report_unknown_key(reader, key);
+        return;
+    }
+    unsigned long *first = &reader->line_of[option - config_options];
+    if (*first != 0 && option->type != TYPE_ADDRESSES) {
+        reader_report(reader, "%s: comes twice, line %lu has it too: keep one", option->name,
+                      *first);
+        return;
+    }
+    *first = reader->line;
+    reader_set_value(reader, option, value);
+}
+
+static void parse_line(struct reader *reader, struct file_line *line)
+{
+    char shown[SHOWN_MAX];
+
+    if (line->length > FILE_LINE_MAX) {
+        reader_report(reader, "the line is too long: it has %zu bytes, %d are allowed",
+                      line->length, FILE_LINE_MAX);
+        return;
+    }
+    if (line->has_nul) {
+        reader_report(reader, "the line has a NUL byte: the file must be text");
+        return;
+    }
+    line->text[length_before_comment(line->text)] = '\0';
+    char *text = trim_white_space(line->text);
+    char *equals = strchr(text, '=');
+    if (equals != NULL) {
+        *equals = '\0';
+        set_key(reader, trim_white_space(text), trim_white_space(equals + 1));
+    } else if (*text != '\0') {
+        reader_report(reader, "'%s' has no '=': write key = value",
+                      log_escape(shown, sizeof(shown), text, strlen(text)));
+    }
+}
+
+static void report_unreadable(struct reader *reader, int error)
+{
+    char words[SHOWN_MAX];
+
+    reader->line = 0;
+    if (error == ENOMEM) {
+        reader_report_no_memory(reader);
+        return;
+    }
+    reader_report(reader, "%s: can't be read: %s; %s", reader->file,
+                  strerror_r(error, words, sizeof(words)), file_open_advice(error));
+}
+
+void config_file_read(struct reader *reader, const char *name)
+{
+    struct file_line line;
+
+    log_escape(reader->file, sizeof(reader->file), name, strlen(name));
+    reader->exit_code = SETTINGS_BAD_FILE;
+    FILE *file = file_open(name);
+    if (file == NULL) {
+        report_unreadable(reader, errno);
+        return;
+    }
+    while (read_line(file, &line)) {
+        reader->line++;
+        parse_line(reader, &line);
+    }
+    if (ferror(file))
+        report_unreadable(reader, errno);
+    (void)fclose(file);
+}

@@ -1,0 +1,94 @@
+#include "config/internal.h"
+
+#include <stdio.h>
+
+enum { HELP_COLUMN = 41 };
+
+static void dump_texts(const struct config_option *option, const struct settings *settings,
+                       FILE *out)
+{
+    char *one[2];
+    char *const *texts = member_texts(option, settings, one);
+
+    if (*texts == NULL)
+        (void)fprintf(out, "#%s =\n", option->name);
+    for (; *texts != NULL; texts++)
+        (void)fprintf(out, "%s = %s\n", option->name, *texts);
+}
+
+static void dump_number(const struct config_option *option, const struct settings *settings,
+                        FILE *out)
+{
+    char text[NUMBER_TEXT_MAX];
+
+    (void)fprintf(out, "%s = %s\n", option->name,
+                  value_format(option, member_number(option, settings), text));
+}
+
+static void dump_option(const struct config_option *option, const struct settings *settings,
+                        FILE *out)
+{
+    char expected[EXPECTED_MAX];
+
+    (void)fprintf(out, "# %s (%s)\n", option->help, value_expected(option, expected));
+    if (option_is_text(option))
+        dump_texts(option, settings, out);
+    else
+        dump_number(option, settings, out);
+}
+
+void settings_dump(const struct settings *settings, FILE *out)
+{
+    const char *between = "";
+
+    for (size_t i = 0; config_options[i].name != NULL; i++) {
+        if (!config_options[i].in_file)
+            continue;
+        (void)fputs(between, out);
+        dump_option(&config_options[i], settings, out);
+        between = "\n";
+    }
+}
+
+static void help_option(const struct config_option *option, FILE *out)
+{
+    char left[HELP_COLUMN + 1] = "";
+
+    if (option->letter != 0)
+        text_append(left, sizeof(left), "  -%c, --%s", option->letter, option->name);
+    else
+        text_append(left, sizeof(left), "      --%s", option->name);
+    if (option->type == TYPE_SWITCH)
+        text_append(left, sizeof(left), "[=%s]", option->placeholder);
+    else if (option->placeholder != NULL)
+        text_append(left, sizeof(left), " %s", option->placeholder);
+    (void)fprintf(out, "%-*s%s", HELP_COLUMN, left, option->help);
+    if (option->default_value != NULL)
+        (void)fprintf(out, " [%s]", option->default_value);
+    (void)fputc('\n', out);
+}
+
+static void help_options(bool in_file, FILE *out)
+{
+    for (size_t i = 0; config_options[i].name != NULL; i++)
+        if (config_options[i].in_file == in_file)
+            help_option(&config_options[i], out);
+}
+
+void settings_help(FILE *out)
+{
+    (void)fputs("Usage: h2echod [OPTION]...\n"
+                "Answer every HTTP/2 request with its own fields as JSON. Try: h2echod -p 8080\n"
+                "\n"
+                "Settings, with their [defaults]; in the file the same names, as in port = 8080:\n",
+                out);
+    help_options(true, out);
+    (void)fputs("\nOf the command line alone:\n", out);
+    help_options(false, out);
+    (void)fputs(
+        "\n"
+        "TIME is 500ms, 10s, 5m or 1h, a bare number is seconds. SIZE is 64KiB or 1MiB, a\n"
+        "bare number is bytes. The command line goes before FILE, and FILE before defaults.\n"
+        "See also h2echod(8) and h2echod.conf(5).\n",
+        out);
+}

@@ -1,0 +1,72 @@
+#include "config/internal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Pass one error on, with its place in the file before it. */
+__attribute__((format(printf, 2, 3))) void reader_report(struct reader *reader, const char *format,
+                                                         ...)
+{
+    char message[SETTINGS_ERROR_MAX] = "";
+    va_list arguments;
+
+    if (reader->line != 0)
+        (void)snprintf(message, sizeof(message), "%s:%lu: ", reader->file, reader->line);
+    size_t used = strlen(message);
+    va_start(arguments, format);
+    (void)vsnprintf(message + used, sizeof(message) - used, format, arguments);
+    va_end(arguments);
+    reader->on_error(message, reader->argument);
+    if (reader->result == SETTINGS_OK)
+        reader->result = reader->exit_code;
+}
+
+void reader_report_no_memory(struct reader *reader)
+{
+    if (reader->result != SETTINGS_NO_MEMORY)
+        reader->on_error("no memory for the settings: free some, then try again", reader->argument);
+    reader->result = SETTINGS_NO_MEMORY;
+}
+
+static const char *option_dashes(const struct reader *reader)
+{
+    return reader->line == 0 ? "--" : "";
+}
+
+static void report_bad_value(struct reader *reader, const struct config_option *option,
+                             const char *text)
+{
+    char shown[SHOWN_MAX];
+    char expected[EXPECTED_MAX];
+
+    reader_report(reader, "%s%s: '%s' is not %s", option_dashes(reader), option->name,
+                  log_escape(shown, sizeof(shown), text, strlen(text)),
+                  value_expected(option, expected));
+}
+
+static void report_text_for_no_file(struct reader *reader, const struct config_option *option,
+                                    const char *text)
+{
+    char shown[SHOWN_MAX];
+
+    reader_report(
+        reader,
+        "%s%s: '%s' does not fit a line of the file: it must have no control character, no space "
+        "at its ends and no '#' at its start or behind a space",
+        option_dashes(reader), option->name, log_escape(shown, sizeof(shown), text, strlen(text)));
+}
+
+/* The setter behind every source: checks ${text} whatever goes before it, then stores it. */
+void reader_set_value(struct reader *reader, const struct config_option *option, const char *text)
+{
+    bool overruled = reader->line != 0 && reader->given[option - config_options];
+    uint64_t number;
+
+    if (!value_parse(option, text, &number))
+        report_bad_value(reader, option, text);
+    else if (option->in_file && option_is_text(option) && !config_file_can_hold(text))
+        report_text_for_no_file(reader, option, text);
+    else if (!overruled && !member_store(option, reader->settings, text, number))
+        reader_report_no_memory(reader);
+}
