@@ -1,174 +1,150 @@
 #include "base/frame.h"
 
-#include <string.h>
+#include "base/span.h"
 
-enum {
-    PREFACE_SIZE = 24,
-    TYPE_AT = 3, /* in a frame header */
-    FLAGS_AT = 4,
-    ID_AT = 5,
-    TYPE_HEADERS = 0x1,
-    TYPE_PRIORITY = 0x2,
-    TYPE_RST_STREAM = 0x3,
-    TYPE_WINDOW_UPDATE = 0x8,
-    TYPE_CONTINUATION = 0x9,
-    FLAG_END_HEADERS = 0x4,
-    PRIORITY_SIZE = 5,
-    RST_STREAM_SIZE = 4,
-    WINDOW_UPDATE_SIZE = 4,
-};
+/* Where the parts of a frame header begin (RFC 9113 section 4.1). */
+enum { TYPE_AT = 3, FLAGS_AT = 4, ID_AT = 5 };
 
-void frame_reader_init(struct frame_reader *frame_reader)
-{
-    *frame_reader = (struct frame_reader){.skip = PREFACE_SIZE};
-}
+/* --- Headers --------------------------------------------------------------------------------- */
 
-static void count_continuation(struct frame_reader *frame_reader)
-{
-    frame_reader->block_frames++;
-    frame_reader->block_bytes += frame_reader->skip;
-    if (frame_reader->skip > frame_reader->longest)
-        frame_reader->longest = frame_reader->skip;
-    if (frame_reader->block_frames > frame_reader->most_frames)
-        frame_reader->most_frames = frame_reader->block_frames;
-    if (frame_reader->block_bytes > frame_reader->most_bytes)
-        frame_reader->most_bytes = frame_reader->block_bytes;
-}
-
-/* 31 bits behind one that has no meaning. */
-static inline uint32_t read_number(const uint8_t bytes[static FRAME_NUMBER_SIZE])
-{
-    return (uint32_t)(bytes[0] & 0x7f) << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 |
-           bytes[3];
-}
-
-static inline struct frame_header parse(const uint8_t header[static FRAME_HEADER_SIZE])
+static inline struct frame_header parse_header(const uint8_t bytes[static WIRE_FRAME_HEADER_SIZE])
 {
     return (struct frame_header){
-        .length = (size_t)header[0] << 16 | (size_t)header[1] << 8 | header[2],
-        .stream_id = (int32_t)read_number(header + ID_AT),
-        .type = header[TYPE_AT],
-        .flags = header[FLAGS_AT],
+        .length = wire_read_u32(bytes) >> 8, /* 24 bits */
+        .stream_id = wire_read_u31(bytes + ID_AT),
+        .type = bytes[TYPE_AT],
+        .flags = bytes[FLAGS_AT],
     };
 }
 
-struct frame_header frame_header_parse(const uint8_t header[static FRAME_HEADER_SIZE])
+struct frame_header frame_header_parse(const uint8_t bytes[static WIRE_FRAME_HEADER_SIZE])
 {
-    return parse(header);
+    return parse_header(bytes);
 }
 
-void frame_header_write(uint8_t header[static FRAME_HEADER_SIZE], const struct frame_header *frame)
+void frame_header_write(uint8_t bytes[static WIRE_FRAME_HEADER_SIZE],
+                        const struct frame_header *frame)
 {
-    uint32_t id = (uint32_t)frame->stream_id;
-
-    header[0] = (uint8_t)(frame->length >> 16);
-    header[1] = (uint8_t)(frame->length >> 8);
-    header[2] = (uint8_t)frame->length;
-    header[TYPE_AT] = frame->type;
-    header[FLAGS_AT] = frame->flags;
-    header[ID_AT] = (uint8_t)(id >> 24);
-    header[ID_AT + 1] = (uint8_t)(id >> 16);
-    header[ID_AT + 2] = (uint8_t)(id >> 8);
-    header[ID_AT + 3] = (uint8_t)id;
+    wire_write_u32(bytes, (uint32_t)frame->length << 8);
+    bytes[TYPE_AT] = frame->type;
+    bytes[FLAGS_AT] = frame->flags;
+    wire_write_u32(bytes + ID_AT, (uint32_t)frame->stream_id);
 }
 
-/* A frame header is whole. */
-static void begin_frame(struct frame_reader *frame_reader, struct frame_header *frame)
-{
-    bool begins;
+/* --- The reader ------------------------------------------------------------------------------ */
 
-    *frame = parse(frame_reader->header);
-    begins = frame->type == TYPE_HEADERS;
-    frame_reader->header_length = 0;
-    frame_reader->skip = frame->length;
-    if (begins)
-        frame_reader->block_frames = frame_reader->block_bytes = 0;
-    frame_reader->block_last = begins || frame->type == TYPE_CONTINUATION;
-    frame_reader->block_open = frame_reader->block_last && (frame->flags & FLAG_END_HEADERS) == 0;
-    if (frame->type == TYPE_CONTINUATION)
-        count_continuation(frame_reader);
+void frame_reader_init(struct frame_reader *reader)
+{
+    *reader = (struct frame_reader){.skip = WIRE_PREFACE_SIZE};
 }
 
-static size_t smaller(size_t a, size_t b)
+static void count_continuation(struct frame_reader *reader)
 {
-    return a < b ? a : b;
+    reader->block_frames++;
+    reader->block_bytes += reader->skip;
+    if (reader->skip > reader->longest)
+        reader->longest = reader->skip;
+    if (reader->block_frames > reader->most_frames)
+        reader->most_frames = reader->block_frames;
+    if (reader->block_bytes > reader->most_bytes)
+        reader->most_bytes = reader->block_bytes;
 }
 
-static inline bool next(struct frame_reader *frame_reader, const uint8_t *bytes, size_t length,
-                        size_t *looked_at, struct frame_header *frame)
+/* A frame header is complete: its payload comes next. */
+static void begin_payload(struct frame_reader *reader, struct frame_header *frame)
 {
-    size_t skipped = smaller(length, frame_reader->skip);
-    size_t step = smaller(length - skipped, FRAME_HEADER_SIZE - frame_reader->header_length);
+    bool begins_block;
 
-    frame_reader->skip -= skipped;
+    *frame = parse_header(reader->header);
+    begins_block = frame->type == WIRE_HEADERS;
+    reader->header_length = 0;
+    reader->skip = frame->length;
+    if (begins_block)
+        reader->block_frames = reader->block_bytes = 0;
+    reader->block_last = begins_block || frame->type == WIRE_CONTINUATION;
+    reader->block_open = reader->block_last && (frame->flags & WIRE_FLAG_END_HEADERS) == 0;
+    if (frame->type == WIRE_CONTINUATION)
+        count_continuation(reader);
+}
+
+/* Inlined into both of its callers: it runs for every frame. */
+static inline bool next_header(struct frame_reader *reader, const uint8_t *bytes, size_t length,
+                               size_t *looked_at, struct frame_header *frame)
+{
+    size_t skipped = size_min(length, reader->skip);
+    size_t step = size_min(length - skipped, WIRE_FRAME_HEADER_SIZE - reader->header_length);
+
+    reader->skip -= skipped;
     *looked_at = skipped + step;
     if (step == 0)
         return false;
-    memcpy(frame_reader->header + frame_reader->header_length, bytes + skipped, step);
-    frame_reader->header_length += step;
-    if (frame_reader->header_length < FRAME_HEADER_SIZE)
+    memcpy(reader->header + reader->header_length, bytes + skipped, step);
+    reader->header_length += step;
+    if (reader->header_length < WIRE_FRAME_HEADER_SIZE)
         return false;
-    begin_frame(frame_reader, frame);
+    begin_payload(reader, frame);
     return true;
 }
 
-bool frame_reader_next(struct frame_reader *frame_reader, const uint8_t *bytes, size_t length,
+bool frame_reader_next(struct frame_reader *reader, const uint8_t *bytes, size_t length,
                        size_t *looked_at, struct frame_header *frame)
 {
-    return next(frame_reader, bytes, length, looked_at, frame);
+    return next_header(reader, bytes, length, looked_at, frame);
 }
 
 static bool has_number(const struct frame_header *frame)
 {
-    return (frame->type == TYPE_PRIORITY && frame->length == PRIORITY_SIZE) ||
-           (frame->type == TYPE_RST_STREAM && frame->length == RST_STREAM_SIZE) ||
-           (frame->type == TYPE_WINDOW_UPDATE && frame->length == WINDOW_UPDATE_SIZE);
+    return (frame->type == WIRE_PRIORITY && frame->length == WIRE_DEPENDENCY_SIZE) ||
+           (frame->type == WIRE_RST_STREAM && frame->length == WIRE_RST_STREAM_SIZE) ||
+           (frame->type == WIRE_WINDOW_UPDATE && frame->length == WIRE_WINDOW_UPDATE_SIZE);
 }
 
-/* Return true if the number of the frame whose header is whole is so, too. */
-static bool read_on(struct frame_reader *frame_reader, const uint8_t *bytes, size_t length,
-                    size_t *looked_at)
+/* The header is complete: read its number. Return true if that is complete as well. */
+static bool read_number(struct frame_reader *reader, const uint8_t *bytes, size_t length,
+                        size_t *looked_at)
 {
-    size_t step = smaller(length, frame_reader->number_coming);
+    size_t step = size_min(length, reader->number_coming);
 
-    memcpy(frame_reader->header + FRAME_HEAD_MAX - frame_reader->number_coming, bytes, step);
-    frame_reader->number_coming -= step;
-    frame_reader->skip -= step;
+    memcpy(reader->header + FRAME_HEAD_MAX - reader->number_coming, bytes, step);
+    reader->number_coming -= step;
+    reader->skip -= step;
     *looked_at += step;
-    return frame_reader->number_coming == 0;
+    return reader->number_coming == 0;
 }
 
-bool frame_reader_next_head(struct frame_reader *frame_reader, const uint8_t *bytes, size_t length,
+bool frame_reader_next_head(struct frame_reader *reader, const uint8_t *bytes, size_t length,
                             size_t *looked_at, struct frame_head *head)
 {
-    bool in_block = frame_reader->block_open;
+    bool in_block = reader->block_open;
 
-    if (frame_reader->number_coming == 0) {
-        if (!next(frame_reader, bytes, length, looked_at, &head->frame))
+    if (reader->number_coming == 0) {
+        if (!next_header(reader, bytes, length, looked_at, &head->frame))
             return false;
         head->in_block = in_block;
-        head->length = FRAME_HEADER_SIZE;
+        head->length = WIRE_FRAME_HEADER_SIZE;
         if (in_block || !has_number(&head->frame))
             return true;
-        frame_reader->number_coming = FRAME_NUMBER_SIZE;
+        reader->number_coming = FRAME_NUMBER_SIZE;
     } else {
         *looked_at = 0;
     }
-    if (!read_on(frame_reader, bytes + *looked_at, length - *looked_at, looked_at))
+    if (!read_number(reader, bytes + *looked_at, length - *looked_at, looked_at))
         return false;
-    *head = (struct frame_head){.frame = parse(frame_reader->header),
-                                .length = FRAME_HEAD_MAX,
-                                .number = read_number(frame_reader->header + FRAME_HEADER_SIZE)};
+    *head = (struct frame_head){
+        .frame = parse_header(reader->header),
+        .length = FRAME_HEAD_MAX,
+        .number = (uint32_t)wire_read_u31(reader->header + WIRE_FRAME_HEADER_SIZE),
+    };
     return true;
 }
 
-size_t frame_reader_unfinished(const struct frame_reader *frame_reader)
+size_t frame_reader_unfinished(const struct frame_reader *reader)
 {
-    return frame_reader->number_coming > 0 ? FRAME_HEAD_MAX - frame_reader->number_coming
-                                           : frame_reader->header_length;
+    return reader->number_coming > 0 ? FRAME_HEAD_MAX - reader->number_coming
+                                     : reader->header_length;
 }
 
-bool frame_reader_in_block(const struct frame_reader *frame_reader)
+bool frame_reader_in_block(const struct frame_reader *reader)
 {
-    return frame_reader->block_open || (frame_reader->block_last && frame_reader->skip > 0);
+    return reader->block_open || (reader->block_last && reader->skip > 0);
 }

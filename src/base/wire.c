@@ -2,6 +2,8 @@
 
 #include <stddef.h>
 
+const char wire_preface[WIRE_PREFACE_SIZE + 1] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 const char *wire_setting_name(uint16_t id)
 {
     static const char *const names[] = {NULL,

@@ -1,5 +1,6 @@
 #include "conn/connection.h"
 
+#include "base/wire.h"
 #include "conn/access_log.h"
 #include "conn/negotiate.h"
 
@@ -326,7 +327,7 @@ static bool take_preface(struct conn_io *io, size_t *length)
 
     while (end_turn(io)) {
         preface = sniff_protocol(workspace->input, *length);
-        if (preface != SNIFFED_INCOMPLETE || *length >= HTTP2_PREFACE_SIZE)
+        if (preface != SNIFFED_INCOMPLETE || *length >= WIRE_PREFACE_SIZE)
             break;
         *length += conn_io_read(io, workspace->input + *length, CONNECTION_BUFFER_SIZE - *length,
                                 session_deadline(io->session));
@@ -338,9 +339,9 @@ static bool take_preface(struct conn_io *io, size_t *length)
     if (io->ending != ENDING_NONE || preface != SNIFFED_HTTP2)
         return false;
     if (io->trace != NULL)
-        trace_bytes(io->trace, TRACE_RECEIVED, workspace->input, HTTP2_PREFACE_SIZE);
-    *length -= HTTP2_PREFACE_SIZE;
-    memmove(workspace->input, workspace->input + HTTP2_PREFACE_SIZE, *length);
+        trace_bytes(io->trace, TRACE_RECEIVED, workspace->input, WIRE_PREFACE_SIZE);
+    *length -= WIRE_PREFACE_SIZE;
+    memmove(workspace->input, workspace->input + WIRE_PREFACE_SIZE, *length);
     io->rest_us = io->now.monotonic_us + REST_US;
     return true;
 }

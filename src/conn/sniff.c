@@ -1,12 +1,11 @@
 #include "conn/sniff.h"
 
-#include "base/token.h"
+#include "base/structured.h"
+#include "base/wire.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-
-const char http2_preface[HTTP2_PREFACE_SIZE + 1] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const uint8_t sniff_tls_alert[TLS_ALERT_SIZE] = {
     0x15,       /* alert */
@@ -18,11 +17,11 @@ const uint8_t sniff_tls_alert[TLS_ALERT_SIZE] = {
 
 static enum sniffed detect_http2(const uint8_t *bytes, size_t length)
 {
-    size_t compared = length < HTTP2_PREFACE_SIZE ? length : HTTP2_PREFACE_SIZE;
+    size_t compared = length < WIRE_PREFACE_SIZE ? length : WIRE_PREFACE_SIZE;
 
-    if (memcmp(bytes, http2_preface, compared) != 0)
+    if (memcmp(bytes, wire_preface, compared) != 0)
         return SNIFFED_UNKNOWN;
-    return compared < HTTP2_PREFACE_SIZE ? SNIFFED_INCOMPLETE : SNIFFED_HTTP2;
+    return compared < WIRE_PREFACE_SIZE ? SNIFFED_INCOMPLETE : SNIFFED_HTTP2;
 }
 
 static enum sniffed detect_tls(const uint8_t *bytes, size_t length)
@@ -56,7 +55,7 @@ static enum sniffed detect_http1(const uint8_t *bytes, size_t length)
     size_t line = newline != NULL ? (size_t)(newline - bytes) : length;
     size_t method = 0;
 
-    while (method < line && token_may_have(bytes[method]))
+    while (method < line && structured_is_tchar(bytes[method]))
         method++;
     if (method == 0 || (method < line && bytes[method] != ' '))
         return SNIFFED_UNKNOWN;

@@ -18,7 +18,6 @@ enum sniffed {
 };
 
 enum {
-    HTTP2_PREFACE_SIZE = 24,
     SNIFF_LINE_MAX = 8192,   /* bytes of the longest request line that is recognised */
     HTTP1_ANSWER_MAX = 1024, /* bytes that hold any answer below */
     TLS_ALERT_SIZE = 7,
@@ -29,9 +28,6 @@ struct http1_refusal {
     int status;         /* 400, 426, 431 or 505; 0 = it is */
     const char *reason; /* with the section of the RFC; static */
 };
-
-/* What an HTTP/2 client begins with, as a string. */
-extern const char http2_preface[HTTP2_PREFACE_SIZE + 1];
 
 /* The alert unexpected_message, fatal, as a record (RFC 8446 section 6): what a TLS client that
  * meets a cleartext port understands. */

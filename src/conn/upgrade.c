@@ -1,7 +1,8 @@
 #include "conn/upgrade.h"
 
 #include "base/frame.h"
-#include "base/token.h"
+#include "base/structured.h"
+#include "base/wire.h"
 
 #include <string.h>
 #include <strings.h>
@@ -10,67 +11,6 @@ const char upgrade_accepted[] = "HTTP/1.1 101 Switching Protocols\r\n"
                                 "connection: upgrade\r\n"
                                 "upgrade: h2c\r\n"
                                 "\r\n";
-
-/* --- Text ---------------------------------------------------------------------------------- */
-
-static struct upgrade_text text_of(const char *word)
-{
-    return (struct upgrade_text){(const uint8_t *)word, strlen(word)};
-}
-
-static bool is(struct upgrade_text text, const char *word)
-{
-    return strlen(word) == text.length && memcmp(text.bytes, word, text.length) == 0;
-}
-
-/* Names of fields, of protocols and connection options are in whatever case. */
-static bool is_named(struct upgrade_text text, const char *word)
-{
-    return strlen(word) == text.length &&
-           strncasecmp((const char *)text.bytes, word, text.length) == 0;
-}
-
-static bool are_same_names(struct upgrade_text a, struct upgrade_text b)
-{
-    return a.length == b.length &&
-           strncasecmp((const char *)a.bytes, (const char *)b.bytes, a.length) == 0;
-}
-
-static bool is_token(struct upgrade_text text)
-{
-    for (size_t i = 0; i < text.length; i++) {
-        if (!token_may_have(text.bytes[i]))
-            return false;
-    }
-    return text.length > 0;
-}
-
-static bool is_blank(uint8_t byte)
-{
-    return byte == ' ' || byte == '\t';
-}
-
-static struct upgrade_text trim(struct upgrade_text text)
-{
-    while (text.length > 0 && is_blank(text.bytes[0]))
-        text = (struct upgrade_text){text.bytes + 1, text.length - 1};
-    while (text.length > 0 && is_blank(text.bytes[text.length - 1]))
-        text.length--;
-    return text;
-}
-
-/* Take what stands before the first ${end} off ${text}, and that with it; all if there is none. */
-static struct upgrade_text take_until(struct upgrade_text *text, uint8_t end)
-{
-    const uint8_t *at = text->length > 0 ? memchr(text->bytes, end, text->length) : NULL;
-    struct upgrade_text taken = *text;
-
-    if (at != NULL)
-        taken.length = (size_t)(at - text->bytes);
-    text->bytes += taken.length + (at != NULL);
-    text->length -= taken.length + (at != NULL);
-    return taken;
-}
 
 /* --- The request line ---------------------------------------------------------------------- */
 
@@ -86,7 +26,7 @@ static bool malformed(struct upgrade *upgrade, const char *words)
 }
 
 /* Which bytes a target may have; what browsers leave as it is among them. */
-static bool is_visible(struct upgrade_text text)
+static bool is_visible(struct span text)
 {
     for (size_t i = 0; i < text.length; i++) {
         if (text.bytes[i] <= ' ' || text.bytes[i] >= 0x7f || text.bytes[i] == '#')
@@ -97,37 +37,38 @@ static bool is_visible(struct upgrade_text text)
 
 /* Take the absolute form apart, which nobody but a proxy's client sends, and every server has to
  * take (RFC 9112 section 3.2.2). A path that is not there has a name, too. */
-static void split_target(struct upgrade *upgrade, struct upgrade_text target)
+static void split_target(struct upgrade *upgrade, struct span target)
 {
     static const char scheme[] = "http://";
     const size_t length = sizeof(scheme) - 1;
-    struct upgrade_text rest;
+    struct span rest;
 
     upgrade->path = target;
     if (target.length < length || strncasecmp((const char *)target.bytes, scheme, length) != 0)
         return;
-    rest = (struct upgrade_text){target.bytes + length, target.length - length};
-    upgrade->authority = take_until(&rest, '/');
-    upgrade->path = (struct upgrade_text){rest.bytes - 1, rest.length + 1};
+    rest = (struct span){target.bytes + length, target.length - length};
+    upgrade->authority = span_take_until(&rest, '/');
+    upgrade->path = (struct span){rest.bytes - 1, rest.length + 1};
     if (upgrade->authority.length == target.length - length)
-        upgrade->path = text_of(is(upgrade->method, "OPTIONS") ? "*" : "/");
+        upgrade->path = span_of(span_is(upgrade->method, "OPTIONS") ? "*" : "/");
 }
 
-static bool read_target(struct upgrade *upgrade, struct upgrade_text target)
+static bool read_target(struct upgrade *upgrade, struct span target)
 {
-    if (is(upgrade->method, "CONNECT"))
+    if (span_is(upgrade->method, "CONNECT"))
         return malformed(upgrade, "CONNECT, and this is no proxy (RFC 9110 section 9.3.6)");
     if (!is_visible(target))
         return malformed(upgrade, "byte not allowed in the target (RFC 9112 section 3.2)");
     split_target(upgrade, target);
-    if (upgrade->path.bytes[0] == '/' || (is(upgrade->path, "*") && is(upgrade->method, "OPTIONS")))
+    if (upgrade->path.bytes[0] == '/' ||
+        (span_is(upgrade->path, "*") && span_is(upgrade->method, "OPTIONS")))
         return true;
     return malformed(upgrade, "target neither begins with \"/\" nor is \"*\" with OPTIONS "
                               "(RFC 9112 section 3.2)");
 }
 
 /* HTTP/1.x */
-static bool is_version(struct upgrade_text text)
+static bool is_version(struct span text)
 {
     static const char before_digit[] = "HTTP/1.";
 
@@ -137,15 +78,15 @@ static bool is_version(struct upgrade_text text)
 }
 
 /* method SP request-target SP HTTP-version */
-static bool read_request_line(struct upgrade *upgrade, struct upgrade_text line)
+static bool read_request_line(struct upgrade *upgrade, struct span line)
 {
-    struct upgrade_text target;
+    struct span target;
 
-    upgrade->method = take_until(&line, ' ');
-    target = take_until(&line, ' ');
-    if (!is_token(upgrade->method) || target.length == 0 || !is_version(line))
+    upgrade->method = span_take_until(&line, ' ');
+    target = span_take_until(&line, ' ');
+    if (!structured_is_token(upgrade->method) || target.length == 0 || !is_version(line))
         return malformed(upgrade, "no request line (RFC 9112 section 3)");
-    if (!is(line, "HTTP/1.1"))
+    if (!span_is(line, "HTTP/1.1"))
         return refuse(upgrade, 505, "only HTTP/1.1 has the Upgrade to h2c (RFC 9110 section 7.8)");
     return read_target(upgrade, target);
 }
@@ -157,7 +98,7 @@ static bool may_be_in_value(uint8_t byte)
     return byte == '\t' || (byte >= ' ' && byte != 0x7f);
 }
 
-static bool is_value(struct upgrade_text text)
+static bool is_value(struct span text)
 {
     for (size_t i = 0; i < text.length; i++) {
         if (!may_be_in_value(text.bytes[i]))
@@ -167,7 +108,7 @@ static bool is_value(struct upgrade_text text)
 }
 
 /* What an authority may have (RFC 3986 section 3.2), without user information. */
-static bool is_authority(struct upgrade_text text)
+static bool is_authority(struct span text)
 {
     for (size_t i = 0; i < text.length; i++) {
         uint8_t c = text.bytes[i];
@@ -189,7 +130,7 @@ static bool read_host(struct upgrade *upgrade, const struct upgrade_field *field
     return true;
 }
 
-static bool read_content_length(struct upgrade *upgrade, struct upgrade_text value)
+static bool read_content_length(struct upgrade *upgrade, struct span value)
 {
     if (upgrade->has_content_length)
         return malformed(upgrade, "content-length repeated (RFC 9110 section 8.6)");
@@ -217,7 +158,7 @@ static int digit_value(uint8_t digit)
 }
 
 /* Four digits are three bytes. */
-static bool decode_settings(struct upgrade *upgrade, struct upgrade_text value)
+static bool decode_settings(struct upgrade *upgrade, struct span value)
 {
     for (size_t i = 0; i < value.length; i += 4) {
         uint32_t bits = 0;
@@ -235,7 +176,7 @@ static bool decode_settings(struct upgrade *upgrade, struct upgrade_text value)
 }
 
 /* A setting has six bytes, so there is never a rest, nor padding for it. */
-static bool read_settings(struct upgrade *upgrade, struct upgrade_text value)
+static bool read_settings(struct upgrade *upgrade, struct span value)
 {
     enum { DIGITS_OF_SETTING = 8, DIGITS_MAX = UPGRADE_SETTINGS_MAX / 3 * 4 };
 
@@ -252,32 +193,32 @@ static bool read_settings(struct upgrade *upgrade, struct upgrade_text value)
 /* Those that say where a request ends, whose it is, and what comes after it. */
 static bool heed(struct upgrade *upgrade, const struct upgrade_field *field)
 {
-    if (is_named(field->name, "host"))
+    if (span_is_ignoring_case(field->name, "host"))
         return read_host(upgrade, field);
-    if (is_named(field->name, "content-length"))
+    if (span_is_ignoring_case(field->name, "content-length"))
         return read_content_length(upgrade, field->value);
-    if (is_named(field->name, "http2-settings"))
+    if (span_is_ignoring_case(field->name, "http2-settings"))
         return read_settings(upgrade, field->value);
-    upgrade->has_transfer_encoding |= is_named(field->name, "transfer-encoding");
+    upgrade->has_transfer_encoding |= span_is_ignoring_case(field->name, "transfer-encoding");
     return true;
 }
 
-static bool read_field(struct upgrade *upgrade, struct upgrade_text line)
+static bool read_field(struct upgrade *upgrade, struct span line)
 {
     struct upgrade_field *field = &upgrade->fields[upgrade->field_count];
 
-    if (is_blank(line.bytes[0]))
+    if (span_is_blank(line.bytes[0]))
         return malformed(upgrade, "white space before a field: a folded line "
                                   "(RFC 9112 section 5.2)");
     if (memchr(line.bytes, ':', line.length) == NULL)
         return malformed(upgrade, "line without a colon (RFC 9112 section 5)");
     if (upgrade->field_count == UPGRADE_FIELDS_MAX)
         return refuse(upgrade, 431, "more than 128 fields (RFC 6585 section 5)");
-    field->name = take_until(&line, ':');
-    field->value = trim(line);
-    if (field->name.length > 0 && is_blank(field->name.bytes[field->name.length - 1]))
+    field->name = span_take_until(&line, ':');
+    field->value = span_trim(line);
+    if (field->name.length > 0 && span_is_blank(field->name.bytes[field->name.length - 1]))
         return malformed(upgrade, "white space before a colon (RFC 9112 section 5.1)");
-    if (!is_token(field->name))
+    if (!structured_is_token(field->name))
         return malformed(upgrade, "byte not allowed in a field name (RFC 9110 section 5.1)");
     if (!is_value(field->value))
         return malformed(upgrade, "byte not allowed in a field value (RFC 9110 section 5.5)");
@@ -288,15 +229,15 @@ static bool read_field(struct upgrade *upgrade, struct upgrade_text line)
 /* --- The whole head ------------------------------------------------------------------------ */
 
 /* Does the list that these fields make together have ${name}? */
-static bool lists(const struct upgrade *upgrade, const char *fields, struct upgrade_text name)
+static bool lists(const struct upgrade *upgrade, const char *fields, struct span name)
 {
     for (size_t i = 0; i < upgrade->field_count; i++) {
-        struct upgrade_text rest = upgrade->fields[i].value;
+        struct span rest = upgrade->fields[i].value;
 
-        if (!is_named(upgrade->fields[i].name, fields))
+        if (!span_is_ignoring_case(upgrade->fields[i].name, fields))
             continue;
         while (rest.length > 0) {
-            if (are_same_names(trim(take_until(&rest, ',')), name))
+            if (span_same_ignoring_case(span_trim(span_take_until(&rest, ',')), name))
                 return true;
         }
     }
@@ -305,7 +246,7 @@ static bool lists(const struct upgrade *upgrade, const char *fields, struct upgr
 
 static bool lists_word(const struct upgrade *upgrade, const char *fields, const char *word)
 {
-    return lists(upgrade, fields, text_of(word));
+    return lists(upgrade, fields, span_of(word));
 }
 
 static bool check_head(struct upgrade *upgrade)
@@ -313,7 +254,7 @@ static bool check_head(struct upgrade *upgrade)
     if (upgrade->host == NULL)
         return malformed(upgrade, "host missing (RFC 9112 section 3.2)");
     if (upgrade->authority.bytes != NULL &&
-        !are_same_names(upgrade->authority, upgrade->host->value))
+        !span_same_ignoring_case(upgrade->authority, upgrade->host->value))
         return malformed(upgrade, "host is not the target's (RFC 9112 section 3.2.2)");
     if (upgrade->has_content_length && upgrade->has_transfer_encoding)
         return malformed(upgrade, "content-length beside transfer-encoding "
@@ -342,14 +283,14 @@ void upgrade_start(struct upgrade *upgrade)
 /* The next line without its end, CR LF alone. Return false if it is not whole, or its end is wrong.
  */
 static bool next_line(struct upgrade *upgrade, const uint8_t *bytes, size_t length,
-                      struct upgrade_text *line)
+                      struct span *line)
 {
     const uint8_t *end = memchr(bytes + upgrade->looked_at, '\n', length - upgrade->looked_at);
 
     upgrade->looked_at = length;
     if (end == NULL)
         return false;
-    *line = (struct upgrade_text){bytes + upgrade->length, (size_t)(end - bytes) - upgrade->length};
+    *line = (struct span){bytes + upgrade->length, (size_t)(end - bytes) - upgrade->length};
     upgrade->looked_at = upgrade->length += line->length + 1;
     if (line->length == 0 || line->bytes[line->length - 1] != '\r')
         return malformed(upgrade, "line that does not end in CR LF (RFC 9112 section 2.2)");
@@ -358,7 +299,7 @@ static bool next_line(struct upgrade *upgrade, const uint8_t *bytes, size_t leng
 }
 
 /* Return false where nothing more is to be read, for one reason or another. */
-static bool read_line(struct upgrade *upgrade, struct upgrade_text line)
+static bool read_line(struct upgrade *upgrade, struct span line)
 {
     if (upgrade->method.bytes == NULL)
         return read_request_line(upgrade, line);
@@ -370,7 +311,7 @@ static bool read_line(struct upgrade *upgrade, struct upgrade_text line)
 enum upgrade_result upgrade_read(struct upgrade *upgrade, const uint8_t *bytes, size_t length)
 {
     size_t within = length < UPGRADE_HEAD_MAX ? length : UPGRADE_HEAD_MAX;
-    struct upgrade_text line;
+    struct span line;
 
     while (next_line(upgrade, bytes, within, &line) && read_line(upgrade, line)) {
         if (line.length == 0)
@@ -413,13 +354,13 @@ static void put_length(struct writer *writer, size_t length)
     put(writer, &byte, 1);
 }
 
-static void put_text(struct writer *writer, struct upgrade_text text)
+static void put_text(struct writer *writer, struct span text)
 {
     put_length(writer, text.length);
     put(writer, text.bytes, text.length);
 }
 
-static void put_in_lower_case(struct writer *writer, struct upgrade_text name)
+static void put_in_lower_case(struct writer *writer, struct span name)
 {
     uint8_t *at;
 
@@ -433,7 +374,7 @@ static void put_in_lower_case(struct writer *writer, struct upgrade_text name)
 
 /* A literal without indexing (RFC 7541 section 6.2.2): the decoder's table stays as it is, empty.
  */
-static void put_field(struct writer *writer, struct upgrade_text name, struct upgrade_text value)
+static void put_field(struct writer *writer, struct span name, struct span value)
 {
     static const uint8_t literal = 0;
 
@@ -442,9 +383,9 @@ static void put_field(struct writer *writer, struct upgrade_text name, struct up
     put_text(writer, value);
 }
 
-static void put_pseudo(struct writer *writer, const char *name, struct upgrade_text value)
+static void put_pseudo(struct writer *writer, const char *name, struct span value)
 {
-    put_field(writer, text_of(name), value);
+    put_field(writer, span_of(name), value);
 }
 
 /* What belongs to the connection, or has become :authority. */
@@ -455,7 +396,7 @@ static bool is_left_out(const struct upgrade *upgrade, const struct upgrade_fiel
                                         "transfer-encoding", "upgrade"};
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (is_named(field->name, names[i]))
+        if (span_is_ignoring_case(field->name, names[i]))
             return true;
     }
     return lists(upgrade, "connection", field->name);
@@ -464,21 +405,21 @@ static bool is_left_out(const struct upgrade *upgrade, const struct upgrade_fiel
 /* Room for a frame's header, which is written once its length is known. */
 static size_t begin_frame(struct writer *writer)
 {
-    writer->length += FRAME_HEADER_SIZE;
+    writer->length += WIRE_FRAME_HEADER_SIZE;
     return writer->length;
 }
 
 static void end_frame(struct writer *writer, size_t payload_at, struct frame_header frame)
 {
     frame.length = writer->length - payload_at;
-    frame_header_write(writer->bytes + payload_at - FRAME_HEADER_SIZE, &frame);
+    frame_header_write(writer->bytes + payload_at - WIRE_FRAME_HEADER_SIZE, &frame);
 }
 
 static void put_block(struct writer *writer, const struct upgrade *upgrade)
 {
     put_pseudo(writer, ":method", upgrade->method);
     put_pseudo(writer, ":path", upgrade->path);
-    put_pseudo(writer, ":scheme", text_of("http"));
+    put_pseudo(writer, ":scheme", span_of("http"));
     put_pseudo(writer, ":authority", upgrade->host->value);
     for (size_t i = 0; i < upgrade->field_count; i++) {
         if (!is_left_out(upgrade, &upgrade->fields[i]))
@@ -488,18 +429,18 @@ static void put_block(struct writer *writer, const struct upgrade *upgrade)
 
 size_t upgrade_translate(const struct upgrade *upgrade, uint8_t opening[static UPGRADE_HTTP2_MAX])
 {
-    enum { TYPE_HEADERS = 0x1, TYPE_SETTINGS = 0x4, END_STREAM = 0x1, END_HEADERS = 0x4 };
-    struct writer writer = {opening, HTTP2_PREFACE_SIZE};
+    struct writer writer = {opening, WIRE_PREFACE_SIZE};
     size_t payload_at;
 
-    memcpy(opening, http2_preface, HTTP2_PREFACE_SIZE);
+    memcpy(opening, wire_preface, WIRE_PREFACE_SIZE);
     payload_at = begin_frame(&writer);
     put(&writer, upgrade->settings, upgrade->settings_length);
-    end_frame(&writer, payload_at, (struct frame_header){.type = TYPE_SETTINGS});
+    end_frame(&writer, payload_at, (struct frame_header){.type = WIRE_SETTINGS});
     payload_at = begin_frame(&writer);
     put_block(&writer, upgrade);
     end_frame(&writer, payload_at,
-              (struct frame_header){
-                  .type = TYPE_HEADERS, .stream_id = 1, .flags = END_STREAM | END_HEADERS});
+              (struct frame_header){.type = WIRE_HEADERS,
+                                    .stream_id = 1,
+                                    .flags = WIRE_FLAG_END_STREAM | WIRE_FLAG_END_HEADERS});
     return writer.length;
 }

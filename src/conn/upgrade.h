@@ -8,6 +8,7 @@
 #ifndef H2ECHOD_CONN_UPGRADE_H
 #define H2ECHOD_CONN_UPGRADE_H
 
+#include "base/span.h"
 #include "conn/sniff.h"
 
 #include <stdbool.h>
@@ -24,14 +25,10 @@ enum {
 /* The response that means "go on in HTTP/2"; a string. */
 extern const char upgrade_accepted[];
 
-struct upgrade_text {
-    const uint8_t *bytes; /* of the head */
-    size_t length;
-};
-
+/* Both are in the head's bytes. */
 struct upgrade_field {
-    struct upgrade_text name;
-    struct upgrade_text value; /* without the white space around it */
+    struct span name;
+    struct span value; /* without the white space around it */
 };
 
 enum upgrade_result {
@@ -44,9 +41,9 @@ enum upgrade_result {
 struct upgrade {
     size_t length;    /* bytes of its lines so far */
     size_t looked_at; /* bytes of all that were searched for a line's end */
-    struct upgrade_text method;
-    struct upgrade_text path;
-    struct upgrade_text authority;    /* of a target in absolute form; no bytes = another form */
+    struct span method;
+    struct span path;
+    struct span authority;            /* of a target in absolute form; no bytes = another form */
     const struct upgrade_field *host; /* NULL = not seen */
     bool has_content;                 /* announced by content-length */
     bool has_content_length;

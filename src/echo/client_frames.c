@@ -1,73 +1,55 @@
 #include "echo/client_frames.h"
 
 #include "base/arena.h"
+#include "base/span.h"
 
-#include <string.h>
+enum { CAPACITY_MIN = 64 };
 
-enum {
-    CAPACITY_LEAST = 64,
-    TYPE_DATA = 0x0,
-    TYPE_HEADERS = 0x1,
-    TYPE_PRIORITY = 0x2,
-    TYPE_SETTINGS = 0x4,
-    TYPE_WINDOW_UPDATE = 0x8,
-    TYPE_CONTINUATION = 0x9,
-    FLAG_ACK = 0x1,
-};
+/* --- Reading --------------------------------------------------------------------------------- */
 
-static size_t smaller(size_t a, size_t b)
+/* How many bytes of the payload are kept. */
+static size_t kept_payload(const struct frame_header *frame)
 {
-    return a < b ? a : b;
-}
-
-/* --- Frames that are kept ------------------------------------------------------------------- */
-
-/* How much of a payload is kept. */
-static size_t kept_of(const struct frame_header *frame)
-{
-    return smaller(frame->length, CLIENT_FRAMES_PAYLOAD_MAX);
-}
-
-static size_t record_length(const struct frame_header *frame)
-{
-    return FRAME_HEADER_SIZE + kept_of(frame);
+    return size_min(frame->length, CLIENT_FRAMES_PAYLOAD_MAX);
 }
 
 bool client_frames_next(const struct client_frames *client_frames, size_t *place,
                         struct client_frame *frame)
 {
-    size_t payload_at = *place + FRAME_HEADER_SIZE;
+    size_t payload_at = *place + WIRE_FRAME_HEADER_SIZE;
 
     if (*place >= client_frames->length)
         return false;
     frame->header = frame_header_parse(client_frames->kept + *place);
     frame->payload = client_frames->kept + payload_at;
-    frame->payload_length = smaller(kept_of(&frame->header), client_frames->length - payload_at);
+    frame->payload_length =
+        size_min(kept_payload(&frame->header), client_frames->length - payload_at);
     frame->is_opening = *place < client_frames->opening;
     *place = payload_at + frame->payload_length;
     return true;
 }
 
-/* --- Keeping them --------------------------------------------------------------------------- */
+/* --- Keeping --------------------------------------------------------------------------------- */
 
-/* Windows open again and again: what a client opens at first is its own choice. */
-static bool tells_something(const struct client_frames *client_frames,
-                            const struct frame_header *frame)
+/* The connection's window is opened again and again as the client consumes content; only the first
+ * increment is the client's own choice. */
+static bool describes_client(const struct client_frames *client_frames,
+                             const struct frame_header *frame)
 {
     switch (frame->type) {
-    case TYPE_SETTINGS:
-        return (frame->flags & FLAG_ACK) == 0;
-    case TYPE_WINDOW_UPDATE:
+    case WIRE_SETTINGS:
+        return (frame->flags & WIRE_FLAG_ACK) == 0;
+    case WIRE_WINDOW_UPDATE:
         return frame->stream_id == 0 && !client_frames->opened;
-    case TYPE_PRIORITY:
+    case WIRE_PRIORITY:
         return true;
     default:
-        return frame->type > TYPE_CONTINUATION;
+        return frame->type > WIRE_CONTINUATION;
     }
 }
 
-/* Forget the first frame behind the opening. Return false if there is none. */
-static bool forget_one(struct client_frames *client_frames)
+/* Remove the oldest frame that arrived after the first request. Return false if there is none. */
+static bool remove_oldest(struct client_frames *client_frames)
 {
     size_t place = client_frames->opening;
     struct client_frame oldest;
@@ -81,9 +63,20 @@ static bool forget_one(struct client_frames *client_frames)
     return true;
 }
 
-static bool grow(struct client_frames *client_frames, struct arena *arena, size_t size)
+/* Remove old frames until ${size} more bytes may be kept. Return false if they may not. */
+static bool make_room(struct client_frames *client_frames, size_t size)
 {
-    size_t capacity = client_frames->capacity > 0 ? client_frames->capacity : CAPACITY_LEAST;
+    while (client_frames->length + size > CLIENT_FRAMES_MAX) {
+        if (!remove_oldest(client_frames))
+            return false;
+    }
+    return true;
+}
+
+/* Have memory for ${size} bytes in all. Return false if it ran out. */
+static bool grow_kept(struct client_frames *client_frames, struct arena *arena, size_t size)
+{
+    size_t capacity = client_frames->capacity > 0 ? client_frames->capacity : CAPACITY_MIN;
     uint8_t *kept;
 
     while (capacity < size)
@@ -98,29 +91,22 @@ static bool grow(struct client_frames *client_frames, struct arena *arena, size_
     return true;
 }
 
-static bool make_room(struct client_frames *client_frames, size_t size)
-{
-    while (client_frames->length + size > CLIENT_FRAMES_MAX) {
-        if (!forget_one(client_frames))
-            return false;
-    }
-    return true;
-}
-
 bool client_frames_add(struct client_frames *client_frames, struct arena *arena,
                        const struct frame_header *frame)
 {
-    if (!tells_something(client_frames, frame))
+    size_t size = WIRE_FRAME_HEADER_SIZE + kept_payload(frame);
+
+    if (!describes_client(client_frames, frame))
         return true;
-    if (!make_room(client_frames, record_length(frame))) {
+    if (!make_room(client_frames, size)) {
         client_frames->left_out++;
         return true;
     }
-    if (!grow(client_frames, arena, client_frames->length + record_length(frame)))
+    if (!grow_kept(client_frames, arena, client_frames->length + size))
         return false;
     frame_header_write(client_frames->kept + client_frames->length, frame);
-    client_frames->length += FRAME_HEADER_SIZE;
-    client_frames->coming = kept_of(frame);
+    client_frames->length += WIRE_FRAME_HEADER_SIZE;
+    client_frames->coming = kept_payload(frame);
     if (!client_frames->opened)
         client_frames->opening = client_frames->length + client_frames->coming;
     return true;
@@ -128,7 +114,7 @@ bool client_frames_add(struct client_frames *client_frames, struct arena *arena,
 
 void client_frames_receive(struct client_frames *client_frames, const uint8_t *bytes, size_t length)
 {
-    size_t step = smaller(length, client_frames->coming);
+    size_t step = size_min(length, client_frames->coming);
 
     if (step == 0)
         return;

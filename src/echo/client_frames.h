@@ -1,10 +1,11 @@
 /*
- * client_frames: what a client says of itself in frames that are no request's: SETTINGS, the window
- * that it opens, priorities, frames of types that nobody knows.
+ * client_frames: the frames by which a client describes itself: SETTINGS, the first WINDOW_UPDATE
+ * of the connection, PRIORITY, PRIORITY_UPDATE and frames of unknown types. The detailed answer
+ * shows them.
  *
- * The frames are kept as they came, those before the first request and the latest behind it, as far
- * as there is room; they are looked into when somebody asks. nghttp2 would not do: it drops what it
- * does not know. Pure.
+ * They are kept as they arrived: those before the first request, and of those after it the latest
+ * for which there is room. They are parsed only when a detailed answer is composed. nghttp2 cannot
+ * do this: it discards frames that it does not know. Pure.
  */
 #ifndef H2ECHOD_ECHO_CLIENT_FRAMES_H
 #define H2ECHOD_ECHO_CLIENT_FRAMES_H
@@ -19,27 +20,26 @@ struct arena;
 
 enum {
     CLIENT_FRAMES_MAX = 512,         /* bytes of all that is kept */
-    CLIENT_FRAMES_PAYLOAD_MAX = 192, /* of a frame: 32 settings; nghttp2 takes no more */
+    CLIENT_FRAMES_PAYLOAD_MAX = 192, /* bytes of a frame: 32 settings, nghttp2 allows no more */
 };
 
-/* All zero is a valid one of no frames. */
+/* All zero is valid: no frames. */
 struct client_frames {
-    uint8_t *kept; /* frame headers with what is kept of their payloads; owned */
+    uint8_t *kept; /* each frame's header, then what is kept of its payload; owned */
     size_t length;
     size_t capacity;
-    size_t opening;  /* bytes of those before the first request */
-    size_t coming;   /* bytes still to come of the last payload, as much as is to be kept */
-    size_t left_out; /* frames for which there was no room, or not any more */
-    bool opened;     /* a request came */
+    size_t opening;  /* bytes of the frames before the first request */
+    size_t coming;   /* bytes of the last payload that are to be kept and have not arrived */
+    size_t left_out; /* number of frames that were not kept, or were removed to make room */
+    bool opened;     /* a request has arrived */
 };
 
-/* A frame that was kept. */
+/* One of the frames that were kept. */
 struct client_frame {
     struct frame_header header;
-    const uint8_t
-        *payload; /* its beginning: as much as came, CLIENT_FRAMES_PAYLOAD_MAX bytes at most */
-    size_t payload_length;
-    bool is_opening; /* it came before the first request */
+    const uint8_t *payload; /* its beginning, as far as it has arrived and is kept */
+    size_t payload_length;  /* at most CLIENT_FRAMES_PAYLOAD_MAX */
+    bool is_opening;        /* it arrived before the first request */
 };
 
 /*
@@ -53,31 +53,32 @@ static inline void client_frames_note_request(struct client_frames *client_frame
 
 /*
  * client_frames_add(client_frames, arena, frame):
- * Keep a frame, if it is of a kind that tells something, with memory from ${arena}. Its payload
- * follows by client_frames_receive. Return false if memory ran out.
+ * The header ${frame} has arrived: if it is of a kind that describes the client, keep it, with
+ * memory from ${arena}. Its payload is added by client_frames_receive. Return false if memory ran
+ * out.
  */
 bool client_frames_add(struct client_frames *client_frames, struct arena *arena,
                        const struct frame_header *frame);
 
 /*
  * client_frames_receive(client_frames, bytes, length):
- * These are the next bytes of the connection; the first ones belong to the payload of the last
- * frame, unless that is whole.
+ * Keep those of the connection's next ${length} bytes that belong to the payload of the frame added
+ * last, unless all of that is there.
  */
 void client_frames_receive(struct client_frames *client_frames, const uint8_t *bytes,
                            size_t length);
 
 /*
  * client_frames_next(client_frames, place, frame):
- * Set ${frame} to the one at ${place}, at first 0, and move ${place} on. Return false behind the
- * last one.
+ * Set ${frame} to the frame at ${place}, which begins as 0, and advance ${place}. Return false
+ * after the last one. ${frame} is valid until ${client_frames} changes.
  */
 bool client_frames_next(const struct client_frames *client_frames, size_t *place,
                         struct client_frame *frame);
 
 /*
  * client_frames_free(client_frames, arena):
- * Free what ${client_frames} owns.
+ * Free what ${client_frames} owns, and leave it empty.
  */
 void client_frames_free(struct client_frames *client_frames, struct arena *arena);
 

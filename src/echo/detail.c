@@ -2,7 +2,7 @@
 
 #include "base/wire.h"
 #include "echo/client_frames.h"
-#include "echo/preferences.h"
+#include "echo/priority.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -13,13 +13,6 @@
 #include <string.h>
 
 enum {
-    TYPE_PRIORITY = 0x2,
-    TYPE_SETTINGS = 0x4,
-    TYPE_WINDOW_UPDATE = 0x8,
-    TYPE_PRIORITY_UPDATE = 0x10,
-    PRIORITY_SIZE = 5,
-    WINDOW_UPDATE_SIZE = 4,
-    UPDATED_ID_SIZE = 4, /* in PRIORITY_UPDATE */
     FINGERPRINT_MAX =
         3 * CLIENT_FRAMES_MAX, /* a setting's 6 bytes become 17, PRIORITY's 14 become 28 */
     WHAT_MAX = 96,
@@ -28,18 +21,6 @@ enum {
 /* jansson takes NULL for what could not be had, and frees what it was given beside it: so memory
  * that runs out anywhere below makes the whole NULL, and nothing else has to ask. */
 
-/* --- Numbers --------------------------------------------------------------------------------- */
-
-static uint32_t number_at(const uint8_t *bytes)
-{
-    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
-}
-
-static int32_t id_at(const uint8_t *bytes)
-{
-    return (int32_t)(number_at(bytes) & INT32_MAX);
-}
-
 /* --- What the client says of itself ---------------------------------------------------------- */
 
 static json_t *setting_of(const uint8_t *entry)
@@ -47,7 +28,7 @@ static json_t *setting_of(const uint8_t *entry)
     uint16_t id = (uint16_t)(entry[0] << 8 | entry[1]);
 
     return json_pack("{s:i, s:s?, s:I}", "id", (int)id, "name", wire_setting_name(id), "value",
-                     (json_int_t)number_at(entry + 2));
+                     (json_int_t)wire_read_u32(entry + 2));
 }
 
 /* What a frame adds to a list; false if memory ran out. */
@@ -86,7 +67,7 @@ static bool add_first_settings(json_t *list, const struct client_frame *frame, b
 
 static bool add_later_settings(json_t *list, const struct client_frame *frame, bool is_first)
 {
-    return is_first || frame->header.type != TYPE_SETTINGS || add_settings(list, frame);
+    return is_first || frame->header.type != WIRE_SETTINGS || add_settings(list, frame);
 }
 
 static bool is_whole(const struct client_frame *frame, uint8_t type, size_t size)
@@ -99,12 +80,12 @@ static bool add_priority(json_t *list, const struct client_frame *frame, bool is
     const uint8_t *payload = frame->payload;
 
     (void)is_first;
-    if (!is_whole(frame, TYPE_PRIORITY, PRIORITY_SIZE))
+    if (!is_whole(frame, WIRE_PRIORITY, WIRE_DEPENDENCY_SIZE))
         return true;
-    return json_array_append_new(list, json_pack("{s:i, s:i, s:i, s:b}", "stream",
-                                                 (int)frame->header.stream_id, "depends_on",
-                                                 (int)id_at(payload), "weight", payload[4] + 1,
-                                                 "exclusive", payload[0] >> 7)) == 0;
+    return json_array_append_new(
+               list, json_pack("{s:i, s:i, s:i, s:b}", "stream", (int)frame->header.stream_id,
+                               "depends_on", (int)wire_read_u31(payload), "weight", payload[4] + 1,
+                               "exclusive", payload[0] >> 7)) == 0;
 }
 
 /* What the client opened the connection's window by before its first request; 0 = it did not. */
@@ -113,8 +94,8 @@ static int32_t window_update_of(const struct client_frames *client_frames)
     struct client_frame frame;
 
     for (size_t place = 0; client_frames_next(client_frames, &place, &frame);) {
-        if (is_whole(&frame, TYPE_WINDOW_UPDATE, WINDOW_UPDATE_SIZE))
-            return id_at(frame.payload);
+        if (is_whole(&frame, WIRE_WINDOW_UPDATE, WIRE_WINDOW_UPDATE_SIZE))
+            return wire_read_u31(frame.payload);
     }
     return 0;
 }
@@ -166,7 +147,7 @@ static void add_settings_part(struct fingerprint *fingerprint,
     for (size_t at = 0; at + WIRE_SETTING_SIZE <= frame.payload_length; at += WIRE_SETTING_SIZE)
         add_text(fingerprint, "%s%u:%" PRIu32, between(fingerprint, ";"),
                  (unsigned)frame.payload[at] << 8 | frame.payload[at + 1],
-                 number_at(frame.payload + at + 2));
+                 wire_read_u32(frame.payload + at + 2));
 }
 
 static void add_window_part(struct fingerprint *fingerprint,
@@ -188,9 +169,9 @@ static void add_priority_part(struct fingerprint *fingerprint,
 
     begin_part(fingerprint);
     for (size_t place = 0; client_frames_next(client_frames, &place, &frame);) {
-        if (frame.is_opening && is_whole(&frame, TYPE_PRIORITY, PRIORITY_SIZE))
+        if (frame.is_opening && is_whole(&frame, WIRE_PRIORITY, WIRE_DEPENDENCY_SIZE))
             add_text(fingerprint, "%s%" PRId32 ":%d:%" PRId32 ":%d", between(fingerprint, ","),
-                     frame.header.stream_id, frame.payload[0] >> 7, id_at(frame.payload),
+                     frame.header.stream_id, frame.payload[0] >> 7, wire_read_u31(frame.payload),
                      frame.payload[4] + 1);
     }
     if (fingerprint->length == fingerprint->part_at)
@@ -223,8 +204,8 @@ static json_t *fingerprint_of(const struct detail *detail)
 
 static bool is_update_of(const struct client_frame *frame, int32_t stream_id)
 {
-    return is_whole(frame, TYPE_PRIORITY_UPDATE, UPDATED_ID_SIZE) &&
-           id_at(frame->payload) == stream_id;
+    return is_whole(frame, WIRE_PRIORITY_UPDATE, WIRE_STREAM_ID_SIZE) &&
+           wire_read_u31(frame->payload) == stream_id;
 }
 
 static bool is(const uint8_t *bytes, size_t length, const char *text)
@@ -243,7 +224,7 @@ static const char *find_priority(const struct detail *detail, struct priority *p
         const struct field_list_entry *field = &detail->fields->entries[i];
 
         if (is(field->name, field->name_length, "priority")) {
-            priority_parse(field->value, field->value_length, priority);
+            priority_parse((struct span){field->value, field->value_length}, priority);
             from = "field";
         }
     }
@@ -251,7 +232,8 @@ static const char *find_priority(const struct detail *detail, struct priority *p
         if (!is_update_of(&frame, detail->stream_id))
             continue;
         *priority = (struct priority){.urgency = 3};
-        priority_parse(frame.payload + UPDATED_ID_SIZE, frame.payload_length - UPDATED_ID_SIZE,
+        priority_parse((struct span){frame.payload + WIRE_STREAM_ID_SIZE,
+                                     frame.payload_length - WIRE_STREAM_ID_SIZE},
                        priority);
         from = "frame";
     }
@@ -268,7 +250,7 @@ static json_t *priority_of(const struct detail *detail)
 }
 
 /* The deprecated one, which a HEADERS frame may have; null where it has none. */
-static json_t *dependency_of(const struct detail_dependency *dependency)
+static json_t *dependency_of(const struct wire_dependency *dependency)
 {
     if (dependency->weight == 0)
         return json_null();
@@ -313,9 +295,9 @@ static struct listed count_listed(const struct client_frames *client_frames)
     struct client_frame frame;
 
     for (size_t place = 0; client_frames_next(client_frames, &place, &frame);) {
-        listed.priorities += frame.header.type == TYPE_PRIORITY;
-        listed.updates += frame.header.type == TYPE_PRIORITY_UPDATE;
-        if (frame.header.type == TYPE_SETTINGS)
+        listed.priorities += frame.header.type == WIRE_PRIORITY;
+        listed.updates += frame.header.type == WIRE_PRIORITY_UPDATE;
+        if (frame.header.type == WIRE_SETTINGS)
             listed.settings += count_unknown_settings(&frame);
     }
     return listed;
@@ -344,10 +326,10 @@ static bool add_unknown_frame(json_t *list, const struct client_frame *frame, bo
 
     (void)is_first;
     switch (header->type) {
-    case TYPE_SETTINGS:
-    case TYPE_WINDOW_UPDATE:
-    case TYPE_PRIORITY:
-    case TYPE_PRIORITY_UPDATE:
+    case WIRE_SETTINGS:
+    case WIRE_WINDOW_UPDATE:
+    case WIRE_PRIORITY:
+    case WIRE_PRIORITY_UPDATE:
         return true;
     default:
         return add_dropped(list, "of no known type (RFC 9113 section 5.5)",

@@ -7,6 +7,7 @@
 #ifndef H2ECHOD_ECHO_DETAIL_H
 #define H2ECHOD_ECHO_DETAIL_H
 
+#include "base/wire.h"
 #include "echo/echo.h"
 #include "echo/field_list.h"
 #include "net/tls.h"
@@ -45,13 +46,6 @@ struct detail_reports {
     struct detail_report latest[DETAIL_REPORTS];
 };
 
-/* The priority in a HEADERS frame (RFC 9113 section 5.3.2). */
-struct detail_dependency {
-    int32_t stream_id;
-    int weight; /* 1 to 256; 0 = the frame has no priority */
-    bool exclusive;
-};
-
 /* A request's header block (RFC 7541). */
 struct detail_block {
     size_t wire_bytes;  /* as it came, without padding and frame headers */
@@ -67,7 +61,7 @@ struct detail {
     const struct field_list *trailers; /* NULL = none */
     size_t trailers_left_out;          /* fields of them */
     uint64_t content_length;           /* bytes that came */
-    struct detail_dependency dependency;
+    struct wire_dependency dependency; /* in HEADERS; its weight is 0 where there is none */
     struct detail_block block;
     int32_t stream_window; /* bytes that the client lets us send */
     int32_t connection_window;

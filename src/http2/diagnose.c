@@ -1,6 +1,6 @@
 #include "http2/diagnose.h"
 
-#include "base/token.h"
+#include "base/structured.h"
 
 #include <string.h>
 
@@ -25,16 +25,6 @@ static bool has_upper_case(const uint8_t *bytes, size_t length)
             return true;
     }
     return false;
-}
-
-/* A field name is a token; that it is in lower case is another rule. */
-static bool is_token(const uint8_t *bytes, size_t length)
-{
-    for (size_t i = 0; i < length; i++) {
-        if (!token_may_have(bytes[i]))
-            return false;
-    }
-    return length > 0;
 }
 
 static bool is_number(const uint8_t *bytes, size_t length)
@@ -115,7 +105,7 @@ const char *diagnose_field(const struct diagnose_context *context, const uint8_t
         return "upper case in a field name (RFC 9113 section 8.2.1)";
     if (name_length > 0 && name[0] == ':')
         return pseudo_rule(context, name, name_length, value_length);
-    if (!is_token(name, name_length))
+    if (!structured_is_token((struct span){name, name_length}))
         return "byte not allowed in a field name (RFC 9113 section 8.2.1)";
     if (is_connection_specific(name, name_length))
         return "connection-specific field (RFC 9113 section 8.2.2)";

@@ -1,7 +1,7 @@
 #include "http2/field_section.h"
 
 #include "base/arena.h"
-#include "echo/preferences.h"
+#include "echo/accept.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -94,8 +94,8 @@ static void heed(struct field_section_reader *reader, const struct field *field)
         break;
     case sizeof("accept") - 1:
         if (is(field->name, "accept"))
-            request->detailed |=
-                accept_names(field->value.base, field->value.len, reader->options.detailed_type);
+            request->detailed |= accept_names((struct span){field->value.base, field->value.len},
+                                              reader->options.detailed_type);
         else if (is(field->name, "expect"))
             request->expects_continue |= is_ignoring_case(field->value, "100-continue");
         break;

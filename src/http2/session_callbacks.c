@@ -208,7 +208,7 @@ static bool keep_particulars(struct session *session, struct stream *stream,
         .table_bytes = nghttp2_session_get_hd_inflate_dynamic_table_size(session->nghttp2),
     };
     if ((headers->hd.flags & NGHTTP2_FLAG_PRIORITY) != 0)
-        particulars->dependency = (struct detail_dependency){
+        particulars->dependency = (struct wire_dependency){
             .stream_id = headers->pri_spec.stream_id,
             .weight = headers->pri_spec.weight,
             .exclusive = headers->pri_spec.exclusive != 0,

@@ -48,7 +48,7 @@ static const uint8_t drain_ping[8] = {'h', '2', 'e', 'c', 'h', 'o', 'd', 0};
 /* What a detailed answer tells besides the fields: of a request that asks for it. */
 struct particulars {
     uint64_t number;
-    struct detail_dependency dependency;
+    struct wire_dependency dependency;
     struct detail_block block;
     struct field_list *fields;   /* owned; NULL = too large, or told */
     struct field_list *trailers; /* owned; NULL = none, or told */
@@ -135,7 +135,7 @@ struct session {
     uint8_t *out; /* where the call of session_send that is under way writes to */
     size_t out_size;
     size_t out_used;
-    uint8_t opening[FRAME_HEADER_SIZE + SETTINGS_SENT * WIRE_SETTING_SIZE];
+    uint8_t opening[WIRE_FRAME_HEADER_SIZE + SETTINGS_SENT * WIRE_SETTING_SIZE];
     const uint8_t *pending; /* nghttp2's, valid until it is asked for more, or opening */
     size_t pending_length;
     int reports[REPORT_LEVELS]; /* how many were told, of each level */

@@ -185,8 +185,9 @@ static void note_advert(struct session *session, const struct frame_head *head,
 {
     if (!client_frames_add(&session->client_frames, session->memory.lasting, &head->frame))
         session->starved = true;
-    client_frames_receive(&session->client_frames, session->frame_reader.header + FRAME_HEADER_SIZE,
-                          head->length - FRAME_HEADER_SIZE);
+    client_frames_receive(&session->client_frames,
+                          session->frame_reader.header + WIRE_FRAME_HEADER_SIZE,
+                          head->length - WIRE_FRAME_HEADER_SIZE);
     client_frames_receive(&session->client_frames, bytes, length);
 }
 

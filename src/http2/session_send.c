@@ -16,10 +16,10 @@ ssize_t stream_read_body(nghttp2_session *nghttp2, int32_t stream_id, uint8_t *b
 
     (void)nghttp2;
     (void)stream_id;
-    if (room >= FRAME_HEADER_SIZE + length || room >= ROOM_WORTH_USING) {
+    if (room >= WIRE_FRAME_HEADER_SIZE + length || room >= ROOM_WORTH_USING) {
         *data_flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-        if (length > room - FRAME_HEADER_SIZE)
-            length = room - FRAME_HEADER_SIZE;
+        if (length > room - WIRE_FRAME_HEADER_SIZE)
+            length = room - WIRE_FRAME_HEADER_SIZE;
     } else {
         memcpy(buffer, stream->body + stream->body_sent, length);
         stream->body_sent += length;
@@ -39,10 +39,10 @@ static int send_body(nghttp2_session *nghttp2, nghttp2_frame *frame, const uint8
 
     (void)nghttp2;
     (void)frame;
-    memcpy(out, header, FRAME_HEADER_SIZE);
-    memcpy(out + FRAME_HEADER_SIZE, stream->body + stream->body_sent, length);
+    memcpy(out, header, WIRE_FRAME_HEADER_SIZE);
+    memcpy(out + WIRE_FRAME_HEADER_SIZE, stream->body + stream->body_sent, length);
     stream->body_sent += length;
-    session->out_used += FRAME_HEADER_SIZE + length;
+    session->out_used += WIRE_FRAME_HEADER_SIZE + length;
     return 0;
 }
 

@@ -93,7 +93,7 @@ static uint32_t get_u32(const uint8_t *from)
 void frame_add(struct bytes *bytes, uint8_t type, uint8_t flags, int32_t stream_id,
                const void *payload, size_t length)
 {
-    uint8_t header[FRAME_HEADER_SIZE];
+    uint8_t header[WIRE_FRAME_HEADER_SIZE];
 
     put_u32(header, (uint32_t)length << 8 | type);
     header[4] = flags;
@@ -413,7 +413,7 @@ static void take_window(struct peer *peer, int32_t id, const uint8_t *payload, s
 
 static void take_frame(struct peer *peer, const uint8_t *frame, size_t length)
 {
-    const uint8_t *payload = frame + FRAME_HEADER_SIZE;
+    const uint8_t *payload = frame + WIRE_FRAME_HEADER_SIZE;
     uint8_t flags = frame[4];
     int32_t id = (int32_t)get_u32(frame + 5);
 
@@ -456,15 +456,15 @@ void peer_take(struct peer *peer, const uint8_t *bytes, size_t length)
     size_t used = 0;
 
     bytes_add(&peer->in, bytes, length);
-    while (peer->in.length - used >= FRAME_HEADER_SIZE) {
+    while (peer->in.length - used >= WIRE_FRAME_HEADER_SIZE) {
         const uint8_t *frame = peer->in.data + used;
         size_t payload = get_u32(frame) >> 8;
 
         assert_true(payload <= FRAME_PAYLOAD_MAX);
-        if (peer->in.length - used < FRAME_HEADER_SIZE + payload)
+        if (peer->in.length - used < WIRE_FRAME_HEADER_SIZE + payload)
             break;
         take_frame(peer, frame, payload);
-        used += FRAME_HEADER_SIZE + payload;
+        used += WIRE_FRAME_HEADER_SIZE + payload;
     }
     peer->in.length -= used;
     if (used > 0 && peer->in.length > 0)

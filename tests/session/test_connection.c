@@ -171,7 +171,7 @@ static void test_first_frame_is_not_settings(void **state)
 /* The length alone says that the frame is too long: 16,385 bytes. */
 static void test_frame_too_long(void **state)
 {
-    static const uint8_t header[FRAME_HEADER_SIZE] = {0, 0x40, 1, NGHTTP2_DATA, 0, 0, 0, 0, 1};
+    static const uint8_t header[WIRE_FRAME_HEADER_SIZE] = {0, 0x40, 1, NGHTTP2_DATA, 0, 0, 0, 0, 1};
     struct peer *peer = peer_open(&peer_options, peer_plain);
 
     (void)state;
@@ -359,7 +359,7 @@ static void test_done_at_the_last_byte(void **state)
         assert_int_equal(session_send(peer->session, peer->now, &byte, 1), 1);
         taken++;
     }
-    assert_int_equal(taken, FRAME_HEADER_SIZE + 8 + strlen("reason"));
+    assert_int_equal(taken, WIRE_FRAME_HEADER_SIZE + 8 + strlen("reason"));
     assert_int_equal(byte, 'n');
     assert_int_equal(session_send(peer->session, peer->now, &byte, 1), 0);
     peer_free(peer);

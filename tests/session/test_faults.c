@@ -192,7 +192,7 @@ static void test_echo(void **state)
 
 enum { SETTINGS_LENGTH = 12 };
 /* So many that no more are kept. */
-enum { SETTINGS_FRAMES = CLIENT_FRAMES_MAX / (FRAME_HEADER_SIZE + SETTINGS_LENGTH) };
+enum { SETTINGS_FRAMES = CLIENT_FRAMES_MAX / (WIRE_FRAME_HEADER_SIZE + SETTINGS_LENGTH) };
 
 static bool add_settings(struct client_frames *client_frames, uint8_t content)
 {
@@ -572,8 +572,8 @@ static void read_frame(struct outcome *outcome, const uint8_t *frame, size_t len
     assert_true(index < STREAMS);
     if (frame[3] == NGHTTP2_DATA) {
         assert_true(outcome->body_lengths[index] + length <= BODY_MAX);
-        memcpy(outcome->bodies[index] + outcome->body_lengths[index], frame + FRAME_HEADER_SIZE,
-               length);
+        memcpy(outcome->bodies[index] + outcome->body_lengths[index],
+               frame + WIRE_FRAME_HEADER_SIZE, length);
         outcome->body_lengths[index] += length;
     }
     if ((frame[3] <= NGHTTP2_HEADERS && frame[4] & END_STREAM) || frame[3] == NGHTTP2_RST_STREAM)
@@ -585,14 +585,14 @@ static void read_frames(struct outcome *outcome)
 {
     size_t at = 0;
 
-    while (outcome->out_length - at >= FRAME_HEADER_SIZE) {
+    while (outcome->out_length - at >= WIRE_FRAME_HEADER_SIZE) {
         const uint8_t *frame = outcome->out + at;
         size_t length = (size_t)frame[0] << 16 | (size_t)frame[1] << 8 | frame[2];
 
-        if (outcome->out_length - at < FRAME_HEADER_SIZE + length)
+        if (outcome->out_length - at < WIRE_FRAME_HEADER_SIZE + length)
             break;
         read_frame(outcome, frame, length);
-        at += FRAME_HEADER_SIZE + length;
+        at += WIRE_FRAME_HEADER_SIZE + length;
     }
 }
 

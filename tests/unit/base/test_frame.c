@@ -131,7 +131,7 @@ static void test_frames_are_told(void **state)
     static const char bytes[] = PREFACE "\0\0\3\0\1\x92\x34\x56\x78"
                                         "abc"
                                         "\0\0\0\xfa\0\0\0\0\7";
-    enum { FIRST_ENDS = sizeof(PREFACE) - 1 + FRAME_HEADER_SIZE };
+    enum { FIRST_ENDS = sizeof(PREFACE) - 1 + WIRE_FRAME_HEADER_SIZE };
 
     (void)state;
     for (size_t split = 0; split < FIRST_ENDS; split++) {
@@ -154,7 +154,7 @@ static void test_frames_are_told(void **state)
         rest += looked_at;
         assert_true(frame_reader_next(&frame_reader, rest, sizeof(bytes) - 1 - FIRST_ENDS,
                                       &looked_at, &frame));
-        assert_int_equal(looked_at, 3 + FRAME_HEADER_SIZE);
+        assert_int_equal(looked_at, 3 + WIRE_FRAME_HEADER_SIZE);
         assert_int_equal(frame.length, 0);
         assert_int_equal(frame.type, 0xfa);
         assert_int_equal(frame.flags, 0);
@@ -164,11 +164,11 @@ static void test_frames_are_told(void **state)
 
 static void check_written(const struct frame_header *frame, const char *bytes)
 {
-    uint8_t header[FRAME_HEADER_SIZE];
+    uint8_t header[WIRE_FRAME_HEADER_SIZE];
     struct frame_header parsed;
 
     frame_header_write(header, frame);
-    assert_memory_equal(header, bytes, FRAME_HEADER_SIZE);
+    assert_memory_equal(header, bytes, WIRE_FRAME_HEADER_SIZE);
     parsed = frame_header_parse(header);
     assert_int_equal(parsed.length, frame->length);
     assert_int_equal(parsed.stream_id, frame->stream_id);
@@ -209,13 +209,13 @@ static void test_numbers_are_told(void **state)
     } frames[] = {
         {BYTES("\0\0\5\2\0\0\0\0\3\x80\0\0\3\x10"), FRAME_HEAD_MAX, 3, false},
         {BYTES("\0\0\4\x8\0\0\0\0\0\xff\xff\xff\xff"), FRAME_HEAD_MAX, 0x7fffffff, false},
-        {BYTES("\0\0\4\2\0\0\0\0\3\0\0\0\3"), FRAME_HEADER_SIZE, 0, false},
-        {BYTES("\0\0\5\x8\0\0\0\0\3\0\0\0\3\0"), FRAME_HEADER_SIZE, 0, false},
+        {BYTES("\0\0\4\2\0\0\0\0\3\0\0\0\3"), WIRE_FRAME_HEADER_SIZE, 0, false},
+        {BYTES("\0\0\5\x8\0\0\0\0\3\0\0\0\3\0"), WIRE_FRAME_HEADER_SIZE, 0, false},
         {BYTES("\0\0\4\3\0\0\0\0\3\0\0\0\x8"), FRAME_HEAD_MAX, 8, false},
-        {BYTES("\0\0\5\3\0\0\0\0\3\0\0\0\x8\0"), FRAME_HEADER_SIZE, 0, false},
-        {BYTES("\0\0\4\6\0\0\0\0\3\0\0\0\3"), FRAME_HEADER_SIZE, 0, false},
-        {BYTES("\0\0\0\1\0\0\0\0\1"), FRAME_HEADER_SIZE, 0, false},
-        {BYTES("\0\0\5\2\0\0\0\0\3\1\2\3\4\x10"), FRAME_HEADER_SIZE, 0, true},
+        {BYTES("\0\0\5\3\0\0\0\0\3\0\0\0\x8\0"), WIRE_FRAME_HEADER_SIZE, 0, false},
+        {BYTES("\0\0\4\6\0\0\0\0\3\0\0\0\3"), WIRE_FRAME_HEADER_SIZE, 0, false},
+        {BYTES("\0\0\0\1\0\0\0\0\1"), WIRE_FRAME_HEADER_SIZE, 0, false},
+        {BYTES("\0\0\5\2\0\0\0\0\3\1\2\3\4\x10"), WIRE_FRAME_HEADER_SIZE, 0, true},
     };
     enum { COUNT = sizeof(frames) / sizeof(frames[0]), STEP_MAX = 20 };
 

@@ -43,10 +43,10 @@ static void add_frame(struct bytes *bytes, uint8_t type, uint8_t flags, int32_t 
 {
     struct frame_header frame = {length, stream_id, type, flags};
 
-    assert_true(bytes->length + FRAME_HEADER_SIZE + length <= sizeof(bytes->data));
+    assert_true(bytes->length + WIRE_FRAME_HEADER_SIZE + length <= sizeof(bytes->data));
     frame_header_write(bytes->data + bytes->length, &frame);
-    memset(bytes->data + bytes->length + FRAME_HEADER_SIZE, content, length);
-    bytes->length += FRAME_HEADER_SIZE + length;
+    memset(bytes->data + bytes->length + WIRE_FRAME_HEADER_SIZE, content, length);
+    bytes->length += WIRE_FRAME_HEADER_SIZE + length;
 }
 
 /* As session does with what it receives. Every piece is a block of its own, so that reading past
@@ -213,7 +213,7 @@ static void test_last_frame_is_not_whole(void **state)
     static struct bytes bytes;
     struct expected expected[] = {{SETTINGS, 0, 0, 6, 6, 'a', true},
                                   {SETTINGS, 0, 0, 12, 0, 'b', true}};
-    enum { FIRST = FRAME_HEADER_SIZE + 6, SECOND = FRAME_HEADER_SIZE + 12 };
+    enum { FIRST = WIRE_FRAME_HEADER_SIZE + 6, SECOND = WIRE_FRAME_HEADER_SIZE + 12 };
 
     (void)state;
     bytes.length = 0;
@@ -222,10 +222,10 @@ static void test_last_frame_is_not_whole(void **state)
     for (size_t length = FIRST; length < FIRST + SECOND; length++) {
         struct client_frames client_frames = {0};
         struct frame_reader frame_reader = {0};
-        bool has_header = length >= FIRST + FRAME_HEADER_SIZE;
+        bool has_header = length >= FIRST + WIRE_FRAME_HEADER_SIZE;
 
         receive(&client_frames, &frame_reader, bytes.data, length);
-        expected[1].kept = has_header ? length - FIRST - FRAME_HEADER_SIZE : 0;
+        expected[1].kept = has_header ? length - FIRST - WIRE_FRAME_HEADER_SIZE : 0;
         check_frames(&client_frames, expected, has_header ? 2 : 1);
         assert_int_equal(client_frames.coming, has_header ? 12 - expected[1].kept : 0);
         client_frames_free(&client_frames, &arena);
@@ -253,13 +253,14 @@ static void test_payload_of_what_is_left_out(void **state)
 static void add_records(struct bytes *bytes, uint8_t first, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        add_frame(bytes, 0xfa, 0, 0, RECORD - FRAME_HEADER_SIZE, (uint8_t)(first + i));
+        add_frame(bytes, 0xfa, 0, 0, RECORD - WIRE_FRAME_HEADER_SIZE, (uint8_t)(first + i));
 }
 
 static struct expected record_of(uint8_t content, bool is_opening)
 {
     return (struct expected){
-        0xfa, 0, 0, RECORD - FRAME_HEADER_SIZE, RECORD - FRAME_HEADER_SIZE, content, is_opening,
+        0xfa,    0,          0, RECORD - WIRE_FRAME_HEADER_SIZE, RECORD - WIRE_FRAME_HEADER_SIZE,
+        content, is_opening,
     };
 }
 
@@ -321,7 +322,7 @@ static void test_as_many_as_it_takes(void **state)
     static struct bytes bytes;
     struct expected expected[FITTING];
     enum {
-        MISSING = FRAME_HEADER_SIZE + CLIENT_FRAMES_PAYLOAD_MAX - CLIENT_FRAMES_MAX % RECORD,
+        MISSING = WIRE_FRAME_HEADER_SIZE + CLIENT_FRAMES_PAYLOAD_MAX - CLIENT_FRAMES_MAX % RECORD,
         GONE = (MISSING + RECORD - 1) / RECORD,
         KEPT = FITTING - GONE,
     };
@@ -350,9 +351,9 @@ static void test_full(void **state)
     (void)state;
     bytes.length = 0;
     for (uint8_t i = 0; i < SHARES; i++) {
-        add_frame(&bytes, 0xfa, 0, 0, SHARE - FRAME_HEADER_SIZE, i);
+        add_frame(&bytes, 0xfa, 0, 0, SHARE - WIRE_FRAME_HEADER_SIZE, i);
         expected[i] = (struct expected){
-            0xfa, 0, 0, SHARE - FRAME_HEADER_SIZE, SHARE - FRAME_HEADER_SIZE, i, true};
+            0xfa, 0, 0, SHARE - WIRE_FRAME_HEADER_SIZE, SHARE - WIRE_FRAME_HEADER_SIZE, i, true};
     }
     check_each_way(&bytes, expected, SHARES, 0);
     add_frame(&bytes, 0xfa, 0, 0, 0, 0);
@@ -373,7 +374,8 @@ static void test_flood(void **state)
     }
     assert_int_equal(client_frames.length, CLIENT_FRAMES_MAX);
     assert_int_equal(client_frames.capacity, CLIENT_FRAMES_MAX);
-    assert_int_equal(client_frames.left_out, 100000 - CLIENT_FRAMES_MAX / (FRAME_HEADER_SIZE + 7));
+    assert_int_equal(client_frames.left_out,
+                     100000 - CLIENT_FRAMES_MAX / (WIRE_FRAME_HEADER_SIZE + 7));
     client_frames_free(&client_frames, &arena);
 }
 

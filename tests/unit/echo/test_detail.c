@@ -214,7 +214,7 @@ static void know_all(struct known *known)
     known->detail.number = 7;
     known->detail.trailers = known->trailers;
     known->detail.content_length = 4096;
-    known->detail.dependency = (struct detail_dependency){11, 256, true};
+    known->detail.dependency = (struct wire_dependency){11, 256, true};
     known->detail.block = (struct detail_block){77, 333};
     known->detail.stream_window = 65535;
     known->detail.connection_window = 1000000;
