@@ -82,11 +82,11 @@ fault_tests   := $(patsubst tests/faults/%.c,$(B)/tests/faults/%,$(wildcard test
 fuzz_session  := http2
 fuzz_frames   := http2
 fuzz_echo     := echo
-fuzz_preface  := conn
+fuzz_sniff    := conn
 fuzz_settings := config
 fuzz_trace    := http2
 fuzz_upgrade  := conn
-fuzzers       := session frames echo preface settings trace upgrade
+fuzzers       := session frames echo sniff settings trace upgrade
 replays       := $(fuzzers:%=$(B)/tests/fuzz/replay_%)
 fuzz_programs := $(fuzzers:%=$(B)/tests/fuzz/fuzz_%)
 FUZZ_SECONDS  ?= 60
