@@ -90,7 +90,7 @@ static void set_key(struct reader *reader, const char *key, const char *value)
 {
     const struct config_option *option = option_find(key);
 
-    if (option == NULL || !option->in_file) {
+    if (option == NULL || !option_is_in_file(option)) {
         report_unknown_key(reader, key);
         return;
     }

@@ -47,8 +47,14 @@ enum option_type {
     TYPE_VERBOSE,
 };
 
+enum option_scope {
+    COMMAND_LINE, /* not in the file */
+    RESTART,      /* in the file, too; a reload does not change it */
+    RELOAD,       /* in the file, too */
+};
+
 struct config_option {
-    const char *name; /* the long option, and the key where in_file */
+    const char *name; /* the long option, and the key in the file */
     size_t offset;
     uint64_t min; /* of texts: bytes */
     uint64_t max;
@@ -57,14 +63,14 @@ struct config_option {
     const char *placeholder;
     const char *help;
     enum option_type type;
+    enum option_scope scope;
     char letter; /* the short option; 0 = none */
-    bool in_file;
-    bool fixed; /* a reload can't change it */
 };
 
 extern const struct config_option config_options[]; /* ended by one without a name */
 
 const struct config_option *option_find(const char *name);
+bool option_is_in_file(const struct config_option *option);
 bool option_is_text(const struct config_option *option);
 bool option_takes_value(const struct config_option *option);
 

@@ -1,3 +1,7 @@
+/*
+ * options: the table of all options. The command line and the file are parsed by it; --help,
+ * --dump-config and conf/h2echod.conf are printed from it.
+ */
 #include "config/internal.h"
 
 #include <limits.h>
@@ -11,320 +15,146 @@ static const char *log_level_enum_name(uint64_t value)
 
 static const char *trace_enum_name(uint64_t value)
 {
-    static const char *const words[] = {
+    static const char *const names[] = {
         [TRACE_OFF] = "off", [TRACE_FRAMES] = "frames", [TRACE_FIELDS] = "fields"};
 
-    return words[value];
+    return names[value];
 }
 
 static const char *access_log_enum_name(uint64_t value)
 {
-    static const char *const words[] = {
+    static const char *const names[] = {
         [ACCESS_LOG_OFF] = "off", [ACCESS_LOG_TEXT] = "text", [ACCESS_LOG_JSON] = "json"};
 
-    return words[value];
+    return names[value];
 }
 
 static const char *tls_verify_enum_name(uint64_t value)
 {
-    static const char *const words[] = {[TLS_VERIFY_OFF] = "off",
+    static const char *const names[] = {[TLS_VERIFY_OFF] = "off",
                                         [TLS_VERIFY_OPTIONAL] = "optional",
                                         [TLS_VERIFY_REQUIRED] = "required"};
 
-    return words[value];
+    return names[value];
 }
 
 static const char *tls_version_enum_name(uint64_t value)
 {
-    static const char *const words[] = {[TLS_1_2] = "1.2", [TLS_1_3] = "1.3"};
+    static const char *const names[] = {[TLS_1_2] = "1.2", [TLS_1_3] = "1.3"};
 
-    return words[value];
+    return names[value];
 }
 
-#define MEMBER(member) offsetof(struct settings, member)
-#define TIMEOUT_MIN    (SECOND / 10)
-#define TIMEOUT_MAX    (24 * HOUR)
+/*
+ * One row of the table:
+ * name         the long option; in the file, the key
+ * letter       the short option, or NO_LETTER
+ * scope        COMMAND_LINE: not in the file; RESTART: a reload does not change it; RELOAD: it does
+ * member       of struct settings
+ * min, max     the valid values; for strings, their length in bytes
+ * default      as it would be written in the file; NULL leaves the member 0, false or NULL
+ * placeholder  what --help writes in place of the value; NULL = the option takes none
+ * help         its line of --help and the comment above it in a dump
+ */
+/* clang-format off */
+#define OPTION(type_, name_, letter_, scope_, member_, min_, max_, default_, placeholder_, help_) \
+    {.type = type_, .name = name_, .letter = letter_, .scope = scope_, \
+     .offset = offsetof(struct settings, member_), .min = min_, .max = max_, \
+     .default_value = default_, .placeholder = placeholder_, .help = help_}
+#define ENUM(name_, member_, enum_name_, first, last, default_, placeholder_, help_) \
+    {.type = TYPE_ENUM, .name = name_, .scope = RELOAD, \
+     .offset = offsetof(struct settings, member_), .min = first, .max = last, \
+     .enum_name = enum_name_, \
+     .default_value = default_, .placeholder = placeholder_, .help = help_}
+#define VERBOSITY(type_, name_, letter_, help_) \
+    {.type = type_, .name = name_, .letter = letter_, .scope = COMMAND_LINE, .help = help_}
+#define END_OF_TABLE {.name = NULL}
+/* clang-format on */
+
+#define NUMBER(name, letter, scope, member, min, max, default_value, placeholder, help)            \
+    OPTION(TYPE_NUMBER, name, letter, scope, member, min, max, default_value, placeholder, help)
+#define SWITCH(name, scope, member, default_value, help)                                           \
+    OPTION(TYPE_SWITCH, name, NO_LETTER, scope, member, false, true, default_value, "on|off", help)
+#define PATH(name, letter, scope, member, max, placeholder, help)                                  \
+    OPTION(TYPE_PATH, name, letter, scope, member, 1, max, NULL, placeholder, help)
+#define TIMEOUT(name, member, default_value, help)                                                 \
+    OPTION(TYPE_DURATION, name, NO_LETTER, RELOAD, member, SECOND / 10, 24 * HOUR, default_value,  \
+           "TIME", help)
+#define ACTION(name, letter, member, help)                                                         \
+    OPTION(TYPE_ACTION, name, letter, COMMAND_LINE, member, false, true, NULL, NULL, help)
+
+enum {
+    NO_LETTER = 0,
+    FILE_NAME_MAX = PATH_MAX - 1,
+    SOCKET_PATH_MAX = sizeof((struct sockaddr_un *)NULL)->sun_path - 1,
+    ADDRESS_MAX = 255, /* bytes of a host name */
+};
 
 const struct config_option config_options[] = {
-    {.name = "port",
-     .letter = 'p',
-     .type = TYPE_NUMBER,
-     .in_file = true,
-     .fixed = true,
-     .offset = MEMBER(listen.port),
-     .max = 65535,
-     .default_value = "8080",
-     .placeholder = "PORT",
-     .help = "TCP port; 0 takes any free one and logs it"},
-    {.name = "address",
-     .letter = 'a',
-     .type = TYPE_ADDRESSES,
-     .in_file = true,
-     .fixed = true,
-     .offset = MEMBER(listen.address),
-     .min = 1,
-     .max = 255,
-     .placeholder = "ADDRESS",
-     .help = "address to listen on, once for each; none is every one"},
-    {.name = "unix",
-     .type = TYPE_PATH,
-     .in_file = true,
-     .fixed = true,
-     .offset = MEMBER(listen.unix_path),
-     .min = 1,
-     .max = sizeof((struct sockaddr_un *)NULL)->sun_path - 1,
-     .placeholder = "PATH",
-     .help = "Unix stream socket to listen on as well"},
-    {.name = "unix-mode",
-     .type = TYPE_OCTAL,
-     .in_file = true,
-     .fixed = true,
-     .offset = MEMBER(listen.unix_mode),
-     .max = 0777,
-     .default_value = "0660",
-     .placeholder = "MODE",
-     .help = "permissions of the Unix socket"},
-    {.name = "reuse-port",
-     .type = TYPE_SWITCH,
-     .in_file = true,
-     .fixed = true,
-     .offset = MEMBER(listen.reuse_port),
-     .max = true,
-     .default_value = "off",
-     .placeholder = "on|off",
-     .help = "share the port with daemons of the same user that do"},
-    {.name = "tls-port",
-     .type = TYPE_PORT,
-     .in_file = true,
-     .fixed = true,
-     .offset = MEMBER(listen.tls_port),
-     .max = LISTENER_NO_PORT,
-     .default_value = "off",
-     .placeholder = "PORT",
-     .help = "TCP port for TLS, beside the other; 0 takes any"},
-    {.name = "tls-cert",
-     .type = TYPE_PATH,
-     .in_file = true,
-     .offset = MEMBER(tls_cert),
-     .min = 1,
-     .max = PATH_MAX - 1,
-     .placeholder = "FILE",
-     .help = "certificate, with its chain, in PEM"},
-    {.name = "tls-key",
-     .type = TYPE_PATH,
-     .in_file = true,
-     .offset = MEMBER(tls_key),
-     .min = 1,
-     .max = PATH_MAX - 1,
-     .placeholder = "FILE",
-     .help = "its private key; none is in the certificate's file"},
-    {.name = "tls-self-signed",
-     .type = TYPE_SWITCH,
-     .in_file = true,
-     .offset = MEMBER(tls_self_signed),
-     .max = true,
-     .default_value = "off",
-     .placeholder = "on|off",
-     .help = "make a certificate in memory, for trying it out"},
-    {.name = "tls-client-ca",
-     .type = TYPE_PATH,
-     .in_file = true,
-     .offset = MEMBER(tls_client_ca),
-     .min = 1,
-     .max = PATH_MAX - 1,
-     .placeholder = "FILE",
-     .help = "who signs the certificates of clients, in PEM"},
-    {.name = "tls-verify",
-     .type = TYPE_ENUM,
-     .in_file = true,
-     .offset = MEMBER(tls_verify),
-     .min = TLS_VERIFY_OFF,
-     .max = TLS_VERIFY_REQUIRED,
-     .enum_name = tls_verify_enum_name,
-     .default_value = "optional",
-     .placeholder = "off|optional|required",
-     .help = "with tls-client-ca: whether clients need one"},
-    {.name = "tls-min-version",
-     .type = TYPE_ENUM,
-     .in_file = true,
-     .offset = MEMBER(tls_min_version),
-     .min = TLS_1_2,
-     .max = TLS_1_3,
-     .enum_name = tls_version_enum_name,
-     .default_value = "1.2",
-     .placeholder = "VERSION",
-     .help = "oldest version of TLS that is spoken"},
-    {.name = "config",
-     .letter = 'c',
-     .type = TYPE_PATH,
-     .offset = MEMBER(config),
-     .min = 1,
-     .max = PATH_MAX - 1,
-     .placeholder = "FILE",
-     .help = "read settings from FILE"},
-    {.name = "check-config",
-     .letter = 't',
-     .type = TYPE_ACTION,
-     .offset = MEMBER(check_config),
-     .help = "check the settings, say what is wrong, exit 0 or 78"},
-    {.name = "dump-config",
-     .type = TYPE_ACTION,
-     .offset = MEMBER(dump_config),
-     .help = "print the settings in force, fit to be read back"},
-    {.name = "probe",
-     .type = TYPE_OPERAND,
-     .offset = MEMBER(probe),
-     .placeholder = "[URL]",
-     .help = "ask a running daemon once, exit 0 if it answers, or 1"},
-    {.name = "max-connections",
-     .type = TYPE_NUMBER,
-     .in_file = true,
-     .offset = MEMBER(max_connections),
-     .min = 1,
-     .max = 1000000,
-     .default_value = "10000",
-     .placeholder = "N",
-     .help = "connections at once; more wait in the backlog"},
-    {.name = "max-connections-per-address",
-     .type = TYPE_NUMBER,
-     .in_file = true,
-     .offset = MEMBER(max_connections_per_address),
-     .max = 1000000,
-     .default_value = "0",
-     .placeholder = "N",
-     .help = "connections at once from one address; 0 sets no limit"},
-    {.name = "max-concurrent-streams",
-     .type = TYPE_NUMBER,
-     .in_file = true,
-     .offset = MEMBER(max_concurrent_streams),
-     .min = 1,
-     .max = 65535,
-     .default_value = "128",
-     .placeholder = "N",
-     .help = "streams at once on one connection"},
-    {.name = "max-header-list-size",
-     .type = TYPE_SIZE,
-     .in_file = true,
-     .offset = MEMBER(max_header_list_size),
-     .min = KIB,
-     .max = 16 * MIB,
-     .default_value = "64KiB",
-     .placeholder = "SIZE",
-     .help = "bytes of a request's fields, 32 more for each"},
-    {.name = "header-timeout",
-     .type = TYPE_DURATION,
-     .in_file = true,
-     .offset = MEMBER(header_timeout),
-     .min = TIMEOUT_MIN,
-     .max = TIMEOUT_MAX,
-     .default_value = "10s",
-     .placeholder = "TIME",
-     .help = "for the client's preface, and for each header block"},
-    {.name = "idle-timeout",
-     .type = TYPE_DURATION,
-     .in_file = true,
-     .offset = MEMBER(idle_timeout),
-     .min = TIMEOUT_MIN,
-     .max = TIMEOUT_MAX,
-     .default_value = "5m",
-     .placeholder = "TIME",
-     .help = "for a connection with no stream open and no frame"},
-    {.name = "stream-timeout",
-     .type = TYPE_DURATION,
-     .in_file = true,
-     .offset = MEMBER(stream_timeout),
-     .min = TIMEOUT_MIN,
-     .max = TIMEOUT_MAX,
-     .default_value = "30s",
-     .placeholder = "TIME",
-     .help = "for a stream whose body or window does not go on"},
-    {.name = "write-timeout",
-     .type = TYPE_DURATION,
-     .in_file = true,
-     .offset = MEMBER(write_timeout),
-     .min = TIMEOUT_MIN,
-     .max = TIMEOUT_MAX,
-     .default_value = "30s",
-     .placeholder = "TIME",
-     .help = "for a peer that takes nothing"},
-    {.name = "drain-timeout",
-     .type = TYPE_DURATION,
-     .in_file = true,
-     .offset = MEMBER(drain_timeout),
-     .min = TIMEOUT_MIN,
-     .max = TIMEOUT_MAX,
-     .default_value = "10s",
-     .placeholder = "TIME",
-     .help = "after SIGTERM, for what was begun"},
-    {.name = "upgrade",
-     .type = TYPE_SWITCH,
-     .in_file = true,
-     .offset = MEMBER(upgrade),
-     .max = true,
-     .default_value = "on",
-     .placeholder = "on|off",
-     .help = "take the HTTP/1.1 Upgrade to h2c"},
-    {.name = "log-level",
-     .type = TYPE_ENUM,
-     .in_file = true,
-     .offset = MEMBER(log_level),
-     .min = LOG_LEVEL_ERROR,
-     .max = LOG_LEVEL_DEBUG,
-     .enum_name = log_level_enum_name,
-     .default_value = "info",
-     .placeholder = "LEVEL",
-     .help = "least important level to log, error to debug"},
-    {.name = "quiet",
-     .letter = 'q',
-     .type = TYPE_QUIET,
-     .help = "log one level less; may be repeated"},
-    {.name = "verbose",
-     .letter = 'v',
-     .type = TYPE_VERBOSE,
-     .help = "log one level more, and frames; -vv: with values"},
-    {.name = "trace",
-     .type = TYPE_ENUM,
-     .in_file = true,
-     .offset = MEMBER(trace),
-     .min = TRACE_OFF,
-     .max = TRACE_FIELDS,
-     .enum_name = trace_enum_name,
-     .default_value = "off",
-     .placeholder = "WHAT",
-     .help = "a line for each frame and field; fields: values too"},
-    {.name = "access-log",
-     .type = TYPE_ENUM,
-     .in_file = true,
-     .offset = MEMBER(access_log),
-     .min = ACCESS_LOG_OFF,
-     .max = ACCESS_LOG_JSON,
-     .enum_name = access_log_enum_name,
-     .default_value = "off",
-     .placeholder = "FORMAT",
-     .help = "a line for each request, text or json"},
-    {.name = "pretty",
-     .type = TYPE_SWITCH,
-     .in_file = true,
-     .offset = MEMBER(pretty),
-     .max = true,
-     .default_value = "off",
-     .placeholder = "on|off",
-     .help = "indent the answer's JSON"},
-    {.name = "version",
-     .letter = 'V',
-     .type = TYPE_ACTION,
-     .offset = MEMBER(version),
-     .help = "print the version, and those of the libraries"},
-    {.name = "help",
-     .letter = 'h',
-     .type = TYPE_ACTION,
-     .offset = MEMBER(help),
-     .help = "print this text"},
-    {.name = NULL},
+    NUMBER("port", 'p', RESTART, listen.port, 0, 65535, "8080", "PORT",
+           "TCP port; 0 takes any free one and logs it"),
+    OPTION(TYPE_ADDRESSES, "address", 'a', RESTART, listen.address, 1, ADDRESS_MAX, NULL, "ADDRESS",
+           "address to listen on, once for each; none is every one"),
+    PATH("unix", NO_LETTER, RESTART, listen.unix_path, SOCKET_PATH_MAX, "PATH",
+         "Unix stream socket to listen on as well"),
+    OPTION(TYPE_OCTAL, "unix-mode", NO_LETTER, RESTART, listen.unix_mode, 0, 0777, "0660", "MODE",
+           "permissions of the Unix socket"),
+    SWITCH("reuse-port", RESTART, listen.reuse_port, "off",
+           "share the port with daemons of the same user that do"),
+    OPTION(TYPE_PORT, "tls-port", NO_LETTER, RESTART, listen.tls_port, 0, LISTENER_NO_PORT, "off",
+           "PORT", "TCP port for TLS, beside the other; 0 takes any"),
+    PATH("tls-cert", NO_LETTER, RELOAD, tls_cert, FILE_NAME_MAX, "FILE",
+         "certificate, with its chain, in PEM"),
+    PATH("tls-key", NO_LETTER, RELOAD, tls_key, FILE_NAME_MAX, "FILE",
+         "its private key; none is in the certificate's file"),
+    SWITCH("tls-self-signed", RELOAD, tls_self_signed, "off",
+           "make a certificate in memory, for trying it out"),
+    PATH("tls-client-ca", NO_LETTER, RELOAD, tls_client_ca, FILE_NAME_MAX, "FILE",
+         "who signs the certificates of clients, in PEM"),
+    ENUM("tls-verify", tls_verify, tls_verify_enum_name, TLS_VERIFY_OFF, TLS_VERIFY_REQUIRED,
+         "optional", "off|optional|required", "with tls-client-ca: whether clients need one"),
+    ENUM("tls-min-version", tls_min_version, tls_version_enum_name, TLS_1_2, TLS_1_3, "1.2",
+         "VERSION", "oldest version of TLS that is spoken"),
+    PATH("config", 'c', COMMAND_LINE, config, FILE_NAME_MAX, "FILE", "read settings from FILE"),
+    ACTION("check-config", 't', check_config,
+           "check the settings, say what is wrong, exit 0 or 78"),
+    ACTION("dump-config", NO_LETTER, dump_config,
+           "print the settings in force, fit to be read back"),
+    OPTION(TYPE_OPERAND, "probe", NO_LETTER, COMMAND_LINE, probe, 0, 0, NULL, "[URL]",
+           "ask a running daemon once, exit 0 if it answers, or 1"),
+    NUMBER("max-connections", NO_LETTER, RELOAD, max_connections, 1, 1000000, "10000", "N",
+           "connections at once; more wait in the backlog"),
+    NUMBER("max-connections-per-address", NO_LETTER, RELOAD, max_connections_per_address, 0,
+           1000000, "0", "N", "connections at once from one address; 0 sets no limit"),
+    NUMBER("max-concurrent-streams", NO_LETTER, RELOAD, max_concurrent_streams, 1, 65535, "128",
+           "N", "streams at once on one connection"),
+    OPTION(TYPE_SIZE, "max-header-list-size", NO_LETTER, RELOAD, max_header_list_size, KIB,
+           16 * MIB, "64KiB", "SIZE", "bytes of a request's fields, 32 more for each"),
+    TIMEOUT("header-timeout", header_timeout, "10s",
+            "for the client's preface, and for each header block"),
+    TIMEOUT("idle-timeout", idle_timeout, "5m",
+            "for a connection with no stream open and no frame"),
+    TIMEOUT("stream-timeout", stream_timeout, "30s",
+            "for a stream whose body or window does not go on"),
+    TIMEOUT("write-timeout", write_timeout, "30s", "for a peer that takes nothing"),
+    TIMEOUT("drain-timeout", drain_timeout, "10s", "after SIGTERM, for what was begun"),
+    SWITCH("upgrade", RELOAD, upgrade, "on", "take the HTTP/1.1 Upgrade to h2c"),
+    ENUM("log-level", log_level, log_level_enum_name, LOG_LEVEL_ERROR, LOG_LEVEL_DEBUG, "info",
+         "LEVEL", "least important level to log, error to debug"),
+    VERBOSITY(TYPE_QUIET, "quiet", 'q', "log one level less; may be repeated"),
+    VERBOSITY(TYPE_VERBOSE, "verbose", 'v', "log one level more, and frames; -vv: with values"),
+    ENUM("trace", trace, trace_enum_name, TRACE_OFF, TRACE_FIELDS, "off", "WHAT",
+         "a line for each frame and field; fields: values too"),
+    ENUM("access-log", access_log, access_log_enum_name, ACCESS_LOG_OFF, ACCESS_LOG_JSON, "off",
+         "FORMAT", "a line for each request, text or json"),
+    SWITCH("pretty", RELOAD, pretty, "off", "indent the answer's JSON"),
+    ACTION("version", 'V', version, "print the version, and those of the libraries"),
+    ACTION("help", 'h', help, "print this text"),
+    END_OF_TABLE,
 };
 
 _Static_assert(sizeof(config_options) / sizeof(config_options[0]) <= OPTIONS_MAX + 1,
-               "OPTIONS_MAX");
+               "the table has more options than OPTIONS_MAX");
 
 const struct config_option *option_find(const char *name)
 {
@@ -332,6 +162,11 @@ const struct config_option *option_find(const char *name)
         if (strcmp(config_options[i].name, name) == 0)
             return &config_options[i];
     return NULL;
+}
+
+bool option_is_in_file(const struct config_option *option)
+{
+    return option->scope != COMMAND_LINE;
 }
 
 bool option_is_text(const struct config_option *option)

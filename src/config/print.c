@@ -42,7 +42,7 @@ void settings_dump(const struct settings *settings, FILE *out)
     const char *between = "";
 
     for (size_t i = 0; config_options[i].name != NULL; i++) {
-        if (!config_options[i].in_file)
+        if (!option_is_in_file(&config_options[i]))
             continue;
         (void)fputs(between, out);
         dump_option(&config_options[i], settings, out);
@@ -71,7 +71,7 @@ static void help_option(const struct config_option *option, FILE *out)
 static void help_options(bool in_file, FILE *out)
 {
     for (size_t i = 0; config_options[i].name != NULL; i++)
-        if (config_options[i].in_file == in_file)
+        if (option_is_in_file(&config_options[i]) == in_file)
             help_option(&config_options[i], out);
 }
 

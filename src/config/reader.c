@@ -65,7 +65,7 @@ void reader_set_value(struct reader *reader, const struct config_option *option,
 
     if (!value_parse(option, text, &number))
         report_bad_value(reader, option, text);
-    else if (option->in_file && option_is_text(option) && !config_file_can_hold(text))
+    else if (option_is_in_file(option) && option_is_text(option) && !config_file_can_hold(text))
         report_text_for_no_file(reader, option, text);
     else if (!overruled && !member_store(option, reader->settings, text, number))
         reader_report_no_memory(reader);

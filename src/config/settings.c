@@ -137,7 +137,7 @@ bool settings_keep_listening(struct settings *settings, const struct settings *r
     changed[0] = '\0';
     for (size_t i = 0; config_options[i].name != NULL; i++) {
         const struct config_option *option = &config_options[i];
-        if (!option->fixed || member_equal(option, settings, running))
+        if (option->scope != RESTART || member_equal(option, settings, running))
             continue;
         text_append(changed, size, "%s%s", changed[0] == '\0' ? "" : ", ", option->name);
         if (!member_copy(option, settings, running))

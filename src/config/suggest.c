@@ -41,7 +41,7 @@ const struct config_option *suggest_option(const char *name, size_t length, bool
 
     for (size_t i = 0; config_options[i].name != NULL; i++) {
         size_t distance = edit_distance(name, length, config_options[i].name);
-        if (distance < min && (config_options[i].in_file || !in_file)) {
+        if (distance < min && (option_is_in_file(&config_options[i]) || !in_file)) {
             nearest = &config_options[i];
             min = distance;
         }
