@@ -2,34 +2,24 @@
 
 #if WITH_TLS
 
-#include "base/file.h"
-#include "base/log.h"
+#include "net/tls_errors.h"
+#include "net/tls_private.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <openssl/ec.h>
 #include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/proverr.h>
 #include <openssl/ssl.h>
-
-struct tls_context {
-    SSL_CTX *ssl;
-    BIO_METHOD *wire;
-    bool is_generated;
-};
 
 struct tls {
     SSL *ssl;
-    struct tls_io wire;
-    int error;        /* why the wire is to be tried again */
-    bool has_ended;   /* the client has sent all bytes that it will */
-    bool is_broken;   /* nothing can be said any more */
-    const char *what; /* is wrong, if errno was EPROTO */
+    struct tls_io io;
+    int io_error;           /* errno of the last callback, if the current call used one; 0 = none */
+    bool has_ended;         /* the client will send no more bytes */
+    bool is_broken;         /* nothing can be sent any more */
+    const char *error_text; /* for tls_error */
 };
 
 const char *tls_library_version(void)
@@ -37,284 +27,36 @@ const char *tls_library_version(void)
     return OpenSSL_version(OPENSSL_VERSION_STRING);
 }
 
-/* --- Errors -------------------------------------------------------------------------------- */
+/* --- The BIO ------------------------------------------------------------------------------- */
 
-/* OpenSSL's words for what went wrong first; the rest is about who was told. */
-static const char *openssl_words(void)
-{
-    const char *words = ERR_reason_error_string(ERR_peek_error());
-
-    return words != NULL ? words : "unknown error";
-}
-
-/* OpenSSL has a queue of errors for each thread, which its first call makes. Where there is no
- * memory for that, OpenSSL 3.6 makes an error of it, for which it has to make the queue, and so on
- * until the stack is full. So the queue is made before anything else, and only where there is
- * memory for it. */
-static bool can_keep_errors(void)
-{
-    enum { QUEUE_SIZE = 4096 /* more than it takes */ };
-    /* volatile, since a compiler may leave out an allocation that nobody uses */
-    void *volatile block = calloc(1, QUEUE_SIZE);
-
-    free(block);
-    if (block == NULL)
-        return false;
-    ERR_clear_error();
-    return true;
-}
-
-__attribute__((format(printf, 2, 3))) static bool fail(char error[TLS_ERROR_MAX],
-                                                       const char *format, ...)
-{
-    va_list arguments;
-
-    va_start(arguments, format);
-    (void)vsnprintf(error, TLS_ERROR_MAX, format, arguments);
-    va_end(arguments);
-    ERR_clear_error();
-    return false;
-}
-
-static bool fail_for_memory(char error[TLS_ERROR_MAX])
-{
-    return fail(error, "TLS: %s: give the process more memory", openssl_words());
-}
-
-/* --- Files --------------------------------------------------------------------------------- */
-
-/* A daemon has nobody to ask: OpenSSL would, at the terminal, unless there is a passphrase. */
-static char no_passphrase[] = "";
-
-/* A file that a setting names, while it is read. */
-struct source {
-    const char *setting;
-    char shown[LOG_ESCAPE_MAX];
-    BIO *bio;
-};
-
-static bool open_source(struct source *source, const char *setting, const char *name,
-                        char error[TLS_ERROR_MAX])
-{
-    FILE *file = file_open(name);
-
-    source->setting = setting;
-    log_escape(source->shown, sizeof(source->shown), name, strlen(name));
-    if (file == NULL)
-        return fail(error, "%s: %s: can't be read: %s; %s", setting, source->shown, strerror(errno),
-                    file_open_advice(errno));
-    source->bio = BIO_new_fp(file, BIO_CLOSE);
-    if (source->bio != NULL)
-        return true;
-    (void)fclose(file);
-    return fail_for_memory(error);
-}
-
-/* That a file has no further certificate is how its end is told. */
-static bool is_at_end(void)
-{
-    unsigned long code = ERR_peek_last_error();
-
-    if (ERR_GET_LIB(code) != ERR_LIB_PEM || ERR_GET_REASON(code) != PEM_R_NO_START_LINE)
-        return false;
-    ERR_clear_error();
-    return true;
-}
-
-/* Hand every certificate of a file to ${take}, which owns it if it returns true. */
-static bool read_certificates(const struct source *source,
-                              bool (*take)(SSL_CTX *ssl, X509 *certificate, int number),
-                              SSL_CTX *ssl, char error[TLS_ERROR_MAX])
-{
-    X509 *certificate;
-    int number = 0;
-
-    while ((certificate = PEM_read_bio_X509(source->bio, NULL, NULL, no_passphrase)) != NULL) {
-        if (!take(ssl, certificate, number++)) {
-            X509_free(certificate);
-            return fail(error, "%s: %s: certificate %d: %s", source->setting, source->shown, number,
-                        openssl_words());
-        }
-    }
-    if (!is_at_end())
-        return fail(error, "%s: %s: %s: name a file of certificates in PEM", source->setting,
-                    source->shown, openssl_words());
-    return number > 0 || fail(error, "%s: %s: has no certificate: name a file of them in PEM",
-                              source->setting, source->shown);
-}
-
-static bool take_own(SSL_CTX *ssl, X509 *certificate, int number)
-{
-    if (number > 0)
-        return SSL_CTX_add0_chain_cert(ssl, certificate) == 1;
-    if (SSL_CTX_use_certificate(ssl, certificate) != 1)
-        return false;
-    X509_free(certificate); /* counted */
-    return true;
-}
-
-static bool take_client_ca(SSL_CTX *ssl, X509 *certificate, int number)
-{
-    (void)number;
-    if (X509_STORE_add_cert(SSL_CTX_get_cert_store(ssl), certificate) != 1 ||
-        SSL_CTX_add_client_CA(ssl, certificate) != 1)
-        return false;
-    X509_free(certificate);
-    return true;
-}
-
-static bool load_certificates(SSL_CTX *ssl, const char *setting, const char *name,
-                              bool (*take)(SSL_CTX *ssl, X509 *certificate, int number),
-                              char error[TLS_ERROR_MAX])
-{
-    struct source source;
-    bool result = open_source(&source, setting, name, error);
-
-    if (!result)
-        return false;
-    result = read_certificates(&source, take, ssl, error);
-    BIO_free(source.bio);
-    return result;
-}
-
-static bool use_key(SSL_CTX *ssl, const struct source *source, char error[TLS_ERROR_MAX])
-{
-    EVP_PKEY *key = PEM_read_bio_PrivateKey(source->bio, NULL, NULL, no_passphrase);
-    bool result;
-
-    if (key == NULL)
-        return fail(error,
-                    "tls-key: %s: %s: name a file with a private key in PEM, without a "
-                    "passphrase",
-                    source->shown, openssl_words());
-    result = SSL_CTX_use_PrivateKey(ssl, key) == 1 && SSL_CTX_check_private_key(ssl) == 1;
-    EVP_PKEY_free(key);
-    return result || fail(error, "tls-key: %s: is not the key of the certificate: %s",
-                          source->shown, openssl_words());
-}
-
-static bool load_key(SSL_CTX *ssl, const char *name, char error[TLS_ERROR_MAX])
-{
-    struct source source;
-    bool result = open_source(&source, "tls-key", name, error);
-
-    if (!result)
-        return false;
-    result = use_key(ssl, &source, error);
-    BIO_free(source.bio);
-    return result;
-}
-
-/* --- A certificate in memory --------------------------------------------------------------- */
-
-/* The process's own: it lasts as long as the process does. */
-static struct {
-    EVP_PKEY *key;
-    X509 *certificate;
-} own;
-
-static bool use_own(SSL_CTX *ssl, char *const *hosts, char error[TLS_ERROR_MAX])
-{
-    if (own.certificate == NULL && !certificate_generate(hosts, &own.certificate, &own.key))
-        return fail(error, "tls-self-signed: no certificate could be made: %s", openssl_words());
-    return (SSL_CTX_use_certificate(ssl, own.certificate) == 1 &&
-            SSL_CTX_use_PrivateKey(ssl, own.key) == 1) ||
-           fail_for_memory(error);
-}
-
-/* --- Rules --------------------------------------------------------------------------------- */
-
-/* HTTP/2, or HTTP/1.1 for those who know nothing else: they get words that say so. To whoever has
- * only other names the handshake is refused (RFC 7301 section 3.2). */
-static int choose_protocol(SSL *ssl, const unsigned char **chosen, unsigned char *chosen_length,
-                           const unsigned char *offered, unsigned offered_length, void *argument)
-{
-    static const unsigned char ours[] = "\x02h2\x08http/1.1";
-    unsigned char *found;
-
-    (void)ssl;
-    (void)argument;
-    if (SSL_select_next_proto(&found, chosen_length, ours, sizeof(ours) - 1, offered,
-                              offered_length) != OPENSSL_NPN_NEGOTIATED)
-        return SSL_TLSEXT_ERR_ALERT_FATAL;
-    *chosen = found;
-    return SSL_TLSEXT_ERR_OK;
-}
-
-/* The quickest first; phones, for which that is another one, say so by their order. */
-static bool set_suites(SSL_CTX *ssl)
-{
-    return SSL_CTX_set_ciphersuites(ssl, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:"
-                                         "TLS_CHACHA20_POLY1305_SHA256") == 1 &&
-           SSL_CTX_set_cipher_list(
-               ssl, "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
-                    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
-                    "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305") == 1;
-}
-
-/* Sessions are resumed by tickets alone: nothing is kept here for clients that may never return. */
-static bool set_rules(SSL_CTX *ssl, const struct tls_options *options)
-{
-    static const unsigned char name[] = "h2echod";
-
-    SSL_CTX_set_options(ssl, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
-                                 SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
-                                 SSL_OP_IGNORE_UNEXPECTED_EOF);
-    /* Without AUTO_RETRY, a client that sends nothing of use cannot keep a call for ever. */
-    SSL_CTX_clear_mode(ssl, SSL_MODE_AUTO_RETRY);
-    SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                              SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set_read_ahead(ssl, 1); /* one recv for a record, not two */
-    SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_alpn_select_cb(ssl, choose_protocol, NULL);
-    return SSL_CTX_set_min_proto_version(
-               ssl, options->min_version == TLS_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION) == 1 &&
-           SSL_CTX_set_session_id_context(ssl, name, sizeof(name) - 1) == 1 && set_suites(ssl);
-}
-
-static bool set_verification(SSL_CTX *ssl, const struct tls_options *options,
-                             char error[TLS_ERROR_MAX])
-{
-    int mode = SSL_VERIFY_PEER;
-
-    if (options->verify == TLS_VERIFY_OFF || options->client_ca == NULL)
-        return true;
-    if (options->verify == TLS_VERIFY_REQUIRED)
-        mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
-    SSL_CTX_set_verify(ssl, mode, NULL);
-    return load_certificates(ssl, "tls-client-ca", options->client_ca, take_client_ca, error);
-}
-
-/* --- The wire ------------------------------------------------------------------------------ */
-
-/* What a call of the wire came to, as OpenSSL wants to know it. */
-static int note_result(BIO *bio, struct tls *tls, ssize_t result, int retry)
+/* Tell OpenSSL the result of a callback, and whether to repeat it. */
+static int bio_result(BIO *bio, struct tls *tls, ssize_t result, int retry)
 {
     BIO_clear_retry_flags(bio);
-    tls->error = result < 0 ? errno : 0;
+    tls->io_error = result < 0 ? errno : 0;
     if (result < 0 && (errno == EINTR || errno == EAGAIN))
         BIO_set_flags(bio, retry | BIO_FLAGS_SHOULD_RETRY);
     return (int)result;
 }
 
-static int read_wire(BIO *bio, char *buffer, int size)
+static int bio_read(BIO *bio, char *buffer, int size)
 {
     struct tls *tls = BIO_get_data(bio);
-    ssize_t result = tls->wire.read(tls->wire.argument, buffer, (size_t)size);
+    ssize_t result = tls->io.read(tls->io.argument, buffer, (size_t)size);
 
     tls->has_ended = result == 0;
-    return note_result(bio, tls, result, BIO_FLAGS_READ);
+    return bio_result(bio, tls, result, BIO_FLAGS_READ);
 }
 
-static int write_wire(BIO *bio, const char *bytes, int length)
+static int bio_write(BIO *bio, const char *bytes, int length)
 {
     struct tls *tls = BIO_get_data(bio);
-    ssize_t result = tls->wire.write(tls->wire.argument, bytes, (size_t)length);
+    ssize_t result = tls->io.write(tls->io.argument, bytes, (size_t)length);
 
-    return note_result(bio, tls, result, BIO_FLAGS_WRITE);
+    return bio_result(bio, tls, result, BIO_FLAGS_WRITE);
 }
 
-static long control_wire(BIO *bio, int command, long number, void *argument)
+static long bio_ctrl(BIO *bio, int command, long number, void *argument)
 {
     const struct tls *tls = BIO_get_data(bio);
 
@@ -325,90 +67,31 @@ static long control_wire(BIO *bio, int command, long number, void *argument)
     return command == BIO_CTRL_FLUSH;
 }
 
-/* Nobody looks for it by an index of its own: a process has 127 of them, and each reload would take
- * one. */
-static BIO_METHOD *new_wire(void)
+/* The type is not one from BIO_get_new_index: a process has only 127 of those, and each reload of
+ * the settings would use one. */
+BIO_METHOD *tls_bio_method_new(void)
 {
-    BIO_METHOD *method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "wire");
+    BIO_METHOD *method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "tls_io");
 
-    if (method != NULL && BIO_meth_set_read(method, read_wire) == 1 &&
-        BIO_meth_set_write(method, write_wire) == 1 && BIO_meth_set_ctrl(method, control_wire) == 1)
+    if (method != NULL && BIO_meth_set_read(method, bio_read) == 1 &&
+        BIO_meth_set_write(method, bio_write) == 1 && BIO_meth_set_ctrl(method, bio_ctrl) == 1)
         return method;
     BIO_meth_free(method);
     return NULL;
 }
 
-/* --- Contexts ------------------------------------------------------------------------------ */
+/* --- Creating and freeing ------------------------------------------------------------------ */
 
-static bool set_identity(SSL_CTX *ssl, const struct tls_options *options, char error[TLS_ERROR_MAX])
+struct tls *tls_new(struct tls_context *context, const struct tls_io *io)
 {
-    const char *certificate = options->certificate;
-
-    if (certificate == NULL)
-        return use_own(ssl, options->hosts, error);
-    return load_certificates(ssl, "tls-cert", certificate, take_own, error) &&
-           load_key(ssl, options->key != NULL ? options->key : certificate, error);
-}
-
-static bool fill_context(struct tls_context *context, const struct tls_options *options,
-                         char error[TLS_ERROR_MAX])
-{
-    context->is_generated = options->certificate == NULL;
-    context->ssl = SSL_CTX_new(TLS_server_method());
-    context->wire = new_wire();
-    if (context->ssl == NULL || context->wire == NULL || !set_rules(context->ssl, options))
-        return fail_for_memory(error);
-    return set_identity(context->ssl, options, error) &&
-           set_verification(context->ssl, options, error);
-}
-
-struct tls_context *tls_context_new(const struct tls_options *options, char error[TLS_ERROR_MAX])
-{
-    struct tls_context *context;
-
-    if (!can_keep_errors()) {
-        snprintf(error, TLS_ERROR_MAX, "TLS: no memory: give the process more memory");
-        return NULL;
-    }
-    context = calloc(1, sizeof(*context));
-    if (context == NULL) {
-        fail_for_memory(error);
-        return NULL;
-    }
-    if (fill_context(context, options, error))
-        return context;
-    tls_context_free(context);
-    return NULL;
-}
-
-void tls_context_free(struct tls_context *context)
-{
-    if (context == NULL)
-        return;
-    SSL_CTX_free(context->ssl);
-    BIO_meth_free(context->wire);
-    free(context);
-}
-
-void tls_context_certificate(const struct tls_context *context, struct certificate *certificate)
-{
-    certificate_describe(SSL_CTX_get0_certificate(context->ssl), certificate);
-    certificate->is_generated = context->is_generated;
-    ERR_clear_error();
-}
-
-/* --- Connections --------------------------------------------------------------------------- */
-
-struct tls *tls_new(struct tls_context *context, const struct tls_io *wire)
-{
-    struct tls *tls = can_keep_errors() ? calloc(1, sizeof(*tls)) : NULL;
+    struct tls *tls = tls_errors_prepare() ? calloc(1, sizeof(*tls)) : NULL;
     BIO *bio;
 
     if (tls == NULL)
         return NULL;
-    tls->wire = *wire;
+    tls->io = *io;
     tls->ssl = SSL_new(context->ssl);
-    bio = BIO_new(context->wire);
+    bio = BIO_new(context->bio_method);
     if (tls->ssl == NULL || bio == NULL) {
         BIO_free(bio);
         tls_free(tls);
@@ -430,135 +113,71 @@ void tls_free(struct tls *tls)
     free(tls);
 }
 
-/* Before each call: what the thread's queue of errors holds would be taken for this call's, and
- * that the wire was to be tried again for what keeps this one from trying. */
-static SSL *begin(struct tls *tls)
+/* --- Handshake, reading, writing ----------------------------------------------------------- */
+
+/* Prepare for a call of OpenSSL: SSL_get_error would take errors left in the thread's queue for
+ * errors of this call, and a retry flag left in the BIO for a reason to repeat it. */
+static SSL *tls_begin(struct tls *tls)
 {
     ERR_clear_error();
     BIO_clear_retry_flags(SSL_get_rbio(tls->ssl));
-    tls->error = 0;
+    tls->io_error = 0;
     return tls->ssl;
 }
 
-static int break_off(struct tls *tls, int error)
+static int tls_break(struct tls *tls, int error)
 {
     tls->is_broken = true;
     errno = error;
     return -1;
 }
 
-/* OpenSSL's words for a record that is wrong differ from version to version, and so does the check
- * that finds it out. */
-static const char *words_for_record(unsigned long code)
-{
-    static const char type[] = "wrong record type or version";
-    static const char length[] = "record too long";
-    static const char content[] = "decryption failed or bad record mac";
-    static const struct {
-        unsigned long code;
-        const char *words;
-    } records[] = {
-        {ERR_PACK(ERR_LIB_SSL, 0, SSL_R_WRONG_VERSION_NUMBER), type},
-        {ERR_PACK(ERR_LIB_SSL, 0, SSL_R_BAD_RECORD_TYPE), type},
-        {ERR_PACK(ERR_LIB_SSL, 0, SSL_R_PACKET_LENGTH_TOO_LONG), length},
-        {ERR_PACK(ERR_LIB_SSL, 0, SSL_R_ENCRYPTED_LENGTH_TOO_LONG), length},
-        {ERR_PACK(ERR_LIB_SSL, 0, SSL_R_DATA_LENGTH_TOO_LONG), length},
-        {ERR_PACK(ERR_LIB_SSL, 0, SSL_R_LENGTH_TOO_SHORT), content},
-        {ERR_PACK(ERR_LIB_PROV, 0, PROV_R_INVALID_AAD), content},
-        {ERR_PACK(ERR_LIB_PROV, 0, PROV_R_CIPHER_OPERATION_FAILED), content},
-    };
-
-    for (size_t i = 0; i < sizeof(records) / sizeof(records[0]); i++)
-        if (records[i].code == code)
-            return records[i].words;
-    return NULL;
-}
-
-/* "sslv3 alert handshake failure", "ssl/tls alert handshake failure": the version of TLS that an
- * alert came with says nothing, and not every version of OpenSSL names it. */
-static const char *words_for_alert(unsigned long code)
-{
-    bool is_alert = ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) > SSL_AD_REASON_OFFSET;
-
-    return is_alert ? strstr(openssl_words(), "alert ") : NULL;
-}
-
-static bool is_refused_certificate(unsigned long code)
-{
-    return ERR_GET_LIB(code) == ERR_LIB_SSL &&
-           ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED;
-}
-
-/* What went wrong, in the same words with each version of OpenSSL. Why a certificate was refused
- * says more than that it was. */
-static const char *words_for(struct tls *tls)
-{
-    unsigned long code = ERR_peek_error();
-    const char *words = words_for_record(code);
-
-    if (words == NULL)
-        words = words_for_alert(code);
-    if (words == NULL && is_refused_certificate(code))
-        words = X509_verify_cert_error_string(SSL_get_verify_result(tls->ssl));
-    return words != NULL ? words : openssl_words();
-}
-
-static bool is_memory_to_blame(void)
-{
-    unsigned long code;
-
-    while ((code = ERR_get_error()) != 0) {
-        if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE)
-            return true;
-    }
-    return false;
-}
-
-/* What a call came to that did not do what it should: 0 for the end, or -1 with errno. */
-static int judge(struct tls *tls, int result)
+/* After a call of OpenSSL that did not succeed: return 0 if the client will send no more, or -1
+ * with errno. */
+static int tls_failure(struct tls *tls, int result)
 {
     switch (SSL_get_error(tls->ssl, result)) {
     case SSL_ERROR_WANT_READ:
     case SSL_ERROR_WANT_WRITE:
-        errno = tls->error != 0 ? tls->error : EINTR;
+        errno = tls->io_error != 0 ? tls->io_error : EINTR;
         return -1;
     case SSL_ERROR_ZERO_RETURN:
         return 0;
     case SSL_ERROR_SYSCALL:
         if (tls->has_ended)
             return 0;
-        /* Where even an error finds no memory, there is none of the wire's either. */
-        return break_off(tls, tls->error != 0 ? tls->error : ENOMEM);
+        /* If no callback failed, OpenSSL had no memory to record its error. */
+        return tls_break(tls, tls->io_error != 0 ? tls->io_error : ENOMEM);
     default:
-        tls->what = words_for(tls);
-        return break_off(tls, is_memory_to_blame() ? ENOMEM : EPROTO);
+        tls->error_text = tls_errors_explain(tls->ssl);
+        return tls_break(tls, tls_errors_take_memory() ? ENOMEM : EPROTO);
     }
 }
 
 int tls_handshake(struct tls *tls)
 {
-    int result = SSL_do_handshake(begin(tls));
+    int result = SSL_do_handshake(tls_begin(tls));
 
-    return result == 1 ? 1 : judge(tls, result);
+    return result == 1 ? 1 : tls_failure(tls, result);
 }
 
 ssize_t tls_read(struct tls *tls, uint8_t *buffer, size_t size)
 {
     size_t length;
-    int result = SSL_read_ex(begin(tls), buffer, size, &length);
+    int result = SSL_read_ex(tls_begin(tls), buffer, size, &length);
 
-    return result == 1 ? (ssize_t)length : judge(tls, result);
+    return result == 1 ? (ssize_t)length : tls_failure(tls, result);
 }
 
 ssize_t tls_write(struct tls *tls, const uint8_t *bytes, size_t length)
 {
-    size_t taken;
-    int result = SSL_write_ex(begin(tls), bytes, length, &taken);
+    size_t written;
+    int result = SSL_write_ex(tls_begin(tls), bytes, length, &written);
 
     if (result == 1)
-        return (ssize_t)taken;
-    if (judge(tls, result) == 0)
-        return break_off(tls, EPIPE);
+        return (ssize_t)written;
+    if (tls_failure(tls, result) == 0)
+        return tls_break(tls, EPIPE);
     return -1;
 }
 
@@ -571,152 +190,58 @@ void tls_shutdown_write(struct tls *tls)
 {
     if (!tls->is_broken && SSL_is_init_finished(tls->ssl) &&
         (SSL_get_shutdown(tls->ssl) & SSL_SENT_SHUTDOWN) == 0)
-        (void)SSL_shutdown(begin(tls));
+        (void)SSL_shutdown(tls_begin(tls));
 }
 
 const char *tls_error(const struct tls *tls)
 {
-    return tls->what;
+    return tls->error_text;
 }
 
-/* Versions, suites and options are the context's; but the groups are OpenSSL's, or what the
- * system's openssl.cnf makes of them. Those that are no curves in Weierstrass's form are all large.
- */
+/* --- Describing a connection --------------------------------------------------------------- */
+
+/* Versions, cipher suites and options are set by the context, but the key exchange groups are
+ * OpenSSL's defaults or those of the system's openssl.cnf. Groups without a curve in Weierstrass
+ * form (X25519, finite fields and others) are all large enough. */
 const char *tls_weakness(const struct tls *tls)
 {
-    enum { LEAST_BITS = 224 };
+    enum { MIN_BITS = 224 };
     EC_GROUP *curve = EC_GROUP_new_by_curve_name((int)SSL_get_negotiated_group(tls->ssl));
-    bool is_weak = curve != NULL && EC_GROUP_order_bits(curve) < LEAST_BITS;
+    bool is_weak = curve != NULL && EC_GROUP_order_bits(curve) < MIN_BITS;
 
     EC_GROUP_free(curve);
     return is_weak ? "an ephemeral key of fewer than 224 bits (RFC 9113 section 9.2.1)" : NULL;
 }
 
-static void describe_client(const SSL *ssl, struct tls_info *facts)
+static void describe_client(const SSL *ssl, struct tls_info *info)
 {
     const X509 *certificate = SSL_get0_peer_certificate(ssl);
 
-    facts->has_client_certificate = certificate != NULL;
-    facts->client_subject[0] = '\0';
-    if (facts->has_client_certificate)
-        certificate_subject(certificate, facts->client_subject);
+    info->has_client_certificate = certificate != NULL;
+    info->client_subject[0] = '\0';
+    if (certificate != NULL)
+        certificate_subject(certificate, info->client_subject);
 }
 
-static const char *protocol_of(const SSL *ssl)
+static const char *selected_alpn(const SSL *ssl)
 {
-    const unsigned char *chosen;
+    const unsigned char *selected;
     unsigned length;
 
-    SSL_get0_alpn_selected(ssl, &chosen, &length);
+    SSL_get0_alpn_selected(ssl, &selected, &length);
     return length == 0 ? "" : length == sizeof("h2") - 1 ? "h2" : "http/1.1";
 }
 
-void tls_describe(const struct tls *tls, struct tls_info *facts)
+void tls_describe(const struct tls *tls, struct tls_info *info)
 {
     const char *sni = SSL_get_servername(tls->ssl, TLSEXT_NAMETYPE_host_name);
 
-    facts->version = SSL_get_version(tls->ssl);
-    facts->cipher = SSL_get_cipher_name(tls->ssl);
-    facts->resumed = SSL_session_reused(tls->ssl) == 1;
-    facts->alpn = protocol_of(tls->ssl);
-    snprintf(facts->sni, sizeof(facts->sni), "%s", sni != NULL ? sni : "");
-    describe_client(tls->ssl, facts);
-}
-
-#else
-
-#include <errno.h>
-#include <stdio.h>
-
-const char *tls_library_version(void)
-{
-    return NULL;
-}
-
-struct tls_context *tls_context_new(const struct tls_options *options, char error[TLS_ERROR_MAX])
-{
-    (void)options;
-    snprintf(error, TLS_ERROR_MAX, "TLS: this h2echod was built without it: build with OpenSSL 3");
-    return NULL;
-}
-
-void tls_context_free(struct tls_context *context)
-{
-    (void)context;
-}
-
-/* As there is no context, nobody can come to call what follows. */
-
-void tls_context_certificate(const struct tls_context *context, struct certificate *certificate)
-{
-    (void)context;
-    *certificate = (struct certificate){0};
-}
-
-struct tls *tls_new(struct tls_context *context, const struct tls_io *wire)
-{
-    (void)context;
-    (void)wire;
-    return NULL;
-}
-
-void tls_free(struct tls *tls)
-{
-    (void)tls;
-}
-
-int tls_handshake(struct tls *tls)
-{
-    (void)tls;
-    errno = EPROTO;
-    return -1;
-}
-
-ssize_t tls_read(struct tls *tls, uint8_t *buffer, size_t size)
-{
-    (void)tls;
-    (void)buffer;
-    (void)size;
-    errno = EPROTO;
-    return -1;
-}
-
-ssize_t tls_write(struct tls *tls, const uint8_t *bytes, size_t length)
-{
-    (void)tls;
-    (void)bytes;
-    (void)length;
-    errno = EPROTO;
-    return -1;
-}
-
-bool tls_has_more(const struct tls *tls)
-{
-    (void)tls;
-    return false;
-}
-
-void tls_shutdown_write(struct tls *tls)
-{
-    (void)tls;
-}
-
-const char *tls_error(const struct tls *tls)
-{
-    (void)tls;
-    return tls_library_version();
-}
-
-const char *tls_weakness(const struct tls *tls)
-{
-    (void)tls;
-    return NULL;
-}
-
-void tls_describe(const struct tls *tls, struct tls_info *facts)
-{
-    (void)tls;
-    *facts = (struct tls_info){0};
+    info->version = SSL_get_version(tls->ssl);
+    info->cipher = SSL_get_cipher_name(tls->ssl);
+    info->resumed = SSL_session_reused(tls->ssl) == 1;
+    info->alpn = selected_alpn(tls->ssl);
+    snprintf(info->sni, sizeof(info->sni), "%s", sni != NULL ? sni : "");
+    describe_client(tls->ssl, info);
 }
 
 #endif
