@@ -1,13 +1,14 @@
 # shellcheck shell=bash
-# What bash offers for the command line of h2echod. There is no list here: the program that is to be
-# run is asked, so that what it says of its settings in --help and --dump-config is what is offered.
+# Completion of h2echod's command line in bash. This file has no list of options: it runs the program that
+# is being completed with --help and --dump-config, and offers the options and values that it finds there.
 
-# _h2echod_matching WORD CANDIDATE...: offer those candidates that begin with the word.
+# _h2echod_matching WORD CANDIDATE...: offer the candidates that begin with WORD.
 _h2echod_matching() {
     mapfile -t COMPREPLY < <(compgen -W "${*:2}" -- "$1")
 }
 
-# _h2echod_choices PROGRAM OPTION: the words of a setting that is one of a few. They stand above its key:
+# _h2echod_choices PROGRAM OPTION: print the values of an option that accepts only certain words. The dump lists
+# them in the comment above the key:
 #     # what it is for (one of off, text, json)
 #     access-log = off
 _h2echod_choices() {
@@ -15,16 +16,16 @@ _h2echod_choices() {
         sed -n "/(one of .*)\$/ { N; s/.*(one of \(.*\))\n#\{0,1\}${2#--} = .*/\1/p; }" | tr -d ,
 }
 
-# _h2echod PROGRAM: called by bash, with the command line in COMP_WORDS.
+# _h2echod PROGRAM: bash calls this with the command line in COMP_WORDS.
 _h2echod() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} sign='' line takes='' options=()
-    # Of --option=value bash makes three words.
+    # bash splits --option=value into three words.
     if [[ $word == = ]]; then
         word='' sign='='
     elif [[ $before == = ]]; then
         before=${COMP_WORDS[COMP_CWORD - 2]} sign='='
     fi
-    # The lines of options look like:   -c, --config FILE    read settings from FILE
+    # In the help, the line of an option looks like:   -c, --config FILE    read settings from FILE
     local entry='^ +((-[[:alpha:]]), )?(--[[:lower:]-]+)( [[:upper:]]+|\[=[^]]*\])?( |$)'
     while IFS= read -r line; do
         [[ $line =~ $entry ]] || continue
