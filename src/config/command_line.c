@@ -1,21 +1,28 @@
+/*
+ * command_line: reads the options of the command line with getopt_long. All errors are reported in
+ * the order of the arguments; getopt itself prints nothing.
+ */
 #include "config/internal.h"
 
 #include <getopt.h>
 #include <string.h>
 
-enum { LONG_OPTION = 256 }; /* getopt_long's value for option 0; letters lie below */
+enum {
+    LONG_OPTION =
+        256, /* getopt_long returns this plus the row of a long option; letters are less */
+    NOT_AN_OPTION = 1, /* getopt_long returns this for an operand */
+    LETTERS_MAX = 2 + 2 * OPTIONS_MAX + 1,
+};
 
-static const struct config_option *option_of_code(int option)
+static const struct config_option *option_of_code(int code)
 {
-    if (option >= LONG_OPTION)
-        return &config_options[option - LONG_OPTION];
+    if (code >= LONG_OPTION)
+        return &config_options[code - LONG_OPTION];
     for (size_t i = 0; config_options[i].name != NULL; i++)
-        if (config_options[i].letter == option)
+        if (config_options[i].letter == code)
             return &config_options[i];
     return NULL;
 }
-
-enum { LETTERS_MAX = 2 + 2 * OPTIONS_MAX + 1 };
 
 static int getopt_has_arg(const struct config_option *option)
 {
@@ -24,7 +31,8 @@ static int getopt_has_arg(const struct config_option *option)
     return option_takes_value(option) ? required_argument : no_argument;
 }
 
-/* "-" has getopt hand out arguments that are not options, ":" tells a missing argument apart. */
+/* The leading "-" makes getopt return operands in their order as NOT_AN_OPTION; the ":" after it
+ * makes getopt return ':', not '?', for a missing value. */
 static void build_getopt_tables(struct option long_options[OPTIONS_MAX + 1],
                                 char short_options[LETTERS_MAX])
 {
@@ -48,6 +56,7 @@ static bool is_number(const char *text)
     return text[0] != '\0' && text[strspn(text, "0123456789")] == '\0';
 }
 
+/* An argument that is neither an option nor the operand of one. */
 static void report_stray(struct reader *reader, const char *text)
 {
     char suggestion[SUGGESTION_MAX];
@@ -70,14 +79,15 @@ static void report_stray(struct reader *reader, const char *text)
 
 static void set_operand(struct reader *reader, const char *text)
 {
-    if (reader->operand_for == NULL || *text == '\0')
+    if (reader->operand_option == NULL || *text == '\0')
         report_stray(reader, text);
-    else if (!member_store(reader->operand_for, reader->settings, text, 0))
+    else if (!member_store(reader->operand_option, reader->settings, text, 0))
         reader_report_no_memory(reader);
     else
-        reader->operand_for = NULL;
+        reader->operand_option = NULL;
 }
 
+/* Whether getopt refused an abbreviation because several options begin with it. */
 static bool is_ambiguous(const char *name, size_t length)
 {
     int count = 0;
@@ -87,7 +97,7 @@ static bool is_ambiguous(const char *name, size_t length)
     return count > 1;
 }
 
-/* ${word} begins with "--"; what follows '=' in it does not matter. */
+/* ${word} is the argument with its dashes, and perhaps "=VALUE". */
 static void report_unknown_long(struct reader *reader, const char *word)
 {
     char shown[SHOWN_MAX];
@@ -105,7 +115,8 @@ static void report_unknown_long(struct reader *reader, const char *word)
         reader_report(reader, "--%s: unknown option: h2echod --help lists them", shown);
 }
 
-/* ${letter} is one of those in ${word}, the last one if ${is_last}. */
+/* ${letter} is one of the letters in the argument ${word}. A number such as -8080 is reported once,
+ * for its last letter. */
 static void report_unknown_letter(struct reader *reader, const char *word, char letter,
                                   bool is_last)
 {
@@ -124,7 +135,7 @@ static void report_unknown_letter(struct reader *reader, const char *word, char 
         reader_report(reader, "-%s: unknown option: h2echod --help lists them", shown);
 }
 
-/* ${word} is the argument that getopt was at, and is done with if ${is_last}. */
+/* ${word} is the argument in which getopt found the error; ${is_last} if getopt is done with it. */
 static void report_bad_option(struct reader *reader, const char *word, bool is_last)
 {
     if (optopt >= LONG_OPTION)
@@ -156,7 +167,7 @@ static void apply_option(struct reader *reader, const struct config_option *opti
     case TYPE_ACTION:
         (void)member_store(option, reader->settings, "", true);
         break;
-    case TYPE_OPERAND: /* was found before all others */
+    case TYPE_OPERAND: /* done by find_operand_option */
         break;
     case TYPE_NUMBER:
     case TYPE_PORT:
@@ -175,7 +186,7 @@ static void apply_option(struct reader *reader, const struct config_option *opti
 static void handle_getopt(struct reader *reader, int code, const char *word, bool is_last)
 {
     switch (code) {
-    case 1:
+    case NOT_AN_OPTION:
         set_operand(reader, optarg);
         break;
     case ':':
@@ -190,17 +201,19 @@ static void handle_getopt(struct reader *reader, int code, const char *word, boo
     }
 }
 
-/* Find the action that may have an operand: it may stand behind it. */
+/* The operand may precede its option, as in "URL --probe": find the option before any operand is
+ * handled. */
 static void find_operand_option(struct reader *reader, int argc, char *const argv[],
                                 const char *short_options, const struct option *long_options)
 {
     int code;
 
-    optind = 0; /* glibc's way to begin again */
+    optind = 0; /* glibc: start over */
     while ((code = getopt_long(argc, argv, short_options, long_options, NULL)) != -1)
         if (code >= LONG_OPTION && option_of_code(code)->type == TYPE_OPERAND)
-            reader->operand_for = option_of_code(code);
-    if (reader->operand_for != NULL && !member_store(reader->operand_for, reader->settings, "", 0))
+            reader->operand_option = option_of_code(code);
+    if (reader->operand_option != NULL &&
+        !member_store(reader->operand_option, reader->settings, "", 0))
         reader_report_no_memory(reader);
 }
 

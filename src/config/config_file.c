@@ -1,3 +1,7 @@
+/*
+ * config_file: reads the file of settings, one "key = value" a line. Errors do not end the reading:
+ * each line is checked.
+ */
 #include "base/file.h"
 #include "config/internal.h"
 
@@ -13,7 +17,7 @@ static bool is_white_space(char byte)
     return byte == ' ' || byte == '\t' || byte == '\r';
 }
 
-/* The bytes of ${text} before a comment: '#' at the start or behind white space. */
+/* The length of ${text} up to a comment, which is a '#' at the start or after white space. */
 static size_t length_before_comment(const char *text)
 {
     size_t i = 0;
@@ -23,7 +27,6 @@ static size_t length_before_comment(const char *text)
     return i;
 }
 
-/* Whether a line of the file can hold ${text} as it is; otherwise a dump could not be read back. */
 bool config_file_can_hold(const char *text)
 {
     size_t length = strlen(text);
@@ -36,12 +39,12 @@ bool config_file_can_hold(const char *text)
 }
 
 struct file_line {
-    size_t length; /* of the line in the file, whatever text holds of it */
+    size_t length; /* of the line in the file; text holds at most FILE_LINE_MAX bytes of it */
     bool has_nul;
     char text[FILE_LINE_MAX + 1];
 };
 
-/* Return false at the end and after an error. */
+/* Return false at the end of the file and after an error. */
 static bool read_line(FILE *file, struct file_line *line)
 {
     int byte;
@@ -58,7 +61,7 @@ static bool read_line(FILE *file, struct file_line *line)
     return byte == '\n' || (line->length > 0 && !ferror(file));
 }
 
-/* Take the white space around ${text} away, in place. */
+/* Remove the white space around ${text}, in place. */
 static char *trim_white_space(char *text)
 {
     while (is_white_space(*text))
@@ -94,13 +97,13 @@ static void set_key(struct reader *reader, const char *key, const char *value)
         report_unknown_key(reader, key);
         return;
     }
-    unsigned long *first = &reader->line_of[option - config_options];
-    if (*first != 0 && option->type != TYPE_ADDRESSES) {
+    unsigned long *line = &reader->line_of[option - config_options];
+    if (*line != 0 && option->type != TYPE_ADDRESSES) {
         reader_report(reader, "%s: comes twice, line %lu has it too: keep one", option->name,
-                      *first);
+                      *line);
         return;
     }
-    *first = reader->line;
+    *line = reader->line;
     reader_set_value(reader, option, value);
 }
 

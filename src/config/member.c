@@ -1,10 +1,14 @@
+/*
+ * member: reads and writes the member of struct settings that belongs to an option. Values are
+ * valid when they arrive here; value.c has checked them.
+ */
 #include "config/internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* What the member of struct settings is that an option's offset leads to. */
-enum member_kind { MEMBER_NONE, MEMBER_NUMBER, MEMBER_BOOL, MEMBER_TEXT, MEMBER_LIST };
+/* What option->offset points to. */
+enum member_kind { MEMBER_NONE, MEMBER_NUMBER, MEMBER_BOOL, MEMBER_STRING, MEMBER_LIST };
 
 static enum member_kind member_kind_of(const struct config_option *option)
 {
@@ -21,7 +25,7 @@ static enum member_kind member_kind_of(const struct config_option *option)
         return MEMBER_BOOL;
     case TYPE_PATH:
     case TYPE_OPERAND:
-        return MEMBER_TEXT;
+        return MEMBER_STRING;
     case TYPE_ADDRESSES:
         return MEMBER_LIST;
     case TYPE_QUIET:
@@ -42,7 +46,6 @@ static const void *const_member_of(const struct config_option *option,
     return (const char *)settings + option->offset;
 }
 
-/* The number in a member; of texts there is none. */
 uint64_t member_number(const struct config_option *option, const struct settings *settings)
 {
     const void *member = const_member_of(option, settings);
@@ -51,25 +54,24 @@ uint64_t member_number(const struct config_option *option, const struct settings
                                                  : *(const uint64_t *)member;
 }
 
-/* The texts of a member of either kind: ${one} holds the text of a member that has only one. */
-char *const *member_texts(const struct config_option *option, const struct settings *settings,
-                          char *one[2])
+char *const *member_strings(const struct config_option *option, const struct settings *settings,
+                            char *single[2])
 {
     const void *member = const_member_of(option, settings);
 
-    one[0] = NULL;
-    one[1] = NULL;
-    if (member_kind_of(option) == MEMBER_TEXT)
-        one[0] = *(char *const *)member;
+    single[0] = NULL;
+    single[1] = NULL;
+    if (member_kind_of(option) == MEMBER_STRING)
+        single[0] = *(char *const *)member;
     else if (*(char **const *)member != NULL)
         return *(char **const *)member;
-    return one;
+    return single;
 }
 
 void member_clear(const struct config_option *option, struct settings *settings)
 {
     char ***list = member_of(option, settings);
-    char **text = member_of(option, settings);
+    char **string = member_of(option, settings);
 
     switch (member_kind_of(option)) {
     case MEMBER_LIST:
@@ -78,9 +80,9 @@ void member_clear(const struct config_option *option, struct settings *settings)
         free(*list);
         *list = NULL;
         break;
-    case MEMBER_TEXT:
-        free(*text);
-        *text = NULL;
+    case MEMBER_STRING:
+        free(*string);
+        *string = NULL;
         break;
     case MEMBER_NUMBER:
     case MEMBER_BOOL:
@@ -104,19 +106,17 @@ static bool list_append(char ***list, const char *text)
     return longer[count] != NULL;
 }
 
-static bool text_replace(char **member, const char *text)
+static bool string_replace(char **string, const char *text)
 {
     char *copy = strdup(text);
 
     if (copy == NULL)
         return false;
-    free(*member);
-    *member = copy;
+    free(*string);
+    *string = copy;
     return true;
 }
 
-/* Put a value that is in order into its member: a text, or the number it was found to be. Return
- * false if memory ran out. */
 bool member_store(const struct config_option *option, struct settings *settings, const char *text,
                   uint64_t number)
 {
@@ -129,8 +129,8 @@ bool member_store(const struct config_option *option, struct settings *settings,
     case MEMBER_BOOL:
         *(bool *)member = number != 0;
         return true;
-    case MEMBER_TEXT:
-        return text_replace(member, text);
+    case MEMBER_STRING:
+        return string_replace(member, text);
     case MEMBER_LIST:
         return list_append(member, text);
     case MEMBER_NONE:
@@ -139,32 +139,34 @@ bool member_store(const struct config_option *option, struct settings *settings,
     return true;
 }
 
+static bool strings_equal(char *const *a, char *const *b)
+{
+    for (; *a != NULL && *b != NULL; a++, b++)
+        if (strcmp(*a, *b) != 0)
+            return false;
+    return *a == NULL && *b == NULL;
+}
+
 bool member_equal(const struct config_option *option, const struct settings *a,
                   const struct settings *b)
 {
-    char *one_a[2];
-    char *one_b[2];
+    char *single_a[2];
+    char *single_b[2];
 
-    if (!option_is_text(option))
+    if (!option_is_string(option))
         return member_number(option, a) == member_number(option, b);
-    char *const *in_a = member_texts(option, a, one_a);
-    char *const *in_b = member_texts(option, b, one_b);
-    while (*in_a != NULL && *in_b != NULL && strcmp(*in_a, *in_b) == 0) {
-        in_a++;
-        in_b++;
-    }
-    return *in_a == NULL && *in_b == NULL;
+    return strings_equal(member_strings(option, a, single_a), member_strings(option, b, single_b));
 }
 
 bool member_copy(const struct config_option *option, struct settings *to,
                  const struct settings *from)
 {
-    char *one[2];
+    char *single[2];
 
-    if (!option_is_text(option))
+    if (!option_is_string(option))
         return member_store(option, to, "", member_number(option, from));
     member_clear(option, to);
-    for (char *const *text = member_texts(option, from, one); *text != NULL; text++)
+    for (char *const *text = member_strings(option, from, single); *text != NULL; text++)
         if (!member_store(option, to, *text, 0))
             return false;
     return true;

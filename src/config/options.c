@@ -1,6 +1,8 @@
 /*
- * options: the table of all options. The command line and the file are parsed by it; --help,
- * --dump-config and conf/h2echod.conf are printed from it.
+ * options: the table of all options. The parsers of the command line and the file, --help,
+ * --dump-config and conf/h2echod.conf all use it, so an option is described here and nowhere else.
+ *
+ * To add a setting, add a member to struct settings in settings.h and a row to the table below.
  */
 #include "config/internal.h"
 
@@ -46,15 +48,15 @@ static const char *tls_version_enum_name(uint64_t value)
 }
 
 /*
- * One row of the table:
- * name         the long option; in the file, the key
- * letter       the short option, or NO_LETTER
- * scope        COMMAND_LINE: not in the file; RESTART: a reload does not change it; RELOAD: it does
- * member       of struct settings
- * min, max     the valid values; for strings, their length in bytes
- * default      as it would be written in the file; NULL leaves the member 0, false or NULL
- * placeholder  what --help writes in place of the value; NULL = the option takes none
- * help         its line of --help and the comment above it in a dump
+ * The columns of the table:
+ * name           the long option, and the key in the file
+ * letter         the short option, or NO_LETTER
+ * scope          COMMAND_LINE, RESTART or RELOAD: see enum option_scope
+ * member         of struct settings
+ * min, max       the smallest and the largest valid value; for strings, their length in bytes
+ * default_value  as in the file; NULL leaves the member 0, false or NULL
+ * placeholder    stands for the value in --help; NULL = the option takes no value
+ * help           its line in --help, and the comment above it in a dump
  */
 /* clang-format off */
 #define OPTION(type_, name_, letter_, scope_, member_, min_, max_, default_, placeholder_, help_) \
@@ -169,7 +171,7 @@ bool option_is_in_file(const struct config_option *option)
     return option->scope != COMMAND_LINE;
 }
 
-bool option_is_text(const struct config_option *option)
+bool option_is_string(const struct config_option *option)
 {
     return option->type == TYPE_PATH || option->type == TYPE_ADDRESSES;
 }

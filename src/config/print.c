@@ -1,19 +1,23 @@
+/*
+ * print: writes the settings as a file (--dump-config) and the usage text (--help), both from the
+ * table of options.
+ */
 #include "config/internal.h"
 
 #include <stdio.h>
 
-enum { HELP_COLUMN = 41 };
+enum { HELP_COLUMN = 41 }; /* where the descriptions of options begin */
 
-static void dump_texts(const struct config_option *option, const struct settings *settings,
-                       FILE *out)
+static void dump_strings(const struct config_option *option, const struct settings *settings,
+                         FILE *out)
 {
-    char *one[2];
-    char *const *texts = member_texts(option, settings, one);
+    char *single[2];
+    char *const *strings = member_strings(option, settings, single);
 
-    if (*texts == NULL)
+    if (*strings == NULL)
         (void)fprintf(out, "#%s =\n", option->name);
-    for (; *texts != NULL; texts++)
-        (void)fprintf(out, "%s = %s\n", option->name, *texts);
+    for (; *strings != NULL; strings++)
+        (void)fprintf(out, "%s = %s\n", option->name, *strings);
 }
 
 static void dump_number(const struct config_option *option, const struct settings *settings,
@@ -31,22 +35,22 @@ static void dump_option(const struct config_option *option, const struct setting
     char expected[EXPECTED_MAX];
 
     (void)fprintf(out, "# %s (%s)\n", option->help, value_expected(option, expected));
-    if (option_is_text(option))
-        dump_texts(option, settings, out);
+    if (option_is_string(option))
+        dump_strings(option, settings, out);
     else
         dump_number(option, settings, out);
 }
 
 void settings_dump(const struct settings *settings, FILE *out)
 {
-    const char *between = "";
+    const char *separator = "";
 
     for (size_t i = 0; config_options[i].name != NULL; i++) {
         if (!option_is_in_file(&config_options[i]))
             continue;
-        (void)fputs(between, out);
+        (void)fputs(separator, out);
         dump_option(&config_options[i], settings, out);
-        between = "\n";
+        separator = "\n";
     }
 }
 

@@ -1,12 +1,14 @@
+/*
+ * reader: stores one value after checking it, and reports errors. Both the command line and the
+ * file are read through it, so that a value is checked in the same way wherever it is written.
+ */
 #include "config/internal.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Pass one error on, with its place in the file before it. */
-__attribute__((format(printf, 2, 3))) void reader_report(struct reader *reader, const char *format,
-                                                         ...)
+void reader_report(struct reader *reader, const char *format, ...)
 {
     char message[SETTINGS_ERROR_MAX] = "";
     va_list arguments;
@@ -29,7 +31,8 @@ void reader_report_no_memory(struct reader *reader)
     reader->result = SETTINGS_NO_MEMORY;
 }
 
-static const char *option_dashes(const struct reader *reader)
+/* What precedes an option's name where it was found. */
+static const char *option_prefix(const struct reader *reader)
 {
     return reader->line == 0 ? "--" : "";
 }
@@ -40,13 +43,13 @@ static void report_bad_value(struct reader *reader, const struct config_option *
     char shown[SHOWN_MAX];
     char expected[EXPECTED_MAX];
 
-    reader_report(reader, "%s%s: '%s' is not %s", option_dashes(reader), option->name,
+    reader_report(reader, "%s%s: '%s' is not %s", option_prefix(reader), option->name,
                   log_escape(shown, sizeof(shown), text, strlen(text)),
                   value_expected(option, expected));
 }
 
-static void report_text_for_no_file(struct reader *reader, const struct config_option *option,
-                                    const char *text)
+static void report_not_writable(struct reader *reader, const struct config_option *option,
+                                const char *text)
 {
     char shown[SHOWN_MAX];
 
@@ -54,19 +57,18 @@ static void report_text_for_no_file(struct reader *reader, const struct config_o
         reader,
         "%s%s: '%s' does not fit a line of the file: it must have no control character, no space "
         "at its ends and no '#' at its start or behind a space",
-        option_dashes(reader), option->name, log_escape(shown, sizeof(shown), text, strlen(text)));
+        option_prefix(reader), option->name, log_escape(shown, sizeof(shown), text, strlen(text)));
 }
 
-/* The setter behind every source: checks ${text} whatever goes before it, then stores it. */
 void reader_set_value(struct reader *reader, const struct config_option *option, const char *text)
 {
-    bool overruled = reader->line != 0 && reader->given[option - config_options];
+    bool is_overridden = reader->line != 0 && reader->given[option - config_options];
     uint64_t number;
 
     if (!value_parse(option, text, &number))
         report_bad_value(reader, option, text);
-    else if (option_is_in_file(option) && option_is_text(option) && !config_file_can_hold(text))
-        report_text_for_no_file(reader, option, text);
-    else if (!overruled && !member_store(option, reader->settings, text, number))
+    else if (option_is_in_file(option) && option_is_string(option) && !config_file_can_hold(text))
+        report_not_writable(reader, option, text);
+    else if (!is_overridden && !member_store(option, reader->settings, text, number))
         reader_report_no_memory(reader);
 }

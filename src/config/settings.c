@@ -1,3 +1,7 @@
+/*
+ * settings: composes a struct settings from defaults, command line and file, checks the settings
+ * of TLS, which depend on each other, and counts the references to it.
+ */
 #include "config/internal.h"
 
 #include <stdlib.h>
@@ -9,7 +13,8 @@ static void apply_defaults(struct reader *reader)
             reader_set_value(reader, &config_options[i], config_options[i].default_value);
 }
 
-/* Of -q and -v. */
+/* ${verbosity} is a number of steps: each raises the log level by one, and the first two also the
+ * trace. It never lowers the trace. */
 static void apply_verbosity(struct settings *settings, int verbosity)
 {
     int64_t trace = verbosity < TRACE_FIELDS ? verbosity : TRACE_FIELDS;
@@ -24,8 +29,8 @@ static void apply_verbosity(struct settings *settings, int verbosity)
         settings->trace = (uint64_t)trace;
 }
 
-/* Whether this process is going to serve, and not only to say something. */
-static bool will_serve(const struct settings *settings)
+/* Whether the certificates are used or checked: not by what only prints, nor by the probe. */
+static bool should_load_tls(const struct settings *settings)
 {
     return !settings->help && !settings->version && !settings->dump_config &&
            settings->probe == NULL;
@@ -38,6 +43,7 @@ static bool has_tls_settings(const struct settings *settings)
            settings->tls_client_ca != NULL || settings->tls_verify == TLS_VERIFY_REQUIRED;
 }
 
+/* What is wrong with the settings of TLS taken together; NULL = nothing. */
 static const char *find_tls_conflict(const struct settings *settings)
 {
     bool has_certificate = settings->tls_cert != NULL || settings->tls_self_signed;
@@ -58,8 +64,7 @@ static const char *find_tls_conflict(const struct settings *settings)
     return NULL;
 }
 
-/* Read the files that the settings of TLS name: what is wrong with them is a mistake like others.
- */
+/* Read the certificates and keys that the settings name. */
 static void load_tls(struct reader *reader)
 {
     struct settings *settings = reader->settings;
@@ -71,13 +76,13 @@ static void load_tls(struct reader *reader)
         .verify = (enum tls_verify)settings->tls_verify,
         .min_version = (enum tls_version)settings->tls_min_version,
     };
-    const char *mistake = find_tls_conflict(settings);
+    const char *conflict = find_tls_conflict(settings);
     char error[TLS_ERROR_MAX];
 
     reader->line = 0;
     reader->exit_code = SETTINGS_BAD_FILE;
-    if (mistake != NULL) {
-        reader_report(reader, "%s", mistake);
+    if (conflict != NULL) {
+        reader_report(reader, "%s", conflict);
         return;
     }
     if (settings->tls_cert == NULL && !settings->tls_self_signed)
@@ -91,25 +96,25 @@ enum settings_result settings_read(int argc, char *const argv[], settings_error_
                                    void *argument, struct settings **settings)
 {
     struct reader reader = {.on_error = on_error, .argument = argument};
-    struct settings *fresh = calloc(1, sizeof(*fresh));
+    struct settings *new_settings = calloc(1, sizeof(*new_settings));
 
-    if (fresh == NULL) {
+    if (new_settings == NULL) {
         reader_report_no_memory(&reader);
         return reader.result;
     }
-    atomic_init(&fresh->references, 1);
-    reader.settings = fresh;
+    atomic_init(&new_settings->references, 1);
+    reader.settings = new_settings;
     apply_defaults(&reader);
     command_line_read(&reader, argc, argv);
-    if (fresh->config != NULL && !fresh->help && !fresh->version)
-        config_file_read(&reader, fresh->config);
-    apply_verbosity(fresh, reader.verbosity);
-    if (reader.result == SETTINGS_OK && will_serve(fresh))
+    if (new_settings->config != NULL && !new_settings->help && !new_settings->version)
+        config_file_read(&reader, new_settings->config);
+    apply_verbosity(new_settings, reader.verbosity);
+    if (reader.result == SETTINGS_OK && should_load_tls(new_settings))
         load_tls(&reader);
     if (reader.result == SETTINGS_OK)
-        *settings = fresh;
+        *settings = new_settings;
     else
-        settings_unref(fresh);
+        settings_unref(new_settings);
     return reader.result;
 }
 

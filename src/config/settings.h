@@ -1,12 +1,12 @@
 /*
- * settings: what the daemon was told, from the one table in settings.c.
+ * settings: the values of all options, from the command line, the file and the defaults.
  *
- * The table says for every setting its name (the long option and the key in the file), type,
- * range, default and one line of help. The command line's parser, the file's parser, --help,
- * --dump-config and the shipped conf/h2echod.conf all come from it.
+ * Each option is described once, in the table in options.c: its name (the long option, and the key
+ * in the file), type, range, default and a line of help. The parsers of the command line and the
+ * file, --help, --dump-config and the shipped conf/h2echod.conf all use it.
  *
- * A struct settings is immutable once read and shared between threads by counted reference: a
- * connection keeps the settings that it began with, whatever a reload brings.
+ * A struct settings is immutable once it is read, and is shared between threads by counting
+ * references. A reload makes a new one; a connection keeps the settings with which it began.
  */
 #ifndef H2ECHOD_CONFIG_SETTINGS_H
 #define H2ECHOD_CONFIG_SETTINGS_H
@@ -27,9 +27,9 @@ enum settings_access_log { ACCESS_LOG_OFF, ACCESS_LOG_TEXT, ACCESS_LOG_JSON };
 struct settings {
     atomic_uint references;
 
-    struct listener_options listen; /* fixed while the process runs */
+    struct listener_options listen; /* a reload does not change it */
 
-    /* What a reload can change. Times are milliseconds, sizes bytes. */
+    /* A reload changes these. Durations are in milliseconds, sizes in bytes. */
     uint64_t max_connections;
     uint64_t max_connections_per_address; /* 0 = no limit */
     uint64_t max_concurrent_streams;
@@ -45,76 +45,82 @@ struct settings {
     bool pretty;
     bool upgrade;
     bool tls_self_signed;
-    char *tls_cert; /* NULL = none; so the next two */
-    char *tls_key;
-    char *tls_client_ca;
+    char *tls_cert;           /* the name of a file; NULL = not set */
+    char *tls_key;            /* the same */
+    char *tls_client_ca;      /* the same */
     uint64_t tls_verify;      /* enum tls_verify */
     uint64_t tls_min_version; /* enum tls_version */
-    struct tls_context *tls;  /* made of them, if this process is to serve; NULL = none */
+    struct tls_context *tls;  /* owned; made from these settings; NULL = there is no certificate,
+                                 or settings_read did not need it */
 
-    /* What the command line asked for instead of serving. */
-    char *config; /* the file that was read; NULL = none */
+    /* From the command line only. */
+    char *config; /* the name of the file; NULL = no file */
     bool check_config;
     bool dump_config;
-    char *probe; /* the URL; "" = where these settings have a daemon listen; NULL = no probe */
+    char *probe; /* the URL; "" = the address that these settings listen on; NULL = no probe */
     bool version;
     bool help;
 };
 
-/* What settings_read reports; the numbers are the process's exit codes. */
+/* The result of settings_read; the values are exit codes of the process. */
 enum settings_result {
     SETTINGS_OK = 0,
     SETTINGS_BAD_USAGE = 64, /* the command line is wrong */
     SETTINGS_NO_MEMORY = 71,
-    SETTINGS_BAD_FILE = 78, /* the file can't be read, or a line in it is wrong */
+    SETTINGS_BAD_FILE = 78, /* the file, or one that it names, is wrong or can't be read */
 };
 
-enum { SETTINGS_ERROR_MAX = 512 }; /* bytes of one error message */
+enum { SETTINGS_ERROR_MAX = 512 }; /* size of a buffer for one error message */
 
-/* Receives every error found, one call each: "FILE:LINE: what is wrong, what would be right". */
+/* Called once for each error, with one line of text: "FILE:LINE: what is wrong: what would be
+ * right", without "FILE:LINE: " if the error is not in the file. */
 typedef void settings_error_fn(const char *message, void *argument);
 
 /*
  * settings_read(argc, argv, on_error, argument, settings):
- * Read the command line and the file that it names: command line over file over default. Every
- * error goes to ${on_error}, not the first alone. On SETTINGS_OK store settings with one reference
- * in *${settings}; otherwise store nothing. May be called again with the same arguments (reload).
- * Not for two threads at once: getopt is not.
+ * Read the command line and the file that it names. The command line overrides the file, and the
+ * file overrides the defaults. Call ${on_error} with ${argument} for every error. If there is
+ * none, return SETTINGS_OK and store new settings in *${settings}, with one reference that belongs
+ * to the caller; otherwise store nothing. The certificates that the settings name are read too,
+ * unless the command line asks only for a text or the probe.
+ *
+ * May be called again with the same arguments, for a reload. Must not run in two threads at once,
+ * because it uses getopt.
  */
 enum settings_result settings_read(int argc, char *const argv[], settings_error_fn *on_error,
                                    void *argument, struct settings **settings);
 
 /*
  * settings_ref(settings):
- * Take one more reference; return ${settings}.
+ * Add a reference, and return ${settings}.
  */
 struct settings *settings_ref(struct settings *settings);
 
 /*
  * settings_unref(settings):
- * Give one reference back, freeing the settings with the last one. NULL is fine.
+ * Release a reference. The last one frees the settings. ${settings} may be NULL.
  */
 void settings_unref(struct settings *settings);
 
 /*
  * settings_dump(settings, out):
- * Write every setting of the file with the value in force, with its line of help above it: a file
- * that can be read back. A setting that holds nothing is written commented out.
+ * Write every setting that can be in the file, with its value and, above it, its line of help. The
+ * result is a file that settings_read accepts. A setting without a value is commented out.
  */
 void settings_dump(const struct settings *settings, FILE *out);
 
 /*
  * settings_help(out):
- * Write the usage text, one setting a line, from the table.
+ * Write the usage text, with one line for each option.
  */
 void settings_help(FILE *out);
 
 /*
  * settings_keep_listening(settings, running, changed, size):
- * For a reload: make the settings that can't change in a running process what they are in
- * ${running}, before ${settings} is shared. Write the names of those that differed into ${changed}
- * of ${size} bytes, joined by ", ", or "" if none did. Return false if memory ran out; ${settings}
- * is then only fit to be given back.
+ * For a reload: set those of ${settings} that a reload does not change back to the values that they
+ * have in ${running}. ${settings} must not be shared yet. Write the names of those that differed
+ * into the buffer ${changed} of ${size} bytes, separated by ", ", or "" if none did. Return false
+ * if memory ran out; the only thing then to do with ${settings} is to release it.
  */
 bool settings_keep_listening(struct settings *settings, const struct settings *running,
                              char *changed, size_t size);

@@ -1,19 +1,27 @@
+/*
+ * suggest: guesses what a wrong option, key or argument was meant to be, for the error that reports
+ * it. It only composes text; the text may hold bytes of the argument, which the caller escapes.
+ */
 #include "config/internal.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { SUGGESTION_DISTANCE_MAX = 2 }; /* edits between a wrong name and the one to suggest */
+enum {
+    SUGGESTION_DISTANCE_MAX = 2, /* edits between a wrong name and the name to suggest */
+    LONG_NAME_MIN = 6,           /* shorter names are too much alike to compare by distance */
+};
 
 static size_t min_of_three(size_t a, size_t b, size_t c)
 {
-    size_t less = a < b ? a : b;
+    size_t min = a < b ? a : b;
 
-    return less < c ? less : c;
+    return min < c ? min : c;
 }
 
-/* Levenshtein's distance from ${length} bytes to the name of an option. */
+/* The Levenshtein distance between the ${length} bytes at ${from} and ${name}, whose length is at
+ * most OPTION_NAME_MAX. Only one row of the matrix of costs is kept. */
 static size_t edit_distance(const char *from, size_t length, const char *name)
 {
     size_t costs[OPTION_NAME_MAX + 1];
@@ -33,7 +41,6 @@ static size_t edit_distance(const char *from, size_t length, const char *name)
     return costs[width];
 }
 
-/* The option whose name was probably meant; NULL if none is near. */
 const struct config_option *suggest_option(const char *name, size_t length, bool in_file)
 {
     const struct config_option *nearest = NULL;
@@ -49,8 +56,6 @@ const struct config_option *suggest_option(const char *name, size_t length, bool
     return nearest;
 }
 
-/* What daemons call it to go into the background, or not to. The longer names are found with an
- * error or two in them. */
 bool suggest_is_background(const char *name, size_t length)
 {
     static const char *const names[] = {"daemon",    "daemonize", "daemonise",     "background",
@@ -58,11 +63,11 @@ bool suggest_is_background(const char *name, size_t length)
                                         "no-daemon", "nodaemon",  "no-daemonize",  "no-detach",
                                         "no-fork",   "nofork",    "no-background", "foreground",
                                         "fg"};
-    enum { LONG_NAME = 6 };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         size_t distance = edit_distance(name, length, names[i]);
-        if (distance == 0 || (strlen(names[i]) >= LONG_NAME && distance <= SUGGESTION_DISTANCE_MAX))
+        if (distance == 0 ||
+            (strlen(names[i]) >= LONG_NAME_MIN && distance <= SUGGESTION_DISTANCE_MAX))
             return true;
     }
     return false;
@@ -86,7 +91,6 @@ static bool is_ip_address(const char *text)
     return inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1;
 }
 
-/* What to do about a number that stands for itself; ${text} is room for the words. */
 const char *suggest_for_number(const char *number, char text[SUGGESTION_MAX])
 {
     char expected[EXPECTED_MAX];
@@ -106,18 +110,18 @@ static bool ends_with(const char *text, const char *end)
     return length > strlen(end) && strcmp(text + length - strlen(end), end) == 0;
 }
 
-/* Suggest for HOST:PORT, [HOST]:PORT, *:PORT and :PORT. */
-static bool suggest_host_port(const char *text, char suggestion[SUGGESTION_MAX])
+/* HOST:PORT, [HOST]:PORT, *:PORT and :PORT. */
+static bool suggest_for_host_port(const char *text, char suggestion[SUGGESTION_MAX])
 {
     const char *colon = strrchr(text, ':');
     size_t length = colon != NULL ? (size_t)(colon - text) : 0;
-    bool brackets = length > 2 && text[0] == '[' && text[length - 1] == ']';
+    bool has_brackets = length > 2 && text[0] == '[' && text[length - 1] == ']';
 
     if (colon == NULL || !is_port(colon + 1) || strpbrk(text, "/=") != NULL)
         return false;
     if (length == 0 || (length == 1 && text[0] == '*'))
         (void)snprintf(suggestion, SUGGESTION_MAX, "-p %s", colon + 1);
-    else if (brackets)
+    else if (has_brackets)
         (void)snprintf(suggestion, SUGGESTION_MAX, "-a %.*s -p %s", (int)length - 2, text + 1,
                        colon + 1);
     else if (strcspn(text, ":[]") == length)
@@ -127,7 +131,7 @@ static bool suggest_host_port(const char *text, char suggestion[SUGGESTION_MAX])
     return true;
 }
 
-/* Suggest the option that a value was probably meant for. */
+/* A value without its option: its form shows which option it belongs to. */
 static bool suggest_for_value(const char *text, char suggestion[SUGGESTION_MAX])
 {
     const char *option = NULL;
@@ -145,7 +149,7 @@ static bool suggest_for_value(const char *text, char suggestion[SUGGESTION_MAX])
     return option != NULL;
 }
 
-/* Suggest for a name without its dashes, whatever value it has. */
+/* The name of an option without its dashes, with or without "=VALUE". */
 static bool suggest_for_name(const char *text, char suggestion[SUGGESTION_MAX])
 {
     size_t length = strcspn(text, "=");
@@ -159,6 +163,6 @@ static bool suggest_for_name(const char *text, char suggestion[SUGGESTION_MAX])
 
 bool suggest_for_argument(const char *text, char suggestion[SUGGESTION_MAX])
 {
-    return suggest_for_value(text, suggestion) || suggest_host_port(text, suggestion) ||
+    return suggest_for_value(text, suggestion) || suggest_for_host_port(text, suggestion) ||
            suggest_for_name(text, suggestion);
 }

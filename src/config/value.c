@@ -1,3 +1,7 @@
+/*
+ * value: converts between the text of a value and the number that is stored, by the option's type,
+ * and describes the valid values. It allocates nothing and touches no settings.
+ */
 #include "config/internal.h"
 
 #include <stdarg.h>
@@ -9,13 +13,14 @@ struct unit {
     uint64_t factor;
 };
 
-/* The first unit that leaves no rest is the canonical one. */
+/* A number is written with the first unit that divides it, at the latest with the unit of 1. The
+ * units after that are only read. */
 static const struct unit time_units[] = {{"h", HOUR}, {"m", MINUTE}, {"s", SECOND},
                                          {"ms", 1},   {"", SECOND},  {NULL, 0}};
 static const struct unit size_units[] = {{"MiB", MIB}, {"KiB", KIB}, {"", 1},
                                          {"M", MIB},   {"K", KIB},   {NULL, 0}};
 
-/* Return where the digits end; NULL if there are none or too many. */
+/* Return the end of the digits, or NULL if there are none or the number is too large. */
 static const char *parse_digits(const char *text, unsigned base, uint64_t *number)
 {
     const char *at = text;
@@ -81,7 +86,6 @@ static bool parse_switch(const char *text, uint64_t *number)
     return false;
 }
 
-/* Find what number ${text} is; of texts the number is their length. */
 static bool parse_by_type(const struct config_option *option, const char *text, uint64_t *number)
 {
     switch (option->type) {
@@ -126,7 +130,6 @@ static const char *format_scaled(char text[NUMBER_TEXT_MAX], const struct unit *
     return text;
 }
 
-/* The canonical text of a number; ${text} is room for it. */
 const char *value_format(const struct config_option *option, uint64_t number,
                          char text[NUMBER_TEXT_MAX])
 {
@@ -159,8 +162,7 @@ const char *value_format(const struct config_option *option, uint64_t number,
     return text;
 }
 
-__attribute__((format(printf, 3, 4))) void text_append(char *text, size_t size, const char *format,
-                                                       ...)
+void text_append(char *text, size_t size, const char *format, ...)
 {
     size_t used = strlen(text);
     va_list arguments;
@@ -191,7 +193,6 @@ static const char *expected_enum(const struct config_option *option, char text[E
     return text;
 }
 
-/* The words for what a setting takes; ${text} is room for them. */
 const char *value_expected(const struct config_option *option, char text[EXPECTED_MAX])
 {
     switch (option->type) {
