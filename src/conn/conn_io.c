@@ -89,7 +89,7 @@ static void begin_progress(struct conn_io *io, struct progress *progress, int un
     progress->deadline_us =
         io->now.monotonic_us + clock_us(io->connection->settings->write_timeout);
     progress->untaken = untaken;
-    progress->handed = io->transport.handed;
+    progress->handed = io->transport.bytes_taken;
 }
 
 /* The transport knows what found room, and the kernel what the peer took: is it to be waited for?
@@ -101,7 +101,7 @@ static void judge_progress(struct conn_io *io, struct progress *progress)
     io->now = clock_now();
     if (conn_io_shutdown_phase(io) == SHUTDOWN_ABORT)
         io->ending = ENDING_ABORTED;
-    else if (io->transport.handed != progress->handed || untaken < progress->untaken)
+    else if (io->transport.bytes_taken != progress->handed || untaken < progress->untaken)
         begin_progress(io, progress, untaken);
     else if (io->now.monotonic_us >= progress->deadline_us)
         io->ending = ENDING_WRITE_TIMEOUT;

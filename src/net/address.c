@@ -10,8 +10,8 @@
 
 _Static_assert(ADDRESS_PATH_MAX > sizeof(((struct sockaddr_un *)NULL)->sun_path), "too short");
 
-/* The address as sockaddr_in, where it is IPv4 or IPv4 in IPv6 form (RFC 4291 section 2.5.5.2). */
-static bool as_ipv4(const struct address *address, struct sockaddr_in *out)
+/* Convert an IPv4 or IPv4-mapped IPv6 address. Return false for any other. */
+static bool to_ipv4(const struct address *address, struct sockaddr_in *out)
 {
     struct sockaddr_in6 v6;
 
@@ -29,9 +29,9 @@ static bool as_ipv4(const struct address *address, struct sockaddr_in *out)
     return true;
 }
 
-/* How much of sun_path is the name: a path ends with its NUL, for which there may be no room, an
- * abstract name begins with one. */
-static size_t name_length(const struct address *address, const struct sockaddr_un *un)
+/* Return how many bytes of sun_path are the name. A path ends at its NUL, or fills sun_path without
+ * one; an abstract name starts with a NUL and may contain others. */
+static size_t unix_name_length(const struct address *address, const struct sockaddr_un *un)
 {
     size_t length = 0;
 
@@ -44,14 +44,14 @@ static size_t name_length(const struct address *address, const struct sockaddr_u
     return length;
 }
 
-static void unix_text(char *text, const struct address *address)
+static void write_unix(char *text, const struct address *address)
 {
     struct sockaddr_un un;
     char path[4 * sizeof(un.sun_path) + 8];
     size_t length;
 
     memcpy(&un, &address->storage, sizeof(un));
-    length = name_length(address, &un);
+    length = unix_name_length(address, &un);
     if (length == 0)
         snprintf(text, ADDRESS_TEXT_MAX, "unix");
     else
@@ -65,7 +65,7 @@ const char *address_text(char text[static ADDRESS_TEXT_MAX], const struct addres
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
 
-    if (as_ipv4(address, &v4)) {
+    if (to_ipv4(address, &v4)) {
         inet_ntop(AF_INET, &v4.sin_addr, host, sizeof(host));
         snprintf(text, ADDRESS_TEXT_MAX, "%s:%u", host, ntohs(v4.sin_port));
     } else if (address->storage.ss_family == AF_INET6) {
@@ -73,7 +73,7 @@ const char *address_text(char text[static ADDRESS_TEXT_MAX], const struct addres
         inet_ntop(AF_INET6, &v6.sin6_addr, host, sizeof(host));
         snprintf(text, ADDRESS_TEXT_MAX, "[%s]:%u", host, ntohs(v6.sin6_port));
     } else {
-        unix_text(text, address);
+        write_unix(text, address);
     }
     return text;
 }
@@ -86,9 +86,9 @@ const char *address_unix_path(char path[static ADDRESS_PATH_MAX], const struct a
     if (address->storage.ss_family != AF_UNIX)
         return NULL;
     memcpy(&un, &address->storage, sizeof(un));
-    length = name_length(address, &un);
+    length = unix_name_length(address, &un);
     memcpy(path, un.sun_path, length);
-    path[length] = '\0';
+    path[length] = '\0'; /* an abstract name becomes "" */
     return path;
 }
 
@@ -97,7 +97,7 @@ unsigned address_port(const struct address *address)
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
 
-    if (as_ipv4(address, &v4))
+    if (to_ipv4(address, &v4))
         return ntohs(v4.sin_port);
     if (address->storage.ss_family != AF_INET6)
         return 0;
@@ -110,7 +110,7 @@ bool address_is_local(const struct address *address)
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
 
-    if (as_ipv4(address, &v4))
+    if (to_ipv4(address, &v4))
         return v4.sin_addr.s_addr == htonl(INADDR_ANY) ||
                v4.sin_addr.s_addr == htonl(INADDR_LOOPBACK);
     if (address->storage.ss_family != AF_INET6)
@@ -123,7 +123,7 @@ bool address_same_host(const struct address *a, const struct address *b)
 {
     struct sockaddr_in v4[2];
     struct sockaddr_in6 v6[2];
-    bool is_v4[2] = {as_ipv4(a, &v4[0]), as_ipv4(b, &v4[1])};
+    bool is_v4[2] = {to_ipv4(a, &v4[0]), to_ipv4(b, &v4[1])};
 
     if (is_v4[0] || is_v4[1])
         return is_v4[0] && is_v4[1] && v4[0].sin_addr.s_addr == v4[1].sin_addr.s_addr;

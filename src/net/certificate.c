@@ -18,7 +18,7 @@
 
 enum { HOUR = 3600, DAY = 24 * HOUR };
 
-/* --- Its names ----------------------------------------------------------------------------- */
+/* --- Host names and addresses -------------------------------------------------------------- */
 
 static bool has_name(const GENERAL_NAMES *names, GENERAL_NAME *name)
 {
@@ -29,22 +29,23 @@ static bool has_name(const GENERAL_NAMES *names, GENERAL_NAME *name)
     return false;
 }
 
-/* Take over ${value}, whatever becomes of it. A name that is there already is not added. */
+/* Take ownership of ${value}, also on failure. A name that the list has already is not added again.
+ */
 static bool add_name(GENERAL_NAMES *names, int type, ASN1_STRING *value)
 {
     GENERAL_NAME *name = value != NULL ? GENERAL_NAME_new() : NULL;
-    bool is_there;
+    bool is_known;
 
     if (name == NULL) {
         ASN1_STRING_free(value);
         return false;
     }
     GENERAL_NAME_set0_value(name, type, value);
-    is_there = has_name(names, name);
-    if (!is_there && sk_GENERAL_NAME_push(names, name) > 0)
+    is_known = has_name(names, name);
+    if (!is_known && sk_GENERAL_NAME_push(names, name) > 0)
         return true;
     GENERAL_NAME_free(name);
-    return is_there;
+    return is_known;
 }
 
 static bool add_host(GENERAL_NAMES *names, const char *text)
@@ -62,7 +63,7 @@ static bool add_address(const char *text, void *names)
     return add_name(names, GEN_IPADD, a2i_IPADDRESS(text));
 }
 
-/* Everything that reaches this machine, as far as it is told. */
+/* Add this machine's host name and the addresses of its interfaces, as far as they are known. */
 static bool add_machine(GENERAL_NAMES *names)
 {
     char host[256] = "";
@@ -71,8 +72,8 @@ static bool add_machine(GENERAL_NAMES *names)
     return (host[0] == '\0' || add_host(names, host)) && interfaces_each(add_address, names);
 }
 
-/* Write an address without its zone, or return false if it stands for all. */
-static bool write_number(const struct sockaddr *address, char text[INET6_ADDRSTRLEN])
+/* Write an address as text, without its zone. Return false for a wildcard address. */
+static bool write_address(const struct sockaddr *address, char text[INET6_ADDRSTRLEN])
 {
     const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)address;
     const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)address;
@@ -84,16 +85,16 @@ static bool write_number(const struct sockaddr *address, char text[INET6_ADDRSTR
            inet_ntop(AF_INET6, &v6->sin6_addr, text, INET6_ADDRSTRLEN) != NULL;
 }
 
-static bool add_found(GENERAL_NAMES *names, const struct sockaddr *address)
+static bool add_resolved(GENERAL_NAMES *names, const struct sockaddr *address)
 {
     char text[INET6_ADDRSTRLEN];
 
-    return write_number(address, text) ? add_address(text, names) : add_machine(names);
+    return write_address(address, text) ? add_address(text, names) : add_machine(names);
 }
 
-/* What one --address says: an address, or a name and all that it stands for. That there is none by
- * this name is for the listener to tell. */
-static bool add_listened(GENERAL_NAMES *names, const char *text)
+/* Add the value of one --address: an address, or a name and every address it resolves to. If it
+ * does not resolve, that is not an error here: the listener will report it. */
+static bool add_listen_address(GENERAL_NAMES *names, const char *text)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
     struct addrinfo *found = NULL;
@@ -104,7 +105,7 @@ static bool add_listened(GENERAL_NAMES *names, const char *text)
     if (is_name && getaddrinfo(text, NULL, &hints, &found) != 0)
         return result;
     for (const struct addrinfo *each = found; each != NULL && result; each = each->ai_next)
-        result = add_found(names, each->ai_addr);
+        result = add_resolved(names, each->ai_addr);
     freeaddrinfo(found);
     return result;
 }
@@ -117,7 +118,7 @@ static bool add_names(GENERAL_NAMES *names, char *const *hosts)
     if (hosts == NULL)
         return result && add_machine(names);
     for (; *hosts != NULL && result; hosts++)
-        result = add_listened(names, *hosts);
+        result = add_listen_address(names, *hosts);
     return result;
 }
 
@@ -131,7 +132,7 @@ static bool set_names(X509 *certificate, char *const *hosts)
     return result;
 }
 
-/* --- One made in memory -------------------------------------------------------------------- */
+/* --- Generating ---------------------------------------------------------------------------- */
 
 static bool set_serial(X509 *certificate)
 {
@@ -176,7 +177,7 @@ static bool set_constraints(X509 *certificate)
     return true;
 }
 
-/* Valid from yesterday on: a client's clock may be behind. */
+/* Valid from yesterday on, since a client's clock may be slow. */
 static bool fill_certificate(X509 *certificate, EVP_PKEY *key, char *const *hosts)
 {
     return X509_set_version(certificate, X509_VERSION_3) == 1 && set_serial(certificate) &&
@@ -200,25 +201,25 @@ bool certificate_generate(char *const *hosts, X509 **certificate, EVP_PKEY **key
     return false;
 }
 
-/* --- For people ---------------------------------------------------------------------------- */
+/* --- Describing ---------------------------------------------------------------------------- */
 
-/* Write what ${print} prints. */
-static void write_printed(char *text, size_t size, int (*print)(BIO *bio, const void *what),
-                          const void *what)
+/* Write what ${print} prints about ${object} into ${text}, cut if it is longer than ${size}. */
+static void write_printed(char *text, size_t size, int (*print)(BIO *bio, const void *object),
+                          const void *object)
 {
-    static const char more[] = "...";
+    static const char cut[] = "...";
     BIO *bio = BIO_new(BIO_s_mem());
     char *bytes = NULL;
     size_t length = 0;
 
-    if (bio != NULL && print(bio, what) > 0)
+    if (bio != NULL && print(bio, object) > 0)
         length = (size_t)BIO_get_mem_data(bio, &bytes);
     if (length < size) {
         memcpy(text, bytes != NULL ? bytes : "", length);
         text[length] = '\0';
     } else {
-        memcpy(text, bytes, size - sizeof(more));
-        memcpy(text + size - sizeof(more), more, sizeof(more));
+        memcpy(text, bytes, size - sizeof(cut));
+        memcpy(text + size - sizeof(cut), cut, sizeof(cut));
     }
     BIO_free(bio);
 }
@@ -273,7 +274,7 @@ static void write_pin(char text[CERTIFICATE_PIN_MAX], X509 *certificate)
     OPENSSL_free(key);
 }
 
-/* The first name that is a host's and no pattern; NULL = none. */
+/* Return the first DNS name that is not a wildcard; NULL = none. */
 static const ASN1_STRING *find_host(const GENERAL_NAMES *names)
 {
     for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
@@ -286,7 +287,7 @@ static const ASN1_STRING *find_host(const GENERAL_NAMES *names)
     return NULL;
 }
 
-/* A host that who trusts the certificate can ask for: localhost, if it holds for that. */
+/* Write a host that the certificate is valid for: localhost if it is. */
 static void write_host(char text[CERTIFICATE_TEXT_MAX], X509 *certificate)
 {
     static const char local[] = "localhost";
@@ -302,7 +303,7 @@ static void write_host(char text[CERTIFICATE_TEXT_MAX], X509 *certificate)
     GENERAL_NAMES_free(names);
 }
 
-/* Seconds from ${from} to ${to}, NULL = now. */
+/* Return the seconds from ${from} to ${to}; NULL = now. */
 static double seconds_between(const ASN1_TIME *from, const ASN1_TIME *to)
 {
     int days = 0;
@@ -312,7 +313,7 @@ static double seconds_between(const ASN1_TIME *from, const ASN1_TIME *to)
     return (double)days * DAY + seconds;
 }
 
-static enum certificate_validity validity_of(const X509 *certificate)
+static enum certificate_validity get_validity(const X509 *certificate)
 {
     const ASN1_TIME *begin = X509_get0_notBefore(certificate);
     const ASN1_TIME *end = X509_get0_notAfter(certificate);
@@ -325,16 +326,17 @@ static enum certificate_validity validity_of(const X509 *certificate)
     return left < seconds_between(begin, end) / 10 ? CERTIFICATE_EXPIRES_SOON : CERTIFICATE_VALID;
 }
 
-void certificate_describe(X509 *shown, struct certificate *certificate)
+void certificate_describe(X509 *certificate, struct certificate *description)
 {
-    write_subject(certificate->subject, shown);
-    write_host(certificate->host, shown);
-    certificate->validity = validity_of(shown);
-    write_printed(certificate->when, sizeof(certificate->when), print_time,
-                  certificate->validity == CERTIFICATE_NOT_YET_VALID ? X509_get0_notBefore(shown)
-                                                                     : X509_get0_notAfter(shown));
-    write_fingerprint(certificate->sha256, shown);
-    write_pin(certificate->pin, shown);
+    write_subject(description->subject, certificate);
+    write_host(description->host, certificate);
+    description->validity = get_validity(certificate);
+    write_printed(description->when, sizeof(description->when), print_time,
+                  description->validity == CERTIFICATE_NOT_YET_VALID
+                      ? X509_get0_notBefore(certificate)
+                      : X509_get0_notAfter(certificate));
+    write_fingerprint(description->sha256, certificate);
+    write_pin(description->pin, certificate);
 }
 
 #endif

@@ -11,10 +11,11 @@
 
 enum {
     ADDRESSES_MAX = 256,
-    DIGITS = 2 * sizeof(struct in6_addr),
+    IPV6_DIGITS = 2 * sizeof(struct in6_addr),
 };
 
-static bool take_v4(const struct ifconf *found, interfaces_visit_fn *take, void *argument)
+static bool visit_ioctl_result(const struct ifconf *found, interfaces_visit_fn *visit,
+                               void *argument)
 {
     size_t count = (size_t)found->ifc_len / sizeof(*found->ifc_req);
     char text[INET_ADDRSTRLEN];
@@ -24,13 +25,13 @@ static bool take_v4(const struct ifconf *found, interfaces_visit_fn *take, void 
 
         memcpy(&address, &found->ifc_req[i].ifr_addr, sizeof(address));
         if (inet_ntop(AF_INET, &address.sin_addr, text, sizeof(text)) != NULL &&
-            !take(text, argument))
+            !visit(text, argument))
             return false;
     }
     return true;
 }
 
-static bool each_v4(interfaces_visit_fn *take, void *argument)
+static bool each_ipv4(interfaces_visit_fn *visit, void *argument)
 {
     struct ifreq list[ADDRESSES_MAX];
     struct ifconf found = {.ifc_len = sizeof(list), .ifc_req = list};
@@ -40,19 +41,19 @@ static bool each_v4(interfaces_visit_fn *take, void *argument)
     if (fd < 0)
         return true;
     if (ioctl(fd, SIOCGIFCONF, &found) == 0)
-        result = take_v4(&found, take, argument);
+        result = visit_ioctl_result(&found, visit, argument);
     close(fd);
     return result;
 }
 
-/* Each line of the file begins with the 32 digits of an address. */
-static bool parse_v6(const char *line, char text[INET6_ADDRSTRLEN])
+/* A line of /proc/net/if_inet6 starts with the 32 hexadecimal digits of an address. */
+static bool parse_proc_line(const char *line, char text[INET6_ADDRSTRLEN])
 {
     struct in6_addr address;
     char groups[INET6_ADDRSTRLEN];
     size_t length = 0;
 
-    for (size_t i = 0; i < DIGITS && line[i] != '\0'; i++) {
+    for (size_t i = 0; i < IPV6_DIGITS && line[i] != '\0'; i++) {
         if (i > 0 && i % 4 == 0)
             groups[length++] = ':';
         groups[length++] = line[i];
@@ -62,7 +63,7 @@ static bool parse_v6(const char *line, char text[INET6_ADDRSTRLEN])
            inet_ntop(AF_INET6, &address, text, INET6_ADDRSTRLEN) != NULL;
 }
 
-static bool each_v6(interfaces_visit_fn *take, void *argument)
+static bool each_ipv6(interfaces_visit_fn *visit, void *argument)
 {
     FILE *file = fopen("/proc/self/net/if_inet6", "re");
     char text[INET6_ADDRSTRLEN];
@@ -72,14 +73,14 @@ static bool each_v6(interfaces_visit_fn *take, void *argument)
     if (file == NULL)
         return true;
     while (result && fgets(line, sizeof(line), file) != NULL) {
-        if (parse_v6(line, text))
-            result = take(text, argument);
+        if (parse_proc_line(line, text))
+            result = visit(text, argument);
     }
     (void)fclose(file);
     return result;
 }
 
-bool interfaces_each(interfaces_visit_fn *take, void *argument)
+bool interfaces_each(interfaces_visit_fn *visit, void *argument)
 {
-    return each_v4(take, argument) && each_v6(take, argument);
+    return each_ipv4(visit, argument) && each_ipv6(visit, argument);
 }

@@ -1,22 +1,22 @@
 /*
- * interfaces: the addresses that this machine has.
+ * interfaces: the IP addresses of this machine's network interfaces.
  *
- * getifaddrs(3) asks by netlink, which a sandbox need not allow who serves TCP: these ways are open
- * to him as well.
+ * getifaddrs(3) needs a netlink socket, which the sandbox of a systemd unit may forbid even to a
+ * TCP server. This uses an ioctl and a file in /proc instead.
  */
 #ifndef H2ECHOD_NET_INTERFACES_H
 #define H2ECHOD_NET_INTERFACES_H
 
 #include <stdbool.h>
 
-/* Takes an address in its text form, without a zone; returns false if no further one is wanted. */
+/* Called with an address as text, without a zone. Returns false to stop. */
 typedef bool interfaces_visit_fn(const char *address, void *argument);
 
 /*
- * interfaces_each(take, argument):
- * Hand every address of IPv4 and IPv6 that an interface has to ${take}. Those that can't be found
- * out are left out. Return false if ${take} did.
+ * interfaces_each(visit, argument):
+ * Call ${visit} for every IPv4 and IPv6 address of an interface. Addresses that cannot be read are
+ * skipped without an error. Return false if ${visit} did.
  */
-bool interfaces_each(interfaces_visit_fn *take, void *argument);
+bool interfaces_each(interfaces_visit_fn *visit, void *argument);
 
 #endif

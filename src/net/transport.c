@@ -18,50 +18,51 @@ ssize_t transport_peek(struct transport *transport, uint8_t *byte)
 
 /* --- TLS ----------------------------------------------------------------------------------- */
 
-static ssize_t receive(void *argument, void *buffer, size_t size)
+static ssize_t tls_io_read(void *argument, void *buffer, size_t size)
 {
     const struct transport *transport = argument;
 
     return recv(transport->fd, buffer, size, transport->flags);
 }
 
-/* A wait that a signal broke off does not begin anew before the caller has looked up. */
-static ssize_t send_some(void *argument, const void *bytes, size_t length)
+/* OpenSSL calls this again after a short send. If a signal was the reason, the second call must not
+ * block again: return to the caller, which checks its deadlines. */
+static ssize_t tls_io_write(void *argument, const void *bytes, size_t length)
 {
     struct transport *transport = argument;
     ssize_t taken;
 
-    if (transport->was_cut_short) {
-        transport->was_cut_short = false;
+    if (transport->was_interrupted) {
+        transport->was_interrupted = false;
         errno = EINTR;
         return -1;
     }
     taken = send(transport->fd, bytes, length, MSG_NOSIGNAL | transport->flags);
     if (taken > 0) {
-        transport->handed += (uint64_t)taken;
-        transport->was_cut_short = (size_t)taken < length && transport->flags == 0;
+        transport->bytes_taken += (uint64_t)taken;
+        transport->was_interrupted = (size_t)taken < length && transport->flags == 0;
     }
     return taken;
 }
 
 bool transport_start_tls(struct transport *transport, struct tls_context *context)
 {
-    const struct tls_io wire = {.read = receive, .write = send_some, .argument = transport};
+    const struct tls_io io = {.read = tls_io_read, .write = tls_io_write, .argument = transport};
 
-    transport->tls = tls_new(context, &wire);
+    transport->tls = tls_new(context, &io);
     return transport->tls != NULL;
 }
 
 int transport_handshake(struct transport *transport)
 {
-    transport->was_cut_short = false;
+    transport->was_interrupted = false;
     return tls_handshake(transport->tls);
 }
 
 bool transport_release_idle_memory(struct transport *transport)
 {
-    transport->is_at_rest = transport->tls != NULL && !tls_has_more(transport->tls);
-    return transport->is_at_rest;
+    transport->waits_for_socket = transport->tls != NULL && !tls_has_more(transport->tls);
+    return transport->waits_for_socket;
 }
 
 void transport_drop_tls(struct transport *transport)
@@ -72,7 +73,7 @@ void transport_drop_tls(struct transport *transport)
 
 static ssize_t read_tls(struct transport *transport, uint8_t *buffer, size_t size, int flags)
 {
-    transport->was_cut_short = false;
+    transport->was_interrupted = false;
     transport->flags = flags;
     return tls_read(transport->tls, buffer, size);
 }
@@ -80,27 +81,27 @@ static ssize_t read_tls(struct transport *transport, uint8_t *buffer, size_t siz
 static ssize_t write_tls(struct transport *transport, const uint8_t *bytes, size_t length,
                          int flags)
 {
-    transport->was_cut_short = false;
+    transport->was_interrupted = false;
     transport->flags = flags;
     return tls_write(transport->tls, bytes, length);
 }
 
-/* --- Both ---------------------------------------------------------------------------------- */
+/* --- Reading and writing ------------------------------------------------------------------- */
 
-/* Wait until a read will not have to. */
-static ssize_t await_bytes(struct transport *transport)
+/* Wait until the socket has bytes or an error. After EINTR the next read waits here again. */
+static ssize_t wait_for_socket(struct transport *transport)
 {
     uint8_t byte;
     ssize_t result = transport_peek(transport, &byte);
 
-    transport->is_at_rest = result < 0 && errno == EINTR;
+    transport->waits_for_socket = result < 0 && errno == EINTR;
     return result;
 }
 
 ssize_t transport_read(struct transport *transport, uint8_t *buffer, size_t size)
 {
-    if (transport->is_at_rest) {
-        ssize_t result = await_bytes(transport);
+    if (transport->waits_for_socket) {
+        ssize_t result = wait_for_socket(transport);
 
         if (result < 0)
             return result;
@@ -135,7 +136,7 @@ ssize_t transport_write(struct transport *transport, const uint8_t *bytes, size_
         return write_tls(transport, bytes, length, 0);
     taken = send(transport->fd, bytes, length, MSG_NOSIGNAL);
     if (taken > 0)
-        transport->handed += (uint64_t)taken;
+        transport->bytes_taken += (uint64_t)taken;
     return taken;
 }
 
@@ -146,40 +147,42 @@ int transport_unacked(const struct transport *transport)
     return ioctl(transport->fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
 }
 
-/* Say so in TLS, too, where there is room for it at once. */
-static void say_end(struct transport *transport)
+/* --- Closing ------------------------------------------------------------------------------- */
+
+/* Only if the kernel takes it at once: closing must not block. */
+static void send_close_notify(struct transport *transport)
 {
     if (transport->tls == NULL)
         return;
-    transport->was_cut_short = false;
+    transport->was_interrupted = false;
     transport->flags = MSG_DONTWAIT;
     tls_shutdown_write(transport->tls);
 }
 
 bool transport_shutdown_write(struct transport *transport)
 {
-    say_end(transport);
+    send_close_notify(transport);
     return shutdown(transport->fd, SHUT_WR) == 0;
 }
 
 static void close_socket(struct transport *transport)
 {
     transport_drop_tls(transport);
-    /* Linux frees the descriptor whatever close returns. */
+    /* Linux frees the descriptor even if close fails. */
     (void)close(transport->fd);
     transport->fd = -1;
 }
 
 void transport_close(struct transport *transport)
 {
-    say_end(transport);
+    send_close_notify(transport);
     close_socket(transport);
 }
 
 void transport_abort(struct transport *transport)
 {
-    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    struct linger reset = {.l_onoff = 1, .l_linger = 0};
 
-    (void)setsockopt(transport->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    (void)setsockopt(transport->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
     close_socket(transport);
 }
