@@ -15,15 +15,16 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-/* Log why there is no socket for ${address}, and return the exit code. */
-static int refuse(const struct address *address, int error)
+/* Log why listening on ${address} failed, and what to do. Return the exit code. */
+static int fail_address(const struct address *address, int error)
 {
     char text[ADDRESS_TEXT_MAX];
-    const char *advice = "give the process more of what it lacks";
+    const char *advice = "raise the limits of the process";
     int code = EX_OSERR;
 
     if (error == EADDRINUSE) {
-        advice = "choose another with --port, --tls-port, --address or --unix, or stop who has it";
+        advice = "choose another with --port, --tls-port, --address or --unix, or stop the program "
+                 "that uses it";
         code = EX_UNAVAILABLE;
     } else if (error == EADDRNOTAVAIL || error == EAFNOSUPPORT) {
         advice = "give --address an address that this machine has";
@@ -40,21 +41,21 @@ static int refuse(const struct address *address, int error)
     return code;
 }
 
-static int refuse_memory(void)
+static int fail_memory(void)
 {
-    log_write(LOG_LEVEL_ERROR, "cannot listen: out of memory; give the process more");
+    log_write(LOG_LEVEL_ERROR, "cannot listen: out of memory; give the process more memory");
     return EX_OSERR;
 }
 
-/* Take over ${fd}, which listens, with the address that it got. */
-static int add(struct listeners *listeners, int fd, bool is_tls)
+/* Add the listening socket ${fd}, taking ownership, also on failure. Return 0 or an exit code. */
+static int add_listener(struct listeners *listeners, int fd, bool is_tls)
 {
     struct listener *list = realloc(listeners->list, (listeners->count + 1) * sizeof(*list));
     struct listener *listener;
 
     if (list == NULL) {
         close(fd);
-        return refuse_memory();
+        return fail_memory();
     }
     listeners->list = list;
     listener = &list[listeners->count++];
@@ -62,45 +63,46 @@ static int add(struct listeners *listeners, int fd, bool is_tls)
         .fd = fd, .is_tls = is_tls, .address.length = sizeof(listener->address.storage)};
     if (getsockname(fd, (struct sockaddr *)&listener->address.storage, &listener->address.length) !=
         0)
-        return refuse(&listener->address, errno);
+        return fail_address(&listener->address, errno);
     return 0;
 }
 
 /* --- TCP ----------------------------------------------------------------------------------- */
 
-/* What the settings say of every TCP socket. */
-struct tcp {
-    uint64_t port; /* of all of them; 0 = any free one */
-    bool both;     /* IPv6 and IPv4 */
-    bool shared;
+/* What all TCP sockets of one port have in common. */
+struct tcp_options {
+    uint64_t port;   /* 0 = any free port, replaced by the port of the first socket */
+    bool dual_stack; /* an IPv6 socket also serves IPv4 */
+    bool reuse_port;
     bool is_tls;
-    bool may_change; /* the port, if it is free at one address and not at the next */
+    bool may_retry; /* with another port, if this one is free on one address but not on the next */
 };
 
 enum {
-    PORT_TAKEN = -1, /* no status to exit with: another port may do */
+    PORT_TAKEN = -1, /* not an exit code: try again with another port */
     PORT_TRIES = 32,
 };
 
-/* An IPv6 socket serves IPv4 too where ${both}: for every address, but not for "::" by its name,
- * beside which somebody may want 0.0.0.0. What is accepted inherits TCP_NODELAY: no call for each.
- */
-static bool set_options(int fd, const struct address *address, const struct tcp *tcp)
+/* TCP_NODELAY is inherited by accepted connections, which saves a call for each. Dual stack is for
+ * listening on all addresses; "--address ::" is IPv6 only, so that 0.0.0.0 can be given as
+ * well. */
+static bool set_socket_options(int fd, const struct address *address,
+                               const struct tcp_options *options)
 {
     int on = 1;
-    int only = !tcp->both;
+    int ipv6_only = !options->dual_stack;
 
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0)
         return false;
-    if (tcp->shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0)
+    if (options->reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0)
         return false;
     return address->storage.ss_family != AF_INET6 ||
-           setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only)) == 0;
+           setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &ipv6_only, sizeof(ipv6_only)) == 0;
 }
 
-/* Return a listening socket, or -1 with errno. */
-static int listen_tcp(const struct address *address, const struct tcp *tcp)
+/* Return a new listening socket, or -1 with errno. */
+static int listen_tcp(const struct address *address, const struct tcp_options *options)
 {
     int fd =
         socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
@@ -108,7 +110,7 @@ static int listen_tcp(const struct address *address, const struct tcp *tcp)
 
     if (fd < 0)
         return -1;
-    if (set_options(fd, address, tcp) &&
+    if (set_socket_options(fd, address, options) &&
         bind(fd, (const struct sockaddr *)&address->storage, address->length) == 0 &&
         listen(fd, SOMAXCONN) == 0)
         return fd;
@@ -129,26 +131,27 @@ static void set_port(struct address *address, unsigned port)
         v6->sin6_port = htons((uint16_t)port);
 }
 
-static int open_tcp(struct listeners *listeners, struct address *address, struct tcp *tcp)
+static int open_tcp(struct listeners *listeners, struct address *address,
+                    struct tcp_options *options)
 {
     int result;
     int fd;
 
-    set_port(address, (unsigned)tcp->port);
-    fd = listen_tcp(address, tcp);
-    if (fd < 0 && errno == EADDRINUSE && tcp->may_change && tcp->port != 0)
+    set_port(address, (unsigned)options->port);
+    fd = listen_tcp(address, options);
+    if (fd < 0 && errno == EADDRINUSE && options->may_retry && options->port != 0)
         return PORT_TAKEN;
     if (fd < 0)
-        return refuse(address, errno);
-    result = add(listeners, fd, tcp->is_tls);
-    /* Port 0 takes any free one: once, and the same for every further address. */
+        return fail_address(address, errno);
+    result = add_listener(listeners, fd, options->is_tls);
+    /* If the port was 0, the next sockets use the port that this one got. */
     if (result == 0)
-        tcp->port = address_port(&listeners->list[listeners->count - 1].address);
+        options->port = address_port(&listeners->list[listeners->count - 1].address);
     return result;
 }
 
-/* Every address of the machine: one IPv6 socket that serves both, or IPv4 where IPv6 is off. */
-static int open_every(struct listeners *listeners, struct tcp *tcp)
+/* Listen on all addresses: one dual-stack socket, or IPv4 only if the kernel has no IPv6. */
+static int open_wildcard(struct listeners *listeners, struct tcp_options *options)
 {
     struct address any = {.length = sizeof(struct sockaddr_in6)};
     int probe = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
@@ -160,13 +163,13 @@ static int open_every(struct listeners *listeners, struct tcp *tcp)
         any.storage.ss_family = AF_INET;
         any.length = sizeof(struct sockaddr_in);
     }
-    return open_tcp(listeners, &any, tcp);
+    return open_tcp(listeners, &any, options);
 }
 
-/* Whether the machine has the address, at whatever port. */
-static bool is_present(const struct address *address)
+/* Return true if the machine has the address. */
+static bool has_address(const struct address *address)
 {
-    const struct tcp any_port = {.port = 0};
+    const struct tcp_options any_port = {.port = 0};
     int fd = listen_tcp(address, &any_port);
 
     if (fd >= 0)
@@ -174,9 +177,10 @@ static bool is_present(const struct address *address)
     return fd >= 0 || (errno != EADDRNOTAVAIL && errno != EAFNOSUPPORT);
 }
 
-/* Open those of a name's addresses that the machine has, one at least: a container without IPv6 may
- * still find ::1 in /etc/hosts for localhost. An address that stands alone has to be there. */
-static int open_found(struct listeners *listeners, const struct addrinfo *found, struct tcp *tcp)
+/* Listen on the addresses of a name that the machine has, which must be at least one. In a
+ * container without IPv6, for example, localhost may still resolve to ::1 as well. */
+static int open_resolved(struct listeners *listeners, const struct addrinfo *found,
+                         struct tcp_options *options)
 {
     size_t count = listeners->count;
     int result = 0;
@@ -186,14 +190,14 @@ static int open_found(struct listeners *listeners, const struct addrinfo *found,
         struct address address = {.length = each->ai_addrlen};
 
         memcpy(&address.storage, each->ai_addr, each->ai_addrlen);
-        if (must_open || is_present(&address))
-            result = open_tcp(listeners, &address, tcp);
+        if (must_open || has_address(&address))
+            result = open_tcp(listeners, &address, options);
     }
     return result;
 }
 
-/* Open what one --address names: an address, or a name with several of them. */
-static int open_named(struct listeners *listeners, const char *name, struct tcp *tcp)
+/* Listen on the value of one --address: an address, or a name that may have several. */
+static int open_named(struct listeners *listeners, const char *name, struct tcp_options *options)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *found = NULL;
@@ -208,14 +212,14 @@ static int open_named(struct listeners *listeners, const char *name, struct tcp 
                   error == EAI_SYSTEM ? strerror(errno) : gai_strerror(error));
         return EX_UNAVAILABLE;
     }
-    result = open_found(listeners, found, tcp);
+    result = open_resolved(listeners, found, options);
     freeaddrinfo(found);
     return result;
 }
 
 /* --- Unix ---------------------------------------------------------------------------------- */
 
-/* Remove the file of a socket on which nobody listens any more. */
+/* Remove the file of a socket that no process listens on any more. */
 static void remove_stale(const struct sockaddr_un *un)
 {
     struct stat status;
@@ -223,7 +227,7 @@ static void remove_stale(const struct sockaddr_un *un)
 
     if (lstat(un->sun_path, &status) != 0 || !S_ISSOCK(status.st_mode))
         return;
-    /* Not to wait: a queue that is full has somebody who listens. */
+    /* Non-blocking, since connect blocks while the queue of a listening socket is full. */
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return;
@@ -232,7 +236,7 @@ static void remove_stale(const struct sockaddr_un *un)
     close(fd);
 }
 
-/* Return a bound socket whose file has the mode, not listening yet, or -1 with errno. */
+/* Return a bound socket whose file has ${mode}, not listening yet; or -1 with errno. */
 static int bind_unix(const struct sockaddr_un *un, mode_t mode)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -241,7 +245,7 @@ static int bind_unix(const struct sockaddr_un *un, mode_t mode)
     if (fd < 0)
         return -1;
     if (bind(fd, (const struct sockaddr *)un, sizeof(*un)) == 0) {
-        /* Nobody can connect before listen, so the mode is in force in time. */
+        /* In time: clients cannot connect before listen. */
         if (chmod(un->sun_path, mode) == 0)
             return fd;
         error = errno;
@@ -261,29 +265,29 @@ static int open_unix(struct listeners *listeners, const struct listener_options 
     int error;
     int fd;
 
-    /* The setting's own check has made sure that the path fits. */
+    /* The path fits: the setting's check made sure of that. */
     snprintf(un.sun_path, sizeof(un.sun_path), "%s", options->unix_path);
     memcpy(&address.storage, &un, sizeof(un));
     listeners->unix_path = strdup(options->unix_path);
     if (listeners->unix_path == NULL)
-        return refuse_memory();
+        return fail_memory();
     remove_stale(&un);
     fd = bind_unix(&un, (mode_t)options->unix_mode);
     if (fd >= 0 && listen(fd, SOMAXCONN) == 0)
-        return add(listeners, fd, false);
+        return add_listener(listeners, fd, false);
     error = errno;
     if (fd >= 0) {
         close(fd);
     } else {
-        free(listeners->unix_path); /* the file is not ours */
+        free(listeners->unix_path); /* do not remove a file of another process */
         listeners->unix_path = NULL;
     }
-    return refuse(&address, error);
+    return fail_address(&address, error);
 }
 
 /* --- Inherited ----------------------------------------------------------------------------- */
 
-static int option_of(int fd, int option)
+static int get_socket_option(int fd, int option)
 {
     int value = -1;
     socklen_t length = sizeof(value);
@@ -291,28 +295,29 @@ static int option_of(int fd, int option)
     return getsockopt(fd, SOL_SOCKET, option, &value, &length) == 0 ? value : -1;
 }
 
-/* Can connections be accepted from it whose peers have an address that we can tell? */
-static bool is_listener(int fd)
+/* Return true for a listening stream socket of a family that address.c knows. */
+static bool is_listening_socket(int fd)
 {
-    int family = option_of(fd, SO_DOMAIN);
+    int family = get_socket_option(fd, SO_DOMAIN);
 
-    return option_of(fd, SO_TYPE) == SOCK_STREAM && option_of(fd, SO_ACCEPTCONN) == 1 &&
+    return get_socket_option(fd, SO_TYPE) == SOCK_STREAM &&
+           get_socket_option(fd, SO_ACCEPTCONN) == 1 &&
            (family == AF_INET || family == AF_INET6 || family == AF_UNIX);
 }
 
-/* Make it as those that are opened here. */
-static bool adapt(int fd)
+/* Set what listen_tcp and bind_unix set on their sockets. */
+static bool adapt_inherited(int fd)
 {
     int on = 1;
     int flags = fcntl(fd, F_GETFL);
 
     return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 &&
-           (option_of(fd, SO_DOMAIN) == AF_UNIX ||
+           (get_socket_option(fd, SO_DOMAIN) == AF_UNIX ||
             setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0);
 }
 
-/* Whether the name at *${names} says so; lead it to the next one. */
-static bool is_for_tls(const char **names)
+/* Return true if the first name in *${names} is "tls"; advance *${names} to the next name. */
+static bool take_name_is_tls(const char **names)
 {
     static const char tls[] = "tls";
     const char *name = *names;
@@ -322,40 +327,40 @@ static bool is_for_tls(const char **names)
     return length == sizeof(tls) - 1 && memcmp(name, tls, length) == 0;
 }
 
-static int refuse_inherited(int fd)
+static int fail_inherited(int fd)
 {
     log_write(LOG_LEVEL_ERROR,
-              "descriptor %d, handed over by LISTEN_FDS, is no listening stream socket: its "
-              "socket unit is to have ListenStream= and Accept=no",
+              "descriptor %d, handed over by LISTEN_FDS, is not a listening stream socket: its "
+              "socket unit must have ListenStream= and Accept=no",
               fd);
     return EX_CONFIG;
 }
 
-static int inherit(struct listeners *listeners, int fd, bool is_tls)
+static int inherit_socket(struct listeners *listeners, int fd, bool is_tls)
 {
-    if (!is_listener(fd))
-        return refuse_inherited(fd);
-    if (adapt(fd))
-        return add(listeners, fd, is_tls);
+    if (!is_listening_socket(fd))
+        return fail_inherited(fd);
+    if (adapt_inherited(fd))
+        return add_listener(listeners, fd, is_tls);
     log_write_errno(LOG_LEVEL_ERROR, errno, "descriptor %d, handed over by LISTEN_FDS", fd);
     return EX_OSERR;
 }
 
 /* --- All of them --------------------------------------------------------------------------- */
 
-/* Open ${port} at every address. */
+/* Listen on ${port} of every address. */
 static int open_port(const struct listener_options *options, uint64_t port, bool is_tls,
                      struct listeners *listeners, bool is_last_try)
 {
-    struct tcp tcp = {.port = port,
-                      .both = options->address == NULL,
-                      .shared = options->reuse_port,
-                      .is_tls = is_tls,
-                      .may_change = port == 0 && !is_last_try};
+    struct tcp_options tcp = {.port = port,
+                              .dual_stack = options->address == NULL,
+                              .reuse_port = options->reuse_port,
+                              .is_tls = is_tls,
+                              .may_retry = port == 0 && !is_last_try};
     int result = 0;
 
-    if (tcp.both)
-        result = open_every(listeners, &tcp);
+    if (tcp.dual_stack)
+        result = open_wildcard(listeners, &tcp);
     for (char **name = options->address; name != NULL && *name != NULL && result == 0; name++)
         result = open_named(listeners, *name, &tcp);
     return result;
@@ -406,7 +411,7 @@ int listeners_inherit(int first, size_t count, const char *names, struct listene
 
     *listeners = (struct listeners){.inherited = true};
     for (int fd = first; fd < end && result == 0; fd++)
-        result = inherit(listeners, fd, is_for_tls(&name));
+        result = inherit_socket(listeners, fd, take_name_is_tls(&name));
     if (result != 0)
         listeners_close(listeners);
     log_listeners(listeners, ", handed over");

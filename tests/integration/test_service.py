@@ -317,7 +317,7 @@ def test_what_is_no_listener_is_refused(open_directory: Path, make: Callable[[Pa
     with handed_over(good, bad) as options:
         done = run(**options)
     assert done.status == CONFIGURATION
-    assert done.error().startswith("descriptor 4, handed over by LISTEN_FDS, is no listening stream socket: ")
+    assert done.error().startswith("descriptor 4, handed over by LISTEN_FDS, is not a listening stream socket: ")
     good.close()
     bad.close()
 
