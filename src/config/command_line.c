@@ -73,7 +73,8 @@ static void report_stray(struct reader *reader, const char *text)
     else if (suggest_is_background(text, strlen(text)))
         reader_report(reader, "unexpected argument '%s': %s", shown, suggest_foreground);
     else
-        reader_report(reader, "unexpected argument '%s': settings are options, see h2echod --help",
+        reader_report(reader,
+                      "unexpected argument '%s': settings are given as options, see h2echod --help",
                       shown);
 }
 
@@ -108,11 +109,12 @@ static void report_unknown_long(struct reader *reader, const char *word)
     if (suggest_is_background(word + 2, length))
         reader_report(reader, "--%s: %s", shown, suggest_foreground);
     else if (is_ambiguous(word + 2, length))
-        reader_report(reader, "--%s: could be several options: write the name in full", shown);
+        reader_report(reader, "--%s: several options begin like this: write the name in full",
+                      shown);
     else if (near != NULL)
         reader_report(reader, "--%s: unknown option: did you mean --%s?", shown, near->name);
     else
-        reader_report(reader, "--%s: unknown option: h2echod --help lists them", shown);
+        reader_report(reader, "--%s: unknown option: h2echod --help lists all options", shown);
 }
 
 /* ${letter} is one of the letters in the argument ${word}. A number such as -8080 is reported once,
@@ -132,14 +134,15 @@ static void report_unknown_letter(struct reader *reader, const char *word, char 
     } else if (letter == 'd' || letter == 'D')
         reader_report(reader, "-%s: %s", shown, suggest_foreground);
     else
-        reader_report(reader, "-%s: unknown option: h2echod --help lists them", shown);
+        reader_report(reader, "-%s: unknown option: h2echod --help lists all options", shown);
 }
 
 /* ${word} is the argument in which getopt found the error; ${is_last} if getopt is done with it. */
 static void report_bad_option(struct reader *reader, const char *word, bool is_last)
 {
     if (optopt >= LONG_OPTION)
-        reader_report(reader, "--%s: takes no value", option_of_code(optopt)->name);
+        reader_report(reader, "--%s: takes no value: write --%s alone",
+                      option_of_code(optopt)->name, option_of_code(optopt)->name);
     else if (optopt == 0)
         report_unknown_long(reader, word);
     else
@@ -150,7 +153,7 @@ static void report_missing_value(struct reader *reader, const struct config_opti
 {
     char expected[EXPECTED_MAX];
 
-    reader_report(reader, "--%s: a value is missing: %s", option->name,
+    reader_report(reader, "--%s: the value is missing: write %s", option->name,
                   value_expected(option, expected));
 }
 

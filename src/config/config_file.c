@@ -80,7 +80,7 @@ static void report_unknown_key(struct reader *reader, const char *key)
 
     log_escape(shown, sizeof(shown), key, strlen(key));
     if (option_find(key) != NULL)
-        reader_report(reader, "unknown key '%s': it is an option of the command line alone", shown);
+        reader_report(reader, "unknown key '%s': this option is for the command line only", shown);
     else if (suggest_is_background(key, strlen(key)))
         reader_report(reader, "unknown key '%s': %s", shown, suggest_foreground);
     else if (near != NULL)
@@ -99,7 +99,7 @@ static void set_key(struct reader *reader, const char *key, const char *value)
     }
     unsigned long *line = &reader->line_of[option - config_options];
     if (*line != 0 && option->type != TYPE_ADDRESSES) {
-        reader_report(reader, "%s: comes twice, line %lu has it too: keep one", option->name,
+        reader_report(reader, "%s: already set in line %lu: keep only one of them", option->name,
                       *line);
         return;
     }
@@ -112,12 +112,12 @@ static void parse_line(struct reader *reader, struct file_line *line)
     char shown[SHOWN_MAX];
 
     if (line->length > FILE_LINE_MAX) {
-        reader_report(reader, "the line is too long: it has %zu bytes, %d are allowed",
+        reader_report(reader, "the line is too long: it has %zu bytes, the limit is %d",
                       line->length, FILE_LINE_MAX);
         return;
     }
     if (line->has_nul) {
-        reader_report(reader, "the line has a NUL byte: the file must be text");
+        reader_report(reader, "the line contains a NUL byte: the file must be text");
         return;
     }
     line->text[length_before_comment(line->text)] = '\0';

@@ -81,18 +81,20 @@ static void help_options(bool in_file, FILE *out)
 
 void settings_help(FILE *out)
 {
-    (void)fputs("Usage: h2echod [OPTION]...\n"
-                "Answer every HTTP/2 request with its own fields as JSON. Try: h2echod -p 8080\n"
-                "\n"
-                "Settings, with their [defaults]; in the file the same names, as in port = 8080:\n",
-                out);
+    (void)fputs(
+        "Usage: h2echod [OPTION]...\n"
+        "Answer every HTTP/2 request with its own fields as JSON. Try: h2echod -p 8080\n"
+        "\n"
+        "Settings, with [defaults]. In a configuration file, write them like port = 8080:\n",
+        out);
     help_options(true, out);
-    (void)fputs("\nOf the command line alone:\n", out);
+    (void)fputs("\nCommand line only:\n", out);
     help_options(false, out);
     (void)fputs(
         "\n"
-        "TIME is 500ms, 10s, 5m or 1h, a bare number is seconds. SIZE is 64KiB or 1MiB, a\n"
-        "bare number is bytes. The command line goes before FILE, and FILE before defaults.\n"
+        "TIME is a number with ms, s, m or h, such as 500ms; without a unit, it is seconds.\n"
+        "SIZE is a number with KiB or MiB, such as 64KiB; without a unit, it is bytes.\n"
+        "The command line overrides FILE, and FILE overrides the defaults.\n"
         "See also h2echod(8) and h2echod.conf(5).\n",
         out);
 }

@@ -27,7 +27,8 @@ void reader_report(struct reader *reader, const char *format, ...)
 void reader_report_no_memory(struct reader *reader)
 {
     if (reader->result != SETTINGS_NO_MEMORY)
-        reader->on_error("no memory for the settings: free some, then try again", reader->argument);
+        reader->on_error("out of memory while reading the settings: free some and try again",
+                         reader->argument);
     reader->result = SETTINGS_NO_MEMORY;
 }
 
@@ -55,8 +56,8 @@ static void report_not_writable(struct reader *reader, const struct config_optio
 
     reader_report(
         reader,
-        "%s%s: '%s' does not fit a line of the file: it must have no control character, no space "
-        "at its ends and no '#' at its start or behind a space",
+        "%s%s: '%s' is not a value that a configuration file can hold: remove control characters, "
+        "spaces at either end, and any '#' at the start or after a space",
         option_prefix(reader), option->name, log_escape(shown, sizeof(shown), text, strlen(text)));
 }
 

@@ -49,18 +49,18 @@ static const char *find_tls_conflict(const struct settings *settings)
     bool has_certificate = settings->tls_cert != NULL || settings->tls_self_signed;
 
     if (tls_library_version() == NULL && has_tls_settings(settings))
-        return "TLS: this h2echod was built without it: build it with OpenSSL 3, or leave out "
-               "all that begins with tls";
+        return "TLS: this h2echod was built without it: build it with OpenSSL 3, or remove all "
+               "settings whose names begin with tls";
     if (settings->tls_cert != NULL && settings->tls_self_signed)
-        return "tls-self-signed: there is a tls-cert as well: keep one of them";
+        return "tls-self-signed: tls-cert is set too: keep only one of them";
     if (settings->tls_key != NULL && settings->tls_cert == NULL)
-        return "tls-key: is of no use alone: name its certificate with tls-cert";
+        return "tls-key: needs a certificate: name one with tls-cert";
     if (settings->tls_verify == TLS_VERIFY_REQUIRED && settings->tls_client_ca == NULL)
-        return "tls-verify: needs to know whom to believe: name a file with tls-client-ca";
+        return "tls-verify: 'required' needs CA certificates: name their file with tls-client-ca";
     if (settings->listen.tls_port != LISTENER_NO_PORT && !has_certificate)
-        return "tls-port: needs a certificate: name one with tls-cert, or try tls-self-signed";
+        return "tls-port: needs a certificate: name one with tls-cert, or use tls-self-signed";
     if (settings->listen.tls_port == settings->listen.port && settings->listen.port != 0)
-        return "tls-port: is the same as port: choose another for one of them";
+        return "tls-port: is the same as port: choose another number for one of them";
     return NULL;
 }
 

@@ -74,8 +74,8 @@ bool suggest_is_background(const char *name, size_t length)
 }
 
 const char suggest_foreground[] =
-    "h2echod stays in the foreground: for the background use its systemd service, or end the "
-    "command with '&'";
+    "h2echod always runs in the foreground: to run it in the background, use its systemd service, "
+    "or end the command with '&'";
 
 static bool is_port(const char *text)
 {
@@ -98,7 +98,7 @@ const char *suggest_for_number(const char *number, char text[SUGGESTION_MAX])
     if (is_port(number))
         (void)snprintf(text, SUGGESTION_MAX, "did you mean -p %s?", number);
     else
-        (void)snprintf(text, SUGGESTION_MAX, "a port is %s, behind -p",
+        (void)snprintf(text, SUGGESTION_MAX, "a port is %s, given with -p",
                        value_expected(option_find("port"), expected));
     return text;
 }

@@ -498,15 +498,16 @@ static void test_texts_that_no_line_of_the_file_can_hold(void **state)
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         assert_int_equal(READ("--unix", texts[i]), SETTINGS_BAD_USAGE);
         assert_int_equal(outcome.count, 1);
-        assert_non_null(strstr(outcome.errors[0], "does not fit a line of the file: it must have "
-                                                  "no control character, no space at its ends and "
-                                                  "no '#' at its start or behind a space"));
+        assert_non_null(strstr(outcome.errors[0],
+                               "is not a value that a configuration file can hold: remove "
+                               "control characters, spaces at either end, and any "
+                               "'#' at the start or after a space"));
         assert_int_equal(READ("--address", texts[i]), SETTINGS_BAD_USAGE);
     }
     assert_int_equal(READ("--unix", "a\nb"), SETTINGS_BAD_USAGE);
-    assert_int_equal(strncmp(outcome.errors[0], "--unix: 'a\\x0ab' does not fit", 29), 0);
+    assert_int_equal(strncmp(outcome.errors[0], "--unix: 'a\\x0ab' is not a value", 31), 0);
     assert_int_equal(read_text("unix =#a\n"), SETTINGS_BAD_FILE);
-    assert_non_null(strstr(outcome.errors[0], ":1: unix: '#a' does not fit"));
+    assert_non_null(strstr(outcome.errors[0], ":1: unix: '#a' is not a value"));
 }
 
 /* --- Where a value comes from --------------------------------------------------------------- */
@@ -799,45 +800,48 @@ static void test_errors_of_the_command_line(void **state)
     } cases[] = {
         {"--port=abc", "--port: 'abc' is not a number from 0 to 65535"},
         {"-pabc", "--port: 'abc' is not a number from 0 to 65535"},
-        {"-p", "--port: a value is missing: a number from 0 to 65535"},
-        {"--port", "--port: a value is missing: a number from 0 to 65535"},
-        {"-c", "--config: a value is missing: a path of 1 to 4095 bytes"},
+        {"-p", "--port: the value is missing: write a number from 0 to 65535"},
+        {"--port", "--port: the value is missing: write a number from 0 to 65535"},
+        {"-c", "--config: the value is missing: write a path of 1 to 4095 bytes"},
         {"--config=", "--config: '' is not a path of 1 to 4095 bytes"},
-        {"--help=me", "--help: takes no value"},
-        {"--quiet=1", "--quiet: takes no value"},
-        {"-x", "-x: unknown option: h2echod --help lists them"},
-        {"-\377", "-\\xff: unknown option: h2echod --help lists them"},
-        {"-:", "-:: unknown option: h2echod --help lists them"},
-        {"-?", "-?: unknown option: h2echod --help lists them"},
+        {"--help=me", "--help: takes no value: write --help alone"},
+        {"--quiet=1", "--quiet: takes no value: write --quiet alone"},
+        {"-x", "-x: unknown option: h2echod --help lists all options"},
+        {"-\377", "-\\xff: unknown option: h2echod --help lists all options"},
+        {"-:", "-:: unknown option: h2echod --help lists all options"},
+        {"-?", "-?: unknown option: h2echod --help lists all options"},
         {"--prot", "--prot: unknown option: did you mean --port?"},
         {"--prot=80", "--prot: unknown option: did you mean --port?"},
         {"--max_connections=1",
          "--max_connections: unknown option: did you mean --max-connections?"},
         {"--halp", "--halp: unknown option: did you mean --help?"},
-        {"--something", "--something: unknown option: h2echod --help lists them"},
-        {"--so\nme=x", "--so\\x0ame: unknown option: h2echod --help lists them"},
-        {"--max", "--max: could be several options: write the name in full"},
-        {"--=x", "--: could be several options: write the name in full"},
-        {"stray", "unexpected argument 'stray': settings are options, see h2echod --help"},
-        {"-", "unexpected argument '-': settings are options, see h2echod --help"},
-        {"", "unexpected argument '': settings are options, see h2echod --help"},
-        {"\033[2J", "unexpected argument '\\x1b[2J': settings are options, see h2echod --help"},
+        {"--something", "--something: unknown option: h2echod --help lists all options"},
+        {"--so\nme=x", "--so\\x0ame: unknown option: h2echod --help lists all options"},
+        {"--max", "--max: several options begin like this: write the name in full"},
+        {"--=x", "--: several options begin like this: write the name in full"},
+        {"stray", "unexpected argument 'stray': settings are given as options, see h2echod --help"},
+        {"-", "unexpected argument '-': settings are given as options, see h2echod --help"},
+        {"", "unexpected argument '': settings are given as options, see h2echod --help"},
+        {"\033[2J",
+         "unexpected argument '\\x1b[2J': settings are given as options, see h2echod --help"},
         {"8080", "unexpected argument '8080': did you mean -p 8080?"},
-        {"65536", "unexpected argument '65536': a port is a number from 0 to 65535, behind -p"},
+        {"65536", "unexpected argument '65536': a port is a number from 0 to 65535, given with -p"},
         {"18446744073709551616",
-         "unexpected argument '18446744073709551616': a port is a number from 0 to 65535, behind "
-         "-p"},
+         "unexpected argument '18446744073709551616': a port is a number from 0 to 65535, given "
+         "with -p"},
         {"-8080", "-8080: unknown option: did you mean -p 8080?"},
-        {"-65536", "-65536: unknown option: a port is a number from 0 to 65535, behind -p"},
+        {"-65536", "-65536: unknown option: a port is a number from 0 to 65535, given with -p"},
         {":8080", "unexpected argument ':8080': did you mean -p 8080?"},
         {"*:8080", "unexpected argument '*:8080': did you mean -p 8080?"},
         {"localhost:8080",
          "unexpected argument 'localhost:8080': did you mean -a localhost -p 8080?"},
         {"127.0.0.1:80", "unexpected argument '127.0.0.1:80': did you mean -a 127.0.0.1 -p 80?"},
         {"[::1]:8080", "unexpected argument '[::1]:8080': did you mean -a ::1 -p 8080?"},
-        {"a:b:80", "unexpected argument 'a:b:80': settings are options, see h2echod --help"},
-        {"[]:80", "unexpected argument '[]:80': settings are options, see h2echod --help"},
-        {"h:65536", "unexpected argument 'h:65536': settings are options, see h2echod --help"},
+        {"a:b:80",
+         "unexpected argument 'a:b:80': settings are given as options, see h2echod --help"},
+        {"[]:80", "unexpected argument '[]:80': settings are given as options, see h2echod --help"},
+        {"h:65536",
+         "unexpected argument 'h:65536': settings are given as options, see h2echod --help"},
         {"\x1b:1", "unexpected argument '\\x1b:1': did you mean -a \\x1b -p 1?"},
         {"127.0.0.1", "unexpected argument '127.0.0.1': did you mean -a 127.0.0.1?"},
         {"::1", "unexpected argument '::1': did you mean -a ::1?"},
@@ -846,7 +850,8 @@ static void test_errors_of_the_command_line(void **state)
         {"a.conf", "unexpected argument 'a.conf': did you mean -c a.conf?"},
         {"/a.sock", "unexpected argument '/a.sock': did you mean --unix /a.sock?"},
         {"help", "unexpected argument 'help': did you mean --help?"},
-        {"help=80", "unexpected argument 'help=80': settings are options, see h2echod --help"},
+        {"help=80",
+         "unexpected argument 'help=80': settings are given as options, see h2echod --help"},
         {"prot=80", "unexpected argument 'prot=80': did you mean --port=80?"},
         {"--port=\"\\\001", "--port: '\\\"\\\\\\x01' is not a number from 0 to 65535"},
     };
@@ -864,8 +869,9 @@ static void test_it_stays_in_the_foreground(void **state)
     static const char *const asked[] = {"-d",          "-D",           "--daemon",    "--daemonize",
                                         "--deamon",    "--background", "--detach",    "--fork",
                                         "--daemon=on", "--no-daemon",  "--foreground"};
-    static const char said[] = ": h2echod stays in the foreground: for the background use its "
-                               "systemd service, or end the command with '&'";
+    static const char said[] =
+        ": h2echod always runs in the foreground: to run it in the background, "
+        "use its systemd service, or end the command with '&'";
     char error[SETTINGS_ERROR_MAX];
 
     (void)state;
@@ -900,19 +906,20 @@ static void test_one_operand_is_the_probe_s(void **state)
 {
     (void)state;
     (void)READ("a", "--probe", "b");
-    assert_only_error("unexpected argument 'b': settings are options, see h2echod --help");
+    assert_only_error("unexpected argument 'b': settings are given as options, see h2echod --help");
     (void)READ("--probe", "a", "--", "b");
-    assert_only_error("unexpected argument 'b': settings are options, see h2echod --help");
+    assert_only_error("unexpected argument 'b': settings are given as options, see h2echod --help");
     (void)READ("--probe", "");
-    assert_only_error("unexpected argument '': settings are options, see h2echod --help");
+    assert_only_error("unexpected argument '': settings are given as options, see h2echod --help");
     (void)READ("--probe=a");
-    assert_only_error("--probe: takes no value");
+    assert_only_error("--probe: takes no value: write --probe alone");
     (void)READ("-c", "--probe", "a");
     assert_int_equal(outcome.result, SETTINGS_BAD_USAGE);
-    assert_string_equal(outcome.errors[0],
-                        "unexpected argument 'a': settings are options, see h2echod --help");
+    assert_string_equal(
+        outcome.errors[0],
+        "unexpected argument 'a': settings are given as options, see h2echod --help");
     assert_int_equal(read_text("probe = x\n"), SETTINGS_BAD_FILE);
-    assert_file_error(0, ":1: unknown key 'probe': it is an option of the command line alone");
+    assert_file_error(0, ":1: unknown key 'probe': this option is for the command line only");
 }
 
 static void test_every_error_of_both_sources_is_reported(void **state)
@@ -951,7 +958,8 @@ static void test_long_values_leave_room_for_what_is_wrong(void **state)
     memcpy(option, "--prt00", 7);
     (void)READ(option);
     assert_int_equal(outcome.count, 1);
-    assert_non_null(strstr(outcome.errors[0], "...: unknown option: h2echod --help lists them"));
+    assert_non_null(
+        strstr(outcome.errors[0], "...: unknown option: h2echod --help lists all options"));
     memset(option, '\001', 4000);
     option[4000] = '\0';
     (void)READ("-c", option);
@@ -1003,12 +1011,12 @@ static void test_errors_of_the_file(void **state)
         {"p = 80", ":1: unknown key 'p': h2echod --help lists the keys"},
         {"x\377\001 = 80", ":1: unknown key 'x\\xff\\x01': h2echod --help lists the keys"},
         {"hel = 1", ":1: unknown key 'hel': h2echod --help lists the keys"},
-        {"config = f", ":1: unknown key 'config': it is an option of the command line alone"},
-        {"verbose = 1", ":1: unknown key 'verbose': it is an option of the command line alone"},
+        {"config = f", ":1: unknown key 'config': this option is for the command line only"},
+        {"verbose = 1", ":1: unknown key 'verbose': this option is for the command line only"},
         {"port 80", ":1: 'port 80' has no '=': write key = value"},
         {"port\t80 # = 1", ":1: 'port\\x0980' has no '=': write key = value"},
-        {"port = 1\n\nport = 2\n", ":3: port: comes twice, line 1 has it too: keep one"},
-        {"pretty = on\npretty = on\n", ":2: pretty: comes twice, line 1 has it too: keep one"},
+        {"port = 1\n\nport = 2\n", ":3: port: already set in line 1: keep only one of them"},
+        {"pretty = on\npretty = on\n", ":2: pretty: already set in line 1: keep only one of them"},
         {"pretty =\n", ":1: pretty: '' is not on or off"},
     };
 
@@ -1032,11 +1040,11 @@ static void test_length_of_a_line(void **state)
     (void)read_text(text);
     assert_int_equal(outcome.result, SETTINGS_BAD_FILE);
     assert_int_equal(outcome.count, 2);
-    assert_file_error(0, ":1: the line is too long: it has 4097 bytes, 4096 are allowed");
+    assert_file_error(0, ":1: the line is too long: it has 4097 bytes, the limit is 4096");
     assert_file_error(1, ":2: unix: '' is not a path of 1 to 107 bytes");
     assert_int_equal(read_bytes(text, 4096), SETTINGS_OK);
     (void)read_bytes(text, 4097);
-    assert_only_file_error(":1: the line is too long: it has 4097 bytes, 4096 are allowed");
+    assert_only_file_error(":1: the line is too long: it has 4097 bytes, the limit is 4096");
 }
 
 static void test_nul_byte(void **state)
@@ -1047,7 +1055,7 @@ static void test_nul_byte(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         (void)read_bytes(texts[i], lengths[i]);
-        assert_only_file_error(":2: the line has a NUL byte: the file must be text");
+        assert_only_file_error(":2: the line contains a NUL byte: the file must be text");
     }
 }
 
@@ -1134,16 +1142,16 @@ static void test_tls_settings_that_do_not_fit(void **state)
         const char *error;
     } mistakes[] = {
         {"tls-port = 0\n",
-         "tls-port: needs a certificate: name one with tls-cert, or try tls-self-signed"},
+         "tls-port: needs a certificate: name one with tls-cert, or use tls-self-signed"},
         {"tls-cert = a\ntls-self-signed = on\n",
-         "tls-self-signed: there is a tls-cert as well: keep one of them"},
-        {"tls-key = a\n", "tls-key: is of no use alone: name its certificate with tls-cert"},
+         "tls-self-signed: tls-cert is set too: keep only one of them"},
+        {"tls-key = a\n", "tls-key: needs a certificate: name one with tls-cert"},
         {"tls-self-signed = on\ntls-verify = required\n",
-         "tls-verify: needs to know whom to believe: name a file with tls-client-ca"},
+         "tls-verify: 'required' needs CA certificates: name their file with tls-client-ca"},
         {"tls-self-signed = on\nport = 443\ntls-port = 443\n",
-         "tls-port: is the same as port: choose another for one of them"},
+         "tls-port: is the same as port: choose another number for one of them"},
         {"tls-self-signed = on\ntls-port = 8080\n",
-         "tls-port: is the same as port: choose another for one of them"},
+         "tls-port: is the same as port: choose another number for one of them"},
     };
 
     (void)state;
@@ -1335,7 +1343,8 @@ static int fail_every_allocation(const char *path)
         assert_int_equal(result, SETTINGS_NO_MEMORY);
         size_t told = 0;
         for (size_t i = 0; i < outcome.count; i++)
-            told += strncmp(outcome.errors[i], "no memory for the settings: ", 28) == 0;
+            told +=
+                strncmp(outcome.errors[i], "out of memory while reading the settings: ", 42) == 0;
         assert_int_equal(told, 1);
     }
 }
