@@ -1,63 +1,60 @@
 #include "http2/field_section.h"
 
 #include "base/arena.h"
+#include "base/span.h"
 #include "echo/accept.h"
 
 #include <stdlib.h>
-#include <string.h>
-#include <strings.h>
 
 enum {
-    FIELD_OVERHEAD = 32,       /* RFC 9113 section 6.5.2 */
-    ENDLESS = 16,              /* times as large as it may be: it is not read past any more */
-    NEAR = 8,                  /* places in which a field that has moved is looked for */
-    REMEMBERED_FIELDS = 64,    /* at most */
-    REMEMBERED_LENGTH = 16384, /* bytes of their text */
+    FIELD_OVERHEAD = 32,       /* bytes that each field counts extra (RFC 9113 section 6.5.2) */
+    EXCESSIVE_FACTOR = 16,     /* times max_list_size, until which a section is decoded */
+    SEARCH_FIELDS = 8,         /* how far a field that has moved is searched for */
+    CACHED_FIELDS_MAX = 64,    /* larger sections are not cached */
+    CACHED_LENGTH_MAX = 16384, /* bytes of JSON text */
 };
 
 enum state {
-    FOLLOWING, /* every field came as in the section before */
-    ADDING,
-    COUNTING, /* none is kept: too large, or trailers */
+    MATCHING, /* all fields so far are the cached section's: only their number is kept */
+    ADDING,   /* each field is added to the current section */
+    COUNTING, /* the size is counted, but no field is kept: too large, or not needed */
 };
 
 struct field_section_reader {
     struct field_section_options options;
     struct arena *arena;
-    struct field_section current; /* without what is followed; empty between sections */
-    struct field_section before;  /* the one that was remembered last */
-    struct echo_body *body;       /* its answer, shared; NULL = there was none yet */
+    struct field_section current; /* empty while matching, and between sections */
+    struct field_section cached;
+    struct echo_body
+        *cached_body; /* the response to the cached section; NULL = nothing is cached */
     enum state state;
-    size_t followed; /* fields, from the first one on */
-    size_t place;    /* in the section before, behind the field that was found there last */
-    size_t list_size;
-    uint32_t *marks; /* places of fields that are never to be indexed; owned */
-    size_t mark_count;
-    size_t mark_capacity;
+    size_t matched;          /* number of fields while matching */
+    size_t place;            /* in the cached section, after the field that was found there last */
+    size_t list_size;        /* of the fields that were added or counted */
+    uint32_t *never_indexed; /* places of fields that must never be indexed, ascending; owned */
+    size_t never_indexed_count;
+    size_t never_indexed_capacity;
 };
 
 struct field {
     struct echo_key key;
-    nghttp2_vec name;
-    nghttp2_vec value;
+    struct span name;
+    struct span value;
 };
 
-static struct field field_of(struct echo_key key)
+static struct span span_of_buffer(nghttp2_rcbuf *buffer)
 {
-    return (struct field){key, nghttp2_rcbuf_get_buf(key.name), nghttp2_rcbuf_get_buf(key.value)};
+    nghttp2_vec bytes = nghttp2_rcbuf_get_buf(buffer);
+
+    return (struct span){bytes.base, bytes.len};
 }
 
-static bool is(nghttp2_vec bytes, const char *text)
+static struct field field_of_key(struct echo_key key)
 {
-    return strlen(text) == bytes.len && memcmp(bytes.base, text, bytes.len) == 0;
+    return (struct field){key, span_of_buffer(key.name), span_of_buffer(key.value)};
 }
 
-static bool is_ignoring_case(nghttp2_vec bytes, const char *text)
-{
-    return strlen(text) == bytes.len && strncasecmp((const char *)bytes.base, text, bytes.len) == 0;
-}
-
-/* --- What a request comes to ---------------------------------------------------------------- */
+/* --- What the fields ask for ----------------------------------------------------------------- */
 
 static void drop_target(struct arena *arena, struct field_section_target *target)
 {
@@ -71,45 +68,45 @@ void field_section_request_free(struct arena *arena, struct field_section_reques
     request->target = NULL;
 }
 
-static void keep(nghttp2_rcbuf **kept, nghttp2_rcbuf *buffer)
+static void keep_reference(nghttp2_rcbuf **kept, nghttp2_rcbuf *buffer)
 {
     nghttp2_rcbuf_incref(buffer);
     *kept = buffer;
 }
 
-/* nghttp2 has seen to it that these come once, but for lists: expect and accept. By length, since
- * most fields are none of them. */
-static void heed(struct field_section_reader *reader, const struct field *field)
+/* Note what the field asks for, if it is one of those that are known here. nghttp2 has made sure
+ * that each occurs once, except for expect and accept, which are lists. The names are told apart by
+ * length first, since most fields are none of these. */
+static void note_known_field(struct field_section_reader *reader, const struct field *field)
 {
     struct field_section *section = &reader->current;
     struct field_section_request *request = &section->request;
 
-    switch (field->name.len) {
+    switch (field->name.length) {
     case sizeof("host") - 1:
-        request->has_host |= is(field->name, "host");
+        request->has_host |= span_is(field->name, "host");
         break;
     case sizeof(":path") - 1:
-        if (reader->options.path_max > 0 && is(field->name, ":path"))
-            keep(&section->path, field->key.value);
+        if (reader->options.path_max > 0 && span_is(field->name, ":path"))
+            keep_reference(&section->path, field->key.value);
         break;
     case sizeof("accept") - 1:
-        if (is(field->name, "accept"))
-            request->detailed |= accept_names((struct span){field->value.base, field->value.len},
-                                              reader->options.detailed_type);
-        else if (is(field->name, "expect"))
-            request->expects_continue |= is_ignoring_case(field->value, "100-continue");
+        if (span_is(field->name, "accept"))
+            request->detailed |= accept_names(field->value, reader->options.detailed_type);
+        else if (span_is(field->name, "expect"))
+            request->expects_continue |= span_is_ignoring_case(field->value, "100-continue");
         break;
     case sizeof(":method") - 1:
-        if (!is(field->name, ":method"))
+        if (!span_is(field->name, ":method"))
             break;
-        request->head = is(field->value, "HEAD");
-        request->connect = is(field->value, "CONNECT");
+        request->head = span_is(field->value, "HEAD");
+        request->connect = span_is(field->value, "CONNECT");
         if (reader->options.path_max > 0)
-            keep(&section->method, field->key.value);
+            keep_reference(&section->method, field->key.value);
         break;
     case sizeof("content-length") - 1:
-        if (is(field->name, "content-length"))
-            request->content_length = strtoll((const char *)field->value.base, NULL, 10);
+        if (span_is(field->name, "content-length"))
+            request->content_length = strtoll((const char *)field->value.bytes, NULL, 10);
         break;
     default:
         break;
@@ -118,33 +115,34 @@ static void heed(struct field_section_reader *reader, const struct field *field)
 
 bool field_section_repeats(const struct field_section_request *request, nghttp2_vec name)
 {
-    return (is(name, "host") && request->has_host) ||
-           (is(name, "content-length") && request->content_length >= 0);
+    struct span span = {name.base, name.len};
+
+    return (span_is(span, "host") && request->has_host) ||
+           (span_is(span, "content-length") && request->content_length >= 0);
 }
 
-/* --- Sections ------------------------------------------------------------------------------- */
+/* --- Sections -------------------------------------------------------------------------------- */
 
-/* One of no fields, with what memory it has for them. */
-static void reset(struct field_section *section)
+static void reset_request(struct field_section *section)
 {
     section->request = (struct field_section_request){.content_length = -1};
     section->method = section->path = NULL;
 }
 
-static void section_start(struct field_section *section,
+static void start_section(struct field_section *section,
                           const struct field_section_options *options, struct arena *arena)
 {
     echo_start(&section->echo, arena, options->pretty);
-    reset(section);
+    reset_request(section);
 }
 
-static bool is_small(const struct field_section *section)
+static bool is_cacheable(const struct field_section *section)
 {
-    return section->echo.field_count <= REMEMBERED_FIELDS &&
-           section->echo.length <= REMEMBERED_LENGTH;
+    return section->echo.field_count <= CACHED_FIELDS_MAX &&
+           section->echo.length <= CACHED_LENGTH_MAX;
 }
 
-static void drop_fields(struct field_section *section)
+static void drop_references(struct field_section *section)
 {
     for (size_t i = 0; i < section->echo.field_count; i++) {
         nghttp2_rcbuf_decref(section->echo.fields[i].key.name);
@@ -153,53 +151,52 @@ static void drop_fields(struct field_section *section)
     echo_clear(&section->echo);
 }
 
-/* Forget it, but keep memory for others that are small. */
-static void clear(struct field_section *section)
+/* Make the section empty. It keeps its memory for the next one, unless that is a lot. */
+static void clear_section(struct field_section *section)
 {
-    bool keeps_memory = is_small(section);
+    bool keeps_memory = is_cacheable(section);
 
-    drop_fields(section);
+    drop_references(section);
     if (!keeps_memory)
         echo_free(&section->echo);
     nghttp2_rcbuf_decref(section->method);
     nghttp2_rcbuf_decref(section->path);
     field_section_request_free(section->echo.arena, &section->request);
-    reset(section);
+    reset_request(section);
 }
 
-static nghttp2_vec beginning_of(nghttp2_rcbuf *buffer, size_t most)
+static struct span prefix_of(nghttp2_rcbuf *buffer, size_t max)
 {
-    nghttp2_vec bytes = {NULL, 0};
+    struct span bytes = {NULL, 0};
 
     if (buffer != NULL)
-        bytes = nghttp2_rcbuf_get_buf(buffer);
-    if (bytes.len > most)
-        bytes.len = most;
+        bytes = span_of_buffer(buffer);
+    bytes.length = size_min(bytes.length, max);
     return bytes;
 }
 
-/* The section is over: its target is known, if anybody wants it. */
-static bool aim(struct field_section *section, const struct field_section_options *options)
+/* The section is complete: set its target, if one is needed. Return false if memory ran out. */
+static bool set_target(struct field_section *section, const struct field_section_options *options)
 {
-    nghttp2_vec method = beginning_of(section->method, options->method_max);
-    nghttp2_vec path = beginning_of(section->path, options->path_max);
+    struct span method = prefix_of(section->method, options->method_max);
+    struct span path = prefix_of(section->path, options->path_max);
     struct field_section_target *target;
 
     if (options->path_max == 0)
         return true;
-    target = arena_allocate(section->echo.arena, sizeof(*target) + method.len + path.len);
+    target = arena_allocate(section->echo.arena, sizeof(*target) + method.length + path.length);
     if (target == NULL)
         return false;
-    *target = (struct field_section_target){1, method.len, path.len};
-    if (method.len > 0)
-        memcpy(target->bytes, method.base, method.len);
-    if (path.len > 0)
-        memcpy(target->bytes + method.len, path.base, path.len);
+    *target = (struct field_section_target){1, method.length, path.length};
+    if (method.length > 0)
+        memcpy(target->bytes, method.bytes, method.length);
+    if (path.length > 0)
+        memcpy(target->bytes + method.length, path.bytes, path.length);
     section->request.target = target;
     return true;
 }
 
-/* --- The reader ----------------------------------------------------------------------------- */
+/* --- The reader ------------------------------------------------------------------------------ */
 
 struct field_section_reader *field_section_reader_new(const struct field_section_options *options,
                                                       struct arena *arena)
@@ -209,8 +206,8 @@ struct field_section_reader *field_section_reader_new(const struct field_section
     if (reader == NULL)
         return NULL;
     *reader = (struct field_section_reader){.options = *options, .arena = arena};
-    section_start(&reader->current, options, arena);
-    section_start(&reader->before, options, arena);
+    start_section(&reader->current, options, arena);
+    start_section(&reader->cached, options, arena);
     return reader;
 }
 
@@ -218,152 +215,161 @@ void field_section_reader_free(struct field_section_reader *reader)
 {
     if (reader == NULL)
         return;
-    clear(&reader->current);
-    clear(&reader->before);
+    clear_section(&reader->current);
+    clear_section(&reader->cached);
     echo_free(&reader->current.echo);
-    echo_free(&reader->before.echo);
-    echo_body_drop(reader->arena, reader->body);
-    arena_free(reader->arena, reader->marks);
+    echo_free(&reader->cached.echo);
+    echo_body_drop(reader->arena, reader->cached_body);
+    arena_free(reader->arena, reader->never_indexed);
     arena_free(reader->arena, reader);
 }
 
 void field_section_begin(struct field_section_reader *reader, enum field_section_kind kind)
 {
-    static const enum state states[] = {[FIELD_SECTION_HEADER] = FOLLOWING,
+    static const enum state states[] = {[FIELD_SECTION_HEADER] = MATCHING,
                                         [FIELD_SECTION_TRAILERS] = ADDING,
                                         [FIELD_SECTION_TRAILERS_COUNTED] = COUNTING};
 
-    reader->followed = 0;
+    reader->matched = 0;
     reader->place = 0;
     reader->list_size = 0;
-    reader->mark_count = 0;
+    reader->never_indexed_count = 0;
     reader->state = states[kind];
 }
 
-__attribute__((noinline)) static bool compare_bytes(nghttp2_rcbuf *a, nghttp2_rcbuf *b)
+/* Not inlined, to keep the common case of matches_cached short. */
+__attribute__((noinline)) static bool compare_buffers(nghttp2_rcbuf *a, nghttp2_rcbuf *b)
 {
-    nghttp2_vec one = nghttp2_rcbuf_get_buf(a);
-    nghttp2_vec other = nghttp2_rcbuf_get_buf(b);
+    struct span first = span_of_buffer(a);
+    struct span second = span_of_buffer(b);
 
-    return one.len == other.len && memcmp(one.base, other.base, one.len) == 0;
+    return first.length == second.length && memcmp(first.bytes, second.bytes, first.length) == 0;
 }
 
-/* Nearly always they are one: a field from HPACK's tables; but a client need not put it there. */
-static inline bool have_same_bytes(nghttp2_rcbuf *a, nghttp2_rcbuf *b)
+/* Fields from HPACK's tables share a buffer; but a client need not put its fields there. */
+static inline bool are_same_bytes(nghttp2_rcbuf *a, nghttp2_rcbuf *b)
 {
-    return a == b || compare_bytes(a, b);
+    return a == b || compare_buffers(a, b);
 }
 
-/* Is this the field that came next before? Then all that it changes is known. */
-static bool follow(struct field_section_reader *reader, struct echo_key key)
+/* Is this the cached section's next field? Then nothing is to be done but to count it. */
+static bool matches_cached(struct field_section_reader *reader, struct echo_key key)
 {
-    const struct echo *before = &reader->before.echo;
+    const struct echo *cached = &reader->cached.echo;
     const struct echo_key *next;
 
-    if (reader->followed == before->field_count)
+    if (reader->matched == cached->field_count)
         return false;
-    next = &before->fields[reader->followed].key;
-    if (!have_same_bytes(next->name, key.name) || !have_same_bytes(next->value, key.value))
+    next = &cached->fields[reader->matched].key;
+    if (!are_same_bytes(next->name, key.name) || !are_same_bytes(next->value, key.value))
         return false;
-    reader->followed++;
+    reader->matched++;
     return true;
 }
 
-/* The field as it was encoded for the section before, or NULL. */
-static const struct echo_field *find_before(struct field_section_reader *reader,
+/* Return the field as the cached section has it, or NULL. It is expected after the one that was
+ * found there last. */
+static const struct echo_field *find_cached(struct field_section_reader *reader,
                                             struct echo_key key)
 {
-    const struct echo *before = &reader->before.echo;
-    const struct echo_field *same = echo_find(before, reader->place, NEAR, key);
+    const struct echo *cached = &reader->cached.echo;
+    const struct echo_field *found = echo_find(cached, reader->place, SEARCH_FIELDS, key);
 
-    if (same != NULL)
-        reader->place = (size_t)(same - before->fields) + 1;
-    return same;
+    if (found != NULL)
+        reader->place = (size_t)(found - cached->fields) + 1;
+    return found;
 }
 
-/* The field that is next there, if it has the same name. */
-static const struct echo_field *find_namesake(struct field_section_reader *reader,
-                                              struct echo_key key)
+/* Return the cached section's field at the current place if it has the same name, or NULL. */
+static const struct echo_field *find_cached_name(struct field_section_reader *reader,
+                                                 struct echo_key key)
 {
-    const struct echo *before = &reader->before.echo;
+    const struct echo *cached = &reader->cached.echo;
 
-    if (reader->place == before->field_count || before->fields[reader->place].key.name != key.name)
+    if (reader->place == cached->field_count || cached->fields[reader->place].key.name != key.name)
         return NULL;
-    return &before->fields[reader->place++];
+    return &cached->fields[reader->place++];
 }
 
-static bool encode(struct field_section_reader *reader, const struct field *field)
+/* Encode the field, or only its value if its name is in the cached section. */
+static bool encode_field(struct field_section_reader *reader, const struct field *field)
 {
     struct field_section *section = &reader->current;
     const struct echo_field *like;
-    nghttp2_vec value = field->value;
+    struct span value = field->value;
 
-    /* HEAD's content-length is that of the answer to a GET (RFC 9110 section 8.6). */
-    if (section->request.head && is(field->name, ":method"))
-        value = (nghttp2_vec){(uint8_t *)"GET", strlen("GET")};
-    like = find_namesake(reader, field->key);
+    /* The response to HEAD has the content-length of the response to GET (RFC 9110 section 8.6). */
+    if (section->request.head && span_is(field->name, ":method"))
+        value = span_of("GET");
+    like = find_cached_name(reader, field->key);
     if (like != NULL)
-        return echo_add_value(&section->echo, &reader->before.echo, like, field->key.value,
-                              value.base, value.len);
-    return echo_add(&section->echo, field->key, field->name.base, field->name.len, value.base,
-                    value.len);
+        return echo_add_value(&section->echo, &reader->cached.echo, like, field->key.value,
+                              value.bytes, value.length);
+    return echo_add(&section->echo, field->key, field->name.bytes, field->name.length, value.bytes,
+                    value.length);
 }
 
-/* Its key keeps references to it. */
-static bool add(struct field_section_reader *reader, const struct field *field)
+/* Add the field to the current section, which takes references to its buffers. */
+static bool keep_field(struct field_section_reader *reader, const struct field *field)
 {
     struct echo *echo = &reader->current.echo;
-    const struct echo_field *same = find_before(reader, field->key);
+    const struct echo_field *found = find_cached(reader, field->key);
 
-    if (same != NULL ? !echo_copy(echo, &reader->before.echo, same) : !encode(reader, field))
+    if (found != NULL ? !echo_copy(echo, &reader->cached.echo, found)
+                      : !encode_field(reader, field))
         return false;
     nghttp2_rcbuf_incref(field->key.name);
     nghttp2_rcbuf_incref(field->key.value);
     return true;
 }
 
-/* The section is read on, or the next one could not be decoded; but not for ever. */
-static enum field_section_result pass_over(struct field_section_reader *reader)
+/* The section is too large: keep nothing of it. The rest has to be decoded all the same, so that
+ * HPACK's table is right for the next section; but there is a limit to that as well. */
+static enum field_section_result stop_keeping(struct field_section_reader *reader)
 {
-    drop_fields(&reader->current);
+    drop_references(&reader->current);
     echo_free(&reader->current.echo);
     reader->state = COUNTING;
-    return reader->list_size / ENDLESS > reader->options.max_list_size ? FIELD_SECTION_ENDLESS
-                                                                       : FIELD_SECTION_TOO_LARGE;
+    return reader->list_size / EXCESSIVE_FACTOR > reader->options.max_list_size
+               ? FIELD_SECTION_EXCESSIVE
+               : FIELD_SECTION_TOO_LARGE;
 }
 
-/* nghttp2 before 1.64 lets this through. */
+/* nghttp2 before 1.64 accepts it. */
 static bool has_userinfo(const struct field *field)
 {
-    return (is(field->name, ":authority") || is(field->name, "host")) &&
-           memchr(field->value.base, '@', field->value.len) != NULL;
+    return (span_is(field->name, ":authority") || span_is(field->name, "host")) &&
+           memchr(field->value.bytes, '@', field->value.length) != NULL;
 }
 
-static enum field_section_result take(struct field_section_reader *reader, struct echo_key key)
+static enum field_section_result add_to_current(struct field_section_reader *reader,
+                                                struct echo_key key)
 {
-    struct field field = field_of(key);
+    struct field field = field_of_key(key);
 
     if (has_userinfo(&field))
         return FIELD_SECTION_USERINFO;
-    reader->list_size += field.name.len + field.value.len + FIELD_OVERHEAD;
-    heed(reader, &field);
+    reader->list_size += field.name.length + field.value.length + FIELD_OVERHEAD;
+    note_known_field(reader, &field);
     if (reader->list_size > reader->options.max_list_size)
-        return pass_over(reader);
+        return stop_keeping(reader);
     if (reader->state == COUNTING)
         return FIELD_SECTION_ADDED;
-    return add(reader, &field) ? FIELD_SECTION_ADDED : FIELD_SECTION_NO_MEMORY;
+    return keep_field(reader, &field) ? FIELD_SECTION_ADDED : FIELD_SECTION_NO_MEMORY;
 }
 
-/* What was followed has to be gone through after all: the next field is another one, or none is. */
-static bool catch_up(struct field_section_reader *reader)
+/* The section is not the cached one after all: add the fields that were only counted so far to the
+ * current section. Return false if memory ran out; nothing else can go wrong, since the cached
+ * section has the same fields. */
+static bool materialize(struct field_section_reader *reader)
 {
     enum field_section_result result = FIELD_SECTION_ADDED;
 
-    if (reader->state != FOLLOWING)
+    if (reader->state != MATCHING)
         return true;
     reader->state = ADDING;
-    for (size_t i = 0; i < reader->followed && result == FIELD_SECTION_ADDED; i++)
-        result = take(reader, reader->before.echo.fields[i].key);
+    for (size_t i = 0; i < reader->matched && result == FIELD_SECTION_ADDED; i++)
+        result = add_to_current(reader, reader->cached.echo.fields[i].key);
     return result == FIELD_SECTION_ADDED;
 }
 
@@ -372,86 +378,89 @@ enum field_section_result field_section_add(struct field_section_reader *reader,
 {
     struct echo_key key = {name, value};
 
-    if (reader->state == FOLLOWING && follow(reader, key))
+    if (reader->state == MATCHING && matches_cached(reader, key))
         return FIELD_SECTION_ADDED;
-    return catch_up(reader) ? take(reader, key) : FIELD_SECTION_NO_MEMORY;
+    return materialize(reader) ? add_to_current(reader, key) : FIELD_SECTION_NO_MEMORY;
 }
 
 const struct field_section *field_section_peek(struct field_section_reader *reader)
 {
-    return catch_up(reader) ? &reader->current : NULL;
+    return materialize(reader) ? &reader->current : NULL;
 }
 
-/* --- Fields as they came --------------------------------------------------------------------- */
+/* --- Fields as they arrived ------------------------------------------------------------------ */
 
-static bool make_room_for_mark(struct field_section_reader *reader)
+static bool reserve_never_indexed(struct field_section_reader *reader)
 {
-    size_t capacity = reader->mark_capacity > 0 ? 2 * reader->mark_capacity : 8;
-    uint32_t *marks;
+    enum { FIRST = 8 };
+    size_t capacity =
+        reader->never_indexed_capacity > 0 ? 2 * reader->never_indexed_capacity : FIRST;
+    uint32_t *places;
 
-    if (reader->mark_count < reader->mark_capacity)
+    if (reader->never_indexed_count < reader->never_indexed_capacity)
         return true;
-    marks = arena_resize(reader->arena, reader->marks, capacity * sizeof(*marks));
-    if (marks == NULL)
+    places = arena_resize(reader->arena, reader->never_indexed, capacity * sizeof(*places));
+    if (places == NULL)
         return false;
-    reader->marks = marks;
-    reader->mark_capacity = capacity;
+    reader->never_indexed = places;
+    reader->never_indexed_capacity = capacity;
     return true;
 }
 
 bool field_section_mark_never_indexed(struct field_section_reader *reader)
 {
-    size_t place = reader->state == FOLLOWING ? reader->followed : reader->current.echo.field_count;
+    size_t place = reader->state == MATCHING ? reader->matched : reader->current.echo.field_count;
 
     if (reader->state == COUNTING)
         return true;
-    if (!make_room_for_mark(reader))
+    if (!reserve_never_indexed(reader))
         return false;
-    reader->marks[reader->mark_count++] = (uint32_t)place;
+    reader->never_indexed[reader->never_indexed_count++] = (uint32_t)place;
     return true;
 }
 
-/* The present section is over. */
+/* The current section has ended. */
 static void clear_current(struct field_section_reader *reader)
 {
-    clear(&reader->current);
-    if (reader->mark_capacity <= REMEMBERED_FIELDS)
+    clear_section(&reader->current);
+    if (reader->never_indexed_capacity <= CACHED_FIELDS_MAX)
         return;
-    arena_free(reader->arena, reader->marks);
-    reader->marks = NULL;
-    reader->mark_count = reader->mark_capacity = 0;
+    arena_free(reader->arena, reader->never_indexed);
+    reader->never_indexed = NULL;
+    reader->never_indexed_count = reader->never_indexed_capacity = 0;
 }
 
-static void add_entries(const struct field_section_reader *reader, struct field_list *fields)
+static void copy_entries(const struct field_section_reader *reader, struct field_list *fields)
 {
     const struct echo *echo = &reader->current.echo;
-    size_t mark = 0;
+    size_t next = 0; /* in the list of fields that must never be indexed */
 
     for (size_t i = 0; i < echo->field_count; i++) {
-        struct field field = field_of(echo->fields[i].key);
-        bool marked = mark < reader->mark_count && reader->marks[mark] == i;
-        struct field_list_entry entry = {field.name.base, field.name.len, field.value.base,
-                                         field.value.len, marked};
+        struct field field = field_of_key(echo->fields[i].key);
+        bool never_indexed = next < reader->never_indexed_count && reader->never_indexed[next] == i;
+        struct field_list_entry entry = {field.name.bytes, field.name.length, field.value.bytes,
+                                         field.value.length, never_indexed};
 
         field_list_add(fields, &entry);
-        mark += marked;
+        next += never_indexed;
     }
 }
 
-static struct field_list *list(const struct field_section_reader *reader)
+/* Return a copy of the current section's fields, or NULL if memory ran out. */
+static struct field_list *copy_current(const struct field_section_reader *reader)
 {
     const struct echo *echo = &reader->current.echo;
     struct field_list *fields;
     size_t length = 0;
 
     for (size_t i = 0; i < echo->field_count; i++) {
-        struct field field = field_of(echo->fields[i].key);
+        struct field field = field_of_key(echo->fields[i].key);
 
-        length += field.name.len + field.value.len;
+        length += field.name.length + field.value.length;
     }
     fields = field_list_new(reader->arena, echo->field_count, length);
     if (fields != NULL)
-        add_entries(reader, fields);
+        copy_entries(reader, fields);
     return fields;
 }
 
@@ -459,41 +468,42 @@ bool field_section_take(struct field_section_reader *reader, struct field_list *
 {
     bool is_too_large = reader->state == COUNTING;
 
-    *fields = is_too_large ? NULL : list(reader);
+    *fields = is_too_large ? NULL : copy_current(reader);
     clear_current(reader);
     return is_too_large || *fields != NULL;
 }
 
 /* --- Ends ------------------------------------------------------------------------------------ */
 
-/* The section that has just ended takes the place of the one before. */
-static void remember(struct field_section_reader *reader, struct echo_body *body)
+/* The current section, whose response is ${body}, becomes the cached one. */
+static void cache_current(struct field_section_reader *reader, struct echo_body *body)
 {
-    struct field_section old = reader->before;
+    struct field_section old = reader->cached;
 
-    reader->before = reader->current;
+    reader->cached = reader->current;
     reader->current = old;
-    echo_body_drop(reader->arena, reader->body);
-    reader->body = echo_body_share(body);
+    echo_body_drop(reader->arena, reader->cached_body);
+    reader->cached_body = echo_body_share(body);
 }
 
-static struct field_section_request request_of(const struct field_section *section)
+static struct field_section_request share_request(const struct field_section *section)
 {
     if (section->request.target != NULL)
         section->request.target->references++;
     return section->request;
 }
 
-/* Compose the answer, if there is to be one, and remember how. */
-static bool compose(struct field_section_reader *reader, struct echo_body **body)
+/* Compose the response, unless the section is too large, and cache it. Return false if memory ran
+ * out. */
+static bool compose_current(struct field_section_reader *reader, struct echo_body **body)
 {
     if (reader->state == COUNTING)
         return true;
     *body = echo_compose(&reader->current.echo);
     if (*body == NULL)
         return false;
-    if (is_small(&reader->current))
-        remember(reader, *body);
+    if (is_cacheable(&reader->current))
+        cache_current(reader, *body);
     return true;
 }
 
@@ -503,19 +513,20 @@ bool field_section_end(struct field_section_reader *reader, struct field_section
     bool ended;
 
     *body = NULL;
-    if (reader->state == FOLLOWING && reader->body != NULL &&
-        reader->followed == reader->before.echo.field_count) {
-        *request = request_of(&reader->before);
-        *body = echo_body_share(reader->body);
+    if (reader->state == MATCHING && reader->cached_body != NULL &&
+        reader->matched == reader->cached.echo.field_count) {
+        *request = share_request(&reader->cached);
+        *body = echo_body_share(reader->cached_body);
         return true;
     }
-    ended = catch_up(reader) && aim(&reader->current, &reader->options);
+    ended = materialize(reader) && set_target(&reader->current, &reader->options);
     if (ended) {
-        *request = request_of(&reader->current);
-        /* Such a section is not remembered, so it is never followed to its end. */
+        *request = share_request(&reader->current);
+        /* It is left to field_section_take. A detailed section is never cached, so the case above
+         * does not apply to it. */
         if (request->detailed)
             return true;
-        ended = compose(reader, body);
+        ended = compose_current(reader, body);
     }
     clear_current(reader);
     return ended;
@@ -523,8 +534,8 @@ bool field_section_end(struct field_section_reader *reader, struct field_section
 
 void field_section_abort(struct field_section_reader *reader, struct field_section_request *request)
 {
-    if (request != NULL && catch_up(reader) && aim(&reader->current, &reader->options))
-        *request = request_of(&reader->current);
+    if (request != NULL && materialize(reader) && set_target(&reader->current, &reader->options))
+        *request = share_request(&reader->current);
     clear_current(reader);
     reader->state = COUNTING;
 }

@@ -1,11 +1,13 @@
 /*
- * section: the fields of a request's header section become what is to be answered.
+ * field_section: the fields that nghttp2 decodes become the body of the response.
  *
- * A client's requests are much alike, and HPACK hands out the same buffer for as long as it
- * remembers a field. So the reader remembers the last section, by nghttp2's buffers: as long as the
- * fields come as they did there nothing is done, and if all do, the answer is the same one, shared.
- * From the first field on that differs, each is taken up by itself: copied from there where it was,
- * else encoded. Pure.
+ * The requests of one client resemble each other, and HPACK hands out the same reference-counted
+ * buffers for a field for as long as the field is in its dynamic table. So the reader remembers one
+ * header section, by nghttp2's buffers, together with its response: the cached section. While the
+ * fields of a new section are the cached ones, in the same order, they are only counted; if all of
+ * them are, the response is the cached one, shared. From the first field that differs, each field
+ * is handled by itself: its JSON text is copied from the cached section if it is found there, and
+ * encoded otherwise. Pure.
  */
 #ifndef H2ECHOD_HTTP2_FIELD_SECTION_H
 #define H2ECHOD_HTTP2_FIELD_SECTION_H
@@ -20,8 +22,8 @@
 
 struct arena;
 
-/* A request's method and path, for who writes of it: as many bytes of them as he wants. A copy,
- * since nghttp2's buffers may be much larger than what is in them. */
+/* The beginnings of a request's method and path, for the log. They are copies, since nghttp2's
+ * buffers may be much larger than what they hold. */
 struct field_section_target {
     size_t references;
     size_t method_length;
@@ -29,10 +31,10 @@ struct field_section_target {
     uint8_t bytes[]; /* the method, then the path */
 };
 
-/* The few fields that change what is done. */
+/* What the request's fields ask for, beside being echoed. */
 struct field_section_request {
-    struct field_section_target *target; /* shared; NULL = nobody wants it */
-    int64_t content_length;              /* as the client announced it; -1 = it did not */
+    struct field_section_target *target; /* shared; NULL = not needed */
+    int64_t content_length;              /* as announced by the client; -1 = not announced */
     bool head;
     bool connect;
     bool expects_continue;
@@ -40,34 +42,35 @@ struct field_section_request {
     bool detailed; /* accept names the detailed representation */
 };
 
-/* A section's fields: to the buffers that are its echo's keys it holds references. */
+/* The keys of echo's fields are nghttp2's buffers, to each of which the section holds a reference.
+ */
 struct field_section {
     struct echo echo;
-    struct field_section_request request; /* its target only when the section is over */
-    nghttp2_rcbuf *method;                /* references, until the section is forgotten */
+    struct field_section_request request; /* its target is set at the end of the section */
+    nghttp2_rcbuf *method;                /* references; NULL = not seen, or not needed */
     nghttp2_rcbuf *path;
 };
 
 struct field_section_options {
-    size_t max_list_size; /* bytes, as RFC 9113 section 6.5.2 counts */
-    size_t method_max;    /* bytes of a target's; 0 = nobody wants it */
+    size_t max_list_size; /* bytes, as RFC 9113 section 6.5.2 counts them */
+    size_t method_max;    /* bytes to be copied into a target; 0 with path_max = no target */
     size_t path_max;
-    const char *detailed_type; /* the media type that asks for every field as it came; static */
+    const char *detailed_type; /* media type that asks for the detailed response; static */
     bool pretty;
 };
 
 enum field_section_kind {
     FIELD_SECTION_HEADER,
-    FIELD_SECTION_TRAILERS,
-    FIELD_SECTION_TRAILERS_COUNTED, /* nobody wants to see them */
+    FIELD_SECTION_TRAILERS,         /* to be shown by a detailed response */
+    FIELD_SECTION_TRAILERS_COUNTED, /* not needed: only their size is checked */
 };
 
 enum field_section_result {
     FIELD_SECTION_ADDED,
-    FIELD_SECTION_TOO_LARGE, /* with this field, or one before it: no more of them is kept */
-    FIELD_SECTION_ENDLESS,   /* sixteen times as large as it may be */
-    FIELD_SECTION_USERINFO,  /* in :authority or host, where http has none (RFC 9110 section 4.2.4)
-                              */
+    FIELD_SECTION_TOO_LARGE, /* with this field, or an earlier one: no more fields are kept */
+    FIELD_SECTION_EXCESSIVE, /* more than 16 times as large as allowed */
+    FIELD_SECTION_USERINFO,  /* in :authority or host, where it is not allowed (RFC 9110 section
+                                4.2.4) */
     FIELD_SECTION_NO_MEMORY,
 };
 
@@ -75,7 +78,7 @@ struct field_section_reader;
 
 /*
  * field_section_reader_new(options, arena):
- * Return a reader with memory from ${arena}, to be freed by field_section_reader_free; NULL if
+ * Return a reader with memory from ${arena}, to be freed by field_section_reader_free, or NULL if
  * memory ran out.
  */
 struct field_section_reader *field_section_reader_new(const struct field_section_options *options,
@@ -83,71 +86,78 @@ struct field_section_reader *field_section_reader_new(const struct field_section
 
 /*
  * field_section_reader_free(reader):
- * Free ${reader}; bodies stay. NULL is fine.
+ * Free ${reader}. The bodies and field lists that it returned stay valid. NULL is allowed.
  */
 void field_section_reader_free(struct field_section_reader *reader);
 
 /*
  * field_section_begin(reader, kind):
- * Begin a section.
+ * Begin a section. The one before must have ended: by field_section_end, field_section_take after
+ * that if its request is detailed, or field_section_abort.
  */
 void field_section_begin(struct field_section_reader *reader, enum field_section_kind kind);
 
 /*
  * field_section_mark_never_indexed(reader):
- * The next field is never to be indexed (RFC 7541 section 6.2.3). Return false if memory ran out.
+ * The field that is added next is one that must never be indexed (RFC 7541 section 6.2.3). Return
+ * false if memory ran out.
  */
 bool field_section_mark_never_indexed(struct field_section_reader *reader);
 
 /*
  * field_section_add(reader, name, value):
- * Take the next field, which nghttp2 has found to be well-formed.
+ * Add the next field, which nghttp2 has found to be valid. The buffers stay nghttp2's; the reader
+ * takes references of its own. If the result is not FIELD_SECTION_ADDED or FIELD_SECTION_TOO_LARGE,
+ * the section is to be ended by field_section_abort.
  */
 enum field_section_result field_section_add(struct field_section_reader *reader,
                                             nghttp2_rcbuf *name, nghttp2_rcbuf *value);
 
 /*
  * field_section_peek(reader):
- * Return the section's fields so far, since something is to be told of them; of trailers, what they
- * come to. They are ${reader}'s; NULL if memory ran out.
+ * Return the fields of the current section so far, for a message about them; of trailers that are
+ * only counted, what they ask for. It is ${reader}'s, and valid until the next call. Return NULL if
+ * memory ran out.
  */
 const struct field_section *field_section_peek(struct field_section_reader *reader);
 
 /*
  * field_section_end(reader, request, body):
- * The header section is whole: let ${request} be what it comes to, to be freed by
- * field_section_request_free, and ${body} its echo, to be dropped by the caller; NULL if it was too
- * large, or if ${request} is detailed: then field_section_take is to be called next. Return false
- * if memory ran out.
+ * The header section is complete. Set ${request}, to be freed by field_section_request_free, and
+ * ${body} to the response that echoes the section, to be dropped by the caller. ${body} is NULL if
+ * the section is too large, and if ${request} is detailed: the caller has to call
+ * field_section_take next. Return false if memory ran out.
  */
 bool field_section_end(struct field_section_reader *reader, struct field_section_request *request,
                        struct echo_body **body);
 
 /*
  * field_section_take(reader, fields):
- * The section, a detailed request's or its trailers, is whole: let ${fields} be all that it had, to
- * be freed by the caller; NULL if it was too large. Return false if memory ran out.
+ * The header section of a detailed request, or its trailer section, is complete. Set ${fields} to
+ * all of its fields, to be freed by the caller; NULL if it is too large. Return false if memory ran
+ * out.
  */
 bool field_section_take(struct field_section_reader *reader, struct field_list **fields);
 
 /*
  * field_section_abort(reader, request):
- * The section ends before it is whole, or nobody wants to see it. If ${request} is not NULL, let it
- * be what has come so far, to be freed by field_section_request_free; nothing if memory ran out.
+ * The section will not be completed, or it is not needed. If ${request} is not NULL, set it
+ * according to the fields so far, to be freed by field_section_request_free; it is left as it is if
+ * memory ran out.
  */
 void field_section_abort(struct field_section_reader *reader,
                          struct field_section_request *request);
 
 /*
  * field_section_repeats(request, name):
- * Return true if ${name} is a field that may come once, besides the pseudo-header fields, and
- * ${request} has it.
+ * Return true if ${name} is the name of a regular field that may occur only once (RFC 9110 sections
+ * 7.2 and 8.6), and ${request} has it.
  */
 bool field_section_repeats(const struct field_section_request *request, nghttp2_vec name);
 
 /*
  * field_section_request_free(arena, request):
- * Let go of what ${request}, from a reader with memory from ${arena}, shares.
+ * Free what ${request}, of a reader with memory from ${arena}, owns or shares.
  */
 void field_section_request_free(struct arena *arena, struct field_section_request *request);
 

@@ -133,7 +133,7 @@ static int on_header(nghttp2_session *nghttp2, const nghttp2_frame *frame, nghtt
     case FIELD_SECTION_TOO_LARGE:
         stream->too_large = true;
         return 0;
-    case FIELD_SECTION_ENDLESS:
+    case FIELD_SECTION_EXCESSIVE:
         return fail_in_callback(session, NGHTTP2_ENHANCE_YOUR_CALM, "field list too large");
     case FIELD_SECTION_USERINFO:
         return malformed_refuse_field(session, stream, name, value);
