@@ -39,6 +39,8 @@ struct frame_head {
     bool in_block;   /* only CONTINUATION is allowed here (RFC 9113 section 4.3) */
 };
 
+/* All zero is valid: a reader that expects frames without a preface before them, as a server sends
+ * them. */
 struct frame_reader {
     size_t skip; /* bytes of the preface, or of a payload, that are still to come */
     size_t header_length;

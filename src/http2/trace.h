@@ -1,9 +1,10 @@
 /*
- * trace: the frames of a connection in words, from nothing but the bytes of both directions.
+ * trace: the frames of a connection as lines of text, from nothing but the bytes of both
+ * directions.
  *
- * It stands beside the session, not in it: what nghttp2 ignores, refuses or reads past is in the
- * bytes all the same, and a session that is not traced knows nothing of it. It takes nghttp2's
- * HPACK decoder, one for each direction, and reads all else itself. Pure.
+ * It works beside the session and apart from it: the bytes also show what nghttp2 ignores, refuses
+ * or skips, and a session that is not traced pays nothing for it. Fields are decoded by nghttp2's
+ * HPACK decoder, one for each direction; everything else is parsed here. Pure.
  */
 #ifndef H2ECHOD_HTTP2_TRACE_H
 #define H2ECHOD_HTTP2_TRACE_H
@@ -17,47 +18,49 @@ struct trace;
 enum trace_direction { TRACE_RECEIVED, TRACE_SENT };
 
 enum {
-    TRACE_LINE_MAX = 4000,        /* bytes of a line with its NUL; longer values are cut */
-    TRACE_BLOCK_MAX = 256 * 1024, /* bytes of lines for the fields of one header block */
-    TRACE_LINE_COST = 64,         /* that each counts beside its own: what the log puts before it */
-    TRACE_PAYLOAD_MAX = 16 * 1024, /* SETTINGS_MAX_FRAME_SIZE, which nobody here raises */
+    TRACE_LINE_MAX = 4000,         /* bytes of a line with its NUL; longer values are cut */
+    TRACE_BLOCK_MAX = 256 * 1024,  /* bytes of lines for the fields of one field block */
+    TRACE_LINE_COST = 64,          /* bytes that each line counts extra, for the log's own text */
+    TRACE_PAYLOAD_MAX = 16 * 1024, /* SETTINGS_MAX_FRAME_SIZE, which the daemon does not raise */
 };
 
 struct trace_options {
-    bool fields; /* values of fields as well as their names, and the payload of unknown frames */
+    bool fields; /* show values of fields besides their names, and payloads of unknown frames */
     bool colours;
 };
 
-/* Is told each line, of printable ASCII but for the colours. */
+/* Takes one line, without a newline: printable ASCII, and escape sequences if there are colours. */
 typedef void trace_line_fn(const char *line, void *argument);
 
 /*
- * trace_new(options, tell, argument):
- * Return a trace of one connection, to be ended by trace_end; NULL if memory ran out.
+ * trace_new(options, write_line, argument):
+ * Return the trace of one connection, to be freed by trace_end, or NULL if memory ran out. Each
+ * line is passed to ${write_line} together with ${argument}.
  */
-struct trace *trace_new(const struct trace_options *options, trace_line_fn *tell, void *argument);
+struct trace *trace_new(const struct trace_options *options, trace_line_fn *write_line,
+                        void *argument);
 
 /*
  * trace_bytes(trace, direction, bytes, length):
- * Tell of each frame that is whole with these bytes, the next ones of ${direction}; of those that
- * were received, the first are the client's preface. Where a header block can't be decoded, or
- * memory runs out for it, that is told in place of its fields; where it has more of them than
- * TRACE_BLOCK_MAX allows, in place of the rest.
+ * Read the next bytes of ${direction}, and write lines for each frame that is complete. The first
+ * bytes that are received are the client's preface. If a field block cannot be decoded, or memory
+ * runs out for it, a line says so instead of its fields; if its fields take more than
+ * TRACE_BLOCK_MAX, a line stands for the rest.
  */
 void trace_bytes(struct trace *trace, enum trace_direction direction, const uint8_t *bytes,
                  size_t length);
 
 /*
  * trace_head(trace, direction, bytes, length):
- * Tell of the head of an HTTP/1.1 message that the frames follow: the whole of it where values are
- * shown, else its length.
+ * Write a line for the head of an HTTP/1.1 message, which comes before the frames when a connection
+ * is upgraded: with all of the head if values are shown, else only with its length.
  */
 void trace_head(struct trace *trace, enum trace_direction direction, const uint8_t *bytes,
                 size_t length);
 
 /*
  * trace_end(trace):
- * Tell of frames that were begun and never ended, and free ${trace}. NULL is fine.
+ * Write a line for each frame that is incomplete, and free ${trace}. NULL is allowed.
  */
 void trace_end(struct trace *trace);
 

@@ -55,8 +55,9 @@ only() {
 }
 
 only '<nghttp2/|nghttp2_[a-z]+\(' $(cd src && echo http2/session*.c) http2/session_internal.h \
-    http2/field_section.c http2/field_section.h http2/trace.c probe/client.c
-only '\bnghttp2_hd_' http2/trace.c
+    http2/field_section.c http2/field_section.h \
+    http2/trace_internal.h http2/trace_frame.c http2/trace_fields.c probe/client.c
+only '\bnghttp2_hd_' http2/trace_internal.h http2/trace_fields.c
 only '<jansson\.h>|json_[a-z]+\(' echo/echo.c echo/detail.c conn/access_log.c
 only '<openssl/|\b(SSL|BIO|EVP|X509)_[A-Za-z0-9_]+\(' $(cd src && echo net/tls*.[ch]) net/certificate.c
 only '<getopt\.h>|getopt(_long)?\(' config/command_line.c
