@@ -1,7 +1,8 @@
 /*
- * h2echod: an HTTP/2 server that answers every request with its own fields as JSON.
+ * h2echod: an HTTP/2 server that answers each request with the request's own fields as JSON.
  *
- * main composes the parts: settings, listeners, server; or the probe of another one.
+ * main reads the settings and does the one thing that they ask for: print a text, probe a server,
+ * or serve. It composes the parts.
  */
 #include "base/log.h"
 #include "config/settings.h"
@@ -18,27 +19,29 @@
 #include <stdlib.h>
 #include <sysexits.h>
 
+/* What settings_read needs again at each reload. */
 struct arguments {
     int argc;
     char **argv;
 };
 
-static void log_error(const char *message, void *argument)
+static void log_settings_error(const char *message, void *argument)
 {
     (void)argument;
     log_write(LOG_LEVEL_ERROR, "%s", message);
 }
 
-static struct settings *reload(void *argument)
+/* For server_run: the new settings, or NULL after logging the errors. */
+static struct settings *reread_settings(void *argument)
 {
     const struct arguments *arguments = argument;
     struct settings *settings = NULL;
 
-    (void)settings_read(arguments->argc, arguments->argv, log_error, NULL, &settings);
+    (void)settings_read(arguments->argc, arguments->argv, log_settings_error, NULL, &settings);
     return settings;
 }
 
-/* What goes to stdout was asked for: that it could not be written is an error. */
+/* Return the exit code of a process whose purpose was to print something. */
 static int finish_output(void)
 {
     if (fflush(stdout) == 0 && ferror(stdout) == 0)
@@ -62,30 +65,33 @@ static int print_help(void)
     return finish_output();
 }
 
-static int print_settings(const struct settings *settings)
+static int print_dump(const struct settings *settings)
 {
     settings_dump(settings, stdout);
     return finish_output();
 }
 
+/* The settings were checked when they were read: only say so. */
 static int print_check(const struct settings *settings)
 {
     if (settings->config == NULL) {
-        log_write(LOG_LEVEL_ERROR, "--check-config: name the file to be checked with --config");
+        log_write(LOG_LEVEL_ERROR,
+                  "--check-config: there is no file to check: name one with --config");
         return EX_USAGE;
     }
     printf("%s: OK\n", settings->config);
     return finish_output();
 }
 
-static int probe(const struct settings *settings)
+static int run_probe(const struct settings *settings)
 {
     int result = probe_run(settings);
 
     return result == EXIT_SUCCESS ? finish_output() : result;
 }
 
-/* The sockets that a service manager hands over take the place of the settings' own. */
+/* Sockets that a service manager passes to the process replace those of the settings. Return 0 or
+ * an exit code. */
 static int open_listeners(const struct settings *settings, struct listeners *listeners)
 {
     size_t count;
@@ -101,27 +107,41 @@ static int open_listeners(const struct settings *settings, struct listeners *lis
     return result;
 }
 
-static int serve(struct settings *settings, struct arguments *arguments)
+static int run_server(struct settings *settings, struct arguments *arguments)
 {
     struct listeners listeners;
     struct notify notify;
-    struct server_options options = {
-        .listeners = &listeners,
-        .settings = settings_ref(settings),
-        .notify = &notify,
-        .reload = reload,
-        .reload_argument = arguments,
-    };
     int result;
 
+    log_set_level((enum log_level)settings->log_level);
     notify_open(&notify);
     result = open_listeners(settings, &listeners);
     if (result == 0)
-        result = server_run(&options);
-    else
-        settings_unref(options.settings);
+        result = server_run(&(struct server_options){
+            .listeners = &listeners,
+            .settings = settings_ref(settings),
+            .notify = &notify,
+            .reload = reread_settings,
+            .reload_argument = arguments,
+        });
     notify_close(&notify);
     return result;
+}
+
+/* Return the exit code of the process. */
+static int dispatch(struct settings *settings, struct arguments *arguments)
+{
+    if (settings->help)
+        return print_help();
+    if (settings->version)
+        return print_version();
+    if (settings->check_config)
+        return print_check(settings);
+    if (settings->dump_config)
+        return print_dump(settings);
+    if (settings->probe != NULL)
+        return run_probe(settings);
+    return run_server(settings, arguments);
 }
 
 int main(int argc, char *argv[])
@@ -135,23 +155,10 @@ int main(int argc, char *argv[])
         log_write_errno(LOG_LEVEL_ERROR, errno, "cannot start: signals cannot be set up");
         return EX_OSERR;
     }
-    result = (int)settings_read(argc, argv, log_error, NULL, &settings);
-    if (result != SETTINGS_OK)
-        return result;
-    if (settings->help)
-        result = print_help();
-    else if (settings->version)
-        result = print_version();
-    else if (settings->check_config)
-        result = print_check(settings);
-    else if (settings->dump_config)
-        result = print_settings(settings);
-    else if (settings->probe != NULL)
-        result = probe(settings);
-    else {
-        log_set_level((enum log_level)settings->log_level);
-        result = serve(settings, &arguments);
+    result = (int)settings_read(argc, argv, log_settings_error, NULL, &settings);
+    if (result == SETTINGS_OK) {
+        result = dispatch(settings, &arguments);
+        settings_unref(settings);
     }
-    settings_unref(settings);
     return result;
 }
