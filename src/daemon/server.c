@@ -5,204 +5,193 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <sys/signalfd.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
 
 enum {
-    TICK_US = 500000,        /* how often connections are looked at while there are any */
-    COMPLAINT_US = 60000000, /* how often the same complaint is logged */
+    WATCH_INTERVAL_US = 500000, /* between two checks of all deadlines, while there are any */
+    LOG_INTERVAL_S = 60,        /* between two lines of one of struct server_log_limits */
 };
 
-/* What is polled. */
-enum { POLLED_SIGNALS, POLLED_EVENTS, POLLED_TERMINAL, POLLED_LISTENERS };
+/* The indices of server.pollfds. */
+enum { PFD_SIGNALS, PFD_EVENTS, PFD_TERMINAL, PFD_LISTENERS };
+
+bool server_may_log(struct ratelimit *limit, int64_t now_us)
+{
+    /* A line takes all that there is, which grows back by one a second. */
+    return ratelimit_take(limit, now_us, LOG_INTERVAL_S, LOG_INTERVAL_S, 1);
+}
 
 const char *server_plural(size_t count)
 {
     return count == 1 ? "" : "s";
 }
 
-bool server_may_complain(struct complaint *complaint, int64_t now_us)
-{
-    if (complaint->last_us != 0 && now_us - complaint->last_us < COMPLAINT_US)
-        return false;
-    complaint->last_us = now_us;
-    return true;
-}
+/* --- The event loop ------------------------------------------------------------------------- */
 
-/* A connection is over or a thread has ended: there may be room again. */
-static void read_events(struct server *server)
+/* A connection or a thread has ended: there may be room for another one. */
+static void handle_worker_events(struct server *server)
 {
     uint64_t count;
 
     while (read(server->event_fd, &count, sizeof(count)) == sizeof(count))
-        server->paused_until_us = 0;
+        server->accept.paused_until_us = 0;
     workers_join(server->workers);
 }
 
-static void look_after_time(struct server *server)
+/* Do what is due at this time. */
+static void handle_time(struct server *server)
 {
-    if (server->stage == SHUTDOWN_DRAIN && server->now_us >= server->hint_at_us)
-        server_log_drain_hint(server);
-    if (server->stage == SHUTDOWN_DRAIN && server->now_us >= server->cut_at_us)
-        server_abort_drain(server);
-    if (server->now_us >= server->next_tick_us) {
-        server->next_tick_us = server->now_us + TICK_US;
+    server_drain_check_time(server);
+    if (server->now_us >= server->next_watch_us) {
+        server->next_watch_us = server->now_us + WATCH_INTERVAL_US;
         workers_watch(server->workers, server->now_us);
     }
-    if (server->now_us >= server->next_status_us)
+    if (server->now_us >= server->status.next_us)
         server_notify_alive(server);
 }
 
-static int milliseconds_until(const struct server *server, int64_t us)
-{
-    int64_t left = us - server->now_us;
-
-    return left <= 0 ? 0 : (int)((left + 999) / 1000);
-}
-
-/* How long nothing has to be looked at: for ever, if there is nothing. */
+/* Return the timeout for poll, until something of handle_time or workers_trim_heap is due. While no
+ * listener is polled because of max-connections, the workers are asked for an event when the next
+ * connection has ended. */
 static int poll_timeout(struct server *server, bool accepting)
 {
-    int64_t until = INSTANT_NEVER;
+    int64_t until_us = INSTANT_NEVER;
+    int64_t left_us;
 
     if (workers_serving(server->workers, !accepting) > 0)
-        until = server->next_tick_us;
-    until = clock_earlier(until, workers_trim_heap_at(server->workers));
-    until = clock_earlier(until, server->next_status_us);
-    if (server->paused_until_us > server->now_us)
-        until = clock_earlier(until, server->paused_until_us);
-    if (server->stage == SHUTDOWN_DRAIN)
-        until = clock_earlier(until, clock_earlier(server->hint_at_us, server->cut_at_us));
-    if (server->stage == SHUTDOWN_ABORT)
-        until = clock_earlier(until, server->give_up_us);
-    return until == INSTANT_NEVER ? -1 : milliseconds_until(server, until);
+        until_us = server->next_watch_us;
+    until_us = clock_earlier(until_us, workers_trim_heap_at(server->workers));
+    until_us = clock_earlier(until_us, server->status.next_us);
+    if (server->accept.paused_until_us > server->now_us)
+        until_us = clock_earlier(until_us, server->accept.paused_until_us);
+    until_us = clock_earlier(until_us, server_drain_next_us(server));
+    if (until_us == INSTANT_NEVER)
+        return -1;
+    left_us = until_us - server->now_us;
+    return left_us <= 0 ? 0 : (int)((left_us + 999) / 1000);
 }
 
-/* Polling fails, and will again: rest for a tick, then look at everything. Nothing of it blocks, so
- * that all are served on, late; and a signal still ends it. */
-static void go_on_blindly(struct server *server, nfds_t count, int error)
+/* poll failed, and probably will again. Wait for a moment, so that the loop does not spin, then
+ * treat every descriptor as ready: they are all non-blocking, so this serves them, only later. */
+static void handle_poll_error(struct server *server, nfds_t count, int error)
 {
-    const struct timespec tick = {.tv_nsec = TICK_US * 1000L};
+    const struct timespec interval = {.tv_nsec = WATCH_INTERVAL_US * 1000L};
 
-    if (server_may_complain(&server->blind, server->now_us))
+    if (server_may_log(&server->log_limits.poll_failed, server->now_us))
         log_write_errno(LOG_LEVEL_ERROR, error, "poll");
-    (void)nanosleep(&tick, NULL);
+    (void)nanosleep(&interval, NULL);
     for (nfds_t i = 0; i < count; i++)
-        server->polled[i].revents = POLLIN;
+        server->pollfds[i].revents = POLLIN;
 }
 
-/* Wait until something is ready, or some time has come; return how many descriptors are to be
- * looked at. */
-static nfds_t await_ready(struct server *server)
+/* Wait until a descriptor is ready or something is due. Return how many of the pollfds have valid
+ * revents. */
+static nfds_t wait_for_events(struct server *server)
 {
-    /* Listeners that are not accepted from are not polled either: what waits must not make it spin.
-     */
-    bool accepting = server->stage == SHUTDOWN_NONE && server->now_us >= server->paused_until_us &&
-                     server_has_room(server);
-    nfds_t count = POLLED_LISTENERS + (accepting ? server->listeners->count : 0);
+    /* While no connection is accepted, the listeners must not be polled: a connection in the
+     * backlog keeps them readable, and the loop would spin. */
+    bool accepting = server->drain.phase == SHUTDOWN_NONE &&
+                     server->now_us >= server->accept.paused_until_us && server_has_room(server);
+    nfds_t count = PFD_LISTENERS + (accepting ? server->listeners->count : 0);
 
-    server->polled[POLLED_TERMINAL].fd = terminal_fd();
-    if (poll(server->polled, count, poll_timeout(server, accepting)) >= 0)
+    server->pollfds[PFD_TERMINAL].fd = terminal_fd();
+    if (poll(server->pollfds, count, poll_timeout(server, accepting)) >= 0)
         return count;
     if (errno == EINTR)
         return 0;
-    go_on_blindly(server, count, errno);
+    handle_poll_error(server, count, errno);
     return count;
 }
 
-static void wait_for_work(struct server *server)
+static void run_once(struct server *server)
 {
-    nfds_t count = await_ready(server);
+    nfds_t count = wait_for_events(server);
 
     workers_trim_heap(server->workers, clock_now().monotonic_us);
     server->now_us = clock_now().monotonic_us;
-    look_after_time(server);
+    handle_time(server);
     if (count == 0)
         return;
-    if (server->polled[POLLED_EVENTS].revents != 0)
-        read_events(server);
-    for (nfds_t i = POLLED_LISTENERS; i < count; i++) {
-        if (server->polled[i].revents != 0)
-            server_accept_some(server, &server->listeners->list[i - POLLED_LISTENERS]);
+    if (server->pollfds[PFD_EVENTS].revents != 0)
+        handle_worker_events(server);
+    for (nfds_t i = PFD_LISTENERS; i < count; i++) {
+        if (server->pollfds[i].revents != 0)
+            server_accept_batch(server, &server->listeners->list[i - PFD_LISTENERS]);
     }
-    /* Last, since they may close the listeners. */
-    if (server->polled[POLLED_SIGNALS].revents != 0)
-        server_read_signals(server);
-    if ((server->polled[POLLED_TERMINAL].revents & POLLHUP) != 0)
-        server_read_terminal(server);
+    /* These two come last because they may close the listeners. */
+    if (server->pollfds[PFD_SIGNALS].revents != 0)
+        server_signals_read(server);
+    if ((server->pollfds[PFD_TERMINAL].revents & POLLHUP) != 0)
+        server_terminal_closed(server);
 }
 
-static int refuse_start(const char *what)
+/* --- Start and stop ------------------------------------------------------------------------- */
+
+static int log_start_failure(const char *what)
 {
-    log_write_errno(LOG_LEVEL_ERROR, errno, "cannot start, raise the limits of the process: %s",
-                    what);
+    log_write_errno(LOG_LEVEL_ERROR, errno,
+                    "cannot start: cannot %s (raise the limits of the process)", what);
     return EX_OSERR;
 }
 
 static int open_descriptors(struct server *server)
 {
-    sigset_t set;
-
-    if (server_block_signals() != 0)
-        return refuse_start("signals cannot be blocked");
-    server_fill_signals(&set);
-    server->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (server->signal_fd < 0)
-        return refuse_start("no descriptor for signals");
+    if (server_signals_open(server) != 0)
+        return log_start_failure("receive signals");
     server->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (server->event_fd < 0)
-        return refuse_start("no descriptor for events");
+        return log_start_failure("create an eventfd");
     return 0;
 }
 
-static int fill_polled(struct server *server)
+static int allocate_pollfds(struct server *server)
 {
     const struct listeners *listeners = server->listeners;
 
-    server->polled = calloc(POLLED_LISTENERS + listeners->count, sizeof(*server->polled));
-    if (server->polled == NULL)
-        return refuse_start("no memory");
-    server->polled[POLLED_SIGNALS] = (struct pollfd){.fd = server->signal_fd, .events = POLLIN};
-    server->polled[POLLED_EVENTS] = (struct pollfd){.fd = server->event_fd, .events = POLLIN};
+    server->pollfds = calloc(PFD_LISTENERS + listeners->count, sizeof(*server->pollfds));
+    if (server->pollfds == NULL)
+        return log_start_failure("allocate memory");
+    server->pollfds[PFD_SIGNALS] = (struct pollfd){.fd = server->signal_fd, .events = POLLIN};
+    server->pollfds[PFD_EVENTS] = (struct pollfd){.fd = server->event_fd, .events = POLLIN};
     for (size_t i = 0; i < listeners->count; i++)
-        server->polled[POLLED_LISTENERS + i] =
+        server->pollfds[PFD_LISTENERS + i] =
             (struct pollfd){.fd = listeners->list[i].fd, .events = POLLIN};
     return 0;
 }
 
-static int start(struct server *server)
+/* Return an exit code; if it is not 0, server_close still has to be called. */
+static int server_open(struct server *server)
 {
-    int result = server_has_certificate(server, server->settings) ? 0 : EX_CONFIG;
+    int result = server_check_certificate(server, server->settings) ? 0 : EX_CONFIG;
 
     if (result == 0)
         result = open_descriptors(server);
     if (result == 0)
-        result = fill_polled(server);
+        result = allocate_pollfds(server);
     if (result != 0)
         return result;
     server->workers = workers_new(server->event_fd);
     if (server->workers == NULL)
-        return refuse_start("no memory");
+        return log_start_failure("allocate memory");
     errno = workers_reserve(server->workers);
-    return errno == 0 ? 0 : refuse_start("no thread can be had");
+    return errno == 0 ? 0 : log_start_failure("create a thread");
 }
 
-static void stop(struct server *server)
+static void server_close(struct server *server)
 {
     if (server->workers != NULL && workers_serving(server->workers, false) > 0) {
-        /* A thread did not come back in time. It must not run into what would be freed here. */
-        server_log_stopped(server);
+        /* The drain has timed out, but a thread still runs. It may use what would be freed here. */
+        server_drain_log_end(server);
         _exit(EXIT_SUCCESS);
     }
     workers_free(server->workers);
     listeners_close(server->listeners);
     terminal_close();
-    free(server->polled);
+    free(server->pollfds);
     if (server->event_fd >= 0)
         close(server->event_fd);
     if (server->signal_fd >= 0)
@@ -218,22 +207,22 @@ int server_run(const struct server_options *options)
         .notify = options->notify,
         .reload = options->reload,
         .reload_argument = options->reload_argument,
-        .news = "",
+        .status.last_reload = "",
         .signal_fd = -1,
         .event_fd = -1,
         .now_us = clock_now().monotonic_us,
     };
-    int result = start(&server);
+    int result = server_open(&server);
 
     if (result == 0) {
         server_raise_descriptor_limit(&server);
         server_log_ready(&server);
         server_notify_ready(&server);
-        while (!server_is_drained(&server))
-            wait_for_work(&server);
+        while (!server_drain_is_over(&server))
+            run_once(&server);
     }
-    stop(&server);
+    server_close(&server);
     if (result == 0)
-        server_log_stopped(&server);
+        server_drain_log_end(&server);
     return result;
 }

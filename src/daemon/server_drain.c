@@ -1,13 +1,14 @@
+/* The drain: what happens from the first signal to stop until the exit. */
 #include "daemon/server_internal.h"
 
 enum {
-    CUT_EARLY_US = 100000, /* before the drain timeout, at most: for closing what is cut */
-    HINT_US = 1000000,     /* into a drain, at most: when it is said how to end it at once */
+    ABORT_EARLY_MAX_US = 100000, /* before the timeout: time for aborted connections to close */
+    HINT_MAX_US = 1000000,       /* after the start of a drain */
 };
 
-/* Drain for ${reason}; ${ending} is what would end that at once, NULL if nothing would. */
-void server_start_drain(struct server *server, const char *reason, const char *ending)
+void server_drain_start(struct server *server, const char *reason, const char *second_signal)
 {
+    struct server_drain *drain = &server->drain;
     int64_t timeout_us = clock_us(server->settings->drain_timeout);
     size_t serving;
 
@@ -17,47 +18,70 @@ void server_start_drain(struct server *server, const char *reason, const char *e
     log_write(LOG_LEVEL_NOTICE, "%s: draining %zu connection%s within %gs", reason, serving,
               server_plural(serving), (double)timeout_us / 1e6);
     listeners_close(server->listeners);
-    server->ending = ending;
-    server->hint_at_us =
-        ending == NULL ? INSTANT_NEVER : server->now_us + clock_earlier(HINT_US, timeout_us / 2);
-    server->give_up_us = server->now_us + timeout_us;
-    server->cut_at_us = server->give_up_us - clock_earlier(CUT_EARLY_US, timeout_us / 10);
-    server->next_tick_us = server->now_us;
-    server->stage = SHUTDOWN_DRAIN;
+    drain->second_signal = second_signal;
+    drain->hint_at_us = second_signal == NULL
+                            ? INSTANT_NEVER
+                            : server->now_us + clock_earlier(HINT_MAX_US, timeout_us / 2);
+    drain->exit_at_us = server->now_us + timeout_us;
+    drain->abort_at_us = drain->exit_at_us - clock_earlier(ABORT_EARLY_MAX_US, timeout_us / 10);
+    drain->phase = SHUTDOWN_DRAIN;
+    server->next_watch_us = server->now_us;
     workers_set_shutdown_phase(server->workers, SHUTDOWN_DRAIN);
     server_notify_stopping(server, timeout_us);
 }
 
-/* Tell who waits for the end how not to. */
-void server_log_drain_hint(struct server *server)
+void server_drain_log_hint(struct server *server)
 {
     size_t serving = workers_serving(server->workers, true);
 
-    server->hint_at_us = INSTANT_NEVER;
+    server->drain.hint_at_us = INSTANT_NEVER;
     if (serving > 0)
         log_write(LOG_LEVEL_NOTICE, "still draining %zu connection%s: %s ends the drain at once",
-                  serving, server_plural(serving), server->ending);
+                  serving, server_plural(serving), server->drain.second_signal);
 }
 
-/* The drain takes too long: cut what is left. */
-void server_abort_drain(struct server *server)
+static void abort_connections(struct server *server)
 {
-    server->stage = SHUTDOWN_ABORT;
-    server->cut = workers_serving(server->workers, true);
+    server->drain.phase = SHUTDOWN_ABORT;
+    server->drain.aborted = workers_serving(server->workers, true);
     workers_set_shutdown_phase(server->workers, SHUTDOWN_ABORT);
 }
 
-bool server_is_drained(struct server *server)
+void server_drain_check_time(struct server *server)
 {
-    return server->stage != SHUTDOWN_NONE &&
-           (workers_serving(server->workers, true) == 0 || server->now_us >= server->give_up_us);
+    if (server->drain.phase != SHUTDOWN_DRAIN)
+        return;
+    if (server->now_us >= server->drain.hint_at_us)
+        server_drain_log_hint(server);
+    if (server->now_us >= server->drain.abort_at_us)
+        abort_connections(server);
 }
 
-void server_log_stopped(const struct server *server)
+int64_t server_drain_next_us(const struct server *server)
 {
-    if (server->cut == 0)
-        log_write(LOG_LEVEL_NOTICE, "stopped: everything that was begun is answered");
+    switch (server->drain.phase) {
+    case SHUTDOWN_DRAIN:
+        return clock_earlier(server->drain.hint_at_us, server->drain.abort_at_us);
+    case SHUTDOWN_ABORT:
+        return server->drain.exit_at_us;
+    default:
+        return INSTANT_NEVER;
+    }
+}
+
+bool server_drain_is_over(struct server *server)
+{
+    return server->drain.phase != SHUTDOWN_NONE && (workers_serving(server->workers, true) == 0 ||
+                                                    server->now_us >= server->drain.exit_at_us);
+}
+
+void server_drain_log_end(const struct server *server)
+{
+    size_t aborted = server->drain.aborted;
+
+    if (aborted == 0)
+        log_write(LOG_LEVEL_NOTICE, "stopped: all open requests were answered");
     else
-        log_write(LOG_LEVEL_NOTICE, "stopped: the drain timeout cut %zu connection%s", server->cut,
-                  server_plural(server->cut));
+        log_write(LOG_LEVEL_NOTICE, "stopped: drain timeout, %zu connection%s aborted", aborted,
+                  server_plural(aborted));
 }

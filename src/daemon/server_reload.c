@@ -1,44 +1,57 @@
+/* Reading the settings again, for SIGHUP. */
 #include "daemon/server_internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-/* Return whether there is a certificate where one is needed. */
-bool server_has_certificate(const struct server *server, const struct settings *settings)
+bool server_check_certificate(const struct server *server, const struct settings *settings)
 {
     if (server_first_listener(server, true) == NULL || settings->tls != NULL)
         return true;
     log_write(LOG_LEVEL_ERROR,
-              "a socket for TLS is open%s: name a certificate with tls-cert, or "
-              "try tls-self-signed",
-              server->listeners->inherited ? ", handed over" : "");
+              "there is a socket for TLS%s, but no certificate: name one with tls-cert, or try "
+              "tls-self-signed",
+              server->listeners->inherited ? " from the service manager" : "");
     return false;
 }
 
-/* Read the settings anew, and put them in force. Return false if those before them stay. */
-static bool reload_settings(struct server *server)
+/* Read the settings. What cannot change while the daemon runs, the options about listening, is
+ * copied from the settings in force, and named in ${changed} if it differs. Return NULL, with the
+ * error logged, if they cannot be used. */
+static struct settings *read_new_settings(struct server *server, char *changed, size_t size)
 {
     struct settings *settings = server->reload(server->reload_argument);
-    char changed[256];
 
-    if (settings != NULL &&
-        !settings_keep_listening(settings, server->settings, changed, sizeof(changed))) {
+    if (settings == NULL)
+        return NULL;
+    if (!settings_keep_listening(settings, server->settings, changed, size)) {
         log_write(LOG_LEVEL_ERROR, "out of memory");
         settings_unref(settings);
-        settings = NULL;
+        return NULL;
     }
-    if (settings != NULL && !server_has_certificate(server, settings)) {
+    if (!server_check_certificate(server, settings)) {
         settings_unref(settings);
-        settings = NULL;
+        return NULL;
     }
+    return settings;
+}
+
+/* Return false if the settings could not be replaced. Connections that are open keep a reference to
+ * the settings that they began with. */
+static bool replace_settings(struct server *server)
+{
+    char changed[256];
+    struct settings *settings = read_new_settings(server, changed, sizeof(changed));
+
     if (settings == NULL) {
-        log_write(LOG_LEVEL_ERROR, "reload failed: the settings in force stay");
+        log_write(LOG_LEVEL_ERROR, "reload failed: the previous settings remain in force");
         return false;
     }
     if (changed[0] != '\0')
         log_write(LOG_LEVEL_WARNING, "%s: %s",
-                  server->listeners->inherited ? "not in force, since the sockets were handed over"
-                                               : "only a restart can change",
+                  server->listeners->inherited
+                      ? "not in force, because the service manager opened the sockets"
+                      : "only a restart can change",
                   changed);
     settings_unref(server->settings);
     server->settings = settings;
@@ -57,8 +70,8 @@ void server_reload(struct server *server)
     snprintf(message, sizeof(message), "RELOADING=1\nMONOTONIC_USEC=%" PRId64 "\nSTATUS=reloading",
              clock_now().monotonic_us);
     server_notify(server, message);
-    server->news = reload_settings(server)
-                       ? "; the last reload succeeded"
-                       : "; the last reload failed, the settings before it are in force";
+    server->status.last_reload = replace_settings(server)
+                                     ? "; the last reload succeeded"
+                                     : "; the last reload failed, the previous settings remain";
     server_notify_status(server, "READY=1\n");
 }

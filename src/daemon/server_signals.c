@@ -1,4 +1,4 @@
-#include "daemon/server.h"
+/* What each signal makes the daemon do. */
 #include "daemon/server_internal.h"
 #include "daemon/terminal.h"
 
@@ -9,83 +9,86 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-static const int taken_signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGCONT};
-
-void server_fill_signals(sigset_t *set)
+static void fill_handled_signals(sigset_t *set)
 {
+    static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGCONT};
+
     sigemptyset(set);
-    for (size_t i = 0; i < sizeof(taken_signals) / sizeof(taken_signals[0]); i++)
-        sigaddset(set, taken_signals[i]);
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+        sigaddset(set, signals[i]);
 }
 
 int server_prepare_signals(void)
 {
     struct sigaction ignore = {.sa_handler = SIG_IGN};
-    sigset_t reload;
+    sigset_t hang_up;
 
-    sigemptyset(&reload);
-    sigaddset(&reload, SIGHUP);
-    if (sigprocmask(SIG_BLOCK, &reload, NULL) != 0)
+    sigemptyset(&hang_up);
+    sigaddset(&hang_up, SIGHUP);
+    if (sigprocmask(SIG_BLOCK, &hang_up, NULL) != 0)
         return -1;
     terminal_open();
     return sigaction(SIGPIPE, &ignore, NULL);
 }
 
-/* Before the first thread, so that no thread takes them. */
-int server_block_signals(void)
+int server_signals_open(struct server *server)
 {
     sigset_t set;
 
-    server_fill_signals(&set);
-    return sigprocmask(SIG_BLOCK, &set, NULL);
+    fill_handled_signals(&set);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
+        return -1;
+    server->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return server->signal_fd < 0 ? -1 : 0;
 }
 
-static void stop_at_once(const struct server *server, int signal_number)
+static void exit_immediately(const struct server *server, int signal_number)
 {
     size_t serving = workers_serving(server->workers, false);
 
-    log_write(LOG_LEVEL_WARNING, "SIG%s again: stopped at once, %zu connection%s cut",
+    log_write(LOG_LEVEL_WARNING, "SIG%s again: stopped at once, %zu connection%s aborted",
               sigabbrev_np(signal_number), serving, server_plural(serving));
     _exit(EXIT_FAILURE);
 }
 
-static const char *second_signal(int signal_number)
+static const char *second_signal_text(int signal_number)
 {
-    static const char *const words[] = {[SIGINT] = "a second Ctrl-C",
+    static const char *const texts[] = {[SIGINT] = "a second Ctrl-C",
                                         [SIGQUIT] = "a second SIGQUIT",
                                         [SIGTERM] = "a second SIGTERM"};
 
-    return words[signal_number];
+    return texts[signal_number];
 }
 
-/* A closed terminal makes some shells send SIGTERM as well: that one is the first that was sent to
- * stop, and cuts nothing. */
-static void handle_stop(struct server *server, int signal_number)
+/* When a terminal is closed, some shells send SIGTERM besides SIGHUP. During a drain that began
+ * with the terminal's end the first signal to stop therefore changes nothing; the next one ends
+ * the drain at once. */
+static void handle_stop_signal(struct server *server, int signal_number)
 {
     char reason[16];
 
-    if (server->stage == SHUTDOWN_NONE) {
+    if (server->drain.phase == SHUTDOWN_NONE) {
         snprintf(reason, sizeof(reason), "SIG%s", sigabbrev_np(signal_number));
-        server_start_drain(server, reason, second_signal(signal_number));
-    } else if (server->ending == NULL) {
-        server->ending = second_signal(signal_number);
-        server_log_drain_hint(server);
+        server_drain_start(server, reason, second_signal_text(signal_number));
+    } else if (server->drain.second_signal == NULL) {
+        server->drain.second_signal = second_signal_text(signal_number);
+        server_drain_log_hint(server);
     } else {
-        stop_at_once(server, signal_number);
+        exit_immediately(server, signal_number);
     }
 }
 
 static void drain_for_hang_up(struct server *server)
 {
-    server_start_drain(server, "the terminal was closed", NULL);
+    server_drain_start(server, "the terminal was closed", NULL);
 }
 
-/* A SIGHUP or SIGCONT: either may say that the terminal was closed. */
-static void handle_hang_up(struct server *server, const struct signalfd_siginfo *info)
+/* Handle SIGHUP or SIGCONT. Both may mean that the terminal was closed. */
+static void handle_hang_up_signal(struct server *server, const struct signalfd_siginfo *info)
 {
     bool hung_up = terminal_hung_up(info);
 
-    if (server->stage != SHUTDOWN_NONE)
+    if (server->drain.phase != SHUTDOWN_NONE)
         return;
     if (hung_up)
         drain_for_hang_up(server);
@@ -100,12 +103,12 @@ static void handle_signal(struct server *server, const struct signalfd_siginfo *
     if (signal_number == SIGUSR1)
         server_log_stats(server);
     else if (signal_number == SIGHUP || signal_number == SIGCONT)
-        handle_hang_up(server, info);
+        handle_hang_up_signal(server, info);
     else
-        handle_stop(server, signal_number);
+        handle_stop_signal(server, signal_number);
 }
 
-void server_read_signals(struct server *server)
+void server_signals_read(struct server *server)
 {
     struct signalfd_siginfo info;
 
@@ -113,10 +116,9 @@ void server_read_signals(struct server *server)
         handle_signal(server, &info);
 }
 
-/* The terminal was closed, and nobody may send a signal for it. */
-void server_read_terminal(struct server *server)
+void server_terminal_closed(struct server *server)
 {
     terminal_close();
-    if (server->stage == SHUTDOWN_NONE)
+    if (server->drain.phase == SHUTDOWN_NONE)
         drain_for_hang_up(server);
 }

@@ -1,73 +1,72 @@
+/* The daemon's status, for the service manager and for the log. */
 #include "daemon/server_internal.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { STATUS_US = 10000000 }; /* how often the service manager is told the figures, at least */
+enum { STATUS_INTERVAL_US = 10000000 }; /* at most, between two messages to the service manager */
 
-/* How it stands, for whoever asks: the log and the service manager are told the same. */
-struct figures {
-    size_t connections; /* now; all else from the start */
+struct server_stats {
+    size_t connections; /* now; everything else since the start */
     uint64_t accepted;
     uint64_t refused;
-    struct counters counted;
+    struct counters counters;
 };
 
-static struct figures take_figures(const struct server *server)
+static struct server_stats collect_stats(const struct server *server)
 {
-    struct figures figures = {
+    struct server_stats stats = {
         .connections = workers_serving(server->workers, false),
-        .accepted = server->accepted,
-        .refused = server->refused,
+        .accepted = server->accept.accepted,
+        .refused = server->accept.refused,
     };
 
-    workers_count(server->workers, &figures.counted);
-    return figures;
+    workers_count(server->workers, &stats.counters);
+    return stats;
 }
 
 void server_log_stats(const struct server *server)
 {
-    struct figures figures = take_figures(server);
-    const struct counters *counted = &figures.counted;
+    struct server_stats stats = collect_stats(server);
+    const struct counters *counters = &stats.counters;
 
     log_write(LOG_LEVEL_INFO,
-              "figures: connections=%zu accepted=%" PRIu64 " requests=%" PRIu64 " resets=%" PRIu64
+              "stats: connections=%zu accepted=%" PRIu64 " requests=%" PRIu64 " resets=%" PRIu64
               " received=%" PRIu64 " sent=%" PRIu64 " refused=%" PRIu64 " timed-out=%" PRIu64,
-              figures.connections, figures.accepted, counted->requests, counted->resets,
-              counted->received, counted->sent, figures.refused, counted->timed_out);
+              stats.connections, stats.accepted, counters->requests, counters->resets,
+              counters->received, counters->sent, stats.refused, counters->timed_out);
 }
 
 void server_notify(struct server *server, const char *message)
 {
-    if (!notify_send(server->notify, message) && server_may_complain(&server->deaf, server->now_us))
-        log_write_errno(LOG_LEVEL_WARNING, errno, "the service manager could not be told");
+    if (!notify_send(server->notify, message) &&
+        server_may_log(&server->log_limits.notify_failed, server->now_us))
+        log_write_errno(LOG_LEVEL_WARNING, errno, "cannot notify the service manager");
 }
 
-/* Send ${lines}, each with its newline, and how it stands. */
 void server_notify_status(struct server *server, const char *lines)
 {
-    struct figures figures = take_figures(server);
+    struct server_stats stats = collect_stats(server);
     char message[512];
 
     snprintf(message, sizeof(message),
              "%sSTATUS=%s: %zu connection%s, %" PRIu64 " accepted, %" PRIu64 " request%s%s", lines,
-             server->stage == SHUTDOWN_NONE ? "serving" : "draining", figures.connections,
-             server_plural(figures.connections), figures.accepted, figures.counted.requests,
-             server_plural(figures.counted.requests), server->news);
+             server->drain.phase == SHUTDOWN_NONE ? "serving" : "draining", stats.connections,
+             server_plural(stats.connections), stats.accepted, stats.counters.requests,
+             server_plural(stats.counters.requests), server->status.last_reload);
     server_notify(server, message);
 }
 
-/* When it is to hear of us again: twice as often as the watchdog asks. */
+/* Schedule the next status message, twice as early as the watchdog needs it. */
 static void schedule_status(struct server *server)
 {
     int64_t watchdog_us = server->notify->watchdog_us;
+    int64_t interval_us = STATUS_INTERVAL_US;
 
-    server->next_status_us = INSTANT_NEVER;
-    if (server->notify->fd >= 0)
-        server->next_status_us =
-            server->now_us +
-            (watchdog_us > 0 ? clock_earlier(STATUS_US, (watchdog_us + 1) / 2) : STATUS_US);
+    if (watchdog_us > 0)
+        interval_us = clock_earlier(interval_us, (watchdog_us + 1) / 2);
+    server->status.next_us = server->notify->fd >= 0 ? server->now_us + interval_us : INSTANT_NEVER;
 }
 
 void server_notify_ready(struct server *server)
@@ -76,14 +75,12 @@ void server_notify_ready(struct server *server)
     schedule_status(server);
 }
 
-/* That this comes from the accept loop is what the watchdog is for. */
 void server_notify_alive(struct server *server)
 {
     server_notify_status(server, server->notify->watchdog_us > 0 ? "WATCHDOG=1\n" : "");
     schedule_status(server);
 }
 
-/* The manager is not to lose patience before the drain timeout is over. */
 void server_notify_stopping(struct server *server, int64_t timeout_us)
 {
     enum { MARGIN_US = 5000000 };

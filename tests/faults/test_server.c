@@ -283,13 +283,13 @@ static void check_complaints(const struct scarcity *scarcity, struct client *wai
 {
     size_t before = faults_count(FAULTS_SERVER, scarcity->fault.call);
 
-    assert_int_equal(faults_logged(FAULTS_SERVER, "accepting rests"), 1);
+    assert_int_equal(faults_logged(FAULTS_SERVER, "accepting is paused"), 1);
     pass_time(5 * SECOND, SECOND / 2);
     check_tries(scarcity, before, 5);
     check_still_waits(waiting);
-    assert_int_equal(faults_logged(FAULTS_SERVER, "accepting rests"), 1);
+    assert_int_equal(faults_logged(FAULTS_SERVER, "accepting is paused"), 1);
     pass_time(60 * SECOND, 10 * SECOND);
-    assert_int_equal(faults_logged(FAULTS_SERVER, "accepting rests"), 2);
+    assert_int_equal(faults_logged(FAULTS_SERVER, "accepting is paused"), 2);
 }
 
 static void end_scarcity(struct scene *scene)

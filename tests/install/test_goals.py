@@ -76,7 +76,7 @@ def running(tree: Path) -> Iterator[Running]:
 def test_run_ends_cleanly_by_control_c(running: Running) -> None:
     os.write(running.terminal, b"\x03")
     running.read()
-    assert b"notice SIGINT: draining" in running.seen and b"notice stopped: everything" in running.seen
+    assert b"notice SIGINT: draining" in running.seen and b"notice stopped: all open requests" in running.seen
     assert b"make" not in running.seen
     assert running.process.wait() in (0, 2, -signal.SIGINT, 128 + signal.SIGINT)
 
@@ -86,7 +86,7 @@ def test_the_daemon_does_not_outlive_a_make_that_is_ended(running: Running) -> N
     running.read()
     # make was the session's leader: its end is also that of the terminal, whichever is seen first.
     assert re.search(rb"notice (SIGTERM|the terminal was closed): draining", running.seen)
-    assert b"notice stopped: everything" in running.seen
+    assert b"notice stopped: all open requests" in running.seen
     assert running.process.wait() != 0
 
 

@@ -209,7 +209,7 @@ class Daemon:
         """What SIGUSR1 makes it say."""
         since = self.mark()
         self.signal(signal.SIGUSR1)
-        words = self.wait_for_log(r"info figures: (.*)$", since)[1].split()
+        words = self.wait_for_log(r"info stats: (.*)$", since)[1].split()
         return {name: int(value) for name, value in (word.split("=") for word in words)}
 
     def wait_for_figures(self, **wanted: int) -> dict[str, int]:

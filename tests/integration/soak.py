@@ -89,7 +89,7 @@ class Place:
         daemon.signal()
         daemon.signal(signal.SIGHUP)
         daemon.wait(0, DRAIN_TIMEOUT)
-        assert daemon.log("notice stopped: everything that was begun is answered$"), daemon.report()
+        assert daemon.log("notice stopped: all open requests were answered$"), daemon.report()
         strange = [line for line in daemon.lines if not LOG_LINE.match(line) and not line.startswith("{")]
         assert not strange, strange[:20]
 
@@ -503,7 +503,7 @@ class Soak:
         """Reload and ask for figures, all the time and at least once."""
         while not self._failed():
             place.reload(daemon, self.dice.choice(GOOD_FILES), rf"notice reloaded {place.config}$")
-            place.reload(daemon, self.dice.choice(BAD_FILES), "error reload failed: the settings in force stay$")
+            place.reload(daemon, self.dice.choice(BAD_FILES), "error reload failed: the previous settings remain in force$")
             figures = daemon.figures()
             assert figures["connections"] <= figures["accepted"], figures
             self.counts.update(["reloads", "bad reloads"])

@@ -138,7 +138,7 @@ def test_few_descriptors_from_the_start(start: Start) -> None:
     daemon = start(prefix=["prlimit", "--nofile=24:24"])
     daemon.wait_for_log("warning max-connections is 10000, but the limit on descriptors is 24")
     clients = [waiting_client(daemon) for _ in range(40)]
-    daemon.wait_for_log("warning .*accepting rests.*Too many open files")
+    daemon.wait_for_log("warning .*accepting is paused.*Too many open files")
     assert_served(clients[0])
     for client in clients:
         assert_served(client)

@@ -92,7 +92,7 @@ def test_life_is_told_in_order(start: Start, manager: Manager, tmp_path: Path) -
         assert before <= int(message["MONOTONIC_USEC"]) / 1e6 <= time.monotonic()
         message = manager.expect("READY")
         assert message["STATUS"] == "serving: 1 connection, 1 accepted, 1 request; the last reload " + (
-            "succeeded" if good else "failed, the settings before it are in force")
+            "succeeded" if good else "failed, the previous settings remain")
     daemon.signal(signal.SIGTERM)
     message = manager.expect("STOPPING", "EXTEND_TIMEOUT_USEC")
     assert message["STOPPING"] == "1" and int(message["EXTEND_TIMEOUT_USEC"]) == 8_000_000 + MARGIN_US
@@ -164,14 +164,14 @@ def test_manager_that_does_not_listen_stops_nobody(start: Start, manager: Manage
     """Its queue is full at once, and each message waits a second for room."""
     daemon = start(extra={"NOTIFY_SOCKET": manager.name, "WATCHDOG_USEC": "2000"})
     client = daemon.connect()
-    daemon.wait_for_log("warning the service manager could not be told: Resource temporarily unavailable", seconds=20)
+    daemon.wait_for_log("warning cannot notify the service manager: Resource temporarily unavailable", seconds=20)
     client.assert_answered()
     daemon.connect().assert_answered()
 
 
 def test_manager_that_is_gone_stops_nobody(start: Start, tmp_path: Path) -> None:
     daemon = start(extra={"NOTIFY_SOCKET": str(tmp_path / "gone")})
-    daemon.wait_for_log("warning the service manager could not be told: No such file or directory")
+    daemon.wait_for_log("warning cannot notify the service manager: No such file or directory")
     daemon.connect().assert_answered()
 
 
@@ -266,7 +266,7 @@ def test_reload_says_what_sockets_handed_over_leave_out(start: Start, open_direc
     daemon = start_with(start, [listener], "-c", config)
     config.write_text("unix-mode = 0600\n")
     daemon.signal(signal.SIGHUP)
-    daemon.wait_for_log("warning not in force, since the sockets were handed over: unix-mode$")
+    daemon.wait_for_log("warning not in force, because the service manager opened the sockets: unix-mode$")
     listener.close()
 
 
@@ -369,7 +369,7 @@ def test_without_names_none_is_for_tls(start: Start, open_directory: Path) -> No
     daemon = start_with(start, [listener], SELF_SIGNED)
     assert_answers_plainly(listener)
     assert daemon.log("warning there is a certificate, but no socket for TLS: "
-                      'none of those handed over is named "tls", as that of h2echod-tls.socket is$')
+                      'none of those from the service manager is named "tls", as that of h2echod-tls.socket is$')
     listener.close()
 
 
@@ -378,8 +378,8 @@ def test_socket_for_tls_needs_a_certificate(open_directory: Path) -> None:
     with handed_over(plain, tls, names="http:tls") as options:
         done = run(**options)
     assert done.status == CONFIGURATION
-    assert done.errors[-1].endswith("error a socket for TLS is open, handed over: name a certificate with tls-cert, or "
-                                    "try tls-self-signed")
+    assert done.errors[-1].endswith("error there is a socket for TLS from the service manager, but no certificate: "
+                                    "name one with tls-cert, or try tls-self-signed")
     plain.close()
     tls.close()
 
@@ -390,8 +390,8 @@ def test_reload_keeps_a_certificate_for_the_socket(start: Start, open_directory:
     daemon = start_with(start, [listener], "-c", config, names="tls")
     config.write_text("pretty = on\n")
     daemon.signal(signal.SIGHUP)
-    daemon.wait_for_log("error a socket for TLS is open, handed over: ")
-    daemon.wait_for_log("error reload failed: the settings in force stay$")
+    daemon.wait_for_log("error there is a socket for TLS from the service manager, but no certificate: ")
+    daemon.wait_for_log("error reload failed: the previous settings remain in force$")
     assert_answers_over_tls(listener)
     config.write_text("tls-self-signed = on\npretty = on\n")
     daemon.signal(signal.SIGHUP)

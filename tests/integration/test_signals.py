@@ -425,7 +425,7 @@ def test_reload_of_the_log_level(start: Start, config: Path) -> None:
 def test_bad_file_leaves_the_settings_in_force(start: Start, config: Path, text: str,
                                                errors: list[int]) -> None:
     daemon = start("-c", config)
-    since = reload(daemon, config, text, "error reload failed: the settings in force stay")
+    since = reload(daemon, config, text, "error reload failed: the previous settings remain in force")
     told = daemon.log(rf"error {re.escape(str(config))}:(\d+): ", since)
     assert [int(match[1]) for match in told] == errors
     client = daemon.connect()
@@ -437,7 +437,7 @@ def test_file_that_has_gone_leaves_the_settings_in_force(start: Start, config: P
     daemon = start("-c", config)
     config.unlink()
     daemon.signal(signal.SIGHUP)
-    daemon.wait_for_log("error reload failed: the settings in force stay")
+    daemon.wait_for_log("error reload failed: the previous settings remain in force")
     assert limit(daemon.connect()) == 10
     reload(daemon, config, "max-concurrent-streams = 20\n", "notice reloaded")
     assert limit(daemon.connect()) == 20

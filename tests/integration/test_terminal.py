@@ -57,7 +57,7 @@ class Session:
         """Gracefully, since its terminal was closed."""
         poll(lambda: not is_alive(self.pid), "the daemon's end", seconds=10)
         self.wait_for_log(f"{CLOSED} 0 connections within 10s$")
-        self.wait_for_log("notice stopped: everything that was begun is answered$")
+        self.wait_for_log("notice stopped: all open requests were answered$")
 
     def assert_lives(self) -> None:
         """When all that the closing of its terminal brings about is over: it serves, and reloads."""

@@ -410,7 +410,7 @@ def test_reload_with_a_bad_file_changes_nothing(files: tuple[Daemon, Identity], 
         given.key.write_bytes(second.key.read_bytes())
     else:
         given.certificate.unlink()
-    reload(daemon, "error reload failed: the settings in force stay")
+    reload(daemon, "error reload failed: the previous settings remain in force")
     assert fingerprint(daemon) == before
 
 
@@ -510,8 +510,8 @@ def test_reload_keeps_a_certificate_while_there_is_a_port(start: Start, tmp_path
     config.write_text("tls-port = 0\ntls-self-signed = on\n")
     daemon = start("-c", config, transport="plain")
     config.write_text("")
-    reload(daemon, "error a socket for TLS is open: name a certificate with tls-cert, or try tls-self-signed$")
-    daemon.wait_for_log("error reload failed: the settings in force stay$")
+    reload(daemon, "error there is a socket for TLS, but no certificate: name one with tls-cert, or try tls-self-signed$")
+    daemon.wait_for_log("error reload failed: the previous settings remain in force$")
     daemon.transport = "tls"
     daemon.connect().assert_answered()
 
@@ -680,7 +680,7 @@ def test_expired_certificate_is_served_with_a_warning(start: Start, tmp_path: Pa
 
 @pytest.mark.parametrize("begin, end, outcome", [
     (-8.9, 1.1, "notice certificate CN=localhost, SHA-256 [0-9A-F:]+, valid until "),
-    (-9.1, 0.9, "warning certificate CN=localhost, SHA-256 [0-9A-F:]+, to be renewed, it expires: "),
+    (-9.1, 0.9, "warning certificate CN=localhost, SHA-256 [0-9A-F:]+, expires soon: "),
     (1, 10, "warning certificate CN=localhost, SHA-256 [0-9A-F:]+, not valid before "),
 ])
 def test_certificate_that_should_be_looked_at_is_told_with_a_warning(

@@ -312,10 +312,10 @@ def test_lines_of_the_limits_on_connections(start: Start) -> None:
         refused = daemon.dial()
         assert read_all(refused.socket) == b""
         daemon.wait_for_log(r"notice max-connections-per-address: connection from " + re.escape(refused.name) +
-                            " refused, its host has 1$")
+                            " refused, its host already has 1$")
         daemon.connect(source="127.0.0.2").assert_answered()
-        daemon.wait_for_log(r"warning max-connections: 2 connections are served; until one is over, new ones wait in "
-                            r"the backlog$")
+        daemon.wait_for_log(r"warning max-connections: 2 connections are open; new ones wait in the backlog until one "
+                            r"of them ends$")
 
 
 def lines_of_a_drain(start: Start) -> list[str]:
@@ -332,7 +332,7 @@ def lines_of_a_drain(start: Start) -> list[str]:
     cut.read_to_end()
     beginning = about(cut)
     daemon.wait()
-    assert daemon.log("notice stopped: the drain timeout cut 1 connection$")
+    assert daemon.log("notice stopped: drain timeout, 1 connection aborted$")
     lines = said_so_far(daemon, beginning, cut.since)
     assert lines[0] == first
     return lines

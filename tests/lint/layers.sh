@@ -64,8 +64,8 @@ only '<getopt\.h>|getopt(_long)?\(' config/command_line.c
 only '\b(recv|send|recvmsg|sendmsg|shutdown)\(' net/transport.c
 only '\b(bind|listen)\(' net/listener.c
 only '\baccept4?\(' daemon/server_accept.c
-only '\bpthread_(create|join|kill)\(' daemon/worker.c
-only '<signal\.h>' daemon/server_internal.h daemon/server_signals.c daemon/server.c daemon/terminal.c daemon/worker.c
+only '\bpthread_(create|join|kill)\(' daemon/workers.c
+only '<signal\.h>' daemon/server_signals.c daemon/terminal.c daemon/workers.c
 only '\bclock_gettime\(' base/clock.c
 only '\bstderr\b|STDERR_FILENO' base/log.c base/log.h
 only '\b(getenv|setenv|unsetenv)\(' base/log.c daemon/notify.c

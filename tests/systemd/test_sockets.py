@@ -81,7 +81,7 @@ def accepted(instance: Unit) -> int:
     """How many connections an instance has had, as it says when it is asked."""
     before = len(instance.messages())
     instance.signal("USR1")
-    figures = r"^figures: .*\baccepted=(\d+)"
+    figures = r"^stats: .*\baccepted=(\d+)"
 
     def find() -> re.Match[str] | None:
         return next((match for text in instance.messages()[before:] if (match := re.search(figures, text))), None)

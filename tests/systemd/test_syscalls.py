@@ -75,7 +75,7 @@ def live_alone(service: Unit) -> None:
     service.signal("HUP")
     service.wait_for_message("^reload failed")
     service.signal("USR1")
-    service.wait_for_message("^figures: ")
+    service.wait_for_message("^stats: ")
     with load(LastConnection) as loads:
         service.control("stop")
         poll(lambda: not loads[0].is_alive(), "the connection's end")

@@ -207,7 +207,7 @@ def test_socket_for_tls_without_a_certificate_is_told(tls_socket: Unit, service:
         {"Result": "exit-code", "ExecMainStatus": str(os.EX_CONFIG), "NRestarts": "0"}
     [failure] = service.entries("--priority=err")
     assert failure["MESSAGE"] == \
-        "a socket for TLS is open, handed over: name a certificate with tls-cert, or try tls-self-signed"
+        "there is a socket for TLS from the service manager, but no certificate: name one with tls-cert, or try tls-self-signed"
 
 
 def test_port_below_1024(tls_socket: Unit, service: Unit) -> None:

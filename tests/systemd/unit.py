@@ -98,4 +98,4 @@ def assert_answers(path: str = "/", **where: object) -> None:
 def assert_ended_well(service: Unit) -> None:
     """By itself and with status 0: any other end is a failure to systemd, and is not forgotten."""
     service.wait(ActiveState="inactive", Result="success")
-    assert service.messages()[-1] == "stopped: everything that was begun is answered"
+    assert service.messages()[-1] == "stopped: all open requests were answered"

@@ -1,4 +1,4 @@
-#include "daemon/worker.h"
+#include "daemon/workers.h"
 
 #include "base/clock.h"
 #include "base/log.h"

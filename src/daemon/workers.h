@@ -4,8 +4,8 @@
  * One thread, the owner, calls everything here but what its workers run. It reserves a worker
  * before it accepts a connection, so that nobody is accepted for whom there is no thread.
  */
-#ifndef H2ECHOD_DAEMON_WORKER_H
-#define H2ECHOD_DAEMON_WORKER_H
+#ifndef H2ECHOD_DAEMON_WORKERS_H
+#define H2ECHOD_DAEMON_WORKERS_H
 
 #include "base/counters.h"
 #include "conn/connection.h"
