@@ -1,4 +1,7 @@
-/* A file of settings: what is accepted can be dumped and read back; what is not has a message. */
+/*
+ * Fuzzes a file of settings: one that is accepted is dumped, and the dump must read back as the
+ * same settings; one that is not accepted must have been reported.
+ */
 #include "config/settings.h"
 
 #include <fcntl.h>
@@ -18,7 +21,7 @@ static void count_error(const char *message, void *argument)
     ++*errors;
 }
 
-/* Read ${length} bytes as the file; NULL if they are refused. */
+/* Read a file of ${length} bytes. Return NULL if it is not accepted. */
 static struct settings *read_bytes(const void *bytes, size_t length)
 {
     char program[] = "h2echod";

@@ -73,8 +73,8 @@ void assert_dumped(const char *name, const char *value);
 
 /* --- The keys ------------------------------------------------------------------------------- */
 
-/* Every key in the order of a dump, with two values that are not the default, unless it is a
- * switch. Only --dump-config reads them without an error, since the files that they name do not
+/* Every key, in the order of a dump, with a value for the file and one for the command line,
+ * neither of which is the default. Read them with --dump-config: the files that they name do not
  * exist. */
 extern const struct config_key {
     const char *name;

@@ -1,5 +1,5 @@
 /*
- * Errors in the command line.
+ * Errors in the command line, and what they suggest.
  */
 #include "unit/config/read_settings.h"
 
@@ -77,31 +77,32 @@ static void test_errors_of_the_command_line(void **state)
     }
 }
 
-/* Whoever asks for the background is told what there is instead; so is who asks for none. */
+/* Options that other daemons have for the background, or against it, get one advice. */
 static void test_options_for_the_background(void **state)
 {
-    static const char *const asked[] = {"-d",          "-D",           "--daemon",    "--daemonize",
-                                        "--deamon",    "--background", "--detach",    "--fork",
-                                        "--daemon=on", "--no-daemon",  "--foreground"};
-    static const char said[] =
+    static const char *const options[] = {
+        "-d",       "-D",     "--daemon",    "--daemonize", "--deamon",    "--background",
+        "--detach", "--fork", "--daemon=on", "--no-daemon", "--foreground"};
+    static const char advice[] =
         ": h2echod always runs in the foreground: to run it in the background, "
         "use its systemd service, or end the command with '&'";
     char error[SETTINGS_ERROR_MAX];
 
     (void)state;
-    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++) {
-        (void)READ(asked[i]);
-        (void)snprintf(error, sizeof error, "%.*s%s", (int)strcspn(asked[i], "="), asked[i], said);
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        (void)READ(options[i]);
+        (void)snprintf(error, sizeof error, "%.*s%s", (int)strcspn(options[i], "="), options[i],
+                       advice);
         assert_only_error(error);
     }
     (void)READ("-dp80");
-    (void)snprintf(error, sizeof error, "-d%s", said);
+    (void)snprintf(error, sizeof error, "-d%s", advice);
     assert_only_error(error);
     (void)READ("daemon");
-    (void)snprintf(error, sizeof error, "unexpected argument 'daemon'%s", said);
+    (void)snprintf(error, sizeof error, "unexpected argument 'daemon'%s", advice);
     assert_only_error(error);
     assert_int_equal(read_text("daemonize = yes\n"), SETTINGS_BAD_FILE);
-    (void)snprintf(error, sizeof error, ":1: unknown key 'daemonize'%s", said);
+    (void)snprintf(error, sizeof error, ":1: unknown key 'daemonize'%s", advice);
     assert_file_error(0, error);
 }
 

@@ -1,9 +1,8 @@
 /*
- * The syntax of the file, and errors in it.
+ * The syntax of the file, errors in it, and files that can't be read.
  */
 #include "unit/config/read_settings.h"
 
-#include <string.h>
 #include <unistd.h>
 
 static void test_white_space_and_comments(void **state)
@@ -118,7 +117,7 @@ static void test_file_that_cannot_be_read(void **state)
                                   "regular file that may be read");
     assert_unreadable(SHIPPED_FILE "/x", SHIPPED_FILE
                       "/x: can't be read: Not a directory; name a regular file that may be read");
-    /* Opens, but nothing is mapped at its start. */
+    /* It can be opened, but not read, since nothing is mapped at address 0. */
     if (access("/proc/self/mem", R_OK) == 0)
         assert_unreadable("/proc/self/mem", "/proc/self/mem: can't be read: Input/output error; "
                                             "name a regular file that may be read");

@@ -1,5 +1,6 @@
 /*
- * Which value is used: that of the command line, the file or the default.
+ * Where a value comes from: the command line, the file or the default; and the options that are
+ * not settings.
  */
 #include "unit/config/read_settings.h"
 
@@ -133,7 +134,7 @@ static void test_long_options_without_a_value(void **state)
     assert_true(outcome.settings->help);
 }
 
-/* The operand of --probe may stand anywhere, and is not looked into here. */
+/* The operand of --probe may be anywhere, and any string is accepted here. */
 static void test_probe(void **state)
 {
     static const char *const lines[][5] = {
@@ -188,13 +189,13 @@ static void test_verbosity_changes_the_log_level(void **state)
     (void)unlink(path);
 }
 
-/* Whoever asks for more asks for the frames, then for their fields; the file may have more. */
+/* One --verbose traces frames, two trace fields; neither lowers the trace that is set. */
 static void test_verbosity_raises_the_trace(void **state)
 {
     static const struct {
         const char *arguments[3];
         uint64_t trace;
-    } rows[] = {
+    } cases[] = {
         {{"-v"}, TRACE_FRAMES},
         {{"-vv"}, TRACE_FIELDS},
         {{"-vvv"}, TRACE_FIELDS},
@@ -210,9 +211,9 @@ static void test_verbosity_raises_the_trace(void **state)
 
     (void)state;
     make_file("trace = fields\n", 15, path);
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        assert_int_equal(read_arguments(rows[i].arguments), SETTINGS_OK);
-        assert_int_equal(outcome.settings->trace, rows[i].trace);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(read_arguments(cases[i].arguments), SETTINGS_OK);
+        assert_int_equal(outcome.settings->trace, cases[i].trace);
     }
     assert_int_equal(READ("-v", "-c", path), SETTINGS_OK);
     assert_int_equal(outcome.settings->trace, TRACE_FIELDS);

@@ -1,5 +1,5 @@
 /*
- * The dump, the help and the shipped file.
+ * What is printed: the dump, which is the shipped file too, and the help.
  */
 #include "unit/config/read_settings.h"
 
@@ -18,7 +18,7 @@ static char *help_text(void)
     return text;
 }
 
-/* A file in which no key has its default. */
+/* A file in which no key has its default value. */
 static void write_all_keys(char *text, size_t size)
 {
     text[0] = '\0';
@@ -64,7 +64,7 @@ static void test_dump_of_defaults_reads_back(void **state)
     free(dump);
 }
 
-/* Every key of the dump is one that the precedence test tries, so that none is forgotten there. */
+/* So the tests that use config_keys leave out no key. */
 static void test_dump_has_exactly_the_known_keys(void **state)
 {
     size_t count = 0;
@@ -142,7 +142,7 @@ static void test_help_names_every_option(void **state)
     free(help);
 }
 
-/* Puts '#' before every line that begins with a letter. The caller frees the text. */
+/* Return a copy with '#' before every line that is_first with a letter. The caller frees it. */
 static char *commented_out(const char *dump)
 {
     char *text = calloc(2, strlen(dump) + 1);
@@ -150,8 +150,8 @@ static char *commented_out(const char *dump)
 
     assert_non_null(text);
     for (size_t i = 0; dump[i] != '\0'; i++) {
-        bool begins = i == 0 || dump[i - 1] == '\n';
-        if (begins && dump[i] >= 'a' && dump[i] <= 'z')
+        bool is_first = i == 0 || dump[i - 1] == '\n';
+        if (is_first && dump[i] >= 'a' && dump[i] <= 'z')
             text[used++] = '#';
         text[used++] = dump[i];
     }

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/un.h>
 
-/* A value and its canonical form; NULL = it is refused. */
+/* A value, and how a dump writes it; NULL = it is not valid. */
 struct value {
     const char *text;
     const char *canonical;
@@ -28,7 +28,8 @@ static void read_in_file(const char *name, const char *text)
     (void)read_text(line);
 }
 
-/* Each value from the command line and from the file; what is wrong reads "is not ${expected}". */
+/* Read each value from the command line and from the file. The error of those that are not valid
+ * ends in "is not ${expected}". */
 static void check_values(const char *name, const char *expected, const struct value *values)
 {
     char message[SETTINGS_ERROR_MAX];
@@ -224,8 +225,8 @@ static void test_switches(void **state)
     assert_false(outcome.settings->pretty);
 }
 
-/* A text of ${length} times 'x'. */
-static const char *text_of_length(size_t length)
+/* Return a string of ${length} times 'x'. */
+static const char *string_of_length(size_t length)
 {
     static char text[512];
 
@@ -236,7 +237,7 @@ static const char *text_of_length(size_t length)
 
 static void test_paths(void **state)
 {
-    const size_t fits = sizeof((struct sockaddr_un *)NULL)->sun_path - 1;
+    const size_t max = sizeof((struct sockaddr_un *)NULL)->sun_path - 1;
     static const struct value values[] = {{"/run/h2echod.sock", "/run/h2echod.sock"},
                                           {"relative.sock", "relative.sock"},
                                           {"with space#and hash", "with space#and hash"},
@@ -247,15 +248,15 @@ static void test_paths(void **state)
 
     (void)state;
     check_values("unix", "a path of 1 to 107 bytes", values);
-    read_on_command_line("unix", text_of_length(fits));
+    read_on_command_line("unix", string_of_length(max));
     assert_int_equal(outcome.result, SETTINGS_OK);
-    assert_string_equal(outcome.settings->listen.unix_path, text_of_length(fits));
-    read_on_command_line("unix", text_of_length(fits + 1));
+    assert_string_equal(outcome.settings->listen.unix_path, string_of_length(max));
+    read_on_command_line("unix", string_of_length(max + 1));
     assert_int_equal(outcome.result, SETTINGS_BAD_USAGE);
     assert_non_null(strstr(outcome.errors[0], "x' is not a path of 1 to 107 bytes"));
-    read_in_file("unix", text_of_length(fits));
+    read_in_file("unix", string_of_length(max));
     assert_int_equal(outcome.result, SETTINGS_OK);
-    read_in_file("unix", text_of_length(fits + 1));
+    read_in_file("unix", string_of_length(max + 1));
     assert_int_equal(outcome.result, SETTINGS_BAD_FILE);
 }
 
@@ -269,13 +270,13 @@ static void test_addresses(void **state)
 
     (void)state;
     check_values("address", "an address of 1 to 255 bytes", values);
-    read_on_command_line("address", text_of_length(255));
+    read_on_command_line("address", string_of_length(255));
     assert_int_equal(outcome.result, SETTINGS_OK);
-    read_on_command_line("address", text_of_length(256));
+    read_on_command_line("address", string_of_length(256));
     assert_int_equal(outcome.result, SETTINGS_BAD_USAGE);
 }
 
-/* A dump that holds them would be read back as something else. */
+/* In a dump they would be read back as something else. */
 static void test_strings_that_the_file_cannot_hold(void **state)
 {
     static const char *const texts[] = {"a\nport = 1", "a\tb", "a\r",  " a",
