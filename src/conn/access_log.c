@@ -14,7 +14,7 @@ static const char *end_of(const struct session_request *request)
 {
     if (request->reset != SESSION_NOT_RESET)
         return "RST_STREAM";
-    return request->cut ? "cut" : "END_STREAM";
+    return request->aborted ? "cut" : "END_STREAM";
 }
 
 static const char *reset_by(const struct session_request *request)
@@ -107,7 +107,7 @@ static json_t *record_of(const struct access_log_origin *origin,
                      (json_int_t)request->received, "sent", (json_int_t)request->sent, "ms",
                      milliseconds(request, now), "end", end_of(request), "reset",
                      is_reset ? request->reset_code : NULL, "by",
-                     is_reset ? reset_by(request) : NULL, "cut", flag(request->cut));
+                     is_reset ? reset_by(request) : NULL, "cut", flag(request->aborted));
 }
 
 void access_log_json(const struct access_log_origin *origin, const struct session_request *request,

@@ -1,32 +1,11 @@
+/*
+ * session: the life cycle. src/http2/session_internal.h lists the other files of the session.
+ */
 #include "http2/session_internal.h"
 
 #include "base/arena.h"
 
 #include <string.h>
-
-/* nghttp2 cannot go on, for want of memory nearly always: our callbacks, too, fail for no other
- * reason that they do not tell themselves. */
-void session_abort(struct session *session, int error)
-{
-    session->failed = true;
-    session->phase = DEAD;
-    session_report_end(session, LOG_LEVEL_ERROR, 0, "%s: the connection ends",
-                       error == NGHTTP2_ERR_NOMEM || error == NGHTTP2_ERR_CALLBACK_FAILURE
-                           ? "out of memory"
-                           : nghttp2_strerror(error));
-}
-
-/* End with GOAWAY, whatever state nghttp2 is in. */
-void session_terminate(struct session *session, uint32_t error, const char *reason)
-{
-    int result = nghttp2_submit_goaway(session->nghttp2, NGHTTP2_FLAG_NONE,
-                                       nghttp2_session_get_last_proc_stream_id(session->nghttp2),
-                                       error, (const uint8_t *)reason, strlen(reason));
-
-    session->phase = TERMINATING;
-    if (result != 0)
-        session_abort(session, result);
-}
 
 struct session *session_new(const struct session_options *options,
                             const struct session_observer *observer, struct counters *counters,
@@ -41,12 +20,12 @@ struct session *session_new(const struct session_options *options,
     session->observer = *observer;
     session->counters = counters;
     session->now = now;
-    session->date_of = INT64_MIN;
+    session->date.unix_s = INT64_MIN;
     session->started_us = session->idle_since_us = now.monotonic_us;
     session->requests_before = atomic_load_explicit(&counters->requests, memory_order_relaxed);
     closed_streams_init(&session->closed_streams);
-    frame_reader_init(&session->frame_reader);
-    if (session_open_nghttp2(session) != 0 || session_submit_settings(session) != 0) {
+    frame_reader_init(&session->in.frames);
+    if (session_open_nghttp2(session) != 0) {
         session_free(session);
         return NULL;
     }
@@ -57,24 +36,24 @@ void session_free(struct session *session)
 {
     if (session == NULL)
         return;
-    for (struct stream *stream = session->oldest, *newer; stream != NULL; stream = newer) {
+    for (struct stream *stream = session->streams.oldest, *newer; stream != NULL; stream = newer) {
         newer = stream->newer;
         stream_close(session, stream, true);
     }
-    field_section_reader_free(session->reader);
+    field_section_reader_free(session->block.reader);
     nghttp2_session_del(session->nghttp2);
-    arena_free(session->memory.lasting, session->spared);
+    arena_free(session->memory.lasting, session->heap.deferred_free);
     client_frames_free(&session->client_frames, session->memory.lasting);
-    arena_free(session->memory.lasting, session->reported);
+    arena_free(session->memory.lasting, session->log.remembered);
     arena_free(session->memory.lasting, session);
 }
 
 void session_release_idle_memory(struct session *session)
 {
-    if (session->block != NULL)
-        return; /* its fields are half there */
-    field_section_reader_free(session->reader);
-    session->reader = NULL;
+    if (session->block.stream != NULL)
+        return; /* the reader has the first fields of a header block */
+    field_section_reader_free(session->block.reader);
+    session->block.reader = NULL;
 }
 
 void session_shutdown(struct session *session, struct instant now)
@@ -82,30 +61,57 @@ void session_shutdown(struct session *session, struct instant now)
     int result;
 
     session->now = now;
-    if (session->shutting_down || session->phase == DEAD)
+    if (session->drain.started || session->end.phase == PHASE_DEAD)
         return;
-    session->shutting_down = true;
-    session->shutdown_us = now.monotonic_us;
+    session->drain.started = true;
+    session->drain.started_us = now.monotonic_us;
     result = nghttp2_submit_shutdown_notice(session->nghttp2);
     if (result != 0)
         session_abort(session, result);
 }
 
-void session_fail(struct session *session, enum session_error error, const char *reason)
+void session_terminate(struct session *session, const struct reason *reason)
 {
-    session->explained = session->failed = true;
-    if (session->phase != DEAD)
-        session_terminate(session, (uint32_t)error, reason);
+    int result =
+        nghttp2_submit_goaway(session->nghttp2, NGHTTP2_FLAG_NONE,
+                              nghttp2_session_get_last_proc_stream_id(session->nghttp2),
+                              reason->code, (const uint8_t *)reason->text, strlen(reason->text));
+
+    session->end.phase = PHASE_TERMINATING;
+    session->end.reason = *reason;
+    if (result != 0)
+        session_abort(session, result);
+}
+
+/* NGHTTP2_ERR_CALLBACK_FAILURE without a reason is lack of memory, too: no callback of ours fails
+ * otherwise. */
+void session_abort(struct session *session, int error)
+{
+    session->end.failed = true;
+    session->end.phase = PHASE_DEAD;
+    session_report_end(session, LOG_LEVEL_ERROR, 0, "%s: closing the connection",
+                       error == NGHTTP2_ERR_NOMEM || error == NGHTTP2_ERR_CALLBACK_FAILURE
+                           ? "out of memory"
+                           : nghttp2_strerror(error));
+}
+
+void session_fail(struct session *session, enum session_error error, const char *text)
+{
+    session->end.reason_logged = session->end.failed = true;
+    if (session->end.phase != PHASE_DEAD)
+        session_terminate(session, &(struct reason){(uint32_t)error, text, NULL});
 }
 
 bool session_done(const struct session *session)
 {
-    if (session->phase == DEAD)
+    bool goaway_due = session->drain.goaway_due && !session->drain.goaway_submitted;
+    bool is_pending = session->out.pending_length > 0;
+
+    if (session->end.phase == PHASE_DEAD)
         return true;
-    if (session->phase != OPEN)
-        return session->phase == TERMINATED && session->pending_length == 0;
-    if (session->pending_length > 0 ||
-        (session->final_goaway_due && !session->final_goaway_submitted))
+    if (session->end.phase != PHASE_OPEN)
+        return session->end.phase == PHASE_TERMINATED && !is_pending;
+    if (is_pending || goaway_due)
         return false;
     return nghttp2_session_want_read(session->nghttp2) == 0 &&
            nghttp2_session_want_write(session->nghttp2) == 0;
@@ -113,7 +119,7 @@ bool session_done(const struct session *session)
 
 bool session_failed(const struct session *session)
 {
-    return session->failed;
+    return session->end.failed;
 }
 
 const char *session_library(void)

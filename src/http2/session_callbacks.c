@@ -1,33 +1,43 @@
+/*
+ * session_callbacks: what nghttp2 calls while it receives: frames, fields and content become
+ * streams, and complete requests get their responses. Malformed requests are in
+ * session_malformed.c.
+ */
 #include "http2/session_internal.h"
 
 #include "base/arena.h"
 
 #include <string.h>
 
-/* For the callbacks: end the connection with GOAWAY once nghttp2 has returned. */
-static int fail_in_callback(struct session *session, uint32_t error, const char *reason)
+/* End the connection with GOAWAY as soon as nghttp2 returns. ${reason} must last until then. */
+static int fail_callback(struct session *session, const struct reason *reason)
 {
-    session->failure = error;
-    session->failure_reason = reason;
+    session->end.callback_reason = reason;
     return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
-/* The ids of a client's streams go up (RFC 9113 section 5.1.1). nghttp2 reads past a header block
- * on one that it does not know, or knows from PRIORITY alone, lest it be under way to one that we
- * have reset. Even ids it refuses itself. */
-static bool goes_back(struct session *session, const nghttp2_frame_hd *hd)
+/* --- The beginning of a frame --- */
+
+/* A client's stream ids increase (RFC 9113 section 5.1.1). nghttp2 ignores a header block on a
+ * stream that it does not know, or knows only from PRIORITY, in case the client sent it before it
+ * knew of our RST_STREAM. Even ids are an error to nghttp2 itself. */
+static bool reuses_stream_id(struct session *session, const nghttp2_frame_hd *hd)
 {
     return hd->type == NGHTTP2_HEADERS && hd->stream_id % 2 == 1 &&
            !closed_streams_open(&session->closed_streams, hd->stream_id) &&
-           !stream_is_known(session, hd->stream_id) && !stream_is_late(session, hd->stream_id);
+           !stream_is_active(session, hd->stream_id) && !stream_is_late(session, hd->stream_id);
 }
 
-static int fail_going_back(struct session *session, int32_t id)
+static int fail_reused_stream_id(struct session *session, int32_t id)
 {
-    session->at_fault = id;
-    return closed_streams_was_closed(&session->closed_streams, id)
-               ? fail_in_callback(session, NGHTTP2_STREAM_CLOSED, "HEADERS: stream closed")
-               : fail_in_callback(session, NGHTTP2_PROTOCOL_ERROR, "HEADERS: stream id goes back");
+    static const struct reason closed = {NGHTTP2_STREAM_CLOSED, "HEADERS: stream closed",
+                                         "RFC 9113 section 5.1"};
+    static const struct reason never_opened = {
+        NGHTTP2_PROTOCOL_ERROR, "HEADERS: stream id goes back", "RFC 9113 section 5.1.1"};
+
+    session->end.stream_at_fault = id;
+    return fail_callback(
+        session, closed_streams_was_closed(&session->closed_streams, id) ? &closed : &never_opened);
 }
 
 static int on_begin_frame(nghttp2_session *nghttp2, const nghttp2_frame_hd *hd, void *user_data)
@@ -35,35 +45,39 @@ static int on_begin_frame(nghttp2_session *nghttp2, const nghttp2_frame_hd *hd, 
     struct session *session = user_data;
 
     (void)nghttp2;
-    if (goes_back(session, hd))
-        return fail_going_back(session, hd->stream_id);
-    /* For the idle timeout: frames of a header block that goes on do not count. */
+    if (reuses_stream_id(session, hd))
+        return fail_reused_stream_id(session, hd->stream_id);
+    /* A header block that never ends must not keep an idle connection open. */
     if (hd->type != NGHTTP2_CONTINUATION)
         session->idle_since_us = session->now.monotonic_us;
     return 0;
 }
 
-/* The request that asked for the upgrade is followed by a preface like any other: its first frame
- * is SETTINGS. nghttp2 has seen some already, and would let it begin with anything. (Of frames of
- * unknown types it does not tell; they have no effect.) */
+/* After an upgrade the client sends a preface like any other, whose first frame is SETTINGS (RFC
+ * 9113 section 3.4). nghttp2 has already had SETTINGS, those of the HTTP/1.1 request, and would
+ * accept any frame. It does not call this for frames of unknown types, which have no effect. */
 static int on_begin_frame_upgraded(nghttp2_session *nghttp2, const nghttp2_frame_hd *hd,
                                    void *user_data)
 {
+    static const struct reason settings_expected = {NGHTTP2_PROTOCOL_ERROR, "SETTINGS expected",
+                                                    "RFC 9113 section 3.4"};
     struct session *session = user_data;
 
-    if (!session->preface_complete &&
+    if (!session->in.preface_complete &&
         (hd->type != NGHTTP2_SETTINGS || (hd->flags & NGHTTP2_FLAG_ACK) != 0))
-        return fail_in_callback(session, NGHTTP2_PROTOCOL_ERROR, "SETTINGS expected");
+        return fail_callback(session, &settings_expected);
     return on_begin_frame(nghttp2, hd, user_data);
 }
 
+/* --- Header blocks --- */
+
 static struct field_section_reader *reader_new(const struct session *session)
 {
-    bool is_told = session->observer.request != NULL;
+    bool has_observer = session->observer.request != NULL;
     const struct field_section_options options = {
         .max_list_size = session->options.max_header_list_size,
-        .method_max = is_told ? SESSION_METHOD_MAX : 0,
-        .path_max = is_told ? SESSION_PATH_MAX : 0,
+        .method_max = has_observer ? SESSION_METHOD_MAX : 0,
+        .path_max = has_observer ? SESSION_PATH_MAX : 0,
         .detailed_type = DETAIL_MEDIA_TYPE,
         .pretty = session->options.pretty,
     };
@@ -71,24 +85,26 @@ static struct field_section_reader *reader_new(const struct session *session)
     return field_section_reader_new(&options, session->memory.passing);
 }
 
-static enum field_section_kind kind_of(const struct stream *stream)
+static enum field_section_kind section_kind(const struct stream *stream)
 {
     if (!stream->in_trailers)
         return FIELD_SECTION_HEADER;
-    return stream->particulars != NULL ? FIELD_SECTION_TRAILERS : FIELD_SECTION_TRAILERS_COUNTED;
+    return stream->detail != NULL ? FIELD_SECTION_TRAILERS : FIELD_SECTION_TRAILERS_COUNTED;
 }
 
-/* The next fields are the stream's. */
+/* The fields that follow are those of ${stream}. */
 static int begin_block(struct session *session, struct stream *stream)
 {
-    if (session->reader == NULL)
-        session->reader = reader_new(session);
-    if (session->reader == NULL)
+    struct session_block *block = &session->block;
+
+    if (block->reader == NULL)
+        block->reader = reader_new(session);
+    if (block->reader == NULL)
         return NGHTTP2_ERR_CALLBACK_FAILURE;
-    if (session->block != NULL)
-        stream_abort_block(session); /* as nghttp2 did when it found the request malformed */
-    field_section_begin(session->reader, kind_of(stream));
-    session->block = stream;
+    if (block->stream != NULL)
+        session_abort_block(session); /* nghttp2 found it malformed and ignored the rest */
+    field_section_begin(block->reader, section_kind(stream));
+    block->stream = stream;
     return 0;
 }
 
@@ -102,7 +118,7 @@ static int on_begin_headers(nghttp2_session *nghttp2, const nghttp2_frame *frame
         if (stream == NULL)
             return NGHTTP2_ERR_CALLBACK_FAILURE;
         nghttp2_session_set_stream_user_data(nghttp2, frame->hd.stream_id, stream);
-        session->recent = stream;
+        session->streams.last_found = stream;
         counter_add(&session->counters->requests, 1);
         flood_refund(session, 2);
     } else {
@@ -117,24 +133,26 @@ static int on_begin_headers(nghttp2_session *nghttp2, const nghttp2_frame *frame
 static int on_header(nghttp2_session *nghttp2, const nghttp2_frame *frame, nghttp2_rcbuf *name,
                      nghttp2_rcbuf *value, uint8_t flags, void *user_data)
 {
+    static const struct reason endless = {NGHTTP2_ENHANCE_YOUR_CALM, "field list too large",
+                                          "max-header-list-size, RFC 9113 section 10.5.1"};
     struct session *session = user_data;
-    struct stream *stream = session->block;
+    struct stream *stream = session->block.stream;
 
     (void)nghttp2;
     (void)frame;
     if (stream == NULL)
         return 0;
     if ((flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0 &&
-        !field_section_mark_never_indexed(session->reader))
+        !field_section_mark_never_indexed(session->block.reader))
         return NGHTTP2_ERR_CALLBACK_FAILURE;
-    switch (field_section_add(session->reader, name, value)) {
+    switch (field_section_add(session->block.reader, name, value)) {
     case FIELD_SECTION_ADDED:
         return 0;
     case FIELD_SECTION_TOO_LARGE:
         stream->too_large = true;
         return 0;
     case FIELD_SECTION_EXCESSIVE:
-        return fail_in_callback(session, NGHTTP2_ENHANCE_YOUR_CALM, "field list too large");
+        return fail_callback(session, &endless);
     case FIELD_SECTION_USERINFO:
         return malformed_refuse_field(session, stream, name, value);
     case FIELD_SECTION_NO_MEMORY:
@@ -142,6 +160,87 @@ static int on_header(nghttp2_session *nghttp2, const nghttp2_frame *frame, nghtt
     }
     return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
+
+/* Return the size of a header block that has just ended: nghttp2 has added the CONTINUATION frames
+ * to the length of its HEADERS frame. */
+static size_t block_wire_bytes(const nghttp2_headers *headers)
+{
+    enum { PRIORITY_SIZE = 5 };
+    size_t others = headers->padlen;
+
+    if ((headers->hd.flags & NGHTTP2_FLAG_PRIORITY) != 0)
+        others += PRIORITY_SIZE;
+    return headers->hd.length > others ? headers->hd.length - others : 0;
+}
+
+/* A request that asks for the detailed answer has just ended its header block: keep what the answer
+ * will say about it. Return false if memory ran out. */
+static bool keep_detail(struct session *session, struct stream *stream,
+                        const nghttp2_headers *headers)
+{
+    struct detail_request *detail =
+        arena_allocate_zeroed(session->memory.passing, 1, sizeof(*detail));
+
+    if (detail == NULL)
+        return false;
+    detail->number = atomic_load_explicit(&session->counters->requests, memory_order_relaxed) -
+                     session->requests_before;
+    detail->block = (struct detail_block){
+        /* The request that asked for an upgrade had no header block. */
+        .wire_bytes = session->options.upgraded && stream->id == 1 ? 0 : block_wire_bytes(headers),
+        .table_bytes = nghttp2_session_get_hd_inflate_dynamic_table_size(session->nghttp2),
+    };
+    if ((headers->hd.flags & NGHTTP2_FLAG_PRIORITY) != 0)
+        detail->dependency = (struct wire_dependency){
+            .stream_id = headers->pri_spec.stream_id,
+            .weight = headers->pri_spec.weight,
+            .exclusive = headers->pri_spec.exclusive != 0,
+        };
+    stream->detail = detail;
+    return field_section_take(session->block.reader, &detail->fields);
+}
+
+/* RFC 9113 section 6.5.2 says how a field list's size is counted. */
+static size_t field_list_size(const struct field_list *fields)
+{
+    enum { FIELD_OVERHEAD = 32 };
+
+    return fields != NULL ? fields->length + fields->count * FIELD_OVERHEAD : 0;
+}
+
+/* Keep the trailers for a detailed answer, unless with the fields they exceed the limit that the
+ * fields alone have: that bounds the size of the answer. Return false if memory ran out. */
+static bool keep_trailers(struct session *session, struct detail_request *detail)
+{
+    if (!field_section_take(session->block.reader, &detail->trailers))
+        return false;
+    if (field_list_size(detail->fields) + field_list_size(detail->trailers) <=
+        session->options.max_header_list_size)
+        return true;
+    detail->trailers_left_out = detail->trailers->count;
+    field_list_free(session->memory.passing, detail->trailers);
+    detail->trailers = NULL;
+    return true;
+}
+
+/* The header block is complete. Return false if memory ran out. */
+static bool end_block(struct session *session, const nghttp2_headers *headers)
+{
+    struct session_block *block = &session->block;
+    struct stream *stream = block->stream;
+
+    block->stream = NULL;
+    if (stream->in_trailers && stream->detail != NULL)
+        return keep_trailers(session, stream->detail);
+    if (stream->in_trailers) {
+        field_section_abort(block->reader, NULL);
+        return true;
+    }
+    return field_section_end(block->reader, &stream->request, &stream->echo) &&
+           (!stream->request.detailed || keep_detail(session, stream, headers));
+}
+
+/* --- Content --- */
 
 static int on_data_chunk(nghttp2_session *nghttp2, uint8_t flags, int32_t stream_id,
                          const uint8_t *data, size_t length, void *user_data)
@@ -160,118 +259,25 @@ static int on_data_chunk(nghttp2_session *nghttp2, uint8_t flags, int32_t stream
     return 0;
 }
 
-static void on_ping(struct session *session, const nghttp2_ping *ping)
-{
-    if ((ping->hd.flags & NGHTTP2_FLAG_ACK) != 0 && session->shutting_down &&
-        memcmp(ping->opaque_data, drain_ping, sizeof(drain_ping)) == 0)
-        session->final_goaway_due = true;
-}
+/* --- Complete frames --- */
 
-/* Not to be inlined, as what has buffers in which it words something for the log. */
-__attribute__((noinline)) static void on_goaway(struct session *session,
-                                                const nghttp2_goaway *goaway)
-{
-    char shown[LOG_ESCAPE_MAX];
-    char name[ERROR_NAME_MAX];
-
-    session_report(session, session_report_level(goaway->error_code), 0,
-                   "the peer sent GOAWAY %s \"%s\"", session_error_name(name, goaway->error_code),
-                   log_escape(shown, sizeof(shown), goaway->opaque_data, goaway->opaque_data_len));
-}
-
-/* Of a block that has just ended: its HEADERS frame has grown by the CONTINUATIONs behind it. */
-static size_t wire_bytes_of(const nghttp2_headers *headers)
-{
-    enum { PRIORITY_SIZE = 5 };
-    size_t others = headers->padlen;
-
-    if ((headers->hd.flags & NGHTTP2_FLAG_PRIORITY) != 0)
-        others += PRIORITY_SIZE;
-    return headers->hd.length > others ? headers->hd.length - others : 0;
-}
-
-/* Keep what a detailed answer will tell of a request, whose header block has just ended. Return
- * false if memory ran out. */
-static bool keep_particulars(struct session *session, struct stream *stream,
-                             const nghttp2_headers *headers)
-{
-    struct particulars *particulars =
-        arena_allocate_zeroed(session->memory.passing, 1, sizeof(*particulars));
-
-    if (particulars == NULL)
-        return false;
-    particulars->number = atomic_load_explicit(&session->counters->requests, memory_order_relaxed) -
-                          session->requests_before;
-    particulars->block = (struct detail_block){
-        /* The request that asked for an upgrade came as text. */
-        .wire_bytes = session->options.upgraded && stream->id == 1 ? 0 : wire_bytes_of(headers),
-        .table_bytes = nghttp2_session_get_hd_inflate_dynamic_table_size(session->nghttp2),
-    };
-    if ((headers->hd.flags & NGHTTP2_FLAG_PRIORITY) != 0)
-        particulars->dependency = (struct wire_dependency){
-            .stream_id = headers->pri_spec.stream_id,
-            .weight = headers->pri_spec.weight,
-            .exclusive = headers->pri_spec.exclusive != 0,
-        };
-    stream->particulars = particulars;
-    return field_section_take(session->reader, &particulars->fields);
-}
-
-/* As RFC 9113 section 6.5.2 counts. */
-static size_t list_size_of(const struct field_list *fields)
-{
-    enum { FIELD_OVERHEAD = 32 };
-
-    return fields != NULL ? fields->length + fields->count * FIELD_OVERHEAD : 0;
-}
-
-/* The same for trailers. With the fields they may come to no more than those alone, which bounds
- * the answer. */
-static bool keep_trailers(struct session *session, struct particulars *particulars)
-{
-    if (!field_section_take(session->reader, &particulars->trailers))
-        return false;
-    if (list_size_of(particulars->fields) + list_size_of(particulars->trailers) <=
-        session->options.max_header_list_size)
-        return true;
-    particulars->trailers_left_out = particulars->trailers->count;
-    field_list_free(session->memory.passing, particulars->trailers);
-    particulars->trailers = NULL;
-    return true;
-}
-
-/* The block is whole. Return false if memory ran out. */
-static bool end_block(struct session *session, const nghttp2_headers *headers)
-{
-    struct stream *stream = session->block;
-
-    session->block = NULL;
-    if (stream->in_trailers && stream->particulars != NULL)
-        return keep_trailers(session, stream->particulars);
-    if (stream->in_trailers) {
-        field_section_abort(session->reader, NULL);
-        return true;
-    }
-    return field_section_end(session->reader, &stream->request, &stream->echo) &&
-           (!stream->request.detailed || keep_particulars(session, stream, headers));
-}
-
-static int on_message_frame(struct session *session, const nghttp2_frame *frame)
+static int on_request_frame(struct session *session, const nghttp2_frame *frame)
 {
     struct stream *stream = stream_find(session, frame->hd.stream_id);
 
     if (stream == NULL)
         return 0;
-    if (session->block == stream && !end_block(session, &frame->headers))
+    if (session->block.stream == stream && !end_block(session, &frame->headers))
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     return stream_respond(session, stream, (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0);
 }
 
+/* Not to be inlined, because of its buffer: see malformed_refuse_field. */
 __attribute__((noinline)) static int on_reset(struct session *session,
                                               const nghttp2_rst_stream *frame)
 {
     struct stream *stream = stream_find(session, frame->hd.stream_id);
-    char name[ERROR_NAME_MAX];
+    char name[SESSION_ERROR_NAME_MAX];
 
     if (stream != NULL) {
         stream->reset = SESSION_RESET_BY_PEER;
@@ -279,9 +285,26 @@ __attribute__((noinline)) static int on_reset(struct session *session,
     }
     session_report(session, LOG_LEVEL_INFO, frame->hd.stream_id, "the peer sent RST_STREAM %s",
                    session_error_name(name, frame->error_code));
-    return flood_charge_client_reset(session)
-               ? 0
-               : fail_in_callback(session, NGHTTP2_ENHANCE_YOUR_CALM, too_many_cancels);
+    return flood_charge_client_reset(session) ? 0 : fail_callback(session, &flood_client_resets);
+}
+
+static void on_ping(struct session *session, const nghttp2_ping *ping)
+{
+    if ((ping->hd.flags & NGHTTP2_FLAG_ACK) != 0 && session->drain.started &&
+        memcmp(ping->opaque_data, session_drain_ping, sizeof(session_drain_ping)) == 0)
+        session->drain.goaway_due = true;
+}
+
+/* Not to be inlined, because of its buffers. */
+__attribute__((noinline)) static void on_goaway(struct session *session,
+                                                const nghttp2_goaway *goaway)
+{
+    char shown[LOG_ESCAPE_MAX];
+    char name[SESSION_ERROR_NAME_MAX];
+
+    session_report(session, session_error_level(goaway->error_code), 0,
+                   "the peer sent GOAWAY %s \"%s\"", session_error_name(name, goaway->error_code),
+                   log_escape(shown, sizeof(shown), goaway->opaque_data, goaway->opaque_data_len));
 }
 
 static int on_frame_recv(nghttp2_session *nghttp2, const nghttp2_frame *frame, void *user_data)
@@ -292,9 +315,9 @@ static int on_frame_recv(nghttp2_session *nghttp2, const nghttp2_frame *frame, v
     switch (frame->hd.type) {
     case NGHTTP2_HEADERS:
     case NGHTTP2_DATA:
-        return on_message_frame(session, frame);
+        return on_request_frame(session, frame);
     case NGHTTP2_SETTINGS:
-        session->preface_complete = true;
+        session->in.preface_complete = true;
         return 0;
     case NGHTTP2_RST_STREAM:
         return on_reset(session, &frame->rst_stream);

@@ -1,34 +1,61 @@
+/*
+ * session_limits: what a client may send that costs it little and us something: frames that do
+ * nothing useful, streams that are reset, header blocks without end (RFC 9113 section 10.5).
+ *
+ * These limits are ours and the same with every version of nghttp2: its own differ from version to
+ * version, and session_nghttp2.c switches them off.
+ */
 #include "http2/session_internal.h"
 
-/* nghttp2's own bound counts calls, not frames, and neither where it reads past a block. */
-bool flood_is_block_too_long(const struct session *session)
-{
-    return session->frame_reader.most_frames > CONTINUATIONS_MAX ||
-           session->frame_reader.most_bytes / BLOCK_SIZE_FACTOR >
-               session->options.max_header_list_size;
-}
+enum {
+    FRAMES_PER_SECOND = 1000, /* and SESSION_FRAMES_BURST at once */
+    REFUNDED_MAX = 1000,      /* frames that may be saved up by useful ones */
+    RESETS_BURST = 1000,      /* resets that a client may send, and as many that it may cause */
+    RESETS_PER_SECOND = 33,
+    CONTINUATIONS_MAX = 1024, /* frames of one header block; a legal one may come byte by byte */
+    BLOCK_SIZE_FACTOR = 4,    /* bytes of one header block, in times max_header_list_size */
+};
 
-/* Return false if ${frames} more make too many that bring nothing: PING, SETTINGS, PRIORITY, empty
- * DATA, WINDOW_UPDATE by the byte, frames of unknown types. */
+const struct reason flood_client_resets = {
+    NGHTTP2_ENHANCE_YOUR_CALM, "too many streams reset by the client", "RFC 9113 section 10.5"};
+
+/* Frames that do nothing useful are PING, SETTINGS, PRIORITY, empty DATA, WINDOW_UPDATE by the
+ * byte, and frames of unknown types. */
 bool flood_charge_frames(struct session *session, uint32_t frames)
 {
-    uint32_t free_ones = frames < session->credit ? frames : session->credit;
+    struct session_flood *flood = &session->flood;
+    uint32_t useful = frames < flood->refunded ? frames : flood->refunded;
 
-    session->credit -= free_ones;
-    if (session->credit > CREDIT_MAX)
-        session->credit = CREDIT_MAX;
-    return ratelimit_take(&session->frames, session->now.monotonic_us, frames - free_ones,
-                          FRAMES_BURST, FRAMES_PER_SECOND);
+    flood->refunded -= useful;
+    if (flood->refunded > REFUNDED_MAX)
+        flood->refunded = REFUNDED_MAX;
+    return frames == useful ||
+           ratelimit_take(&flood->frame_budget, session->now.monotonic_us, frames - useful,
+                          SESSION_FRAMES_BURST, FRAMES_PER_SECOND);
 }
 
-bool flood_charge_reset(const struct session *session, struct ratelimit *ratelimit)
+static bool charge_reset(const struct session *session, struct ratelimit *ratelimit)
 {
     return ratelimit_take(ratelimit, session->now.monotonic_us, 1, RESETS_BURST, RESETS_PER_SECOND);
 }
 
-/* Count a reset by the client. Return false if there are too many. */
 bool flood_charge_client_reset(struct session *session)
 {
     counter_add(&session->counters->resets, 1);
-    return flood_charge_reset(session, &session->cancels);
+    return charge_reset(session, &session->flood.client_resets);
+}
+
+bool flood_charge_server_reset(struct session *session)
+{
+    return charge_reset(session, &session->flood.server_resets);
+}
+
+/* nghttp2 counts calls of nghttp2_session_mem_recv rather than frames, and no frames at all of a
+ * block that it ignores. */
+bool flood_is_block_too_long(const struct session *session)
+{
+    const struct frame_reader *frames = &session->in.frames;
+
+    return frames->most_frames > CONTINUATIONS_MAX ||
+           frames->most_bytes / BLOCK_SIZE_FACTOR > session->options.max_header_list_size;
 }

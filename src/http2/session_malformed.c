@@ -1,9 +1,15 @@
+/*
+ * session_malformed: requests that nghttp2, or we, treat as malformed (RFC 9113 section 8.1.1). The
+ * stream is reset; this file finds out which field broke which rule, and logs it.
+ */
 #include "http2/session_internal.h"
+
+#include "http2/diagnose.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* Of the fields that nghttp2 refuses to see twice: was ${name} there already? */
+/* Did a field named ${name}, which may occur only once, come before? */
 static bool is_repeated(const struct stream *stream, const struct field_section *section,
                         nghttp2_vec name)
 {
@@ -25,8 +31,8 @@ static void report_field(struct session *session, const struct stream *stream,
     const char *rule = diagnose_field(&context, name.base, name.len, value.base, value_length);
     char shown_name[LOG_ESCAPE_MAX / 2];
     char shown_value[LOG_ESCAPE_MAX];
-    char text[REPORT_MAX];
-    char remembered[REPORT_MAX];
+    char text[SESSION_LOG_TEXT_MAX];
+    char remembered[SESSION_LOG_TEXT_MAX];
 
     log_escape(shown_name, sizeof(shown_name), name.base, name.len);
     log_escape(shown_value, sizeof(shown_value), value.base, value_length);
@@ -34,10 +40,10 @@ static void report_field(struct session *session, const struct stream *stream,
              shown_value, rule);
     snprintf(remembered, sizeof(remembered), "malformed request: field \"%s\": %s", shown_name,
              rule);
-    session_report_redacted(session, LOG_LEVEL_NOTICE, stream->id, text, remembered);
+    session_report_private(session, LOG_LEVEL_NOTICE, stream->id, text, remembered);
 }
 
-static bool has(const struct field_section *section, const char *name)
+static bool has_field(const struct field_section *section, const char *name)
 {
     return echo_has(&section->echo, (const uint8_t *)name, strlen(name));
 }
@@ -45,75 +51,76 @@ static bool has(const struct field_section *section, const char *name)
 static void report_section(struct session *session, const struct stream *stream,
                            const struct field_section *section, bool ends)
 {
-    struct diagnose_presence refused = {
+    struct diagnose_presence presence = {
         .trailers = stream->in_trailers,
         .ends = ends,
         .connect = section->request.connect,
-        .method = has(section, ":method"),
-        .scheme = has(section, ":scheme"),
-        .path = has(section, ":path"),
-        .authority = has(section, ":authority"),
-        .host = has(section, "host"),
+        .method = has_field(section, ":method"),
+        .scheme = has_field(section, ":scheme"),
+        .path = has_field(section, ":path"),
+        .authority = has_field(section, ":authority"),
+        .host = has_field(section, "host"),
         .content_length = section->request.content_length > 0,
     };
-    struct diagnosis refusal = diagnose_section(&refused);
+    struct diagnosis diagnosis = diagnose_section(&presence);
 
-    if (stream->too_large)
-        refusal = (struct diagnosis){"fields", "over the size limit, and malformed besides"};
-    session_report(session, LOG_LEVEL_NOTICE, stream->id, "malformed request: field \"%s\": %s",
-                   refusal.field, refusal.rule);
+    if (stream->too_large) /* not all of its fields were kept, so the diagnosis may be wrong */
+        session_report(session, LOG_LEVEL_NOTICE, stream->id,
+                       "malformed request, and its fields exceed max-header-list-size");
+    else
+        session_report(session, LOG_LEVEL_NOTICE, stream->id, "malformed request: field \"%s\": %s",
+                       diagnosis.field, diagnosis.rule);
 }
 
-/* Tell of a field that is refused. Return false if memory ran out. */
+/* Log why a field is refused. Return false if memory ran out. */
 static bool explain_field(struct session *session, struct stream *stream, nghttp2_vec name,
                           nghttp2_vec value)
 {
-    const struct field_section *section = field_section_peek(session->reader);
+    const struct field_section *section = field_section_peek(session->block.reader);
 
     if (section == NULL)
         return false;
     report_field(session, stream, section, name, value);
-    stream->explained = true;
+    stream->reason_logged = true;
     return true;
 }
 
-/* Treat a field as malformed that nghttp2 does not; it reads past the rest of the block then. Not
- * to be inlined: its buffers would cost on_header a guarded frame for every field. */
-__attribute__((noinline)) int malformed_refuse_field(struct session *session, struct stream *stream,
-                                                     nghttp2_rcbuf *name, nghttp2_rcbuf *value)
+/* A function of its own, in a file of its own, because its callees' buffers would make the compiler
+ * add a stack guard to on_header, which runs for each field. */
+int malformed_refuse_field(struct session *session, struct stream *stream, nghttp2_rcbuf *name,
+                           nghttp2_rcbuf *value)
 {
     bool explained =
         explain_field(session, stream, nghttp2_rcbuf_get_buf(name), nghttp2_rcbuf_get_buf(value));
 
-    stream_abort_block(session);
+    session_abort_block(session); /* nghttp2 ignores the rest of it as well */
     return explained && nghttp2_submit_rst_stream(session->nghttp2, NGHTTP2_FLAG_NONE, stream->id,
                                                   NGHTTP2_PROTOCOL_ERROR) == 0
                ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
                : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
-/* A regular field with bytes that it may not have. To ignore it would be to lose it. */
+/* A regular field has bytes that are not allowed. nghttp2 would drop the field if we returned 0;
+ * the request is malformed instead. */
 static int on_invalid_header(nghttp2_session *nghttp2, const nghttp2_frame *frame,
-                             nghttp2_rcbuf *name_ref, nghttp2_rcbuf *value_ref, uint8_t flags,
+                             nghttp2_rcbuf *name, nghttp2_rcbuf *value, uint8_t flags,
                              void *user_data)
 {
     struct session *session = user_data;
-    struct stream *stream = session->block;
+    struct stream *stream = session->block.stream;
 
     (void)nghttp2;
     (void)frame;
     (void)flags;
     if (stream == NULL)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    return explain_field(session, stream, nghttp2_rcbuf_get_buf(name_ref),
-                         nghttp2_rcbuf_get_buf(value_ref))
+    return explain_field(session, stream, nghttp2_rcbuf_get_buf(name), nghttp2_rcbuf_get_buf(value))
                ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
                : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
-/* nghttp2 hands out any other field that it refused only inside its words for people: "..., name:
- * [NAME], value: [VALUE]". Where a later version words it otherwise, its words are logged as they
- * are. */
+/* Find the field in an error message of nghttp2's, "..., name: [NAME], value: [VALUE]": there is no
+ * other way to get it. Return false if a future version words the message otherwise. */
 static bool find_field(const char *message, nghttp2_vec *name, nghttp2_vec *value)
 {
     static const char before_name[] = "name: [";
@@ -133,43 +140,59 @@ static bool find_field(const char *message, nghttp2_vec *name, nghttp2_vec *valu
     return true;
 }
 
-static void report_words(struct session *session, const struct stream *stream, const char *message,
-                         size_t length)
+/* Log nghttp2's message as it is. */
+static void report_message(struct session *session, const struct stream *stream,
+                           const char *message, size_t length)
 {
     char shown[2 * LOG_ESCAPE_MAX];
     char text[sizeof(shown) + LOG_ESCAPE_MAX];
 
     snprintf(text, sizeof(text), "malformed request: %s",
              log_escape(shown, sizeof(shown), message, length));
-    session_report_redacted(session, LOG_LEVEL_NOTICE, stream->id, text, "malformed request");
+    session_report_private(session, LOG_LEVEL_NOTICE, stream->id, text, "malformed request");
+}
+
+/* The message is about the connection, or a stream whose fields we do not take. */
+static void report_other_message(struct session *session, int error, const char *message,
+                                 size_t length)
+{
+    char shown[2 * LOG_ESCAPE_MAX];
+
+    log_escape(shown, sizeof(shown), message, length);
+    session_report_private(session, LOG_LEVEL_NOTICE, 0, shown,
+                           error == NGHTTP2_ERR_HTTP_HEADER ? "malformed request" : shown);
 }
 
 static int on_error(nghttp2_session *nghttp2, int error, const char *message, size_t length,
                     void *user_data)
 {
     struct session *session = user_data;
-    struct stream *stream = session->block;
-    char shown[2 * LOG_ESCAPE_MAX];
-    bool explained = true;
+    struct stream *stream = session->block.stream;
+    bool has_memory = true;
     nghttp2_vec name;
     nghttp2_vec value;
 
     (void)nghttp2;
     if (error == NGHTTP2_ERR_SETTINGS_EXPECTED)
-        return 0; /* the GOAWAY that follows is told */
+        return 0; /* a GOAWAY follows, and is logged */
     if (error != NGHTTP2_ERR_HTTP_HEADER || stream == NULL) {
-        log_escape(shown, sizeof(shown), message, length);
-        session_report_redacted(session, LOG_LEVEL_NOTICE, 0, shown,
-                                error == NGHTTP2_ERR_HTTP_HEADER ? "malformed request" : shown);
+        report_other_message(session, error, message, length);
         return 0;
     }
-    if (!stream->explained && find_field(message, &name, &value))
-        explained = explain_field(session, stream, name, value);
-    else if (!stream->explained)
-        report_words(session, stream, message, length);
-    stream->explained = true;
-    stream_abort_block(session); /* nghttp2 reads past the rest of it */
-    return explained ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
+    if (!stream->reason_logged && find_field(message, &name, &value))
+        has_memory = explain_field(session, stream, name, value);
+    else if (!stream->reason_logged)
+        report_message(session, stream, message, length);
+    stream->reason_logged = true;
+    session_abort_block(session); /* nghttp2 ignores the rest of it as well */
+    return has_memory ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
+}
+
+/* Does the error end the connection? For DATA this callback reports only errors of the stream. */
+static bool ends_connection(const nghttp2_frame *frame, int error)
+{
+    return (error == NGHTTP2_ERR_PROTO || error == NGHTTP2_ERR_STREAM_CLOSED) &&
+           frame->hd.type != NGHTTP2_DATA;
 }
 
 static int on_invalid_frame(nghttp2_session *nghttp2, const nghttp2_frame *frame, int error,
@@ -182,18 +205,16 @@ static int on_invalid_frame(nghttp2_session *nghttp2, const nghttp2_frame *frame
     (void)nghttp2;
     if (error == NGHTTP2_ERR_REFUSED_STREAM)
         closed_streams_note_refused(&session->closed_streams, frame->hd.stream_id);
-    /* These end the connection; but DATA is told of only where it resets its stream. */
-    if ((error == NGHTTP2_ERR_PROTO || error == NGHTTP2_ERR_STREAM_CLOSED) &&
-        frame->hd.type != NGHTTP2_DATA)
-        session->at_fault = frame->hd.stream_id;
-    if (error != NGHTTP2_ERR_HTTP_MESSAGING || stream == NULL || session->block != stream ||
-        stream->explained)
+    if (ends_connection(frame, error))
+        session->end.stream_at_fault = frame->hd.stream_id;
+    if (error != NGHTTP2_ERR_HTTP_MESSAGING || stream == NULL || session->block.stream != stream ||
+        stream->reason_logged)
         return 0;
-    section = field_section_peek(session->reader);
+    section = field_section_peek(session->block.reader);
     if (section == NULL)
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     report_section(session, stream, section, (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0);
-    stream->explained = true;
+    stream->reason_logged = true;
     return 0;
 }
 

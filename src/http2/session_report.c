@@ -1,3 +1,7 @@
+/*
+ * session_report: the lines that a session logs. session.h's observer writes them; this file limits
+ * their number and remembers the latest for detailed answers.
+ */
 #include "http2/session_internal.h"
 
 #include "base/arena.h"
@@ -7,45 +11,44 @@
 #include <stdio.h>
 #include <string.h>
 
-/* For detailed answers; if memory has run out, they tell less. */
-static void remember(struct session *session, int32_t stream_id, const char *text)
+enum { LINES_MAX = 32 }; /* of each level, for one connection */
+
+/* If memory runs out, detailed answers show fewer lines; nothing else depends on them. */
+static void remember_line(struct session *session, int32_t stream_id, const char *text)
 {
-    struct detail_reports *reported = session->reported;
+    struct detail_reports *remembered = session->log.remembered;
     struct detail_report *latest;
 
-    if (reported == NULL)
-        reported = arena_allocate_zeroed(session->memory.lasting, 1, sizeof(*reported));
-    if (reported == NULL)
+    if (remembered == NULL)
+        remembered = arena_allocate_zeroed(session->memory.lasting, 1, sizeof(*remembered));
+    if (remembered == NULL)
         return;
-    session->reported = reported;
-    latest = &reported->latest[reported->count++ % DETAIL_REPORTS];
+    session->log.remembered = remembered;
+    latest = &remembered->latest[remembered->count++ % DETAIL_REPORTS];
     latest->stream_id = stream_id;
     snprintf(latest->text, sizeof(latest->text), "%.*s", DETAIL_REPORT_MAX - 1, text);
 }
 
-/* A word about what came, or was sent: of each level a connection has so many. ${remembered} is
- * ${text} without what belongs to one request alone: a proxy may share its connection among people,
- * and the next of them may ask for detail. */
-void session_report_redacted(struct session *session, enum log_level level, int32_t stream_id,
-                             const char *text, const char *remembered)
+void session_report_private(struct session *session, enum log_level level, int32_t stream_id,
+                            const char *text, const char *remembered)
 {
+    int *count = &session->log.counts[level];
     char last[64];
 
-    if (session->reports[level] == REPORTS_MAX)
+    if (*count == LINES_MAX)
         return;
-    remember(session, stream_id, remembered);
+    remember_line(session, stream_id, remembered);
     session->observer.report(level, stream_id, text, session->observer.argument);
-    if (++session->reports[level] < REPORTS_MAX)
+    if (++*count < LINES_MAX)
         return;
-    snprintf(last, sizeof(last), "more reports of level %s are left out", log_level_name(level));
+    snprintf(last, sizeof(last), "no more %s messages for this connection", log_level_name(level));
     session->observer.report(level, 0, last, session->observer.argument);
 }
 
-__attribute__((format(printf, 4, 5))) void session_report(struct session *session,
-                                                          enum log_level level, int32_t stream_id,
-                                                          const char *format, ...)
+void session_report(struct session *session, enum log_level level, int32_t stream_id,
+                    const char *format, ...)
 {
-    char text[REPORT_MAX];
+    char text[SESSION_LOG_TEXT_MAX];
     va_list arguments;
 
     if (level == LOG_LEVEL_DEBUG && !log_enabled(level))
@@ -53,16 +56,13 @@ __attribute__((format(printf, 4, 5))) void session_report(struct session *sessio
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    session_report_redacted(session, level, stream_id, text, text);
+    session_report_private(session, level, stream_id, text, text);
 }
 
-/* The last word, why the connection ends: it has that one however much was told before. */
-__attribute__((format(printf, 4, 5))) void session_report_end(const struct session *session,
-                                                              enum log_level level,
-                                                              int32_t stream_id, const char *format,
-                                                              ...)
+void session_report_end(const struct session *session, enum log_level level, int32_t stream_id,
+                        const char *format, ...)
 {
-    char text[REPORT_MAX];
+    char text[SESSION_LOG_TEXT_MAX];
     va_list arguments;
 
     va_start(arguments, format);
@@ -71,27 +71,26 @@ __attribute__((format(printf, 4, 5))) void session_report_end(const struct sessi
     session->observer.report(level, stream_id, text, session->observer.argument);
 }
 
-/* Errors and refusals are worth a notice; how peers part in peace is for who looks closely. */
-enum log_level session_report_level(uint32_t error)
+enum log_level session_error_level(uint32_t code)
 {
-    return error == NGHTTP2_NO_ERROR ? LOG_LEVEL_DEBUG : LOG_LEVEL_NOTICE;
+    return code == NGHTTP2_NO_ERROR ? LOG_LEVEL_DEBUG : LOG_LEVEL_NOTICE;
 }
 
-/* A code that RFC 9113 section 7 does not name is shown as its number. */
-const char *session_error_name(char buffer[static ERROR_NAME_MAX], uint32_t code)
+const char *session_error_name(char buffer[static SESSION_ERROR_NAME_MAX], uint32_t code)
 {
     const char *name = nghttp2_http2_strerror(code);
 
     if (strcmp(name, "unknown") != 0)
         return name;
-    snprintf(buffer, ERROR_NAME_MAX, "0x%" PRIx32, code);
+    snprintf(buffer, SESSION_ERROR_NAME_MAX, "0x%" PRIx32, code);
     return buffer;
 }
 
-/* The stream that the connection's end is about; 0 where there is none, or none is known. */
 int32_t session_stream_at_fault(const struct session *session)
 {
-    if (session->at_fault != 0)
-        return session->at_fault;
-    return session->block != NULL ? session->block->id : 0;
+    const struct stream *in_block = session->block.stream;
+
+    if (session->end.stream_at_fault != 0)
+        return session->end.stream_at_fault;
+    return in_block != NULL ? in_block->id : 0;
 }

@@ -1,29 +1,29 @@
+/*
+ * session_stream: the open streams of a session, in the order of their last progress, so that the
+ * first one is the first to time out.
+ */
 #include "http2/session_internal.h"
 
 #include "base/arena.h"
 
-static void unlink_stream(struct session *session, struct stream *stream)
+static void unlink_stream(struct session_streams *streams, struct stream *stream)
 {
-    *(stream->older != NULL ? &stream->older->newer : &session->oldest) = stream->newer;
-    *(stream->newer != NULL ? &stream->newer->older : &session->newest) = stream->older;
+    *(stream->older != NULL ? &stream->older->newer : &streams->oldest) = stream->newer;
+    *(stream->newer != NULL ? &stream->newer->older : &streams->newest) = stream->older;
     stream->older = stream->newer = NULL;
 }
 
-static void link_newest(struct session *session, struct stream *stream)
+static void link_newest(struct session_streams *streams, struct stream *stream)
 {
-    stream->older = session->newest;
-    *(session->newest != NULL ? &session->newest->newer : &session->oldest) = stream;
-    session->newest = stream;
+    stream->older = streams->newest;
+    *(streams->newest != NULL ? &streams->newest->newer : &streams->oldest) = stream;
+    streams->newest = stream;
 }
 
-/* The stream went on: its timeout begins anew. */
-void stream_note_progress(struct session *session, struct stream *stream)
+void stream_move_to_newest(struct session *session, struct stream *stream)
 {
-    stream->progress_us = session->now.monotonic_us;
-    if (session->newest == stream)
-        return;
-    unlink_stream(session, stream);
-    link_newest(session, stream);
+    unlink_stream(&session->streams, stream);
+    link_newest(&session->streams, stream);
 }
 
 struct stream *stream_new(struct session *session, int32_t id)
@@ -35,20 +35,21 @@ struct stream *stream_new(struct session *session, int32_t id)
     stream->id = id;
     stream->opened_us = stream->progress_us = session->now.monotonic_us;
     stream->request.content_length = -1;
-    link_newest(session, stream);
+    link_newest(&session->streams, stream);
     return stream;
 }
 
-static void tell_request(const struct session *session, const struct stream *stream, bool cut)
+static void notify_observer(const struct session *session, const struct stream *stream,
+                            bool aborted)
 {
-    char reset_code[ERROR_NAME_MAX];
+    char reset_code[SESSION_ERROR_NAME_MAX];
     struct session_request request = {
         .stream_id = stream->id,
-        .status = stream->answered ? stream->status : 0,
+        .status = stream->response_sent ? stream->status : 0,
         .received = stream->received,
         .sent = stream->body_sent,
         .opened_us = stream->opened_us,
-        .cut = cut,
+        .aborted = aborted,
         .reset = stream->reset,
         .reset_code = session_error_name(reset_code, stream->reset_code),
     };
@@ -65,58 +66,55 @@ static void tell_request(const struct session *session, const struct stream *str
     session->observer.request(&request, session->observer.argument);
 }
 
-/* No more fields are taken of a block that will not be whole: what came of a request is to be told.
- */
-void stream_abort_block(struct session *session)
+void session_abort_block(struct session *session)
 {
-    struct stream *stream = session->block;
+    struct stream *stream = session->block.stream;
 
-    session->block = NULL;
-    field_section_abort(session->reader, stream->in_trailers ? NULL : &stream->request);
+    session->block.stream = NULL;
+    field_section_abort(session->block.reader, stream->in_trailers ? NULL : &stream->request);
 }
 
-void detail_request_drop_fields(struct session *session, struct particulars *particulars)
+void detail_request_free_fields(struct session *session, struct detail_request *detail)
 {
-    field_list_free(session->memory.passing, particulars->fields);
-    field_list_free(session->memory.passing, particulars->trailers);
-    particulars->fields = particulars->trailers = NULL;
+    field_list_free(session->memory.passing, detail->fields);
+    field_list_free(session->memory.passing, detail->trailers);
+    detail->fields = detail->trailers = NULL;
 }
 
-static void drop_particulars(struct session *session, struct particulars *particulars)
+static void detail_request_free(struct session *session, struct detail_request *detail)
 {
-    detail_request_drop_fields(session, particulars);
-    arena_free(session->memory.passing, particulars);
+    if (detail == NULL)
+        return;
+    detail_request_free_fields(session, detail);
+    arena_free(session->memory.passing, detail);
 }
 
-/* Unlink and free a stream: it is closed, or cut off by the connection's end. */
-void stream_close(struct session *session, struct stream *stream, bool cut)
+void stream_close(struct session *session, struct stream *stream, bool aborted)
 {
-    if (session->block == stream)
-        stream_abort_block(session);
-    if (session->recent == stream)
-        session->recent = NULL;
+    if (session->block.stream == stream)
+        session_abort_block(session);
+    if (session->streams.last_found == stream)
+        session->streams.last_found = NULL;
     if (session->observer.request != NULL)
-        tell_request(session, stream, cut);
-    unlink_stream(session, stream);
+        notify_observer(session, stream, aborted);
+    unlink_stream(&session->streams, stream);
     field_section_request_free(session->memory.passing, &stream->request);
-    if (stream->particulars != NULL)
-        drop_particulars(session, stream->particulars);
+    detail_request_free(session, stream->detail);
     echo_body_drop(session->memory.passing, stream->echo);
     arena_free(session->memory.passing, stream);
 }
 
-bool stream_is_known(const struct session *session, int32_t id)
+bool stream_is_active(const struct session *session, int32_t id)
 {
     nghttp2_stream *stream;
 
-    if (session->recent != NULL && session->recent->id == id)
+    if (session->streams.last_found != NULL && session->streams.last_found->id == id)
         return true;
     stream = nghttp2_session_find_stream(session->nghttp2, id);
     return stream != NULL && nghttp2_stream_get_state(stream) != NGHTTP2_STREAM_STATE_IDLE;
 }
 
-/* May there be HEADERS or DATA under way to the stream, sent before the client knew of its end? */
 bool stream_is_late(const struct session *session, int32_t id)
 {
-    return closed_streams_is_late(&session->closed_streams, id) || session->final_goaway_submitted;
+    return closed_streams_is_late(&session->closed_streams, id) || session->drain.goaway_submitted;
 }

@@ -422,7 +422,7 @@ static void test_reports_are_limited(void **state)
     peer_check_get(peer, 2 * REQUESTS + 1, "/after");
     assert_int_equal(peer->report_count, REPORTS_MAX + 1);
     assert_string_equal(peer->reports[REPORTS_MAX].text,
-                        "more reports of level notice are left out");
+                        "no more notice messages for this connection");
     assert_int_equal(peer->counters.resets, REQUESTS);
     assert_int_equal(peer->request_count, REQUESTS + 1);
     peer_free(peer);
