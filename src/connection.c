@@ -194,6 +194,21 @@ static inline bool end_turn(struct life *life)
     return life->ending == ENDING_OPEN;
 }
 
+/* Hand the session what was read. In most cases it takes all of it at once; where it does not, a
+ * turn ends at each place where it stops. Return false if one of these was the last one. */
+static inline bool receive(struct life *life, size_t length)
+{
+    const uint8_t *input = life->workspace->input;
+    size_t taken = session_receive(life->session, life->now, input, length);
+
+    while (taken < length) {
+        if (!end_turn(life))
+            return false;
+        taken += session_receive(life->session, life->now, input + taken, length - taken);
+    }
+    return true;
+}
+
 /* The connection's steady state: a turn is one read, one look at the time, one write. */
 static void serve_http2(struct life *life, size_t length)
 {
@@ -203,7 +218,8 @@ static void serve_http2(struct life *life, size_t length)
         if (length > 0) {
             if (life->trace != NULL)
                 trace_bytes(life->trace, TRACE_RECEIVED, workspace->input, length);
-            session_receive(life->session, life->now, workspace->input, length);
+            if (!receive(life, length))
+                return;
             life->rest_us = life->now.monotonic_us + REST_US;
         }
         if (!end_turn(life))

@@ -48,7 +48,6 @@ enum {
     WINDOW_MAX = 0x7fffffff, /* RFC 9113 section 6.9.1 */
 };
 
-static const char too_many_cancels[] = "too many streams reset by the client";
 static const uint8_t drain_ping[8] = {'h', '2', 'e', 'c', 'h', 'o', 'd', 0};
 
 /* What a detailed answer tells besides the fields: of a request that asks for it. */
@@ -89,7 +88,6 @@ struct stream {
     bool continuing; /* :status 100 is submitted and not sent yet */
     bool answered;   /* the response's fields are sent */
     bool ended;      /* END_STREAM was seen */
-    bool overflowed; /* its window is too large: our RST_STREAM is submitted */
     bool explained;  /* the log has the reason for its reset */
 };
 
@@ -133,6 +131,7 @@ struct session {
     int64_t shutdown_us;
 
     const uint8_t *in; /* what the call of session_receive that is under way was given */
+    size_t in_length;  /* bytes of it that this call takes */
     size_t in_fed;     /* bytes of it that nghttp2 has, or is not to have */
 
     void *spared; /* a block that nghttp2 has freed and may free once more; NULL = none */
@@ -679,7 +678,8 @@ static bool afford(struct session *session, uint32_t frames)
     session->credit -= free_ones;
     if (session->credit > CREDIT_MAX)
         session->credit = CREDIT_MAX;
-    return allowance_spend(&session->frames, session->now.monotonic_us, frames - free_ones,
+    return frames == free_ones ||
+           allowance_spend(&session->frames, session->now.monotonic_us, frames - free_ones,
                            FRAMES_BURST, FRAMES_PER_SECOND);
 }
 
@@ -687,13 +687,6 @@ static bool afford_reset(const struct session *session, struct allowance *allowa
 {
     return allowance_spend(allowance, session->now.monotonic_us, 1, RESETS_BURST,
                            RESETS_PER_SECOND);
-}
-
-/* Count a reset by the client. Return false if there are too many. */
-static bool afford_cancel(struct session *session)
-{
-    counter_add(&session->counters->resets, 1);
-    return afford_reset(session, &session->cancels);
 }
 
 /* --- What nghttp2 calls while it receives -------------------------------------------------- */
@@ -1014,11 +1007,13 @@ __attribute__((noinline)) static int on_reset(struct session *session,
         stream->reset = SESSION_RESET_BY_PEER;
         stream->reset_code = frame->error_code;
     }
+    counter_add(&session->counters->resets, 1);
     report(session, LOG_LEVEL_INFO, frame->hd.stream_id, "the peer sent RST_STREAM %s",
            error_name(name, frame->error_code));
-    return afford_cancel(session)
+    return afford_reset(session, &session->cancels)
                ? 0
-               : fail_in_callback(session, NGHTTP2_ENHANCE_YOUR_CALM, too_many_cancels);
+               : fail_in_callback(session, NGHTTP2_ENHANCE_YOUR_CALM,
+                                  "too many streams reset by the client");
 }
 
 static int on_frame_recv(nghttp2_session *nghttp2, const nghttp2_frame *frame, void *user_data)
@@ -1548,7 +1543,7 @@ static bool feed_before(struct session *session, const struct framing_head *head
  * is whole. */
 static void feed_split_head(struct session *session, const struct framing_head *head, size_t end)
 {
-    if (session->phase != OPEN || end >= head->length || session->in_fed >= end)
+    if (end >= head->length || session->phase != OPEN || session->in_fed >= end)
         return;
     session->in_fed = end;
     feed(session, session->framing.header, head->length);
@@ -1577,18 +1572,17 @@ static int64_t window_of(const struct session *session, int32_t stream_id)
 
 static void reset_overflowing(struct session *session, int32_t stream_id)
 {
-    struct stream *stream = stream_of(session, stream_id);
     int result = nghttp2_submit_rst_stream(session->nghttp2, NGHTTP2_FLAG_NONE, stream_id,
                                            NGHTTP2_FLOW_CONTROL_ERROR);
 
-    if (stream != NULL)
-        stream->overflowed = true;
     if (result != 0)
         die(session, result);
 }
 
 /* nghttp2 1.70 would end the connection for a window that one stream's WINDOW_UPDATE makes too
- * large: it is not given that frame. */
+ * large: it is not given that frame. Nothing behind the frame is read before our RST_STREAM is
+ * sent, since the client may reset the stream itself, and nghttp2 1.70 would not send ours then;
+ * and until the stream is closed it would count against the limit. */
 static void check_window_update(struct session *session, const struct framing_head *head,
                                 size_t end)
 {
@@ -1597,23 +1591,8 @@ static void check_window_update(struct session *session, const struct framing_he
     if (stream_id == 0 || head->length < FRAMING_HEAD_MAX || !feed_before(session, head, end) ||
         window_of(session, stream_id) + head->number <= WINDOW_MAX)
         return;
-    session->in_fed = end;
+    session->in_fed = session->in_length = end;
     reset_overflowing(session, stream_id);
-}
-
-/* A client may reset a stream that we are about to reset. nghttp2 1.70 would not send our
- * RST_STREAM then, which says what was wrong: it is not given the client's. */
-static void check_reset(struct session *session, const struct framing_head *head, size_t end)
-{
-    const struct stream *stream = stream_of(session, head->frame.stream_id);
-
-    session->reset_unfed = true;
-    if (stream == NULL || !stream->overflowed || head->length < FRAMING_HEAD_MAX ||
-        !feed_before(session, head, end))
-        return;
-    session->in_fed = end;
-    if (!afford_cancel(session))
-        terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, too_many_cancels);
 }
 
 /* SETTINGS are whole, and as far as nghttp2 was fed it has not acted on them: it would reset the
@@ -1728,7 +1707,7 @@ static void note_frame(struct session *session, const struct framing_head *head,
         check_block(session, &head->frame);
         return;
     case NGHTTP2_RST_STREAM:
-        check_reset(session, head, end);
+        session->reset_unfed = true;
         return;
     default:
         break;
@@ -1750,8 +1729,8 @@ static size_t unfinished_head(const struct session *session, size_t length)
     return unfinished < length ? unfinished : length;
 }
 
-void session_receive(struct session *session, struct instant now, const uint8_t *bytes,
-                     size_t length)
+size_t session_receive(struct session *session, struct instant now, const uint8_t *bytes,
+                       size_t length)
 {
     struct framing_head head;
     uint32_t frames = 0;
@@ -1759,21 +1738,25 @@ void session_receive(struct session *session, struct instant now, const uint8_t 
 
     session->now = now;
     session->in = bytes;
+    session->in_length = length;
     session->in_fed = 0;
     if (session->advert.coming > 0)
         advert_receive(&session->advert, bytes, length);
     if (session->initial_window.coming > 0)
         check_rest_of_settings(session, bytes, length);
     for (size_t at = 0; session->phase == OPEN; frames++) {
-        if (!framing_next_head(&session->framing, bytes + at, length - at, &looked_at, &head))
+        if (!framing_next_head(&session->framing, bytes + at, session->in_length - at, &looked_at,
+                               &head))
             break;
         at += looked_at;
         note_frame(session, &head, at, bytes + at, length - at);
         feed_split_head(session, &head, at);
     }
+    length = session->in_length;
     feed_until(session, length - unfinished_head(session, length));
     if (session->phase == OPEN && !afford(session, frames))
         terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, "too many frames that bring nothing");
+    return length;
 }
 
 /* nghttp2 hands out fields to keep, and knows all that may be wrong with a request, only where they

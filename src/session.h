@@ -104,9 +104,12 @@ void session_free(struct session *session);
  * session_receive(session, now, bytes, length):
  * Take in what the client sent, from its preface on. Whatever is wrong with it ends up in what
  * session_send gives (RST_STREAM, GOAWAY) and in reports; memory that ran out ends the session.
+ * Return how many bytes were taken. They are fewer than ${length} where a stream's RST_STREAM has
+ * to be sent before the next frame is read: pull session_send until it returns 0, and unless the
+ * session is done then, hand over the rest.
  */
-void session_receive(struct session *session, struct instant now, const uint8_t *bytes,
-                     size_t length);
+size_t session_receive(struct session *session, struct instant now, const uint8_t *bytes,
+                       size_t length);
 
 /*
  * session_upgrade(session, now, opening, length):
