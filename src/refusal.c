@@ -1,5 +1,6 @@
 #include "refusal.h"
 
+#include "authority.h"
 #include "token.h"
 
 #include <string.h>
@@ -79,7 +80,7 @@ size_t refusal_value_length(const uint8_t *name, size_t name_length, const uint8
 }
 
 static const char *pseudo_rule(const struct refusal_context *context, const uint8_t *name,
-                               size_t name_length, size_t value_length)
+                               size_t name_length, const uint8_t *value, size_t value_length)
 {
     static const char *const known[] = {":method", ":scheme", ":path", ":authority", NULL};
 
@@ -93,6 +94,8 @@ static const char *pseudo_rule(const struct refusal_context *context, const uint
         return "pseudo-header field repeated (RFC 9113 section 8.3)";
     if (value_length == 0)
         return "empty pseudo-header field (RFC 9113 section 8.3.1)";
+    if (is(name, name_length, ":authority") && authority_has_userinfo(value, value_length))
+        return "userinfo before the host (RFC 9113 section 8.3.1)";
     return "value not allowed in this pseudo-header field (RFC 9113 section 8.3.1)";
 }
 
@@ -114,7 +117,7 @@ const char *refusal_of_field(const struct refusal_context *context, const uint8_
     if (has_upper_case(name, name_length))
         return "upper case in a field name (RFC 9113 section 8.2.1)";
     if (name_length > 0 && name[0] == ':')
-        return pseudo_rule(context, name, name_length, value_length);
+        return pseudo_rule(context, name, name_length, value, value_length);
     if (!is_token(name, name_length))
         return "byte not allowed in a field name (RFC 9113 section 8.2.1)";
     if (is_connection_specific(name, name_length))
@@ -125,6 +128,8 @@ const char *refusal_of_field(const struct refusal_context *context, const uint8_
         return "host repeated (RFC 9110 section 7.2)";
     if (is(name, name_length, "host") && value_length == 0)
         return "empty host (RFC 9110 section 4.2.1)";
+    if (is(name, name_length, "host") && authority_has_userinfo(value, value_length))
+        return "userinfo before the host (RFC 9110 section 4.2.4)";
     if (is(name, name_length, "content-length"))
         return content_length_rule(context, value, value_length);
     return "byte not allowed in a field value, or white space at its ends (RFC 9113 section 8.2.1)";

@@ -1,5 +1,6 @@
 #include "upgrade.h"
 
+#include "authority.h"
 #include "framing.h"
 #include "token.h"
 
@@ -85,6 +86,11 @@ static bool malformed(struct upgrade *upgrade, const char *words)
     return refuse(upgrade, 400, words);
 }
 
+static bool has_userinfo(struct upgrade_text authority)
+{
+    return authority_has_userinfo(authority.bytes, authority.length);
+}
+
 /* Which bytes a target may have; what browsers leave as it is among them. */
 static bool is_visible(struct upgrade_text text)
 {
@@ -120,6 +126,8 @@ static bool read_target(struct upgrade *upgrade, struct upgrade_text target)
     if (!is_visible(target))
         return malformed(upgrade, "byte not allowed in the target (RFC 9112 section 3.2)");
     split_target(upgrade, target);
+    if (has_userinfo(upgrade->authority))
+        return malformed(upgrade, "userinfo in the target (RFC 9110 section 4.2.4)");
     if (upgrade->path.bytes[0] == '/' || (is(upgrade->path, "*") && is(upgrade->method, "OPTIONS")))
         return true;
     return malformed(upgrade, "target neither begins with \"/\" nor is \"*\" with OPTIONS "
@@ -183,6 +191,8 @@ static bool read_host(struct upgrade *upgrade, const struct upgrade_field *field
 {
     if (upgrade->host != NULL)
         return malformed(upgrade, "host repeated (RFC 9112 section 3.2)");
+    if (has_userinfo(field->value))
+        return malformed(upgrade, "userinfo in host (RFC 9110 section 4.2.4)");
     if (!is_authority(field->value))
         return malformed(upgrade, "host is none (RFC 9110 section 7.2)");
     upgrade->host = field;

@@ -30,15 +30,16 @@ allowed() {
     address | client | notify) echo "log" ;;
     trace) echo "log setting" ;;
     log) echo "allowance clock" ;;
-    preface | refusal) echo "token" ;;
-    upgrade) echo "framing preface token" ;;
+    preface) echo "token" ;;
+    refusal) echo "authority token" ;;
+    upgrade) echo "authority framing preface token" ;;
     section) echo "arena echo fields wishes" ;;
     detail) echo "advert arena echo fields framing setting tls wishes" ;;
     advert) echo "arena framing" ;;
     initial_window) echo "framing" ;;
     fields) echo "arena" ;;
     echo) echo "arena" ;;
-    allowance | arena | clock | counters | file | framing | interfaces | past | setting | terminal | token | url | wishes) echo "" ;;
+    allowance | arena | authority | clock | counters | file | framing | interfaces | past | setting | terminal | token | url | wishes) echo "" ;;
     *) echo "?" ;;
     esac
 }
