@@ -137,6 +137,18 @@ __attribute__((noinline)) static void rest(struct life *life)
     life->rest_us = INSTANT_NEVER;
 }
 
+/* Nothing has come for REST_US that was the session's. TLS may still have something to do, since a
+ * client can send KeyUpdates all the time: then try again later. */
+static void rest_if_idle(struct life *life)
+{
+    if (!transport_awaits_bytes(&life->transport)) {
+        life->rest_us = life->now.monotonic_us + REST_US;
+        return;
+    }
+    life_tell(life, LOG_LEVEL_DEBUG, "at rest: memory given back");
+    rest(life);
+}
+
 /* Its first line says whose it is. Return false if memory ran out. */
 __attribute__((noinline)) static bool open_trace(struct life *life)
 {
@@ -224,10 +236,8 @@ static void serve_http2(struct life *life, size_t length)
         }
         if (!end_turn(life))
             return;
-        if (life->now.monotonic_us >= life->rest_us) {
-            life_tell(life, LOG_LEVEL_DEBUG, "at rest: memory given back");
-            rest(life);
-        }
+        if (life->now.monotonic_us >= life->rest_us)
+            rest_if_idle(life);
         length = life_read(life, workspace->input, CONNECTION_BUFFER_SIZE,
                            clock_earlier(session_deadline(life->session), life->rest_us));
         /* Whatever was asked has its answer by now: each turn sends all that can be sent. */

@@ -118,10 +118,11 @@ ssize_t tls_read(struct tls *tls, uint8_t *buffer, size_t size);
 ssize_t tls_write(struct tls *tls, const uint8_t *bytes, size_t length);
 
 /*
- * tls_has_more(tls):
- * Return true if bytes that came are not read yet, be they only the beginning of a record.
+ * tls_awaits_bytes(tls):
+ * Return true if the last tls_read could only wait for bytes: all that came before has been read,
+ * except the beginning of a record.
  */
-bool tls_has_more(const struct tls *tls);
+bool tls_awaits_bytes(const struct tls *tls);
 
 /*
  * tls_end_writing(tls):

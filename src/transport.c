@@ -58,9 +58,14 @@ int transport_handshake(struct transport *transport)
     return tls_handshake(transport->tls);
 }
 
+bool transport_awaits_bytes(const struct transport *transport)
+{
+    return transport->tls == NULL || tls_awaits_bytes(transport->tls);
+}
+
 bool transport_rest(struct transport *transport)
 {
-    transport->is_at_rest = transport->tls != NULL && !tls_has_more(transport->tls);
+    transport->is_at_rest = transport->tls != NULL;
     return transport->is_at_rest;
 }
 

@@ -51,9 +51,17 @@ bool transport_begin_tls(struct transport *transport, struct tls_context *contex
 int transport_handshake(struct transport *transport);
 
 /*
+ * transport_awaits_bytes(transport):
+ * Return true if a transport_read has to wait for the peer to send more: the last one came to the
+ * end of what was there. TLS may hold bytes that are no longer in the socket.
+ */
+bool transport_awaits_bytes(const struct transport *transport);
+
+/*
  * transport_rest(transport):
  * The peer may say nothing for long. While TLS waits for bytes it has a buffer for them: so the
- * next transport_read waits without TLS. Return true if that frees memory.
+ * next transport_read waits without TLS. Only where transport_awaits_bytes: else it would wait for
+ * bytes that have come already. Return true if that frees memory.
  */
 bool transport_rest(struct transport *transport);
 
