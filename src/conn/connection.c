@@ -138,6 +138,18 @@ __attribute__((noinline)) static void rest(struct conn_io *io)
     io->rest_us = INSTANT_NEVER;
 }
 
+/* The session has received nothing for REST_US. TLS may still be busy, since a client can send
+ * KeyUpdates all the time: then try again later. */
+static void rest_if_idle(struct conn_io *io)
+{
+    if (!transport_awaits_bytes(&io->transport)) {
+        io->rest_us = io->now.monotonic_us + REST_US;
+        return;
+    }
+    conn_log(io, LOG_LEVEL_DEBUG, "at rest: memory given back");
+    rest(io);
+}
+
 /* Its first line says whose it is. Return false if memory ran out. */
 __attribute__((noinline)) static bool open_trace(struct conn_io *io)
 {
@@ -195,6 +207,21 @@ static inline bool end_turn(struct conn_io *io)
     return io->ending == ENDING_NONE;
 }
 
+/* Pass what was read to the session. It usually takes everything at once; where it stops earlier, a
+ * turn ends. Return false if that was the last turn. */
+static inline bool receive(struct conn_io *io, size_t length)
+{
+    const uint8_t *input = io->workspace->input;
+    size_t taken = session_receive(io->session, io->now, input, length);
+
+    while (taken < length) {
+        if (!end_turn(io))
+            return false;
+        taken += session_receive(io->session, io->now, input + taken, length - taken);
+    }
+    return true;
+}
+
 /* The connection's steady state: a turn is one read, one look at the time, one write. */
 static void serve_http2(struct conn_io *io, size_t length)
 {
@@ -204,15 +231,14 @@ static void serve_http2(struct conn_io *io, size_t length)
         if (length > 0) {
             if (io->trace != NULL)
                 trace_bytes(io->trace, TRACE_RECEIVED, workspace->input, length);
-            session_receive(io->session, io->now, workspace->input, length);
+            if (!receive(io, length))
+                return;
             io->rest_us = io->now.monotonic_us + REST_US;
         }
         if (!end_turn(io))
             return;
-        if (io->now.monotonic_us >= io->rest_us) {
-            conn_log(io, LOG_LEVEL_DEBUG, "at rest: memory given back");
-            rest(io);
-        }
+        if (io->now.monotonic_us >= io->rest_us)
+            rest_if_idle(io);
         length = conn_io_read(io, workspace->input, CONNECTION_BUFFER_SIZE,
                               clock_earlier(session_deadline(io->session), io->rest_us));
         /* Whatever was asked has its answer by now: each turn sends all that can be sent. */

@@ -1,5 +1,6 @@
 #include "conn/upgrade.h"
 
+#include "base/authority.h"
 #include "base/frame.h"
 #include "base/structured.h"
 #include "base/wire.h"
@@ -23,6 +24,11 @@ static bool refuse(struct upgrade *upgrade, int status, const char *words)
 static bool malformed(struct upgrade *upgrade, const char *words)
 {
     return refuse(upgrade, 400, words);
+}
+
+static bool has_userinfo(struct span authority)
+{
+    return authority_has_userinfo(authority.bytes, authority.length);
 }
 
 /* Which bytes a target may have; what browsers leave as it is among them. */
@@ -60,6 +66,8 @@ static bool read_target(struct upgrade *upgrade, struct span target)
     if (!is_visible(target))
         return malformed(upgrade, "byte not allowed in the target (RFC 9112 section 3.2)");
     split_target(upgrade, target);
+    if (has_userinfo(upgrade->authority))
+        return malformed(upgrade, "userinfo in the target (RFC 9110 section 4.2.4)");
     if (upgrade->path.bytes[0] == '/' ||
         (span_is(upgrade->path, "*") && span_is(upgrade->method, "OPTIONS")))
         return true;
@@ -124,6 +132,8 @@ static bool read_host(struct upgrade *upgrade, const struct upgrade_field *field
 {
     if (upgrade->host != NULL)
         return malformed(upgrade, "host repeated (RFC 9112 section 3.2)");
+    if (has_userinfo(field->value))
+        return malformed(upgrade, "userinfo in host (RFC 9110 section 4.2.4)");
     if (!is_authority(field->value))
         return malformed(upgrade, "host is none (RFC 9110 section 7.2)");
     upgrade->host = field;

@@ -1,5 +1,6 @@
 #include "http2/diagnose.h"
 
+#include "base/authority.h"
 #include "base/structured.h"
 
 #include <string.h>
@@ -69,7 +70,7 @@ size_t diagnose_value_length(const uint8_t *name, size_t name_length, const uint
 }
 
 static const char *pseudo_rule(const struct diagnose_context *context, const uint8_t *name,
-                               size_t name_length, size_t value_length)
+                               size_t name_length, const uint8_t *value, size_t value_length)
 {
     static const char *const known[] = {":method", ":scheme", ":path", ":authority", NULL};
 
@@ -83,6 +84,8 @@ static const char *pseudo_rule(const struct diagnose_context *context, const uin
         return "pseudo-header field repeated (RFC 9113 section 8.3)";
     if (value_length == 0)
         return "empty pseudo-header field (RFC 9113 section 8.3.1)";
+    if (is(name, name_length, ":authority") && authority_has_userinfo(value, value_length))
+        return "userinfo before the host (RFC 9113 section 8.3.1)";
     return "value not allowed in this pseudo-header field (RFC 9113 section 8.3.1)";
 }
 
@@ -104,7 +107,7 @@ const char *diagnose_field(const struct diagnose_context *context, const uint8_t
     if (has_upper_case(name, name_length))
         return "upper case in a field name (RFC 9113 section 8.2.1)";
     if (name_length > 0 && name[0] == ':')
-        return pseudo_rule(context, name, name_length, value_length);
+        return pseudo_rule(context, name, name_length, value, value_length);
     if (!structured_is_token((struct span){name, name_length}))
         return "byte not allowed in a field name (RFC 9113 section 8.2.1)";
     if (is_connection_specific(name, name_length))
@@ -115,6 +118,8 @@ const char *diagnose_field(const struct diagnose_context *context, const uint8_t
         return "host repeated (RFC 9110 section 7.2)";
     if (is(name, name_length, "host") && value_length == 0)
         return "empty host (RFC 9110 section 4.2.1)";
+    if (is(name, name_length, "host") && authority_has_userinfo(value, value_length))
+        return "userinfo before the host (RFC 9110 section 4.2.4)";
     if (is(name, name_length, "content-length"))
         return content_length_rule(context, value, value_length);
     return "byte not allowed in a field value, or white space at its ends (RFC 9113 section 8.2.1)";

@@ -105,10 +105,12 @@ void session_free(struct session *session);
  * session_receive(session, now, bytes, length):
  * Process ${length} bytes from the client, in pieces of any size, from its preface on. Errors of
  * the client's are answered by what session_send returns (RST_STREAM, GOAWAY) and reported to
- * observer.report. If memory runs out, the session ends.
+ * observer.report. If memory runs out, the session ends. Return how many bytes were processed. They
+ * are fewer than ${length} where a stream's RST_STREAM has to be sent before the next frame is
+ * read: call session_send until it returns 0 and, unless the session is done then, pass the rest.
  */
-void session_receive(struct session *session, struct instant now, const uint8_t *bytes,
-                     size_t length);
+size_t session_receive(struct session *session, struct instant now, const uint8_t *bytes,
+                       size_t length);
 
 /*
  * session_upgrade(session, now, opening, length):

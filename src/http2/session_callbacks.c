@@ -276,6 +276,8 @@ static int on_request_frame(struct session *session, const nghttp2_frame *frame)
 __attribute__((noinline)) static int on_reset(struct session *session,
                                               const nghttp2_rst_stream *frame)
 {
+    static const struct reason too_many = {
+        NGHTTP2_ENHANCE_YOUR_CALM, "too many streams reset by the client", "RFC 9113 section 10.5"};
     struct stream *stream = stream_find(session, frame->hd.stream_id);
     char name[SESSION_ERROR_NAME_MAX];
 
@@ -285,7 +287,7 @@ __attribute__((noinline)) static int on_reset(struct session *session,
     }
     session_report(session, LOG_LEVEL_INFO, frame->hd.stream_id, "the peer sent RST_STREAM %s",
                    session_error_name(name, frame->error_code));
-    return flood_charge_client_reset(session) ? 0 : fail_callback(session, &flood_client_resets);
+    return flood_charge_client_reset(session) ? 0 : fail_callback(session, &too_many);
 }
 
 static void on_ping(struct session *session, const nghttp2_ping *ping)

@@ -87,11 +87,10 @@ struct stream {
     uint32_t reset_code;
     bool in_trailers;
     bool too_large;
-    bool continue_pending;  /* :status 100 is submitted and not yet sent */
-    bool response_sent;     /* the HEADERS of the final response */
-    bool request_ended;     /* END_STREAM came */
-    bool window_overflowed; /* its window is too large: we have submitted RST_STREAM */
-    bool reason_logged;     /* the log has the reason for the reset */
+    bool continue_pending; /* :status 100 is submitted and not yet sent */
+    bool response_sent;    /* the HEADERS of the final response */
+    bool request_ended;    /* END_STREAM came */
+    bool reason_logged;    /* the log has the reason for the reset */
 };
 
 /* How far the end of the connection has come. */
@@ -119,6 +118,7 @@ struct session_block {
 /* Input: what nghttp2 is given, and what is checked before. */
 struct session_input {
     const uint8_t *bytes; /* of the call of session_receive in progress */
+    size_t length;        /* bytes of them that this call takes */
     size_t fed;           /* bytes of them that nghttp2 has, or is not to get */
     struct frame_reader frames;
     struct initial_window initial_window;
@@ -364,9 +364,6 @@ bool flood_charge_server_reset(struct session *session);
  * Return true if a header block has too many CONTINUATION frames or bytes.
  */
 bool flood_is_block_too_long(const struct session *session);
-
-/* The reason where flood_charge_client_reset returns false. */
-extern const struct reason flood_client_resets;
 
 /* --- session_report.c --- */
 

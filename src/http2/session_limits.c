@@ -16,9 +16,6 @@ enum {
     BLOCK_SIZE_FACTOR = 4,    /* bytes of one header block, in times max_header_list_size */
 };
 
-const struct reason flood_client_resets = {
-    NGHTTP2_ENHANCE_YOUR_CALM, "too many streams reset by the client", "RFC 9113 section 10.5"};
-
 /* Frames that do nothing useful are PING, SETTINGS, PRIORITY, empty DATA, WINDOW_UPDATE by the
  * byte, and frames of unknown types. */
 bool flood_charge_frames(struct session *session, uint32_t frames)

@@ -73,7 +73,7 @@ static void skip_frame(struct session *session, size_t end)
 /* A head that is split between two calls of session_receive is fed when it is complete. */
 static void feed_split_head(struct session *session, const struct frame_head *head, size_t end)
 {
-    if (session->end.phase != PHASE_OPEN || end >= head->length || session->in.fed >= end)
+    if (end >= head->length || session->end.phase != PHASE_OPEN || session->in.fed >= end)
         return;
     session->in.fed = end;
     feed(session, session->in.frames.header, head->length);
@@ -110,18 +110,18 @@ static int64_t window_of(const struct session *session, int32_t stream_id)
 
 static void reset_overflowing(struct session *session, int32_t stream_id)
 {
-    struct stream *stream = stream_find(session, stream_id);
     int result = nghttp2_submit_rst_stream(session->nghttp2, NGHTTP2_FLAG_NONE, stream_id,
                                            NGHTTP2_FLOW_CONTROL_ERROR);
 
-    if (stream != NULL)
-        stream->window_overflowed = true;
     if (result != 0)
         session_abort(session, result);
 }
 
 /* A WINDOW_UPDATE that makes a stream's window too large is an error of that stream (RFC 9113
- * section 6.9.1). nghttp2 1.70 would end the connection, so it does not get the frame. */
+ * section 6.9.1). nghttp2 1.70 would end the connection, so it does not get the frame. Nothing
+ * after the frame is read before our RST_STREAM is sent: the client may reset the stream itself,
+ * and then nghttp2 1.70 would not send ours; and until the stream is closed it counts against the
+ * limit. */
 static void check_window_update(struct session *session, const struct frame_head *head, size_t end)
 {
     int32_t stream_id = head->frame.stream_id;
@@ -130,22 +130,8 @@ static void check_window_update(struct session *session, const struct frame_head
         window_of(session, stream_id) + head->number <= WINDOW_MAX)
         return;
     skip_frame(session, end);
+    session->in.length = end;
     reset_overflowing(session, stream_id);
-}
-
-/* The client resets a stream for which our RST_STREAM is submitted. nghttp2 1.70 would not send
- * ours then, which says what was wrong, so it does not get the client's. */
-static void check_reset(struct session *session, const struct frame_head *head, size_t end)
-{
-    const struct stream *stream = stream_find(session, head->frame.stream_id);
-
-    session->in.reset_unprocessed = true;
-    if (stream == NULL || !stream->window_overflowed || head->length < FRAME_HEAD_MAX ||
-        !feed_before(session, head, end))
-        return;
-    skip_frame(session, end);
-    if (!flood_charge_client_reset(session))
-        session_terminate(session, &flood_client_resets);
 }
 
 /* A SETTINGS frame is complete, but nghttp2 does not have its last byte yet. If a stream's window
@@ -276,7 +262,7 @@ static void check_frame(struct session *session, const struct frame_head *head, 
         check_continuation(session, &head->frame);
         return;
     case NGHTTP2_RST_STREAM:
-        check_reset(session, head, end);
+        session->in.reset_unprocessed = true;
         return;
     default:
         break;
@@ -298,8 +284,8 @@ static size_t unfinished_head(const struct session *session, size_t length)
     return unfinished < length ? unfinished : length;
 }
 
-void session_receive(struct session *session, struct instant now, const uint8_t *bytes,
-                     size_t length)
+size_t session_receive(struct session *session, struct instant now, const uint8_t *bytes,
+                       size_t length)
 {
     static const struct reason too_many = {
         NGHTTP2_ENHANCE_YOUR_CALM, "too many frames that bring nothing", "RFC 9113 section 10.5"};
@@ -309,22 +295,25 @@ void session_receive(struct session *session, struct instant now, const uint8_t 
 
     session->now = now;
     session->in.bytes = bytes;
+    session->in.length = length;
     session->in.fed = 0;
     if (session->client_frames.coming > 0)
         client_frames_receive(&session->client_frames, bytes, length);
     if (session->in.initial_window.coming > 0)
         check_rest_of_settings(session, bytes, length);
     for (size_t at = 0; session->end.phase == PHASE_OPEN; frames++) {
-        if (!frame_reader_next_head(&session->in.frames, bytes + at, length - at, &looked_at,
-                                    &head))
+        if (!frame_reader_next_head(&session->in.frames, bytes + at, session->in.length - at,
+                                    &looked_at, &head))
             break;
         at += looked_at;
         check_frame(session, &head, at, bytes + at, length - at);
         feed_split_head(session, &head, at);
     }
+    length = session->in.length;
     feed_until(session, length - unfinished_head(session, length));
     if (session->end.phase == PHASE_OPEN && !flood_charge_frames(session, frames))
         session_terminate(session, &too_many);
+    return length;
 }
 
 /* The request comes as frames like any other: nghttp2_session_upgrade2 would neither hand out its

@@ -18,6 +18,7 @@ struct tls {
     struct tls_io io;
     int io_error;           /* errno of the last callback, if the current call used one; 0 = none */
     bool has_ended;         /* the client will send no more bytes */
+    bool was_empty;         /* the last read from the transport would have waited, or EINTR */
     bool is_broken;         /* nothing can be sent any more */
     const char *error_text; /* for tls_error */
 };
@@ -45,6 +46,7 @@ static int bio_read(BIO *bio, char *buffer, int size)
     ssize_t result = tls->io.read(tls->io.argument, buffer, (size_t)size);
 
     tls->has_ended = result == 0;
+    tls->was_empty = result < 0;
     return bio_result(bio, tls, result, BIO_FLAGS_READ);
 }
 
@@ -164,8 +166,10 @@ int tls_handshake(struct tls *tls)
 ssize_t tls_read(struct tls *tls, uint8_t *buffer, size_t size)
 {
     size_t length;
-    int result = SSL_read_ex(tls_begin(tls), buffer, size, &length);
+    int result;
 
+    tls->was_empty = false; /* the call may return without reading from the transport */
+    result = SSL_read_ex(tls_begin(tls), buffer, size, &length);
     return result == 1 ? (ssize_t)length : tls_failure(tls, result);
 }
 
@@ -181,9 +185,11 @@ ssize_t tls_write(struct tls *tls, const uint8_t *bytes, size_t length)
     return -1;
 }
 
-bool tls_has_more(const struct tls *tls)
+/* SSL_has_pending is no help: in OpenSSL 3.5 it overlooks records that were received together with
+ * a KeyUpdate before them. */
+bool tls_awaits_bytes(const struct tls *tls)
 {
-    return SSL_has_pending(tls->ssl) == 1;
+    return tls->was_empty;
 }
 
 void tls_shutdown_write(struct tls *tls)

@@ -123,11 +123,11 @@ ssize_t tls_read(struct tls *tls, uint8_t *buffer, size_t size);
 ssize_t tls_write(struct tls *tls, const uint8_t *bytes, size_t length);
 
 /*
- * tls_has_more(tls):
- * Return true if OpenSSL holds bytes that were received but not read yet, even if they are only
- * the start of a record.
+ * tls_awaits_bytes(tls):
+ * Return true if the last tls_read reached the end of the bytes that were received: none are left
+ * unread, except the start of a record.
  */
-bool tls_has_more(const struct tls *tls);
+bool tls_awaits_bytes(const struct tls *tls);
 
 /*
  * tls_shutdown_write(tls):

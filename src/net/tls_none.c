@@ -67,10 +67,10 @@ ssize_t tls_write(struct tls *tls, const uint8_t *bytes, size_t length)
     return -1;
 }
 
-bool tls_has_more(const struct tls *tls)
+bool tls_awaits_bytes(const struct tls *tls)
 {
     (void)tls;
-    return false;
+    return true;
 }
 
 void tls_shutdown_write(struct tls *tls)

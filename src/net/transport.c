@@ -59,9 +59,14 @@ int transport_handshake(struct transport *transport)
     return tls_handshake(transport->tls);
 }
 
+bool transport_awaits_bytes(const struct transport *transport)
+{
+    return transport->tls == NULL || tls_awaits_bytes(transport->tls);
+}
+
 bool transport_release_idle_memory(struct transport *transport)
 {
-    transport->waits_for_socket = transport->tls != NULL && !tls_has_more(transport->tls);
+    transport->waits_for_socket = transport->tls != NULL;
     return transport->waits_for_socket;
 }
 

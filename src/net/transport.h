@@ -53,9 +53,17 @@ bool transport_start_tls(struct transport *transport, struct tls_context *contex
 int transport_handshake(struct transport *transport);
 
 /*
+ * transport_awaits_bytes(transport):
+ * Return true if all bytes that the peer has sent so far were read, so that transport_read would
+ * wait for more. TLS may hold bytes that are no longer in the socket.
+ */
+bool transport_awaits_bytes(const struct transport *transport);
+
+/*
  * transport_release_idle_memory(transport):
  * Let the next transport_read wait for the socket before it calls OpenSSL, which would allocate a
- * buffer for the time it waits. Return true if that is possible, and so frees memory.
+ * buffer for the time it waits. Call it only if transport_awaits_bytes: otherwise the wait would be
+ * for bytes that were received already. Return true if that frees memory.
  */
 bool transport_release_idle_memory(struct transport *transport);
 

@@ -160,11 +160,14 @@ static void describe(struct detail_origin *origin, void *argument)
 static void pump(struct session *session, struct instant now, struct script *script)
 {
     uint8_t buffer[4096];
+    size_t taken = 0;
 
-    session_receive(session, now, script->out, script->out_length);
+    do {
+        taken += session_receive(session, now, script->out + taken, script->out_length - taken);
+        while (session_send(session, now, buffer, sizeof(buffer)) > 0)
+            continue;
+    } while (taken < script->out_length);
     script->out_length = 0;
-    while (session_send(session, now, buffer, sizeof(buffer)) > 0)
-        continue;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -84,16 +84,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (session == NULL)
         return 0;
     session_receive(session, now, (const uint8_t *)preface, sizeof(preface) - 1);
-    for (size_t at = 1; at < size; at += piece) {
+    for (size_t at = 1; at < size;) {
         size_t length = size - at < piece ? size - at : piece;
+        size_t taken = session_receive(session, now, data + at, length);
 
-        session_receive(session, now, data + at, length);
+        if (taken == 0 || taken > length)
+            abort();
+        at += taken;
         drain(session, now);
         if (length % 3 == 0)
             session_release_idle_memory(session);
         now.monotonic_us += 1000;
-        if (length < piece)
-            break;
     }
     finish(session, now);
     session_free(session);

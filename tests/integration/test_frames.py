@@ -16,6 +16,9 @@ from wire import DEFAULT_WINDOW, FLOW_CONTROL_ERROR, FRAME_SIZE, FRAME_SIZE_ERRO
 TRANSPORTS = ("plain", "tls")
 
 POST_BLOCK = block(POST)
+LIMIT = 128  # the default of max-concurrent-streams
+LAST = 2 * LIMIT - 1
+OPEN_TO_THE_LIMIT = b"".join(post(stream) for stream in range(1, LAST + 1, 2))
 
 PAYLOADS = [  # sections 6.1 to 6.4
     Rule("6.1", "data-on-stream-0", "DATA on stream 0 is a connection error PROTOCOL_ERROR",
@@ -191,7 +194,30 @@ FLOW = [  # section 6.9 to 6.10
                ("before-data", post(1) + window_update(1, LARGEST) + data(1, b"x"), 1),
                ("before-its-reset", post(1) + window_update(1, LARGEST) + reset_stream(1), 1),
                ("before-its-reset-and-others", post(1) + window_update(1, LARGEST) + reset_stream(1) + get(3), 1),
+               ("before-data-and-its-reset", post(1) + window_update(1, LARGEST) + data(1, b"x", 0)
+                + reset_stream(1) + data(1, b"x"), 1),
+               ("before-settings", post(1) + window_update(1, 1) + window_update(1, LARGEST)
+                + settings((INITIAL_WINDOW_SIZE, LARGEST)), 1),
                ("by-settings-before", settings((INITIAL_WINDOW_SIZE, LARGEST)) + post(1) + window_update(1, 1), 1)]),
+    *(Rule("6.9.1", f"overflow-at-the-stream-limit-{name}",
+           "a stream that is reset for its window counts no more (section 5.1.2): another may be opened",
+           [OPEN_TO_THE_LIMIT + sent], reaction) for name, sent, reaction in [
+               ("and-its-reset", window_update(LAST, LARGEST) + reset_stream(LAST) + get(LAST + 2), answers(LAST + 2)),
+               ("and-its-reset-shows", window_update(LAST, LARGEST) + reset_stream(LAST) + get(LAST + 2),
+                resets(FLOW_CONTROL_ERROR, stream=LAST)),
+               ("of-the-first", window_update(1, LARGEST) + reset_stream(1) + get(LAST + 2), answers(LAST + 2)),
+               ("after-its-reset", reset_stream(LAST) + window_update(LAST, LARGEST) + get(LAST + 2),
+                answers(LAST + 2)),
+               ("and-trailers-and-its-reset", window_update(LAST, LARGEST) + headers(LAST, [("x", "y")])
+                + reset_stream(LAST) + get(LAST + 2), answers(LAST + 2)),
+               ("twice", window_update(LAST, LARGEST) * 2 + reset_stream(LAST) + get(LAST + 2), answers(LAST + 2)),
+               ("and-resets-of-several", window_update(LAST - 2, LARGEST) + window_update(LAST, LARGEST)
+                + reset_stream(LAST) + reset_stream(LAST - 2) + post(LAST + 2) + get(LAST + 4), answers(LAST + 4)),
+               ("again-and-again", b"".join(window_update(at, LARGEST) + reset_stream(at) + post(at + 2)
+                                            for at in range(LAST, LAST + 20, 2)) + data(LAST + 20, b""),
+                answers(LAST + 20, POST)),
+               ("but-one-too-many", window_update(LAST, LARGEST) + reset_stream(LAST) + post(LAST + 2)
+                + get(LAST + 4), ends(PROTOCOL_ERROR, last=LAST + 2))]),
     Rule("6.9.1", "full-window-of-stream", "a stream's window of 2^31-1 is none",
          [post(1) + window_update(1, LARGEST - DEFAULT_WINDOW) + data(1, b"x")], answers(1, POST)),
     Rule("6.9.1", "negative-window-of-stream", "nor is one that was below 0",

@@ -238,6 +238,12 @@ def test_stream_1_is_over(daemon: Daemon) -> None:
     pytest.param(head("Content-Length: 0", "Content-Length: 3"), 400, "repeated", id="two-content-lengths"),
     pytest.param(head("Host: other"), 400, "host repeated", id="two-hosts"),
     pytest.param(head().replace(b"Host: test.example\r\n", b""), 400, "host missing", id="no-host"),
+    *(pytest.param(head().replace(b"Host: test.example", b"Host: " + host), 400,
+                   "userinfo in host (RFC 9110 section 4.2.4)", id=f"userinfo-{name}")
+      for name, host in [("in-host", b"a@test.example"), ("empty", b"@test.example"), ("alone", b"@"),
+                         ("twice", b"a@b@test.example"), ("with-password", b"a:b@test.example:80")]),
+    pytest.param(head(target="http://a@test.example/"), 400, "userinfo in the target (RFC 9110 section 4.2.4)",
+                 id="absolute-userinfo"),
     pytest.param(head("X: a", " b"), 400, "folded", id="fold"),
     pytest.param(head("X : a"), 400, "before a colon", id="white-space"),
     pytest.param(head().replace(b"\r\n", b"\n"), 400, "CR LF", id="bare-lf"),

@@ -82,6 +82,9 @@ def section(place: str) -> str:
     return f"RFC 9113 section {place}"
 
 
+USERINFO = [("name", "a@b"), ("empty", "@b"), ("and-no-host", "a@"), ("sign-alone", "@"), ("twice", "a@b@c"),
+            ("with-password", "a:b%20c@d:80"), ("of-an-address", "a@[::1]:80")]
+
 REFUSED = [
     row("upper-case", more("X-Up", "x"), malformed(f'"X-Up": "x": upper case in a field name ({section("8.2.1")})')),
     row("byte-in-name", more(b"a\x00", "x"),
@@ -96,15 +99,23 @@ REFUSED = [
         malformed('"host": "b": host repeated (RFC 9110 section 7.2)')),
     row("empty-host", headers(1, [*GET[:3], ("host", "")]),
         malformed('"host": "": empty host (RFC 9110 section 4.2.1)')),
-    row("userinfo", headers(1, [*GET[:3], (":authority", "a@b")]),
-        malformed('":authority": "a@b": value not allowed in this pseudo-header field '
-                  f'({section("8.3.1")})')),
-    row("userinfo-in-host", more("host", "a@b"),
-        malformed('"host": "a@b": byte not allowed in a field value, or white space at its ends '
-                  f'({section("8.2.1")})')),
+    *(row(f"userinfo-{name}", headers(1, [*GET[:3], (":authority", value)]),
+          malformed(f'":authority": "{value}": userinfo before the host ({section("8.3.1")})'))
+      for name, value in USERINFO),
+    row("userinfo-of-connect", headers(1, [(":method", "CONNECT"), (":authority", "a@b:443")]),
+        malformed(f'":authority": "a@b:443": userinfo before the host ({section("8.3.1")})')),
+    *(row(f"userinfo-in-host-{name}", more("host", value),
+          malformed(f'"host": "{value}": userinfo before the host (RFC 9110 section 4.2.4)'))
+      for name, value in USERINFO),
+    *(row(f"userinfo-in-lone-host-{name}", headers(1, [*GET[:3], ("host", value)]),
+          malformed(f'"host": "{value}": userinfo before the host (RFC 9110 section 4.2.4)'))
+      for name, value in USERINFO),
     row("userinfo-in-trailers", trailers([("host", "a@b")]),
-        malformed('"host": "a@b": byte not allowed in a field value, or white space at its ends '
-                  f'({section("8.2.1")})')),
+        malformed('"host": "a@b": userinfo before the host (RFC 9110 section 4.2.4)')),
+    row("at-sign-behind-a-slash", headers(1, [*GET[:3], (":authority", "a/b@c")]),
+        malformed(f'":authority": "a/b@c": value not allowed in this pseudo-header field ({section("8.3.1")})')),
+    row("at-sign-behind-a-bracket", headers(1, [*GET[:3], (":authority", "[::1]@c")]),
+        malformed(f'":authority": "[::1]@c": value not allowed in this pseudo-header field ({section("8.3.1")})')),
     row("nul-in-te", more("te", b"trailers\0"),
         malformed(f'"te": "trailers": te with more than "trailers" ({section("8.2.2")})')),
     row("nul-in-connection", more("connection", b"a\0b"),

@@ -668,8 +668,7 @@ static void give(struct peer *peer)
         length = smaller(length, 1 + peer_random(&peer->seed) % 50);
     piece = grown(NULL, length);
     memcpy(piece, peer->out.data + peer->out_given, length);
-    peer->out_given += length;
-    session_receive(peer->session, peer->now, piece, length);
+    peer->out_given += session_receive(peer->session, peer->now, piece, length);
     free(piece);
 }
 

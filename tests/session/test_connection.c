@@ -286,6 +286,65 @@ static void test_stream_errors(void **state)
     peer_free(peer);
 }
 
+/* A client may reset the stream whose window it has just made too large, and open another: the
+ * RST_STREAM that says what was wrong is sent, and the stream counts no more. However it is cut,
+ * the same comes of it. */
+static void try_overflow_at_the_limit(struct peer_way way, int32_t overflowing)
+{
+    enum { LAST = 2 * 128 - 1 };
+    struct peer *peer = peer_open(&peer_options, way);
+
+    for (int32_t id = 1; id <= LAST; id += 2)
+        add_open_post(peer, id);
+    for (int32_t i = 0; i < overflowing; i++)
+        frame_add_window(&peer->out, LAST - 2 * i, 0x7fffffff);
+    for (int32_t i = 0; i < overflowing; i++)
+        frame_add_reset(&peer->out, LAST - 2 * i, NGHTTP2_CANCEL);
+    for (int32_t i = 0; i < overflowing; i++)
+        frame_add_get(&peer->out, LAST + 2 * (i + 1), "/after");
+    peer_pump(peer);
+    for (int32_t i = 0; i < overflowing; i++) {
+        peer_check_reset(peer, LAST - 2 * i, NGHTTP2_FLOW_CONTROL_ERROR);
+        peer_check_get(peer, LAST + 2 * (i + 1), "/after");
+    }
+    assert_int_equal(peer->goaway_count, 0);
+    assert_false(session_done(peer->session) || session_failed(peer->session));
+    peer_free(peer);
+}
+
+static void test_overflow_at_the_limit(void **state)
+{
+    static const struct peer_way bytes = {FEED_BYTES, 1};
+    static const struct peer_way splits = {FEED_SPLITS, FRAME_PAYLOAD_MAX};
+
+    (void)state;
+    for (int32_t overflowing = 1; overflowing <= 3; overflowing++) {
+        try_overflow_at_the_limit(peer_plain, overflowing);
+        try_overflow_at_the_limit(bytes, overflowing);
+        try_overflow_at_the_limit(splits, overflowing);
+    }
+}
+
+/* What comes behind the WINDOW_UPDATE is not taken before the RST_STREAM is sent. */
+static void test_overflow_stops_the_reading(void **state)
+{
+    struct peer *peer = peer_open(&peer_options, peer_plain);
+    size_t length;
+
+    (void)state;
+    add_open_post(peer, 1);
+    frame_add_window(&peer->out, 1, 0x7fffffff);
+    length = peer->out.length;
+    frame_add_reset(&peer->out, 1, NGHTTP2_CANCEL);
+    assert_int_equal(session_receive(peer->session, peer->now, peer->out.data, peer->out.length),
+                     length);
+    peer->out_given = length;
+    peer_pump(peer);
+    peer_check_reset(peer, 1, NGHTTP2_FLOW_CONTROL_ERROR);
+    assert_int_equal(peer->goaway_count, 0);
+    peer_free(peer);
+}
+
 /* A client that knows the limit and breaks it: nghttp2 ends the connection. */
 static void test_one_stream_too_many(void **state)
 {
@@ -1185,6 +1244,8 @@ int main(void)
         cmocka_unit_test(test_trailers_behind_many_resets),
         cmocka_unit_test(test_trailers_behind_a_refusal),
         cmocka_unit_test(test_stream_errors),
+        cmocka_unit_test(test_overflow_at_the_limit),
+        cmocka_unit_test(test_overflow_stops_the_reading),
         cmocka_unit_test(test_one_stream_too_many),
         cmocka_unit_test(test_one_stream_too_many_before_the_ack),
         cmocka_unit_test(test_fail),

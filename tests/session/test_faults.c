@@ -502,10 +502,10 @@ static void pull(struct session *session, struct instant now, struct outcome *ou
 static void give(struct session *session, struct instant now, const struct bytes *bytes,
                  size_t piece, struct outcome *outcome)
 {
-    for (size_t at = 0; at < bytes->length && !session_done(session); at += piece) {
+    for (size_t at = 0; at < bytes->length && !session_done(session);) {
         size_t left = bytes->length - at;
 
-        session_receive(session, now, bytes->data + at, left < piece ? left : piece);
+        at += session_receive(session, now, bytes->data + at, left < piece ? left : piece);
         pull(session, now, outcome);
     }
 }

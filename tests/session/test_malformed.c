@@ -99,7 +99,12 @@ static const struct row header_sections[] = {
      "RFC 9110 section 8.6"},
     {{GOOD, FIELD("content-length", "5")}, "\"content-length\"", "RFC 9113 section 8.1.1"},
     {{GOOD, FIELD("host", "a b")}, "\"host\": \"a b\"", "RFC 9113 section 8.2.1"},
-    {{GOOD, FIELD("host", "a@b")}, "\"host\": \"a@b\"", "RFC 9113 section 8.2.1"},
+    {{GOOD, FIELD("host", "a@b")}, "\"host\": \"a@b\"", "RFC 9110 section 4.2.4"},
+    {{GOOD, FIELD("host", "@")}, "\"host\": \"@\"", "RFC 9110 section 4.2.4"},
+    {{GOOD, FIELD("host", "[::1]@b")}, "\"host\": \"[::1]@b\"", "RFC 9113 section 8.2.1"},
+    {{METHOD, SCHEME, PATH, FIELD(":authority", "@b")},
+     "\":authority\": \"@b\"",
+     "RFC 9113 section 8.3.1"},
 };
 
 static size_t field_count(const struct row *row)

@@ -427,6 +427,101 @@ static void test_record_that_is_sent_by_halves(void **state)
     tls_context_free(context);
 }
 
+/* --- What is left to read --- */
+
+static void open_ready(struct tls_context *context)
+{
+    open_line(&line, context, NULL, 0);
+    assert_int_equal(shake_hands(&line), 1);
+}
+
+/* Each read of the wire takes all that the client has sent. Until TLS has come to the end of that,
+ * whoever waits for the socket waits in vain. */
+static void assert_read_to_the_end(const char *said)
+{
+    for (size_t length = 0; length < strlen(said);) {
+        uint8_t byte;
+        ssize_t result = tls_read(line.server, &byte, 1);
+
+        assert_int_equal(BIO_pending(line.client->to_server), 0);
+        if (result == 1) {
+            assert_int_equal(byte, said[length++]);
+        } else {
+            assert_int_equal(result, -1);
+            assert_int_equal(errno, EINTR);
+        }
+        assert_true(length == strlen(said) || !tls_awaits_bytes(line.server));
+    }
+}
+
+static void assert_awaits_bytes(void)
+{
+    uint8_t byte;
+
+    assert_int_equal(tls_read(line.server, &byte, 1), -1);
+    assert_int_equal(errno, EAGAIN);
+    assert_true(tls_awaits_bytes(line.server));
+}
+
+static void test_records_that_came_together(void **state)
+{
+    struct tls_context *context = own_context();
+
+    (void)state;
+    open_ready(context);
+    tls_client_say(line.client, "ab", 2);
+    tls_client_say(line.client, "c", 1);
+    assert_read_to_the_end("abc");
+    assert_awaits_bytes();
+    close_line(&line);
+    tls_context_free(context);
+}
+
+/* What OpenSSL read ahead of new keys is no longer where SSL_has_pending looks. */
+static void test_records_behind_new_keys(void **state)
+{
+    static const int types[] = {SSL_KEY_UPDATE_NOT_REQUESTED, SSL_KEY_UPDATE_REQUESTED};
+    struct tls_context *context = own_context();
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(types); i++) {
+        open_ready(context);
+        for (int updates = 0; updates < 3; updates++) {
+            assert_int_equal(SSL_key_update(line.client->ssl, types[i]), 1);
+            tls_client_say(line.client, "x", updates == 2 ? 1 : 0);
+        }
+        assert_read_to_the_end("x");
+        assert_awaits_bytes();
+        close_line(&line);
+    }
+    tls_context_free(context);
+}
+
+/* With the beginning of a record there is nothing to do but to wait for its end. */
+static void test_beginning_of_a_record(void **state)
+{
+    static const struct trouble slow = {"slow", CALL_READ, EAGAIN, true, true};
+    struct tls_context *context = own_context();
+    int waits = 0;
+    ssize_t result;
+    uint8_t byte;
+
+    (void)state;
+    open_ready(context);
+    line.trouble = &slow;
+    tls_client_say(line.client, "x", 1);
+    while ((result = tls_read(line.server, &byte, 1)) < 0) {
+        assert_int_equal(errno, EAGAIN);
+        assert_true(tls_awaits_bytes(line.server));
+        waits++;
+    }
+    assert_int_equal(result, 1);
+    assert_true(waits > 20);
+    assert_false(tls_awaits_bytes(line.server));
+    close_line(&line);
+    tls_context_free(context);
+}
+
 /* --- A wire that breaks --- */
 
 static const struct trouble breaks[] = {
@@ -1142,6 +1237,9 @@ int main(void)
         cmocka_unit_test(test_interruptions),
         cmocka_unit_test(test_interruption_of_each_call),
         cmocka_unit_test(test_record_that_is_sent_by_halves),
+        cmocka_unit_test(test_records_that_came_together),
+        cmocka_unit_test(test_records_behind_new_keys),
+        cmocka_unit_test(test_beginning_of_a_record),
         cmocka_unit_test(test_wire_that_breaks),
         cmocka_unit_test(test_end_that_is_said),
         cmocka_unit_test(test_end_that_is_not_said),
