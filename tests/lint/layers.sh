@@ -58,7 +58,7 @@ only '<nghttp2/|nghttp2_[a-z]+\(' $(cd src && echo http2/session*.c) http2/sessi
     http2/field_section.c http2/field_section.h \
     http2/trace_internal.h http2/trace_frame.c http2/trace_fields.c probe/client.c
 only '\bnghttp2_hd_' http2/trace_internal.h http2/trace_fields.c
-only '<jansson\.h>|json_[a-z]+\(' echo/echo.c echo/detail.c conn/access_log.c
+only '<jansson\.h>|json_[a-z]+\(' echo/echo.c $(cd src && echo echo/detail*.[ch]) conn/access_log.c
 only '<openssl/|\b(SSL|BIO|EVP|X509)_[A-Za-z0-9_]+\(' $(cd src && echo net/tls*.[ch]) net/certificate.c
 only '<getopt\.h>|getopt(_long)?\(' config/command_line.c
 only '\b(recv|send|recvmsg|sendmsg|shutdown)\(' net/transport.c
