@@ -17,9 +17,9 @@
  *                     the session is given; at most 32 lines of each level for one connection
  *     a request       observer.request, when its stream is closed: the access log
  *
- * Code that does not know its connection logs nothing: it returns what went wrong to its caller, and
- * one place logs it. A line says what happened and what follows from it, and names the rule: the
- * section of an RFC, or the setting.
+ * Code that does not know its connection logs nothing: it returns what went wrong to its caller,
+ * and one place logs it. A line says what happened and what follows from it, and names the rule:
+ * the section of an RFC, or the setting.
  *
  * And the level depends on who has to read it:
  *
