@@ -68,7 +68,7 @@ void reader_set_value(struct reader *reader, const struct config_option *option,
 
     if (!value_parse(option, text, &number))
         report_bad_value(reader, option, text);
-    else if (option_is_in_file(option) && option_is_string(option) && !config_file_can_hold(text))
+    else if (option_is_in_file(option) && option_is_string(option) && !file_syntax_can_hold(text))
         report_not_writable(reader, option, text);
     else if (!is_overridden && !member_store(option, reader->settings, text, number))
         reader_report_no_memory(reader);
