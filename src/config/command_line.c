@@ -2,7 +2,7 @@
  * command_line: reads the options of the command line with getopt_long. All errors are reported in
  * the order of the arguments; getopt itself prints nothing.
  */
-#include "config/internal.h"
+#include "config/settings_internal.h"
 
 #include <getopt.h>
 #include <string.h>

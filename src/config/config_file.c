@@ -3,7 +3,7 @@
  * each line is checked.
  */
 #include "base/file.h"
-#include "config/internal.h"
+#include "config/settings_internal.h"
 
 #include <errno.h>
 #include <stdio.h>

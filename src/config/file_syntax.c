@@ -2,7 +2,7 @@
  * file_syntax: what separates a value in the file from what surrounds it. There are no quotes and
  * no escapes, so some strings cannot be values.
  */
-#include "config/internal.h"
+#include "config/settings_internal.h"
 
 #include <ctype.h>
 #include <string.h>

@@ -4,7 +4,7 @@
  *
  * To add a setting, add a member to struct settings in settings.h and a row to the table below.
  */
-#include "config/internal.h"
+#include "config/settings_internal.h"
 
 #include <limits.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  * reader: stores one value after checking it, and reports errors. Both the command line and the
  * file are read through it, so that a value is checked in the same way wherever it is written.
  */
-#include "config/internal.h"
+#include "config/settings_internal.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
  * settings: composes a struct settings from defaults, command line and file, checks the settings
  * of TLS, which depend on each other, and counts the references to it.
  */
-#include "config/internal.h"
+#include "config/settings_internal.h"
 
 #include <stdlib.h>
 

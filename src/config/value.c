@@ -2,7 +2,7 @@
  * value: converts between the text of a value and the number that is stored, by the option's type,
  * and describes the valid values. It allocates nothing and touches no settings.
  */
-#include "config/internal.h"
+#include "config/settings_internal.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -42,6 +42,13 @@ for folder in main.c $(cd src && printf '%s\n' */); do
 $(drawn "$folder" | tr '\n' ' '), its files include $(echo "$found" | tr '\n' ' ')"
 done
 
+# A header whose name ends in _internal.h is for its own folder.
+for header in $(cd src && echo */*_internal.h); do
+    for file in $(grep -lF "#include \"$header\"" src/*.[ch] src/*/*.[ch]); do
+        [ "$(dirname "$file")" = "src/$(dirname "$header")" ] || complain "$file may not include $header"
+    done
+done
+
 # only PATTERN FILE...: the pattern may stand in these files of src/ and in no other.
 only() {
     pattern=$1

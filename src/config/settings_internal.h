@@ -1,5 +1,5 @@
 /*
- * internal: what the files of src/config share. No other folder includes this header.
+ * settings_internal: what the files of src/config share. No other folder includes this header.
  *
  *     settings ─┬─> command_line ─┬─> suggest ──┐
  *               ├─> config_file ──┴─> reader ───┼─> member, value, file_syntax ──> options
@@ -10,8 +10,8 @@
  * command_line and config_file find; suggest guesses what a wrong name was meant to be. print
  * writes the dump and the help.
  */
-#ifndef H2ECHOD_CONFIG_INTERNAL_H
-#define H2ECHOD_CONFIG_INTERNAL_H
+#ifndef H2ECHOD_CONFIG_SETTINGS_INTERNAL_H
+#define H2ECHOD_CONFIG_SETTINGS_INTERNAL_H
 
 #include "config/settings.h"
 
