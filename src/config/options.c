@@ -60,16 +60,16 @@ static const char *tls_version_enum_name(uint64_t value)
  */
 /* clang-format off */
 #define OPTION(type_, name_, letter_, scope_, member_, min_, max_, default_, placeholder_, help_) \
-    {.type = type_, .name = name_, .letter = letter_, .scope = scope_, \
-     .offset = offsetof(struct settings, member_), .min = min_, .max = max_, \
-     .default_value = default_, .placeholder = placeholder_, .help = help_}
+    {.type = (type_), .name = (name_), .letter = (letter_), .scope = (scope_), \
+     .offset = offsetof(struct settings, member_), .min = (min_), .max = (max_), \
+     .default_value = (default_), .placeholder = (placeholder_), .help = (help_)}
 #define ENUM(name_, member_, enum_name_, first, last, default_, placeholder_, help_) \
-    {.type = TYPE_ENUM, .name = name_, .scope = RELOAD, \
-     .offset = offsetof(struct settings, member_), .min = first, .max = last, \
-     .enum_name = enum_name_, \
-     .default_value = default_, .placeholder = placeholder_, .help = help_}
+    {.type = TYPE_ENUM, .name = (name_), .scope = RELOAD, \
+     .offset = offsetof(struct settings, member_), .min = (first), .max = (last), \
+     .enum_name = (enum_name_), \
+     .default_value = (default_), .placeholder = (placeholder_), .help = (help_)}
 #define VERBOSITY(type_, name_, letter_, help_) \
-    {.type = type_, .name = name_, .letter = letter_, .scope = COMMAND_LINE, .help = help_}
+    {.type = (type_), .name = (name_), .letter = (letter_), .scope = COMMAND_LINE, .help = (help_)}
 #define END_OF_TABLE {.name = NULL}
 /* clang-format on */
 
