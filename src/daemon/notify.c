@@ -17,7 +17,7 @@ enum {
 };
 
 /* Parse ${text}, which has to be a number from 1 to ${max} and nothing else. */
-static bool parse_number(const char *text, int64_t max, int64_t *number)
+static bool parse_positive(const char *text, int64_t max, int64_t *number)
 {
     char *end;
 
@@ -32,7 +32,7 @@ static bool is_own_pid(const char *pid)
 {
     int64_t number;
 
-    return pid != NULL && parse_number(pid, INT32_MAX, &number) && number == getpid();
+    return pid != NULL && parse_positive(pid, INT32_MAX, &number) && number == getpid();
 }
 
 /* --- Notifications -------------------------------------------------------------------------- */
@@ -73,7 +73,7 @@ static int64_t parse_watchdog(const char *usec, const char *pid)
 
     if (usec == NULL || (pid != NULL && !is_own_pid(pid)))
         return 0;
-    if (parse_number(usec, INT64_MAX, &us))
+    if (parse_positive(usec, INT64_MAX, &us))
         return us;
     log_write(LOG_LEVEL_WARNING,
               "WATCHDOG_USEC is not a number of microseconds: no WATCHDOG=1 is sent");
@@ -159,7 +159,7 @@ int notify_take_sockets(int *first, size_t *count, char **names)
     int result = 0;
 
     *names = NULL;
-    if (is_for_us && !parse_number(fds, SOCKETS_MAX, &number))
+    if (is_for_us && !parse_positive(fds, SOCKETS_MAX, &number))
         result = log_listen_error("it must be a number of sockets from 1 to", SOCKETS_MAX);
     else if (is_for_us)
         result = set_close_on_exec(number);
