@@ -2,7 +2,8 @@
  * options: the table of all options. The parsers of the command line and the file, --help,
  * --dump-config and conf/h2echod.conf all use it, so an option is described here and nowhere else.
  *
- * To add a setting, add a member to struct settings in settings.h and a row to the table below.
+ * To add a setting, add a member to struct settings in settings.h and a row to the table below. The
+ * tests fail until the man pages, conf/h2echod.conf and the lists of the tests have it too.
  */
 #include "config/settings_internal.h"
 
