@@ -6,6 +6,30 @@
  * Under journald (JOURNAL_STREAM names stderr's own device and inode) a line begins with its
  * priority, <N>; elsewhere with a timestamp and the level's name. Whatever came from the network
  * goes through log_escape before it is put into a line.
+ *
+ * The rule for logging: which function depends on what the line is about, so that each line names
+ * its connection and stream.
+ *
+ *     the daemon      log_write, log_write_errno; log_write_limited for what clients can cause as
+ *                     often as they like
+ *     a connection    conn_log (conn/): adds the connection's number and the peer's address
+ *     a stream        session_report (http2/): adds the stream as well, through the observer that
+ *                     the session is given; at most 32 lines of each level for one connection
+ *     a request       observer.request, when its stream is closed: the access log
+ *
+ * Code that does not know its connection logs nothing: it returns what went wrong to its caller,
+ * and one place logs it. A line says what happened and what follows from it, and names the rule:
+ * the section of an RFC, or the setting.
+ *
+ * And the level depends on who has to read it:
+ *
+ *     error      something that the daemon was asked to do is not done: it does not start, a reload
+ *                fails, memory ran out
+ *     warning    it works, but not as the administrator would expect
+ *     notice     the daemon starts, reloads, drains or stops; a client's error or a limit: what was
+ *                refused, reset, timed out or closed because of it
+ *     info       what happens in normal use: requests, idle-timeout, streams reset by clients
+ *     debug      how connections begin and end
  */
 #ifndef H2ECHOD_BASE_LOG_H
 #define H2ECHOD_BASE_LOG_H

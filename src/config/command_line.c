@@ -2,16 +2,15 @@
  * command_line: reads the options of the command line with getopt_long. All errors are reported in
  * the order of the arguments; getopt itself prints nothing.
  */
-#include "config/internal.h"
+#include "config/settings_internal.h"
 
 #include <getopt.h>
 #include <string.h>
 
 enum {
-    LONG_OPTION =
-        256, /* getopt_long returns this plus the row of a long option; letters are less */
-    NOT_AN_OPTION = 1, /* getopt_long returns this for an operand */
-    LETTERS_MAX = 2 + 2 * OPTIONS_MAX + 1,
+    NOT_AN_OPTION = 1, /* what getopt_long returns for an operand */
+    LONG_OPTION = 256, /* what it returns for the first row of the table; letters are less */
+    LETTERS_MAX = 2 + 2 * OPTIONS_MAX + 1, /* size of a buffer for all short options */
 };
 
 static const struct config_option *option_of_code(int code)
@@ -51,7 +50,7 @@ static void build_getopt_tables(struct option long_options[OPTIONS_MAX + 1],
     long_options[i] = (struct option){NULL, 0, NULL, 0};
 }
 
-static bool is_number(const char *text)
+static bool is_decimal(const char *text)
 {
     return text[0] != '\0' && text[strspn(text, "0123456789")] == '\0';
 }
@@ -64,7 +63,7 @@ static void report_stray(struct reader *reader, const char *text)
     char shown[SHOWN_MAX];
 
     log_escape(shown, sizeof(shown), text, strlen(text));
-    if (is_number(text))
+    if (is_decimal(text))
         reader_report(reader, "unexpected argument '%s': %s", shown,
                       suggest_for_number(text, suggestion));
     else if (suggest_for_argument(text, suggestion))
@@ -126,7 +125,7 @@ static void report_unknown_letter(struct reader *reader, const char *word, char 
     char shown[SHOWN_MAX];
 
     log_escape(shown, sizeof(shown), &letter, 1);
-    if (is_number(word + 1)) {
+    if (is_decimal(word + 1)) {
         if (is_last)
             reader_report(reader, "%s: unknown option: %s",
                           log_escape(shown, sizeof(shown), word, strlen(word)),

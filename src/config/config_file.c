@@ -3,40 +3,13 @@
  * each line is checked.
  */
 #include "base/file.h"
-#include "config/internal.h"
+#include "config/settings_internal.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 enum { FILE_LINE_MAX = 4096 }; /* bytes of a line of the file, without its newline */
-
-static bool is_white_space(char byte)
-{
-    return byte == ' ' || byte == '\t' || byte == '\r';
-}
-
-/* The length of ${text} up to a comment, which is a '#' at the start or after white space. */
-static size_t length_before_comment(const char *text)
-{
-    size_t i = 0;
-
-    while (text[i] != '\0' && !(text[i] == '#' && (i == 0 || is_white_space(text[i - 1]))))
-        i++;
-    return i;
-}
-
-bool config_file_can_hold(const char *text)
-{
-    size_t length = strlen(text);
-
-    for (size_t i = 0; i < length; i++)
-        if (iscntrl((unsigned char)text[i]))
-            return false;
-    return length == 0 ||
-           (text[0] != ' ' && text[length - 1] != ' ' && length_before_comment(text) == length);
-}
 
 struct file_line {
     size_t length; /* of the line in the file; text holds at most FILE_LINE_MAX bytes of it */
@@ -45,7 +18,7 @@ struct file_line {
 };
 
 /* Return false at the end of the file and after an error. */
-static bool read_line(FILE *file, struct file_line *line)
+static bool read_file_line(FILE *file, struct file_line *line)
 {
     int byte;
 
@@ -64,10 +37,10 @@ static bool read_line(FILE *file, struct file_line *line)
 /* Remove the white space around ${text}, in place. */
 static char *trim_white_space(char *text)
 {
-    while (is_white_space(*text))
+    while (file_syntax_is_white_space(*text))
         text++;
     size_t length = strlen(text);
-    while (length > 0 && is_white_space(text[length - 1]))
+    while (length > 0 && file_syntax_is_white_space(text[length - 1]))
         length--;
     text[length] = '\0';
     return text;
@@ -120,7 +93,7 @@ static void parse_line(struct reader *reader, struct file_line *line)
         reader_report(reader, "the line contains a NUL byte: the file must be text");
         return;
     }
-    line->text[length_before_comment(line->text)] = '\0';
+    line->text[file_syntax_length_before_comment(line->text)] = '\0';
     char *text = trim_white_space(line->text);
     char *equals = strchr(text, '=');
     if (equals != NULL) {
@@ -156,7 +129,7 @@ void config_file_read(struct reader *reader, const char *name)
         report_unreadable(reader, errno);
         return;
     }
-    while (read_line(file, &line)) {
+    while (read_file_line(file, &line)) {
         reader->line++;
         parse_line(reader, &line);
     }

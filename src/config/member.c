@@ -2,7 +2,7 @@
  * member: reads and writes the member of struct settings that belongs to an option. Values are
  * valid when they arrive here; value.c has checked them.
  */
-#include "config/internal.h"
+#include "config/settings_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,9 +2,10 @@
  * options: the table of all options. The parsers of the command line and the file, --help,
  * --dump-config and conf/h2echod.conf all use it, so an option is described here and nowhere else.
  *
- * To add a setting, add a member to struct settings in settings.h and a row to the table below.
+ * To add a setting, add a member to struct settings in settings.h and a row to the table below. The
+ * tests fail until the man pages, conf/h2echod.conf and the lists of the tests have it too.
  */
-#include "config/internal.h"
+#include "config/settings_internal.h"
 
 #include <limits.h>
 #include <string.h>
@@ -60,16 +61,16 @@ static const char *tls_version_enum_name(uint64_t value)
  */
 /* clang-format off */
 #define OPTION(type_, name_, letter_, scope_, member_, min_, max_, default_, placeholder_, help_) \
-    {.type = type_, .name = name_, .letter = letter_, .scope = scope_, \
-     .offset = offsetof(struct settings, member_), .min = min_, .max = max_, \
-     .default_value = default_, .placeholder = placeholder_, .help = help_}
+    {.type = (type_), .name = (name_), .letter = (letter_), .scope = (scope_), \
+     .offset = offsetof(struct settings, member_), .min = (min_), .max = (max_), \
+     .default_value = (default_), .placeholder = (placeholder_), .help = (help_)}
 #define ENUM(name_, member_, enum_name_, first, last, default_, placeholder_, help_) \
-    {.type = TYPE_ENUM, .name = name_, .scope = RELOAD, \
-     .offset = offsetof(struct settings, member_), .min = first, .max = last, \
-     .enum_name = enum_name_, \
-     .default_value = default_, .placeholder = placeholder_, .help = help_}
+    {.type = TYPE_ENUM, .name = (name_), .scope = RELOAD, \
+     .offset = offsetof(struct settings, member_), .min = (first), .max = (last), \
+     .enum_name = (enum_name_), \
+     .default_value = (default_), .placeholder = (placeholder_), .help = (help_)}
 #define VERBOSITY(type_, name_, letter_, help_) \
-    {.type = type_, .name = name_, .letter = letter_, .scope = COMMAND_LINE, .help = help_}
+    {.type = (type_), .name = (name_), .letter = (letter_), .scope = COMMAND_LINE, .help = (help_)}
 #define END_OF_TABLE {.name = NULL}
 /* clang-format on */
 

@@ -2,7 +2,7 @@
  * print: writes the settings as a file (--dump-config) and the usage text (--help), both from the
  * table of options.
  */
-#include "config/internal.h"
+#include "config/settings_internal.h"
 
 #include <stdio.h>
 

@@ -2,7 +2,7 @@
  * reader: stores one value after checking it, and reports errors. Both the command line and the
  * file are read through it, so that a value is checked in the same way wherever it is written.
  */
-#include "config/internal.h"
+#include "config/settings_internal.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -68,7 +68,7 @@ void reader_set_value(struct reader *reader, const struct config_option *option,
 
     if (!value_parse(option, text, &number))
         report_bad_value(reader, option, text);
-    else if (option_is_in_file(option) && option_is_string(option) && !config_file_can_hold(text))
+    else if (option_is_in_file(option) && option_is_string(option) && !file_syntax_can_hold(text))
         report_not_writable(reader, option, text);
     else if (!is_overridden && !member_store(option, reader->settings, text, number))
         reader_report_no_memory(reader);

@@ -2,7 +2,7 @@
  * settings: composes a struct settings from defaults, command line and file, checks the settings
  * of TLS, which depend on each other, and counts the references to it.
  */
-#include "config/internal.h"
+#include "config/settings_internal.h"
 
 #include <stdlib.h>
 
@@ -13,8 +13,8 @@ static void apply_defaults(struct reader *reader)
             reader_set_value(reader, &config_options[i], config_options[i].default_value);
 }
 
-/* ${verbosity} is a number of steps: each raises the log level by one, and the first two also the
- * trace. It never lowers the trace. */
+/* Apply --verbose and --quiet. Each step changes the log level by one level; one step up also
+ * traces frames, and two trace fields. The trace is never lowered. */
 static void apply_verbosity(struct settings *settings, int verbosity)
 {
     int64_t trace = verbosity < TRACE_FIELDS ? verbosity : TRACE_FIELDS;

@@ -2,7 +2,7 @@
  * suggest: guesses what a wrong option, key or argument was meant to be, for the error that reports
  * it. It only composes text; the text may hold bytes of the argument, which the caller escapes.
  */
-#include "config/internal.h"
+#include "config/settings_internal.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>

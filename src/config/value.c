@@ -2,7 +2,7 @@
  * value: converts between the text of a value and the number that is stored, by the option's type,
  * and describes the valid values. It allocates nothing and touches no settings.
  */
-#include "config/internal.h"
+#include "config/settings_internal.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -41,7 +41,7 @@ static bool parse_number(const char *text, unsigned base, uint64_t *number)
     return end != NULL && *end == '\0';
 }
 
-static bool parse_port(const char *text, uint64_t *number)
+static bool parse_port_or_off(const char *text, uint64_t *number)
 {
     if (strcmp(text, "off") != 0)
         return parse_number(text, 10, number) && *number < LISTENER_NO_PORT;
@@ -92,7 +92,7 @@ static bool parse_by_type(const struct config_option *option, const char *text, 
     case TYPE_NUMBER:
         return parse_number(text, 10, number);
     case TYPE_PORT:
-        return parse_port(text, number);
+        return parse_port_or_off(text, number);
     case TYPE_OCTAL:
         return parse_number(text, 8, number);
     case TYPE_SIZE:

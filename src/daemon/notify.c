@@ -16,29 +16,30 @@ enum {
     SOCKETS_MAX = 1024,
 };
 
-/* Is ${text} a number, and nothing else, from 1 to ${most}? */
-static bool parse(const char *text, int64_t most, int64_t *number)
+/* Parse ${text}, which has to be a number from 1 to ${max} and nothing else. */
+static bool parse_positive(const char *text, int64_t max, int64_t *number)
 {
     char *end;
 
     errno = 0;
     *number = strtoll(text, &end, 10);
     return errno == 0 && text[0] >= '0' && text[0] <= '9' && *end == '\0' && *number >= 1 &&
-           *number <= most;
+           *number <= max;
 }
 
-/* A word that names a process is for that one, not for those that inherit it. */
-static bool is_for_us(const char *pid)
+/* Variables that name a process are for that one alone, not for a child that inherits them. */
+static bool is_own_pid(const char *pid)
 {
     int64_t number;
 
-    return pid != NULL && parse(pid, INT32_MAX, &number) && number == getpid();
+    return pid != NULL && parse_positive(pid, INT32_MAX, &number) && number == getpid();
 }
 
-/* --- Telling ------------------------------------------------------------------------------- */
+/* --- Notifications -------------------------------------------------------------------------- */
 
-/* A path, or an abstract name, which begins with '@' and ends where the address does. */
-static bool set_address(struct notify *notify, const char *name)
+/* ${name} is a path, or an abstract name that begins with '@'. The length of an address tells where
+ * an abstract name ends, so it has no NUL at its end. */
+static bool set_notify_address(struct notify *notify, const char *name)
 {
     size_t length = strlen(name);
     bool is_path = name[0] == '/';
@@ -54,27 +55,28 @@ static bool set_address(struct notify *notify, const char *name)
     return true;
 }
 
-static int open_socket(void)
+static int open_notify_socket(void)
 {
-    const struct timeval patience = {.tv_sec = 1};
+    const struct timeval timeout = {.tv_sec = 1};
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
-        log_write_errno(LOG_LEVEL_WARNING, errno, "the service manager cannot be told anything");
+        log_write_errno(LOG_LEVEL_WARNING, errno, "cannot notify the service manager");
     else
-        (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+        (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
     return fd;
 }
 
-static int64_t watchdog_of(const char *usec, const char *pid)
+static int64_t parse_watchdog(const char *usec, const char *pid)
 {
     int64_t us;
 
-    if (usec == NULL || (pid != NULL && !is_for_us(pid)))
+    if (usec == NULL || (pid != NULL && !is_own_pid(pid)))
         return 0;
-    if (parse(usec, INT64_MAX, &us))
+    if (parse_positive(usec, INT64_MAX, &us))
         return us;
-    log_write(LOG_LEVEL_WARNING, "WATCHDOG_USEC is no number of microseconds: no watchdog is fed");
+    log_write(LOG_LEVEL_WARNING,
+              "WATCHDOG_USEC is not a number of microseconds: no WATCHDOG=1 is sent");
     return 0;
 }
 
@@ -85,14 +87,14 @@ void notify_open(struct notify *notify)
 
     *notify = (struct notify){
         .fd = -1,
-        .watchdog_us = watchdog_of(getenv("WATCHDOG_USEC"), getenv("WATCHDOG_PID")),
+        .watchdog_us = parse_watchdog(getenv("WATCHDOG_USEC"), getenv("WATCHDOG_PID")),
     };
-    if (name != NULL && set_address(notify, name))
-        notify->fd = open_socket();
+    if (name != NULL && set_notify_address(notify, name))
+        notify->fd = open_notify_socket();
     else if (name != NULL)
         log_write(LOG_LEVEL_WARNING,
                   "NOTIFY_SOCKET=\"%s\" is neither a path nor an abstract name of a Unix socket: "
-                  "the service manager cannot be told anything",
+                  "cannot notify the service manager",
                   log_escape(shown, sizeof(shown), name, strlen(name)));
     unsetenv("NOTIFY_SOCKET");
     unsetenv("WATCHDOG_USEC");
@@ -112,26 +114,26 @@ void notify_close(struct notify *notify)
     notify->fd = -1;
 }
 
-/* --- Being handed sockets ------------------------------------------------------------------- */
+/* --- Sockets from the service manager ------------------------------------------------------- */
 
-static int refuse(const char *why, int64_t number)
+static int log_listen_error(const char *what, int64_t number)
 {
-    log_write(LOG_LEVEL_ERROR, "LISTEN_FDS: %s %" PRId64 "; let the service manager set it", why,
+    log_write(LOG_LEVEL_ERROR, "LISTEN_FDS: %s %" PRId64 "; let the service manager set it", what,
               number);
     return EX_CONFIG;
 }
 
-static int keep_from_others(int64_t count)
+static int set_close_on_exec(int64_t count)
 {
     for (int fd = FIRST_SOCKET; fd < FIRST_SOCKET + count; fd++) {
         if (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
-            return refuse("there is no descriptor", fd);
+            return log_listen_error("there is no descriptor", fd);
     }
     return 0;
 }
 
-/* Copy the names of ${count} sockets, which need not have any. */
-static int take_names(int64_t count, char **names)
+/* Copy LISTEN_FDNAMES, which is optional but has to name ${count} sockets. */
+static int copy_socket_names(int64_t count, char **names)
 {
     const char *given = getenv("LISTEN_FDNAMES");
     int64_t number = 1;
@@ -141,28 +143,28 @@ static int take_names(int64_t count, char **names)
     for (const char *at = given; *at != '\0'; at++)
         number += *at == ':';
     if (number != count)
-        return refuse("LISTEN_FDNAMES is to name as many, not", number);
+        return log_listen_error("LISTEN_FDNAMES must have as many names, not", number);
     *names = strdup(given);
     if (*names != NULL)
         return 0;
-    log_write(LOG_LEVEL_ERROR, "LISTEN_FDNAMES: out of memory; give the process more");
+    log_write(LOG_LEVEL_ERROR, "LISTEN_FDNAMES: out of memory");
     return EX_OSERR;
 }
 
 int notify_take_sockets(int *first, size_t *count, char **names)
 {
     const char *fds = getenv("LISTEN_FDS");
-    bool are_ours = fds != NULL && is_for_us(getenv("LISTEN_PID"));
+    bool is_for_us = fds != NULL && is_own_pid(getenv("LISTEN_PID"));
     int64_t number = 0;
     int result = 0;
 
     *names = NULL;
-    if (are_ours && !parse(fds, SOCKETS_MAX, &number))
-        result = refuse("it is to be a number of sockets from 1 to", SOCKETS_MAX);
-    else if (are_ours)
-        result = keep_from_others(number);
-    if (are_ours && result == 0)
-        result = take_names(number, names);
+    if (is_for_us && !parse_positive(fds, SOCKETS_MAX, &number))
+        result = log_listen_error("it must be a number of sockets from 1 to", SOCKETS_MAX);
+    else if (is_for_us)
+        result = set_close_on_exec(number);
+    if (is_for_us && result == 0)
+        result = copy_socket_names(number, names);
     *first = FIRST_SOCKET;
     *count = result == 0 ? (size_t)number : 0;
     unsetenv("LISTEN_FDS");

@@ -22,7 +22,7 @@ static struct server_stats collect_stats(const struct server *server)
         .refused = server->accept.refused,
     };
 
-    workers_count(server->workers, &stats.counters);
+    workers_sum_counters(server->workers, &stats.counters);
     return stats;
 }
 

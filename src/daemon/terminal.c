@@ -6,8 +6,8 @@
 
 enum { STANDARD_DESCRIPTORS = 3 };
 
-static bool has_terminal; /* at the start */
-static bool outlives_it;  /* SIGHUP was ignored at the start: a hang-up is not to end this */
+static bool has_terminal;    /* at the start */
+static bool ignores_hang_up; /* SIGHUP was ignored at the start: the daemon outlives its terminal */
 static bool is_foreground;
 static int watched_fd = -1;
 
@@ -36,7 +36,7 @@ static pid_t foreground_group(void)
     pid_t group = -1;
     int fd;
 
-    /* First what needs no further descriptor: there may be none. */
+    /* Try first what needs no new descriptor, as none may be available. */
     for (int i = 0; group < 0 && i < STANDARD_DESCRIPTORS; i++)
         group = tcgetpgrp(i);
     if (group >= 0)
@@ -49,8 +49,9 @@ static pid_t foreground_group(void)
     return group;
 }
 
-/* Whether the session leader has this in a process group of its own, as a shell with job control
- * has. Otherwise it may outlive the terminal without a word to this. */
+/* Return whether the session leader runs this in a process group of its own, as a shell with job
+ * control does. A session leader without job control may stay when the terminal is closed, and then
+ * the daemon gets no signal. */
 static bool has_job_control(void)
 {
     return getpgid(getsid(0)) != getpgrp();
@@ -61,12 +62,13 @@ void terminal_open(void)
     pid_t group = foreground_group();
 
     has_terminal = group >= 0;
-    outlives_it = is_ignored(SIGHUP);
-    /* A shell script has SIGINT ignored by what it starts in the background (POSIX, Shell Command
-     * Language, 2.11): it is in the group that has the terminal, but not for long. */
+    ignores_hang_up = is_ignored(SIGHUP);
+    /* What a shell script starts in the background stays in the foreground process group, but with
+     * SIGINT ignored (POSIX, Shell Command Language, 2.11). */
     is_foreground = group == getpgrp() && !is_ignored(SIGINT);
-    /* Open only where it is needed: others may wait for the last one who has it to close it. */
-    if (is_foreground && !outlives_it && !has_job_control())
+    /* Open the terminal only if it has to be polled: another process may wait for the last one that
+     * has it open to close it. */
+    if (is_foreground && !ignores_hang_up && !has_job_control())
         watched_fd = open_terminal();
 }
 
@@ -88,20 +90,21 @@ static bool is_pending(int signal_number)
 }
 
 /*
- * Whether the session leader, which has job control, waits for this rather than for a command line:
- * then it was not told to send a SIGHUP, but hands on a hang-up, often while the terminal is still
- * there. ${group} is what has the terminal now.
+ * Return whether the session leader, a shell with job control, waits for the daemon rather than for
+ * a command line. Then its SIGHUP does not come from a command that was typed: the shell passes on
+ * a hang-up, often while the terminal still exists. ${group} is the foreground process group now.
  */
 static bool is_waited_for(pid_t group)
 {
     if (group < 0)
         return is_foreground;
-    /* This was stopped, and the signal may have been typed meanwhile: with "kill -HUP" a shell
-     * sends such a job SIGCONT as well. */
+    /* The daemon was stopped, and "kill -HUP" may have been typed meanwhile: a shell sends SIGCONT
+     * as well to a job that is stopped. */
     if (is_pending(SIGCONT))
         return false;
-    /* A shell takes the terminal back before it exits. One that does not exit has it back from a
-     * program that started this and has ended: then this has another parent now. */
+    /* The daemon may not be in the foreground any more, since a shell takes the terminal back
+     * before it exits. A shell that does not exit takes it back when the program that started the
+     * daemon has ended; but then the daemon's parent is another process, outside of the session. */
     return group == getpgrp() || (is_foreground && getsid(getppid()) == getsid(0));
 }
 
@@ -110,7 +113,7 @@ bool terminal_hung_up(const struct signalfd_siginfo *signal)
     pid_t sender = (pid_t)signal->ssi_pid;
     pid_t group;
 
-    if (!has_terminal || outlives_it)
+    if (!has_terminal || ignores_hang_up)
         return false;
     if (signal->ssi_code == SI_KERNEL)
         return true;

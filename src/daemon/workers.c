@@ -15,45 +15,45 @@
 #include <unistd.h>
 
 #ifndef WORKER_STACK_SIZE
-#define WORKER_STACK_SIZE (256 * 1024) /* of which what is touched counts */
+#define WORKER_STACK_SIZE (256 * 1024) /* only the pages that are used take memory */
 #endif
 
 enum {
     WAKE_SIGNAL = SIGUSR2,
     STACK_SIZE = WORKER_STACK_SIZE,
-    ARENA_HEAD = ARENA_SIZE > 0 ? 1936 : 0, /* bytes of it that fit beside the stack's top */
-    GUARD_SIZE = 64 * 1024, /* a whole page or more wherever pages are of up to 64 KiB */
+    ARENA_HEAD = ARENA_SIZE > 0 ? 1936 : 0, /* bytes of the first arena on the stack's top page */
+    GUARD_SIZE = 64 * 1024,                 /* at least one page, as pages have up to 64 KiB */
     REGION_SIZE = GUARD_SIZE + STACK_SIZE + 2 * ARENA_SIZE + 2 * CONNECTION_BUFFER_SIZE,
-    TIDY_AFTER = 100,         /* threads that ended */
-    TIDY_SHARE = 20,          /* one part of the time is for it, as a rule */
-    TIDY_US = 1000000,        /* and not more often than that */
-    TIDY_LATEST_US = 5000000, /* however long it took: it may be that others had the processor */
-    IDLE_US = 10000000,       /* creating a thread costs more than ten requests: keep it a while */
+    IDLE_MAX_US = 10000000, /* creating a thread costs as much as ten requests: keep it a while */
+    TRIM_AFTER = 100,       /* threads that have ended */
+    TRIM_SHARE = 20,        /* trimming takes at most one part in so many of the time */
+    TRIM_INTERVAL_US = 1000000,     /* at least, and with TRIM_SHARE */
+    TRIM_INTERVAL_MAX_US = 5000000, /* at most, since a busy processor makes a trim look slow */
 };
 
-enum state {
-    WAITING,  /* on the stack of those that wait; ends itself after a while */
-    RESERVED, /* off it, for the next connection */
-    SERVING,
-    ENDED, /* or about to: to be joined */
+enum worker_state {
+    WORKER_WAITING,  /* on the stack of waiting workers; its thread exits after IDLE_MAX_US */
+    WORKER_RESERVED, /* no longer on it: kept for the next connection */
+    WORKER_SERVING,
+    WORKER_ENDED, /* its thread has ended or is about to, and has to be joined */
 };
 
 struct worker {
     struct workers *workers;
-    struct worker *next; /* of all; the owner's alone */
+    struct worker *next; /* in the list of all; used by the owner alone */
     struct worker *previous;
-    struct worker *below; /* on the stack of those that wait, or have ended */
-    struct worker *above; /* on the stack of those that wait */
+    struct worker *stack_next;     /* on the stack of waiting or of ended workers */
+    struct worker *stack_previous; /* on the stack of waiting workers */
     pthread_t thread;
-    sem_t roused;     /* once for a connection, or for the end */
-    atomic_int state; /* enum state: SERVING says that the connection is there */
+    sem_t wakeup;     /* posted once for each connection, and for the end */
+    atomic_int state; /* enum worker_state; storing WORKER_SERVING hands over the connection */
     struct connection connection;
     struct connection_workspace workspace;
-    uint8_t *region; /* where this is part of */
+    uint8_t *region; /* the mapping that contains this struct */
 };
 
-/* What a request counts lies a cache line or more behind what other threads write here when a
- * connection begins or ends; behind it there is only what is this worker's, too. */
+/* The counters change with every request. They must not share a cache line with what other threads
+ * write when a connection begins or ends; what follows them belongs to this worker too. */
 _Static_assert(offsetof(struct worker, workspace.counters) >=
                    offsetof(struct worker, connection) + 64,
                "counting shares a cache line");
@@ -61,165 +61,169 @@ _Static_assert(offsetof(struct worker, workspace.counters) >=
 enum { WORKER_SIZE = (sizeof(struct worker) + 63) / 64 * 64 };
 
 struct workers {
-    struct worker *all; /* the owner's alone, so that watching needs no lock */
+    struct worker *all; /* used by the owner alone, so that workers_watch needs no lock */
     struct worker *reserved;
-    struct counters retired; /* of the threads that were joined */
-    atomic_int stage;
+    struct counters joined_counters; /* of the workers that were joined */
+    atomic_int shutdown_phase;
     int event_fd;
-    size_t begun;       /* connections */
-    size_t joined;      /* threads, since that last made it untidy */
-    bool untidy;        /* malloc may keep much */
-    int64_t tidy_at_us; /* not before */
+    size_t started;     /* connections */
+    size_t joined;      /* threads, since heap_dirty was last set for them */
+    bool heap_dirty;    /* malloc may keep much memory that was freed */
+    int64_t trim_at_us; /* no trim before this time */
 
-    pthread_mutex_t lock; /* for what follows, and for who waits to be so no more */
+    pthread_mutex_t lock; /* for the fields below, and for a worker that leaves the waiting stack */
     struct worker *waiting;
-    struct worker *ended; /* and not joined yet */
-    size_t over;          /* connections */
-    bool tell;
+    struct worker *ended; /* not joined yet */
+    size_t finished;      /* connections */
+    bool notify_finished; /* write to event_fd when a connection finishes */
 };
 
-/* Its only use is to end a blocking call with EINTR. */
-static void on_wake(int signal_number)
+/* The signal is sent only to end a blocking call with EINTR. */
+static void on_wake_signal(int signal_number)
 {
     (void)signal_number;
 }
 
-/* --- A worker's own thread ----------------------------------------------------------------- */
+/* --- Called by a worker's thread -------------------------------------------------------------- */
 
-static void raise_event(const struct workers *workers)
+static void notify_owner(const struct workers *workers)
 {
     const uint64_t one = 1;
     ssize_t written = write(workers->event_fd, &one, sizeof(one));
 
-    (void)written; /* fails only if so many events are unread that one more says nothing new */
+    (void)written; /* fails only if the counter is full, and then event_fd is readable anyway */
 }
 
-static void set_state(struct worker *worker, enum state state)
+static void worker_set_state(struct worker *worker, enum worker_state state)
 {
     atomic_store_explicit(&worker->state, state, memory_order_release);
 }
 
-static enum state state_of(const struct worker *worker)
+static enum worker_state worker_get_state(const struct worker *worker)
 {
-    return (enum state)atomic_load_explicit(&worker->state, memory_order_acquire);
+    return (enum worker_state)atomic_load_explicit(&worker->state, memory_order_acquire);
 }
 
-/* This and the next: called with the lock. */
+/* Call it with the lock. */
 static void push_waiting(struct worker *worker)
 {
     struct workers *workers = worker->workers;
 
-    set_state(worker, WAITING);
-    worker->above = NULL;
-    worker->below = workers->waiting;
-    if (worker->below != NULL)
-        worker->below->above = worker;
+    worker_set_state(worker, WORKER_WAITING);
+    worker->stack_previous = NULL;
+    worker->stack_next = workers->waiting;
+    if (worker->stack_next != NULL)
+        worker->stack_next->stack_previous = worker;
     workers->waiting = worker;
 }
 
+/* Call it with the lock. */
 static void remove_waiting(struct worker *worker)
 {
-    *(worker->above != NULL ? &worker->above->below : &worker->workers->waiting) = worker->below;
-    if (worker->below != NULL)
-        worker->below->above = worker->above;
+    *(worker->stack_previous != NULL ? &worker->stack_previous->stack_next
+                                     : &worker->workers->waiting) = worker->stack_next;
+    if (worker->stack_next != NULL)
+        worker->stack_next->stack_previous = worker->stack_previous;
 }
 
-/* Wait for long to be roused. Return whether it was. */
-static bool sleep_long(struct worker *worker)
+/* Wait for a post of wakeup. Return false if there was none for IDLE_MAX_US. */
+static bool wait_for_wakeup(struct worker *worker)
 {
-    int64_t end_us = clock_now().monotonic_us + IDLE_US;
+    int64_t end_us = clock_now().monotonic_us + IDLE_MAX_US;
     struct timespec until = {end_us / 1000000, end_us % 1000000 * 1000};
     int result;
 
     do
-        result = sem_clockwait(&worker->roused, CLOCK_MONOTONIC, &until);
+        result = sem_clockwait(&worker->wakeup, CLOCK_MONOTONIC, &until);
     while (result != 0 && errno == EINTR);
     return result == 0;
 }
 
-/* End, unless the owner has other plans by now. */
-static bool retire(struct worker *worker)
+/* Let the thread end, unless the owner has reserved it meanwhile. Return whether it ends. */
+static bool exit_if_idle(struct worker *worker)
 {
     struct workers *workers = worker->workers;
-    bool waits;
+    bool is_waiting;
 
     pthread_mutex_lock(&workers->lock);
-    waits = state_of(worker) == WAITING;
-    if (waits) {
+    is_waiting = worker_get_state(worker) == WORKER_WAITING;
+    if (is_waiting) {
         remove_waiting(worker);
-        set_state(worker, ENDED);
-        worker->below = workers->ended;
+        worker_set_state(worker, WORKER_ENDED);
+        worker->stack_next = workers->ended;
         workers->ended = worker;
     }
     pthread_mutex_unlock(&workers->lock);
-    return waits;
+    return is_waiting;
 }
 
 /* Wait for a connection. Return false if the thread is to end. */
-static bool await_connection(struct worker *worker)
+static bool wait_for_connection(struct worker *worker)
 {
-    if (!sleep_long(worker)) {
-        if (retire(worker))
+    if (!wait_for_wakeup(worker)) {
+        if (exit_if_idle(worker))
             return false;
-        while (sem_wait(&worker->roused) != 0)
-            continue; /* a signal; who is reserved will be roused */
+        while (sem_wait(&worker->wakeup) != 0)
+            continue; /* EINTR; a reserved worker is sure to get a post */
     }
-    return state_of(worker) == SERVING;
+    return worker_get_state(worker) == WORKER_SERVING;
 }
 
-static void go_waiting(struct worker *worker)
+static void finish_connection(struct worker *worker)
 {
     struct workers *workers = worker->workers;
 
     pthread_mutex_lock(&workers->lock);
-    workers->over++;
-    if (workers->tell)
-        raise_event(workers);
+    workers->finished++;
+    if (workers->notify_finished)
+        notify_owner(workers);
     push_waiting(worker);
     pthread_mutex_unlock(&workers->lock);
 }
 
-static void *run(void *argument)
+static void *worker_run(void *argument)
 {
     struct worker *worker = argument;
 
-    while (await_connection(worker)) {
+    while (wait_for_connection(worker)) {
         connection_serve(&worker->connection, &worker->workspace);
-        go_waiting(worker);
+        finish_connection(worker);
     }
-    raise_event(worker->workers);
+    notify_owner(worker->workers);
     return NULL;
 }
 
-/* --- The owner ----------------------------------------------------------------------------- */
+/* --- Called by the owner --------------------------------------------------------------------- */
 
 struct workers *workers_new(int event_fd)
 {
-    struct sigaction action = {.sa_handler = on_wake}; /* without SA_RESTART: that is the point */
+    /* Without SA_RESTART, so that calls fail with EINTR. */
+    struct sigaction action = {.sa_handler = on_wake_signal};
     struct workers *workers = calloc(1, sizeof(*workers));
     sigset_t wake;
 
     if (workers == NULL)
         return NULL;
-    /* A thread of ours asks malloc for little, and seldom: an arena of malloc's for each would only
-     * keep memory, since of the others malloc_trim leaves the end as it is. */
+    /* One heap is enough, since the threads seldom use malloc; and malloc_trim does not shrink the
+     * end of any heap but the first, so that further ones would keep memory. */
     mallopt(M_ARENA_MAX, 1);
     workers->event_fd = event_fd;
-    atomic_init(&workers->stage, SHUTDOWN_NONE);
+    atomic_init(&workers->shutdown_phase, SHUTDOWN_NONE);
     pthread_mutex_init(&workers->lock, NULL);
     sigaction(WAKE_SIGNAL, &action, NULL);
     sigemptyset(&wake);
     sigaddset(&wake, WAKE_SIGNAL);
-    pthread_sigmask(SIG_BLOCK, &wake, NULL); /* workers alone are woken */
+    pthread_sigmask(SIG_BLOCK, &wake, NULL); /* only workers receive it */
     return workers;
 }
 
-/* A thread's memory is mapped in one piece: what is given back is back with the system, page by
- * page while the thread is idle, and whole when it ends. What an idle connection needs is put side
- * by side in it, to lie on few pages:
+/* Map the memory of a worker, in one piece:
  *
  *     guard | stack ... frames | struct worker | lasting ... | passing ... | input | output
- */
+ *
+ * What an idle connection needs is in the middle, on few pages. The other pages are returned to the
+ * system while the connection is idle, and all of them when the thread has ended. Return NULL with
+ * errno if that fails. */
 static struct worker *map_region(void)
 {
     uint8_t *region = mmap(NULL, REGION_SIZE, PROT_READ | PROT_WRITE,
@@ -248,24 +252,24 @@ static struct worker *map_region(void)
     return worker;
 }
 
-/* Create the thread with every signal blocked but the one that wakes it. The mask is inherited: a
- * mask among the attributes is lost with AddressSanitizer since GCC 14, whose threads begin with
- * their creator's. */
-static int create_thread(struct worker *worker, const pthread_attr_t *attributes)
+/* Create the thread with all signals blocked except WAKE_SIGNAL. It inherits the mask of its
+ * creator: pthread_attr_setsigmask_np has no effect with the AddressSanitizer of GCC 14 and later.
+ */
+static int create_worker_thread(struct worker *worker, const pthread_attr_t *attributes)
 {
     sigset_t mask;
-    sigset_t own;
+    sigset_t previous_mask;
     int error;
 
     sigfillset(&mask);
     sigdelset(&mask, WAKE_SIGNAL);
-    pthread_sigmask(SIG_SETMASK, &mask, &own);
-    error = pthread_create(&worker->thread, attributes, run, worker);
-    pthread_sigmask(SIG_SETMASK, &own, NULL);
+    pthread_sigmask(SIG_SETMASK, &mask, &previous_mask);
+    error = pthread_create(&worker->thread, attributes, worker_run, worker);
+    pthread_sigmask(SIG_SETMASK, &previous_mask, NULL);
     return error;
 }
 
-static int start_thread(struct worker *worker)
+static int start_worker_thread(struct worker *worker)
 {
     pthread_attr_t attributes;
     int error = pthread_attr_init(&attributes);
@@ -275,13 +279,13 @@ static int start_thread(struct worker *worker)
     error = pthread_attr_setstack(&attributes, worker->workspace.stack,
                                   STACK_SIZE - WORKER_SIZE - ARENA_HEAD);
     if (error == 0)
-        error = create_thread(worker, &attributes);
+        error = create_worker_thread(worker, &attributes);
     pthread_attr_destroy(&attributes);
     return error;
 }
 
-/* Create a worker that is reserved from its first moment. */
-static int create(struct workers *workers)
+/* Create a worker, and reserve it. Return 0, or an errno value. */
+static int create_worker(struct workers *workers)
 {
     struct worker *worker = map_region();
     int error;
@@ -289,11 +293,11 @@ static int create(struct workers *workers)
     if (worker == NULL)
         return errno;
     worker->workers = workers;
-    atomic_init(&worker->state, RESERVED);
-    sem_init(&worker->roused, 0, 0);
-    worker->workspace.shutdown_phase = &workers->stage;
+    atomic_init(&worker->state, WORKER_RESERVED);
+    sem_init(&worker->wakeup, 0, 0);
+    worker->workspace.shutdown_phase = &workers->shutdown_phase;
     atomic_init(&worker->workspace.watch.deadline_us, INSTANT_NEVER);
-    error = start_thread(worker);
+    error = start_worker_thread(worker);
     if (error != 0) {
         munmap(worker->region, REGION_SIZE);
         return error;
@@ -316,11 +320,11 @@ int workers_reserve(struct workers *workers)
     worker = workers->waiting;
     if (worker != NULL) {
         remove_waiting(worker);
-        set_state(worker, RESERVED);
+        worker_set_state(worker, WORKER_RESERVED);
     }
     pthread_mutex_unlock(&workers->lock);
     workers->reserved = worker;
-    return worker != NULL ? 0 : create(workers);
+    return worker != NULL ? 0 : create_worker(workers);
 }
 
 void workers_serve(struct workers *workers, const struct connection *connection)
@@ -328,19 +332,19 @@ void workers_serve(struct workers *workers, const struct connection *connection)
     struct worker *worker = workers->reserved;
 
     workers->reserved = NULL;
-    workers->begun++;
+    workers->started++;
     worker->connection = *connection;
-    set_state(worker, SERVING);
-    sem_post(&worker->roused);
+    worker_set_state(worker, WORKER_SERVING);
+    sem_post(&worker->wakeup);
 }
 
-size_t workers_serving(struct workers *workers, bool tell)
+size_t workers_serving(struct workers *workers, bool notify_finished)
 {
     size_t serving;
 
     pthread_mutex_lock(&workers->lock);
-    workers->tell = tell;
-    serving = workers->begun - workers->over;
+    workers->notify_finished = notify_finished;
+    serving = workers->started - workers->finished;
     pthread_mutex_unlock(&workers->lock);
     return serving;
 }
@@ -350,37 +354,39 @@ size_t workers_serving_host(struct workers *workers, const struct address *peer)
     size_t count = 0;
 
     for (struct worker *worker = workers->all; worker != NULL; worker = worker->next) {
-        if (state_of(worker) == SERVING && address_same_host(&worker->connection.peer, peer))
+        if (worker_get_state(worker) == WORKER_SERVING &&
+            address_same_host(&worker->connection.peer, peer))
             count++;
     }
     return count;
 }
 
-static void note_overflow(struct workers *workers, struct connection_watch *watch)
+/* Take over the flag by which a connection says that it freed much memory. */
+static void note_heap_dirty(struct workers *workers, struct connection_watch *watch)
 {
     if (!atomic_load_explicit(&watch->heap_dirty, memory_order_relaxed))
         return;
     atomic_store_explicit(&watch->heap_dirty, false, memory_order_relaxed);
-    workers->untidy = true;
+    workers->heap_dirty = true;
 }
 
 void workers_watch(struct workers *workers, int64_t now_us)
 {
-    int stage = atomic_load_explicit(&workers->stage, memory_order_relaxed);
+    int shutdown_phase = atomic_load_explicit(&workers->shutdown_phase, memory_order_relaxed);
 
     for (struct worker *worker = workers->all; worker != NULL; worker = worker->next) {
         struct connection_watch *watch = &worker->workspace.watch;
 
         if (atomic_load_explicit(&watch->deadline_us, memory_order_relaxed) <= now_us ||
-            atomic_load_explicit(&watch->shutdown_phase, memory_order_relaxed) != stage)
+            atomic_load_explicit(&watch->shutdown_phase, memory_order_relaxed) != shutdown_phase)
             pthread_kill(worker->thread, WAKE_SIGNAL);
-        note_overflow(workers, watch);
+        note_heap_dirty(workers, watch);
     }
 }
 
-void workers_set_shutdown_phase(struct workers *workers, enum shutdown_phase stage)
+void workers_set_shutdown_phase(struct workers *workers, enum shutdown_phase shutdown_phase)
 {
-    atomic_store_explicit(&workers->stage, stage, memory_order_relaxed);
+    atomic_store_explicit(&workers->shutdown_phase, shutdown_phase, memory_order_relaxed);
     workers_watch(workers, INT64_MIN);
 }
 
@@ -391,25 +397,25 @@ static struct worker *pop_ended(struct workers *workers)
     pthread_mutex_lock(&workers->lock);
     worker = workers->ended;
     if (worker != NULL)
-        workers->ended = worker->below;
+        workers->ended = worker->stack_next;
     pthread_mutex_unlock(&workers->lock);
     return worker;
 }
 
-static void join(struct workers *workers, struct worker *worker)
+static void join_worker(struct workers *workers, struct worker *worker)
 {
     pthread_join(worker->thread, NULL);
     *(worker->previous != NULL ? &worker->previous->next : &workers->all) = worker->next;
     if (worker->next != NULL)
         worker->next->previous = worker->previous;
-    counters_sum(&workers->retired, &worker->workspace.counters);
-    note_overflow(workers, &worker->workspace.watch);
-    sem_destroy(&worker->roused);
-    munmap(worker->region, REGION_SIZE); /* and with it the worker */
+    counters_sum(&workers->joined_counters, &worker->workspace.counters);
+    note_heap_dirty(workers, &worker->workspace.watch);
+    sem_destroy(&worker->wakeup);
+    munmap(worker->region, REGION_SIZE); /* which contains *worker */
 }
 
-/* Is nobody left but the one that stands ready? */
-static bool is_deserted(const struct workers *workers)
+/* Return whether there is no worker, or only the reserved one. */
+static bool has_only_reserved(const struct workers *workers)
 {
     return workers->all == NULL ||
            (workers->all == workers->reserved && workers->all->next == NULL);
@@ -420,22 +426,22 @@ void workers_join(struct workers *workers)
     struct worker *worker;
 
     while ((worker = pop_ended(workers)) != NULL) {
-        join(workers, worker);
+        join_worker(workers, worker);
         workers->joined++;
     }
-    if (workers->joined >= TIDY_AFTER || (workers->joined > 0 && is_deserted(workers))) {
-        workers->untidy = true;
+    if (workers->joined >= TRIM_AFTER || (workers->joined > 0 && has_only_reserved(workers))) {
+        workers->heap_dirty = true;
         workers->joined = 0;
     }
 }
 
 int64_t workers_trim_heap_at(const struct workers *workers)
 {
-    return workers->untidy ? workers->tidy_at_us : INSTANT_NEVER;
+    return workers->heap_dirty ? workers->trim_at_us : INSTANT_NEVER;
 }
 
-/* malloc_trim walks all that malloc has, while nobody else can have any: a client must not be able
- * to make that happen more often than is worth it. */
+/* malloc_trim goes through the whole heap, and blocks every thread that calls malloc meanwhile. The
+ * interval limits how much of that clients can cause. */
 void workers_trim_heap(struct workers *workers, int64_t now_us)
 {
     int64_t took_us;
@@ -444,8 +450,9 @@ void workers_trim_heap(struct workers *workers, int64_t now_us)
         return;
     malloc_trim(0);
     took_us = clock_now().monotonic_us - now_us;
-    workers->tidy_at_us = now_us + clock_earlier(TIDY_US + TIDY_SHARE * took_us, TIDY_LATEST_US);
-    workers->untidy = false;
+    workers->trim_at_us =
+        now_us + clock_earlier(TRIM_INTERVAL_US + TRIM_SHARE * took_us, TRIM_INTERVAL_MAX_US);
+    workers->heap_dirty = false;
 }
 
 void workers_free(struct workers *workers)
@@ -454,19 +461,19 @@ void workers_free(struct workers *workers)
         return;
     pthread_mutex_lock(&workers->lock);
     for (struct worker *worker = workers->all; worker != NULL; worker = worker->next) {
-        set_state(worker, ENDED);
-        sem_post(&worker->roused);
+        worker_set_state(worker, WORKER_ENDED);
+        sem_post(&worker->wakeup);
     }
     pthread_mutex_unlock(&workers->lock);
     while (workers->all != NULL)
-        join(workers, workers->all);
+        join_worker(workers, workers->all);
     pthread_mutex_destroy(&workers->lock);
     free(workers);
 }
 
-void workers_count(const struct workers *workers, struct counters *total)
+void workers_sum_counters(const struct workers *workers, struct counters *total)
 {
-    counters_sum(total, &workers->retired);
+    counters_sum(total, &workers->joined_counters);
     for (const struct worker *worker = workers->all; worker != NULL; worker = worker->next)
         counters_sum(total, &worker->workspace.counters);
 }

@@ -1,7 +1,6 @@
 #include "echo/client_frames.h"
 
 #include "base/arena.h"
-#include "base/span.h"
 
 enum { CAPACITY_MIN = 64 };
 
@@ -21,11 +20,12 @@ bool client_frames_next(const struct client_frames *client_frames, size_t *place
     if (*place >= client_frames->length)
         return false;
     frame->header = frame_header_parse(client_frames->kept + *place);
-    frame->payload = client_frames->kept + payload_at;
-    frame->payload_length =
-        size_min(kept_payload(&frame->header), client_frames->length - payload_at);
+    frame->payload = (struct span){
+        client_frames->kept + payload_at,
+        size_min(kept_payload(&frame->header), client_frames->length - payload_at),
+    };
     frame->is_opening = *place < client_frames->opening;
-    *place = payload_at + frame->payload_length;
+    *place = payload_at + frame->payload.length;
     return true;
 }
 

@@ -11,6 +11,7 @@
 #define H2ECHOD_ECHO_CLIENT_FRAMES_H
 
 #include "base/frame.h"
+#include "base/span.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -37,9 +38,9 @@ struct client_frames {
 /* One of the frames that were kept. */
 struct client_frame {
     struct frame_header header;
-    const uint8_t *payload; /* its beginning, as far as it has arrived and is kept */
-    size_t payload_length;  /* at most CLIENT_FRAMES_PAYLOAD_MAX */
-    bool is_opening;        /* it arrived before the first request */
+    struct span payload; /* its beginning, as far as it has arrived and is kept: at most
+                            CLIENT_FRAMES_PAYLOAD_MAX bytes */
+    bool is_opening;     /* it arrived before the first request */
 };
 
 /*

@@ -2,8 +2,6 @@
 
 #include "base/arena.h"
 
-#include <string.h>
-
 struct field_list *field_list_new(struct arena *arena, size_t count, size_t length)
 {
     struct field_list *fields;
@@ -16,23 +14,21 @@ struct field_list *field_list_new(struct arena *arena, size_t count, size_t leng
     return fields;
 }
 
-static const uint8_t *copy(struct field_list *fields, const uint8_t *bytes, size_t length)
+static struct span append_bytes(struct field_list *fields, struct span bytes)
 {
     uint8_t *to = fields->text + fields->length;
 
-    if (length > 0)
-        memcpy(to, bytes, length);
-    fields->length += length;
-    return to;
+    if (bytes.length > 0)
+        memcpy(to, bytes.bytes, bytes.length);
+    fields->length += bytes.length;
+    return (struct span){to, bytes.length};
 }
 
 void field_list_add(struct field_list *fields, const struct field_list_entry *field)
 {
     fields->entries[fields->count++] = (struct field_list_entry){
-        .name = copy(fields, field->name, field->name_length),
-        .name_length = field->name_length,
-        .value = copy(fields, field->value, field->value_length),
-        .value_length = field->value_length,
+        .name = append_bytes(fields, field->name),
+        .value = append_bytes(fields, field->value),
         .never_indexed = field->never_indexed,
     };
 }

@@ -69,8 +69,9 @@ const char *diagnose_stream(uint32_t error);
 
 /*
  * diagnose_connection(error, words, length):
- * Return the same of a connection that is ended with ${error} and ${words}, the ${length} bytes of
- * the GOAWAY's debug data, in nghttp2's wording or the session's.
+ * Return the same for a connection that nghttp2 ends with ${error}; ${words} are the ${length}
+ * bytes of its GOAWAY's debug data. Reasons of the session's own bring their rule: see struct
+ * reason.
  */
 const char *diagnose_connection(uint32_t error, const char *words, size_t length);
 

@@ -438,8 +438,7 @@ static void copy_entries(const struct field_section_reader *reader, struct field
     for (size_t i = 0; i < echo->field_count; i++) {
         struct field field = field_of_key(echo->fields[i].key);
         bool never_indexed = next < reader->never_indexed_count && reader->never_indexed[next] == i;
-        struct field_list_entry entry = {field.name.bytes, field.name.length, field.value.bytes,
-                                         field.value.length, never_indexed};
+        struct field_list_entry entry = {field.name, field.value, never_indexed};
 
         field_list_add(fields, &entry);
         next += never_indexed;

@@ -1,7 +1,8 @@
 /*
- * client: one GET over HTTP/2, without I/O. Bytes in, bytes out, as session is for the server.
+ * client: one GET request over HTTP/2, for the probe. Bytes in, bytes out, without I/O.
  *
- * No socket, no thread and no clock. Whatever the server sends, what is kept of it has a bound.
+ * It uses no socket, thread or clock. What it keeps of a response has a limit, whatever the server
+ * sends.
  */
 #ifndef H2ECHOD_PROBE_CLIENT_H
 #define H2ECHOD_PROBE_CLIENT_H
@@ -12,7 +13,7 @@
 
 struct client;
 
-/* What is asked for; each a C string that is fit for a field. */
+/* The request's pseudo-header fields. Each has to be a valid field value. */
 struct client_request {
     const char *scheme;
     const char *authority;
@@ -21,8 +22,8 @@ struct client_request {
 
 enum {
     CLIENT_BODY_MAX = 65536,
-    CLIENT_SETTINGS_MAX = 32, /* nghttp2 takes no more in one frame */
-    CLIENT_TEXT_MAX = 256,    /* bytes of a text that is shown */
+    CLIENT_SETTINGS_MAX = 32, /* nghttp2 accepts no more in one frame */
+    CLIENT_TEXT_MAX = 256,    /* bytes of a text in the log */
 };
 
 struct client_setting {
@@ -30,66 +31,66 @@ struct client_setting {
     uint32_t value;
 };
 
-/* What has come of the answer. Every text is escaped as log_escape does. */
-struct client_answer {
-    bool is_http2; /* it began with a SETTINGS frame, as RFC 9113 section 3.4 has it */
-    char first[CLIENT_TEXT_MAX];                         /* its first bytes, whatever it speaks */
+/* What has been received. All texts are escaped by log_escape. */
+struct client_response {
+    bool is_http2; /* the first frame is SETTINGS, as RFC 9113 section 3.4 requires */
+    char first_bytes[CLIENT_TEXT_MAX];                   /* in whatever protocol */
     struct client_setting settings[CLIENT_SETTINGS_MAX]; /* of the first frame, in order */
     size_t setting_count;
 
-    int status; /* 0 until the final response's fields are there */
+    int status; /* 0 until the fields of the final response are complete */
     char server[CLIENT_TEXT_MAX];
     char content_type[CLIENT_TEXT_MAX];
     char content_length[CLIENT_TEXT_MAX];
-    size_t length;
-    char body[CLIENT_BODY_MAX]; /* the bytes as they came; not terminated */
+    size_t body_length;
+    char body[CLIENT_BODY_MAX]; /* not escaped, not terminated */
 
-    char failure[2 * CLIENT_TEXT_MAX]; /* why there will be no answer; "" = nothing is wrong */
+    char failure[2 * CLIENT_TEXT_MAX]; /* why there will be no complete response; "" = none */
 };
 
 /*
  * client_new(request):
- * Return a client whose first bytes out are the preface, SETTINGS and ${request}, or NULL if memory
- * ran out. ${request} is copied.
+ * Return a client that will send the preface, SETTINGS and ${request}, which is copied; NULL if
+ * memory ran out. To be freed with client_free.
  */
 struct client *client_new(const struct client_request *request);
 
 /*
  * client_free(client):
- * Free ${client}. NULL is fine.
+ * Free ${client}. NULL is allowed.
  */
 void client_free(struct client *client);
 
 /*
  * client_receive(client, bytes, length):
- * Take in what the server sent.
+ * Process what the server has sent.
  */
 void client_receive(struct client *client, const uint8_t *bytes, size_t length);
 
 /*
  * client_send(client, buffer, size):
- * Write what is ready for the server into ${buffer}, ${size} bytes at most. Return how many; 0 if
- * there is nothing more to send until the next call of another function. What client_receive found
- * to be wrong is a failure only once it was told to the server, so call this before
- * client_finished.
+ * Write what has to be sent to the server into ${buffer}, at most ${size} bytes. Return how many; 0
+ * if there is nothing until another function is called. An error that client_receive has found
+ * becomes a failure when the frame that reports it to the server is written, so call this function
+ * before client_finished.
  */
 size_t client_send(struct client *client, uint8_t *buffer, size_t size);
 
 /*
  * client_finished(client):
- * Return true if the whole answer is there, or will not come.
+ * Return true if the response is complete or has failed.
  */
 bool client_finished(const struct client *client);
 
 /*
- * client_answer(client):
- * Return what has come so far; it lives as long as ${client}.
+ * client_response(client):
+ * Return what has been received so far. It is valid as long as ${client}, and changes with it.
  */
-const struct client_answer *client_answer(const struct client *client);
+const struct client_response *client_response(const struct client *client);
 
 /*
  * client_send_goaway(client):
- * Say goodbye: the last that client_send gives is GOAWAY.
+ * End the connection: the last frame that client_send returns will be GOAWAY with NO_ERROR.
  */
 void client_send_goaway(struct client *client);
 

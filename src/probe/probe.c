@@ -22,39 +22,38 @@
 #include <sysexits.h>
 
 enum {
-    SECONDS = 5, /* for all of it */
+    TIMEOUT_S = 5, /* for everything but looking up the host */
     BUFFER_SIZE = 16384,
     URL_TEXT_MAX = 320, /* bytes of a URL without a path */
-    WORDS_MAX = 640,    /* of what goes into a line of the log behind the URL */
+    FAILURE_MAX = 640,  /* bytes of the reason that follows the URL in the log */
 };
 
-/* One attempt. */
 struct probe {
-    char target[LOG_ESCAPE_MAX]; /* the URL, for people */
+    char target[LOG_ESCAPE_MAX]; /* the URL, escaped */
     struct url url;
-    int64_t began_us;
+    int64_t started_us;
     struct transport transport;
     struct client *client;
 };
 
-/* Log why it is not well. Return the exit code. */
-__attribute__((format(printf, 2, 3))) static int fail(const struct probe *probe, const char *format,
-                                                      ...)
+/* Log why the probe failed. Return the exit code. */
+__attribute__((format(printf, 2, 3))) static int log_failure(const struct probe *probe,
+                                                             const char *format, ...)
 {
-    char words[WORDS_MAX];
+    char reason[FAILURE_MAX];
     va_list arguments;
 
     va_start(arguments, format);
-    (void)vsnprintf(words, sizeof(words), format, arguments);
+    (void)vsnprintf(reason, sizeof(reason), format, arguments);
     va_end(arguments);
-    log_write(LOG_LEVEL_ERROR, "%s: %s", probe->target, words);
+    log_write(LOG_LEVEL_ERROR, "%s: %s", probe->target, reason);
     return EXIT_FAILURE;
 }
 
-/* --- Where to ask --------------------------------------------------------------------------- */
+/* --- The target ----------------------------------------------------------------------------- */
 
-/* The address that stands for every one is not one to connect to. */
-static const char *reachable(const char *address)
+/* Replace an address that means all addresses, which one cannot connect to, by the loopback one. */
+static const char *connectable_address(const char *address)
 {
     struct in_addr v4;
     struct in6_addr v6;
@@ -66,11 +65,12 @@ static const char *reachable(const char *address)
     return address;
 }
 
-/* The URL of the daemon that has these settings. */
-static void url_of(const struct settings *settings, char text[URL_TEXT_MAX])
+/* Write the URL of a daemon that runs with these settings. */
+static void format_own_url(const struct settings *settings, char text[URL_TEXT_MAX])
 {
-    const char *host =
-        settings->listen.address != NULL ? reachable(settings->listen.address[0]) : "localhost";
+    const char *host = settings->listen.address != NULL
+                           ? connectable_address(settings->listen.address[0])
+                           : "localhost";
     bool is_ipv6 = strchr(host, ':') != NULL;
 
     (void)snprintf(text, URL_TEXT_MAX, "http://%s%s%s:%u/", is_ipv6 ? "[" : "", host,
@@ -78,17 +78,17 @@ static void url_of(const struct settings *settings, char text[URL_TEXT_MAX])
 }
 
 /* Return an exit code. */
-static int find_target(struct probe *probe, const struct settings *settings)
+static int parse_target(struct probe *probe, const struct settings *settings)
 {
     char text[URL_TEXT_MAX];
     const char *url = settings->probe;
 
     if (*url == '\0' && settings->listen.port == 0) {
-        log_write(LOG_LEVEL_ERROR, "--probe: the port 0 is any free one: give the daemon's URL");
+        log_write(LOG_LEVEL_ERROR, "--probe: port 0 means any free port: give the daemon's URL");
         return EXIT_FAILURE;
     }
     if (*url == '\0') {
-        url_of(settings, text);
+        format_own_url(settings, text);
         url = text;
     }
     (void)log_escape(probe->target, sizeof(probe->target), url, strlen(url));
@@ -98,26 +98,26 @@ static int find_target(struct probe *probe, const struct settings *settings)
         return EX_USAGE;
     }
     if (probe->url.scheme == URL_HTTPS)
-        return fail(probe, "--probe speaks clear text: give a URL with http:// or unix:");
+        return log_failure(probe, "--probe cannot use TLS: give a URL with http:// or unix:");
     return EXIT_SUCCESS;
 }
 
 /* --- Connecting ----------------------------------------------------------------------------- */
 
-static int64_t left_us(const struct probe *probe)
+static int64_t time_left_us(const struct probe *probe)
 {
-    return probe->began_us + SECONDS * INT64_C(1000000) - clock_now().monotonic_us;
+    return probe->started_us + TIMEOUT_S * INT64_C(1000000) - clock_now().monotonic_us;
 }
 
-/* What SO_SNDTIMEO ends is connect too, in the same way for every family. Return false with errno.
- */
-static bool connect_to(const struct probe *probe, int fd, const struct sockaddr *address,
-                       socklen_t length)
+/* SO_SNDTIMEO limits the time of connect too, in the same way for every address family. Return
+ * false with errno. */
+static bool connect_in_time(const struct probe *probe, int fd, const struct sockaddr *address,
+                            socklen_t length)
 {
-    int64_t left = left_us(probe);
-    struct timeval patience = {.tv_sec = left / 1000000, .tv_usec = left % 1000000};
+    int64_t left = time_left_us(probe);
+    struct timeval timeout = {.tv_sec = left / 1000000, .tv_usec = left % 1000000};
 
-    if (left > 0 && setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) != 0)
+    if (left > 0 && setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) != 0)
         return false;
     if (left > 0 && connect(fd, address, length) == 0)
         return true;
@@ -135,7 +135,7 @@ static bool try_address(struct probe *probe, const struct sockaddr *address, soc
     if (fd < 0)
         return false;
     transport_open(&probe->transport, fd);
-    if (connect_to(probe, fd, address, length))
+    if (connect_in_time(probe, fd, address, length))
         return true;
     error = errno;
     transport_close(&probe->transport);
@@ -143,13 +143,13 @@ static bool try_address(struct probe *probe, const struct sockaddr *address, soc
     return false;
 }
 
-static int fail_connect(const struct probe *probe)
+static int log_connect_failure(const struct probe *probe)
 {
     char words[128];
 
     if (errno == ETIMEDOUT)
-        return fail(probe, "timed out after %d s while connecting", SECONDS);
-    return fail(probe, "cannot connect: %s", strerror_r(errno, words, sizeof(words)));
+        return log_failure(probe, "timed out after %d s while connecting", TIMEOUT_S);
+    return log_failure(probe, "cannot connect: %s", strerror_r(errno, words, sizeof(words)));
 }
 
 static int connect_unix(struct probe *probe)
@@ -157,52 +157,51 @@ static int connect_unix(struct probe *probe)
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     size_t length = strlen(probe->url.host);
 
-    /* url_parse has seen that there is room, for a path's NUL as well. */
+    /* url_parse has checked that it fits, with the NUL at the end of a path. */
     memcpy(un.sun_path, probe->url.host, length);
     if (un.sun_path[0] == '@')
-        un.sun_path[0] = '\0'; /* an abstract name, which ends where the address does */
+        un.sun_path[0] = '\0'; /* an abstract name; its address has no NUL at the end */
     else
         length++;
     length += offsetof(struct sockaddr_un, sun_path);
     if (try_address(probe, (const struct sockaddr *)&un, (socklen_t)length))
         return EXIT_SUCCESS;
-    return fail_connect(probe);
+    return log_connect_failure(probe);
 }
 
-/* Each address in turn; of those that fail the last one is told of. */
+/* Try each address of the host. If all fail, log the error of the last one. */
 static int connect_tcp(struct probe *probe)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     struct addrinfo *found = NULL;
-    /* The loopback addresses, whatever a resolver says, or if there is none (RFC 6761 section 6.3).
-     */
+    /* localhost means the loopback addresses, without asking a resolver (RFC 6761 section 6.3). */
     const char *host = strcasecmp(probe->url.host, "localhost") == 0 ? NULL : probe->url.host;
     int error = getaddrinfo(host, probe->url.port, &hints, &found);
     bool is_connected = false;
 
     if (error != 0)
-        return fail(probe, "cannot look up the host: %s",
-                    error == EAI_SYSTEM ? strerror(errno) : gai_strerror(error));
+        return log_failure(probe, "cannot look up the host: %s",
+                           error == EAI_SYSTEM ? strerror(errno) : gai_strerror(error));
     for (struct addrinfo *each = found; each != NULL && !is_connected; each = each->ai_next)
         is_connected = try_address(probe, each->ai_addr, each->ai_addrlen);
     error = errno;
     freeaddrinfo(found);
     errno = error;
-    return is_connected ? EXIT_SUCCESS : fail_connect(probe);
+    return is_connected ? EXIT_SUCCESS : log_connect_failure(probe);
 }
 
 /* --- Bytes ---------------------------------------------------------------------------------- */
-/* All of them go through receive and send_all. Neither waits longer than there is time, and each
- * moves only what it can at once: a peer that lets them drip gets no more of it. */
+/* Reading and writing go through probe_receive and probe_send alone. Each call is non-blocking, and
+ * poll waits for no longer than what is left of the time, however slowly the peer sends. */
 
-/* Wait for the socket to be ready. Return false with errno, ETIMEDOUT when the time is over. */
-static bool await(const struct probe *probe, short events)
+/* Wait until the socket is ready. Return false with errno, ETIMEDOUT after TIMEOUT_S. */
+static bool wait_until_ready(const struct probe *probe, short events)
 {
     struct pollfd polled = {.fd = probe->transport.fd, .events = events};
     int ready = 0;
 
     while (ready == 0 || (ready < 0 && errno == EINTR)) {
-        int64_t left = left_us(probe);
+        int64_t left = time_left_us(probe);
         if (left <= 0) {
             errno = ETIMEDOUT;
             return false;
@@ -212,123 +211,127 @@ static bool await(const struct probe *probe, short events)
     return ready > 0;
 }
 
-/* Return as transport_read. */
-static ssize_t receive(struct probe *probe, uint8_t *buffer, size_t size)
+/* Return the same as transport_read. */
+static ssize_t probe_receive(struct probe *probe, uint8_t *buffer, size_t size)
 {
     ssize_t length = -1;
 
     do {
-        if (!await(probe, POLLIN))
+        if (!wait_until_ready(probe, POLLIN))
             return -1;
         length = transport_read_nonblocking(&probe->transport, buffer, size);
     } while (length < 0 && (errno == EAGAIN || errno == EINTR));
     return length;
 }
 
-/* What can't be sent is not told: what is there to be read says more. */
-static void send_all(struct probe *probe, const uint8_t *bytes, size_t length)
+/* An error is not reported: reading comes next, and finds the cause, for example a GOAWAY. */
+static void probe_send(struct probe *probe, const uint8_t *bytes, size_t length)
 {
     while (length > 0) {
         ssize_t taken = transport_write_nonblocking(&probe->transport, bytes, length);
-        if (taken < 0 || (taken == 0 && !await(probe, POLLOUT)))
+        if (taken < 0 || (taken == 0 && !wait_until_ready(probe, POLLOUT)))
             return;
         bytes += taken;
         length -= (size_t)taken;
     }
 }
 
-/* Gathered, since of two small writes the second waits for the first one's acknowledgement. */
-static void flush(struct probe *probe)
+/* Send as much as possible in one write: with Nagle's algorithm, a second small one would wait for
+ * the acknowledgement of the first. */
+static void send_client_output(struct probe *probe)
 {
     uint8_t buffer[BUFFER_SIZE];
     size_t length;
 
     while ((length = client_send(probe->client, buffer, sizeof(buffer))) > 0)
-        send_all(probe, buffer, length);
+        probe_send(probe, buffer, length);
 }
 
-/* Ask, and read until the client has seen enough. Return 1; else as the last receive. */
-static ssize_t converse(struct probe *probe)
+/* Send the request, and read until the response is complete or has failed. Return a positive number
+ * then, else the result of the last probe_receive. */
+static ssize_t exchange(struct probe *probe)
 {
     uint8_t buffer[BUFFER_SIZE];
     ssize_t length = 1;
 
-    flush(probe);
+    send_client_output(probe);
     while (length > 0 && !client_finished(probe->client)) {
-        length = receive(probe, buffer, sizeof(buffer));
+        length = probe_receive(probe, buffer, sizeof(buffer));
         if (length > 0) {
             client_receive(probe->client, buffer, (size_t)length);
-            flush(probe);
+            send_client_output(probe);
         }
     }
     return length;
 }
 
-static void leave(struct probe *probe)
+static void send_goaway(struct probe *probe)
 {
     client_send_goaway(probe->client);
-    flush(probe);
+    send_client_output(probe);
 }
 
-/* --- The verdict ---------------------------------------------------------------------------- */
+/* --- Checking the response ------------------------------------------------------------------ */
 
-/* Why the conversation ended before the answer was there: ${length} and errno are receive's. */
-static int fail_early(const struct probe *probe, const struct client_answer *answer, ssize_t length)
+/* Log that the connection ended before the response was complete. ${length} and errno are those of
+ * the last probe_receive. */
+static int log_incomplete(const struct probe *probe, const struct client_response *response,
+                          ssize_t length)
 {
     char words[128];
     const char *stage = "the end of the body";
 
-    if (answer->status == 0)
-        stage = answer->is_http2 ? "the answer" : "SETTINGS";
+    if (response->status == 0)
+        stage = response->is_http2 ? "the response" : "SETTINGS";
     if (length == 0)
         (void)snprintf(words, sizeof(words), "the server closed the connection");
     else if (errno == ETIMEDOUT)
-        (void)snprintf(words, sizeof(words), "timed out after %d s", SECONDS);
+        (void)snprintf(words, sizeof(words), "timed out after %d s", TIMEOUT_S);
     else
         (void)snprintf(words, sizeof(words), "%s", strerror(errno));
-    return fail(probe, "%s while waiting for %s", words, stage);
+    return log_failure(probe, "%s while waiting for %s", words, stage);
 }
 
-/* Whether the answer is one of h2echod's. Return an exit code. */
-static int judge(const struct probe *probe, const struct client_answer *answer)
+/* Check that the response is one of h2echod's. Return an exit code. */
+static int check_response(const struct probe *probe, const struct client_response *response)
 {
     char shown[LOG_ESCAPE_MAX];
     char length[32];
 
-    (void)log_escape(shown, sizeof(shown), answer->body, answer->length);
-    (void)snprintf(length, sizeof(length), "%zu", answer->length);
-    if (answer->status != 200)
-        return fail(probe, "status %d, not 200: \"%s\"", answer->status, shown);
-    if (strcmp(answer->content_type, "application/json") != 0)
-        return fail(probe, "content-type \"%s\", not \"application/json\": \"%s\"",
-                    answer->content_type, shown);
-    if (strcmp(answer->content_length, length) != 0)
-        return fail(probe, "content-length \"%s\", but %s bytes came: \"%s\"",
-                    answer->content_length, length, shown);
-    if (echo_answers_path(answer->body, answer->length, probe->url.path))
+    (void)log_escape(shown, sizeof(shown), response->body, response->body_length);
+    (void)snprintf(length, sizeof(length), "%zu", response->body_length);
+    if (response->status != 200)
+        return log_failure(probe, "status %d, not 200: \"%s\"", response->status, shown);
+    if (strcmp(response->content_type, "application/json") != 0)
+        return log_failure(probe, "content-type \"%s\", not \"application/json\": \"%s\"",
+                           response->content_type, shown);
+    if (strcmp(response->content_length, length) != 0)
+        return log_failure(probe, "content-length \"%s\", but %s bytes received: \"%s\"",
+                           response->content_length, length, shown);
+    if (echo_answers_path(response->body, response->body_length, probe->url.path))
         return EXIT_SUCCESS;
     if (errno == ENOMEM)
-        return fail(probe, "out of memory");
-    return fail(probe, "the body is no JSON object with the :path that was asked for: \"%s\"",
-                shown);
+        return log_failure(probe, "out of memory");
+    return log_failure(probe, "the body is not a JSON object with the requested :path: \"%s\"",
+                       shown);
 }
 
-static int judge_all(const struct probe *probe, ssize_t length)
+static int check_result(const struct probe *probe, ssize_t length)
 {
-    const struct client_answer *answer = client_answer(probe->client);
+    const struct client_response *response = client_response(probe->client);
 
-    if (!answer->is_http2 && answer->first[0] != '\0')
-        return fail(probe, "not HTTP/2, it begins with \"%s\"", answer->first);
-    if (answer->failure[0] != '\0')
-        return fail(probe, "%s", answer->failure);
+    if (!response->is_http2 && response->first_bytes[0] != '\0')
+        return log_failure(probe, "not HTTP/2, it begins with \"%s\"", response->first_bytes);
+    if (response->failure[0] != '\0')
+        return log_failure(probe, "%s", response->failure);
     if (!client_finished(probe->client))
-        return fail_early(probe, answer, length);
-    return judge(probe, answer);
+        return log_incomplete(probe, response, length);
+    return check_response(probe, response);
 }
 
-/* --- What is printed ------------------------------------------------------------------------ */
+/* --- Output --------------------------------------------------------------------------------- */
 
-/* As it is, but for bytes that a terminal could take for commands. */
+/* Print the body, with bytes that a terminal might interpret escaped. */
 static void print_body(const char *body, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
@@ -341,12 +344,12 @@ static void print_body(const char *body, size_t length)
         (void)putchar('\n');
 }
 
-static void print_settings(const struct client_answer *answer)
+static void print_server_settings(const struct client_response *response)
 {
     const char *before = ", ";
 
-    for (size_t i = 0; i < answer->setting_count; i++) {
-        const struct client_setting *setting = &answer->settings[i];
+    for (size_t i = 0; i < response->setting_count; i++) {
+        const struct client_setting *setting = &response->settings[i];
         const char *name = wire_setting_name(setting->id);
         if (name != NULL)
             (void)printf("%sSETTINGS_%s=%u", before, name, setting->value);
@@ -356,37 +359,38 @@ static void print_settings(const struct client_answer *answer)
     }
 }
 
-static void print(const struct probe *probe, const struct client_answer *answer, int64_t took_us)
+static void print_result(const struct probe *probe, const struct client_response *response,
+                         int64_t elapsed_us)
 {
-    (void)printf("%s: %d, %s, %zu bytes of %s in %.1f ms, h2c", probe->target, answer->status,
-                 answer->server[0] != '\0' ? answer->server : "no name", answer->length,
-                 answer->content_type, (double)took_us / 1000.0);
-    print_settings(answer);
+    (void)printf("%s: %d, %s, %zu bytes of %s in %.1f ms, h2c", probe->target, response->status,
+                 response->server[0] != '\0' ? response->server : "no server field",
+                 response->body_length, response->content_type, (double)elapsed_us / 1000.0);
+    print_server_settings(response);
     (void)putchar('\n');
-    print_body(answer->body, answer->length);
+    print_body(response->body, response->body_length);
 }
 
-/* --- All of it ------------------------------------------------------------------------------ */
+/* --- The probe ------------------------------------------------------------------------------ */
 
-static int ask(struct probe *probe)
+static int probe_request(struct probe *probe)
 {
     const struct client_request request = {"http", probe->url.authority, probe->url.path};
     int result;
     ssize_t length;
-    int64_t took_us;
+    int64_t elapsed_us;
     int error;
 
     probe->client = client_new(&request);
     if (probe->client == NULL)
-        return fail(probe, "out of memory");
-    length = converse(probe);
+        return log_failure(probe, "out of memory");
+    length = exchange(probe);
     error = errno;
-    took_us = clock_now().monotonic_us - probe->began_us;
-    leave(probe);
+    elapsed_us = clock_now().monotonic_us - probe->started_us;
+    send_goaway(probe);
     errno = error;
-    result = judge_all(probe, length);
+    result = check_result(probe, length);
     if (result == EXIT_SUCCESS)
-        print(probe, client_answer(probe->client), took_us);
+        print_result(probe, client_response(probe->client), elapsed_us);
     client_free(probe->client);
     return result;
 }
@@ -394,15 +398,15 @@ static int ask(struct probe *probe)
 int probe_run(const struct settings *settings)
 {
     struct probe probe = {0};
-    int result = find_target(&probe, settings);
+    int result = parse_target(&probe, settings);
 
     if (result != EXIT_SUCCESS)
         return result;
-    probe.began_us = clock_now().monotonic_us;
+    probe.started_us = clock_now().monotonic_us;
     result = probe.url.scheme == URL_UNIX ? connect_unix(&probe) : connect_tcp(&probe);
     if (result != EXIT_SUCCESS)
         return result;
-    result = ask(&probe);
+    result = probe_request(&probe);
     transport_close(&probe.transport);
     return result;
 }

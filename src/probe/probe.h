@@ -1,5 +1,6 @@
 /*
- * probe: ask a running daemon once, and say how it is: for health checks.
+ * probe: the client of --probe, for health checks. It sends one request to a daemon and checks the
+ * response.
  */
 #ifndef H2ECHOD_PROBE_PROBE_H
 #define H2ECHOD_PROBE_PROBE_H
@@ -8,10 +9,10 @@
 
 /*
  * probe_run(settings):
- * Ask the daemon at the URL that ${settings} name, or the one that has these settings itself. Print
- * what it is like and what it answered to stdout; or log why that is not what h2echod answers. All
- * of it takes five seconds at most, the look-up of a name excepted. Return the process's exit code:
- * 0, 1, or 64 if that is no URL.
+ * Send GET to the URL in ${settings}, or to the daemon that runs with the same settings. Print the
+ * server's version, SETTINGS and response to stdout, or log why it is not a valid response of
+ * h2echod. This takes at most five seconds, besides looking up a host's name. Return the process's
+ * exit code: 0; 1 if it failed; 64 if the URL is wrong.
  */
 int probe_run(const struct settings *settings);
 

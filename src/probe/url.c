@@ -15,8 +15,8 @@
 _Static_assert(URL_HOST_MAX >= UNIX_PATH_MAX, "no room for a socket's path");
 _Static_assert(URL_AUTHORITY_MAX >= URL_HOST_MAX + 2 + URL_PORT_MAX, "no room for the authority");
 
-/* Copy what ${from} begins with. Return false if that is nothing, or too much. */
-static bool copy(char *to, size_t size, const char *from, size_t length)
+/* Copy ${length} bytes as a string. Return false if there are none, or too many. */
+static bool copy_part(char *to, size_t size, const char *from, size_t length)
 {
     if (length == 0 || length >= size)
         return false;
@@ -25,7 +25,7 @@ static bool copy(char *to, size_t size, const char *from, size_t length)
     return true;
 }
 
-/* Return what follows the scheme; NULL if it is none of ours. */
+/* Return what follows the scheme; NULL if the scheme is not known. */
 static const char *parse_scheme(const char *text, struct url *url)
 {
     static const char *const schemes[] = {
@@ -46,10 +46,10 @@ static bool parse_socket(const char *at, struct url *url)
     url->port[0] = '\0';
     (void)snprintf(url->authority, sizeof(url->authority), "localhost");
     (void)snprintf(url->path, sizeof(url->path), "/");
-    return copy(url->host, UNIX_PATH_MAX, at, strlen(at));
+    return copy_part(url->host, UNIX_PATH_MAX, at, strlen(at));
 }
 
-/* An address in brackets. Its zone means nothing to the server, so the authority has none. */
+/* Parse an address in brackets. A zone means nothing to the server, so the authority has none. */
 static const char *parse_ipv6(const char *at, struct url *url)
 {
     char address[INET6_ADDRSTRLEN];
@@ -58,9 +58,9 @@ static const char *parse_ipv6(const char *at, struct url *url)
     size_t zone = at[1 + length] == '%' ? 1 + strspn(at + 2 + length, NAME_BYTES) : 0;
 
     if (zone == 1 || at[1 + length + zone] != ']' ||
-        !copy(address, sizeof(address), at + 1, length) ||
+        !copy_part(address, sizeof(address), at + 1, length) ||
         inet_pton(AF_INET6, address, &binary) != 1 ||
-        !copy(url->host, sizeof(url->host), at + 1, length + zone))
+        !copy_part(url->host, sizeof(url->host), at + 1, length + zone))
         return NULL;
     (void)snprintf(url->authority, sizeof(url->authority), "[%s]", address);
     return at + length + zone + 2;
@@ -70,13 +70,13 @@ static const char *parse_name(const char *at, struct url *url)
 {
     size_t length = strspn(at, NAME_BYTES);
 
-    if (!copy(url->host, sizeof(url->host), at, length))
+    if (!copy_part(url->host, sizeof(url->host), at, length))
         return NULL;
-    (void)copy(url->authority, sizeof(url->authority), at, length);
+    (void)copy_part(url->authority, sizeof(url->authority), at, length);
     return at + length;
 }
 
-/* The port goes into the authority only where it is told, as everybody does. */
+/* The authority has a port only if the URL has one. */
 static const char *parse_port(const char *at, struct url *url)
 {
     size_t used = strlen(url->authority);
@@ -88,7 +88,7 @@ static const char *parse_port(const char *at, struct url *url)
         return at;
     }
     length = strspn(at + 1, DIGITS);
-    if (!copy(url->port, sizeof(url->port), at + 1, length))
+    if (!copy_part(url->port, sizeof(url->port), at + 1, length))
         return NULL;
     port = strtoul(url->port, NULL, 10);
     if (port < 1 || port > 65535)
@@ -97,7 +97,7 @@ static const char *parse_port(const char *at, struct url *url)
     return at + 1 + length;
 }
 
-/* A fragment is never sent (RFC 9110 section 7.1), so one is a mistake. */
+/* A fragment is an error, as it would not be sent (RFC 9110 section 7.1). */
 static bool parse_path(const char *at, struct url *url)
 {
     int length;

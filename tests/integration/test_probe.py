@@ -127,7 +127,7 @@ def test_daemon_that_drains_takes_no_new_connection(start: Start) -> None:
 # --- what is no daemon at all ---
 
 @pytest.mark.parametrize("url, words", [
-    ("https://127.0.0.1/", "https://127.0.0.1/: --probe speaks clear text: give a URL with http:// or unix:"),
+    ("https://127.0.0.1/", "https://127.0.0.1/: --probe cannot use TLS: give a URL with http:// or unix:"),
     ("unix:/nowhere/socket", "unix:/nowhere/socket: cannot connect: No such file or directory"),
     ("http://a..b/", "http://a..b/: cannot look up the host: Name or service not known"),
     ("http://[::1%nowhere]/", "http://[::1%nowhere]/: cannot look up the host: Name or service not known"),
@@ -139,7 +139,7 @@ def test_url_that_leads_nowhere(url: str, words: str) -> None:
 
 def test_port_that_is_not_known() -> None:
     done = run("--port=0", "--probe")
-    assert (done.status, done.error()) == (1, "--probe: the port 0 is any free one: give the daemon's URL")
+    assert (done.status, done.error()) == (1, "--probe: port 0 means any free port: give the daemon's URL")
 
 
 @pytest.mark.parametrize("url", ["localhost:8080", "http://h/#x", "http://h/\r\nx: y", "unix:", "\x1b[31m"])
@@ -255,7 +255,7 @@ def goaway(code: int, last: int, reason: bytes = b"") -> bytes:
 def assert_passes(done: Finished, url: str) -> None:
     assert (done.status, done.errors) == (0, []), done
     first, body = done.out.splitlines()
-    assert re.fullmatch(rf"{re.escape(url)}: 200, no name, 32 bytes of application/json in \d+\.\d ms, h2c, "
+    assert re.fullmatch(rf"{re.escape(url)}: 200, no server field, 32 bytes of application/json in \d+\.\d ms, h2c, "
                         r"SETTINGS_MAX_CONCURRENT_STREAMS=7 0x00f0=9", first), first
     assert body == GOOD.decode()
 
@@ -323,22 +323,22 @@ WRONG: dict[str, tuple[Pieces, str]] = {
     "type": ([SETTINGS, answer(kind="text/html")], 'content-type "text/html", not "application/json"'),
     "no-type": ([SETTINGS, head(("content-length", "32")), data(GOOD)], 'content-type "", not "application/json"'),
     "no-length": ([SETTINGS, head(("content-type", "application/json")), data(GOOD)],
-                  'content-length "", but 32 bytes came'),
+                  'content-length "", but 32 bytes received'),
     "length-too-long": ([SETTINGS, answer(length="33")],
-                        'the answer is malformed (PROTOCOL_ERROR): content-length "33", 32 bytes came'),
-    "length-too-short": ([SETTINGS, answer(length="31")], 'the answer is malformed (PROTOCOL_ERROR): content-length "31"'),
-    "length-of-another-form": ([SETTINGS, answer(length="032")], 'content-length "032", but 32 bytes came'),
-    "no-json": ([SETTINGS, answer(b"[1, 2]")], 'the body is no JSON object with the :path that was asked for: "[1, 2]"'),
-    "other-path": ([SETTINGS, answer(b'{":path": "/x"}')], "the body is no JSON object with the :path"),
-    "no-body": ([SETTINGS, answer(b"")], "the body is no JSON object"),
+                        'the response is malformed (PROTOCOL_ERROR): content-length "33", 32 bytes received'),
+    "length-too-short": ([SETTINGS, answer(length="31")], 'the response is malformed (PROTOCOL_ERROR): content-length "31"'),
+    "length-of-another-form": ([SETTINGS, answer(length="032")], 'content-length "032", but 32 bytes received'),
+    "no-json": ([SETTINGS, answer(b"[1, 2]")], 'the body is not a JSON object with the requested :path: "[1, 2]"'),
+    "other-path": ([SETTINGS, answer(b'{":path": "/x"}')], "the body is not a JSON object with the requested :path"),
+    "no-body": ([SETTINGS, answer(b"")], "the body is not a JSON object"),
     "malformed": ([SETTINGS, head(("Server", "x"), flags=("END_HEADERS", "END_STREAM"))],
-                  "the answer is malformed (PROTOCOL_ERROR)"),
+                  "the response is malformed (PROTOCOL_ERROR)"),
     "huge-settings": ([SettingsFrame(0, settings={identifier: 0 for identifier in range(100, 133)}).serialize()],
-                      "what the server sent is wrong (ENHANCE_YOUR_CALM)"),
+                      "invalid data from the server (ENHANCE_YOUR_CALM)"),
     "long-frame": ([SETTINGS, PingFrame(0, bytes(8)).serialize(), b"\0\x40\1\0\0\0\0\0\1" + bytes(16385)],
-                   "what the server sent is wrong (FRAME_SIZE_ERROR)"),
+                   "invalid data from the server (FRAME_SIZE_ERROR)"),
     "bad-hpack": ([SETTINGS, HeadersFrame(1, b"\x80", flags=["END_HEADERS"]).serialize()],
-                  "what the server sent is wrong (COMPRESSION_ERROR)"),
+                  "invalid data from the server (COMPRESSION_ERROR)"),
     "endless-body": ([SETTINGS, head(), *[data(bytes(4096), end=False)] * 17], "the body has more than 65536 bytes"),
 }
 
@@ -352,8 +352,8 @@ def test_server_that_does_wrong(serve: Serve, case: str) -> None:
     assert done.error().startswith(f"{url}: {words}"), done.error()
 
 
-@pytest.mark.parametrize("pieces, stage", [([], "SETTINGS"), ([SETTINGS], "the answer"),
-                                           ([SETTINGS, head(status="100")], "the answer"),
+@pytest.mark.parametrize("pieces, stage", [([], "SETTINGS"), ([SETTINGS], "the response"),
+                                           ([SETTINGS, head(status="100")], "the response"),
                                            ([SETTINGS, head(), data(GOOD, end=False)], "the end of the body")])
 def test_server_that_hangs_up(serve: Serve, pieces: Pieces, stage: str) -> None:
     url = serve(pieces, hang_up)
@@ -361,7 +361,7 @@ def test_server_that_hangs_up(serve: Serve, pieces: Pieces, stage: str) -> None:
     assert (done.status, done.error()) == (1, f"{url}: the server closed the connection while waiting for {stage}")
 
 
-@pytest.mark.parametrize("pieces, stage", [([], "SETTINGS"), ([SETTINGS], "the answer")])
+@pytest.mark.parametrize("pieces, stage", [([], "SETTINGS"), ([SETTINGS], "the response")])
 def test_server_that_aborts(serve: Serve, pieces: Pieces, stage: str) -> None:
     """If it was still written to, that has had the error, and the end is all that is left to be read."""
     done = run("--probe", serve(pieces, abort))
@@ -410,11 +410,11 @@ def test_five_seconds_for_all_of_it(start: Start, serve: Serve, busy: str) -> No
         full.url(): "timed out after 5 s while waiting for SETTINGS",
         serve([]): "timed out after 5 s while waiting for SETTINGS",
         serve([b"hello"]): 'not HTTP/2, it begins with "hello"',
-        serve([SETTINGS]): "timed out after 5 s while waiting for the answer",
+        serve([SETTINGS]): "timed out after 5 s while waiting for the response",
         serve(repeat(head(status="103"))): 'not HTTP/2, it begins with ',
-        serve(chain([SETTINGS], repeat(head(status="103")))): "timed out after 5 s while waiting for the answer",
+        serve(chain([SETTINGS], repeat(head(status="103")))): "timed out after 5 s while waiting for the response",
         serve(chain([SETTINGS], repeat(500 * PingFrame(0, bytes(8)).serialize()))):
-            "timed out after 5 s while waiting for the answer",
+            "timed out after 5 s while waiting for the response",
         serve(chain([SETTINGS, head()], repeat(data(b" ", end=False), 0.05))):
             "timed out after 5 s while waiting for the end of the body",
     }

@@ -405,7 +405,8 @@ def test_names_are_as_many_as_sockets(open_directory: Path, names: str, count: i
     with handed_over(*sockets, names=names) as options:
         done = run(SELF_SIGNED, **options)
     assert done.status == CONFIGURATION
-    assert done.error() == f"LISTEN_FDS: LISTEN_FDNAMES is to name as many, not {count}; let the service manager set it"
+    assert done.error() == \
+        f"LISTEN_FDS: LISTEN_FDNAMES must have as many names, not {count}; let the service manager set it"
     for each in sockets:
         each.close()
 

@@ -1,4 +1,4 @@
-"""Settings: where they come from, what is wrong with them, and the sockets that they ask for."""
+"""Settings: where their values come from, errors in them, and the sockets that they open."""
 from __future__ import annotations
 
 import re
@@ -27,7 +27,7 @@ OPTIONS = (*KEYS, "config", "check-config", "dump-config", "probe", "version", "
 
 
 def dumped(*arguments: object) -> dict[str, list[str]]:
-    """The settings in force with these arguments: a key's values, none for one that holds nothing."""
+    """The settings that these arguments give: the values of each key, none if it is not set."""
     done = run(*arguments, "--dump-config")
     assert (done.status, done.errors) == (0, []), done
     return parse_dump(done.out)
@@ -38,9 +38,9 @@ def config(tmp_path: Path) -> Path:
     return tmp_path / "h2echod.conf"
 
 
-# --- where they come from ---
+# --- where values come from ---
 
-def test_defaults_are_what_users_are_told() -> None:
+def test_defaults() -> None:
     assert dumped() == {
         "port": ["8080"], "address": [], "unix": [], "unix-mode": ["0660"], "reuse-port": ["off"],
         "tls-port": ["off"], "tls-cert": [], "tls-key": [], "tls-self-signed": ["off"], "tls-client-ca": [],
@@ -51,7 +51,7 @@ def test_defaults_are_what_users_are_told() -> None:
         "log-level": ["info"], "trace": ["off"], "access-log": ["off"], "pretty": ["off"]}
 
 
-def test_file_goes_before_default_and_command_line_before_file(config: Path) -> None:
+def test_command_line_overrides_file_and_file_overrides_default(config: Path) -> None:
     config.write_text("max-connections = 7\nmax-concurrent-streams = 8\n")
     values = dumped("-c", config, "--max-connections=9")
     assert (values["max-connections"], values["max-concurrent-streams"]) == (["9"], ["8"])
@@ -63,14 +63,14 @@ def test_order_of_config_and_option_does_not_matter(config: Path) -> None:
     assert dumped("--max-connections=9", "-c", config)["max-connections"] == ["9"]
 
 
-def test_settings_of_the_file_are_in_force(start: Start, config: Path) -> None:
+def test_settings_in_the_file_take_effect(start: Start, config: Path) -> None:
     config.write_text("# a comment\n\n  max-concurrent-streams   =  5   # another\npretty = on\n")
     client = start("--config", config).connect()
     client.request(fields()).assert_echo(fields(), pretty=True)
     assert client.settings[SettingsFrame.MAX_CONCURRENT_STREAMS] == 5
 
 
-def test_command_line_is_in_force_over_the_file(start: Start, config: Path) -> None:
+def test_command_line_overrides_the_file_in_a_running_daemon(start: Start, config: Path) -> None:
     config.write_text("max-concurrent-streams = 5\nport = 1\naddress = 192.0.2.1\n")
     client = start("--max-concurrent-streams=6", "--config", config).connect()
     client.assert_answered()
@@ -93,7 +93,7 @@ def test_command_line_is_in_force_over_the_file(start: Start, config: Path) -> N
     ("log-level = warning", "log-level", "warning"),
     ("unix-mode = 0600", "unix-mode", "0600"),
 ])
-def test_values_are_understood_and_written_back(config: Path, line: str, key: str, value: str) -> None:
+def test_values_are_read_and_written_back(config: Path, line: str, key: str, value: str) -> None:
     config.write_text(line + "\n")
     assert dumped("-c", config)[key] == [value]
 
@@ -110,7 +110,7 @@ def test_trace_options(options: list[str], trace: str) -> None:
     assert dumped(*options)["trace"] == [trace]
 
 
-def test_dump_is_a_file_that_reads_back(config: Path) -> None:
+def test_dump_can_be_read_as_a_file(config: Path) -> None:
     arguments = ["--port=1234", "-a", "127.0.0.1", "-a", "::1", "--unix=/run/x y.sock", "--unix-mode=0600",
                  "--max-connections=17", "--idle-timeout=1500ms", "--pretty", "--access-log=json", "--trace=frames"]
     first = run(*arguments, "--dump-config")
@@ -120,20 +120,20 @@ def test_dump_is_a_file_that_reads_back(config: Path) -> None:
     assert parse_dump(first.out)["address"] == ["127.0.0.1", "::1"]
 
 
-def test_shipped_file_has_every_key_commented_out_at_its_default(config: Path) -> None:
+def test_shipped_file_has_every_default_commented_out(config: Path) -> None:
     text = (TOP / "conf/h2echod.conf").read_text()
     assert not re.search(r"^\s*[^#\s]", text, re.MULTILINE)
     config.write_text(re.sub(r"^#\s*(?=[a-z-]+ = \S)", "", text, flags=re.MULTILINE))
-    examples = {"address", "unix", "tls-cert", "tls-key", "tls-client-ca"}  # they have no default: what stands there is an example
+    examples = {"address", "unix", "tls-cert", "tls-key", "tls-client-ca"}  # these have no default
     given, defaults = dumped("-c", config), dumped()
     assert {key: value for key, value in given.items() if key not in examples} == \
         {key: value for key, value in defaults.items() if key not in examples}
     assert {match for match in re.findall(r"^#\s*([a-z-]+) =", text, re.MULTILINE)} == set(KEYS)
 
 
-# --- what only prints ---
+# --- options that only print ---
 
-def test_check_config_says_ok(config: Path) -> None:
+def test_check_config_prints_ok(config: Path) -> None:
     config.write_text("port = 1\n")
     done = run("-c", config, "-t")
     assert (done.status, done.out, done.errors) == (0, f"{config}: OK\n", [])
@@ -155,7 +155,7 @@ def test_version_names_the_libraries() -> None:
     assert run("-V").out == done.out
 
 
-# --- what is wrong with them ---
+# --- errors ---
 
 @pytest.mark.parametrize("arguments, words", [
     (["--no-such-option"], ["no-such-option"]),
@@ -181,7 +181,7 @@ def test_version_names_the_libraries() -> None:
     (["--unix-mode=999"], ["unix-mode", "999"]),
     (["--unix=" + "x" * 108], ["unix"]),
 ])
-def test_bad_command_line_is_64_with_one_line(arguments: list[str], words: list[str]) -> None:
+def test_bad_command_line_exits_with_64_and_one_error(arguments: list[str], words: list[str]) -> None:
     done = run(*arguments)
     assert (done.status, done.out) == (USAGE, "")
     assert all(word in done.error() for word in words), done.error()
@@ -200,7 +200,7 @@ def test_bad_command_line_is_64_with_one_line(arguments: list[str], words: list[
     ("port = 1\x1b[31m", [r"\x1b"]),
 ])
 @pytest.mark.parametrize("check", [True, False], ids=["check", "run"])
-def test_bad_file_is_78_with_the_lines_place(config: Path, line: str, words: list[str], check: bool) -> None:
+def test_bad_file_exits_with_78_and_names_the_line(config: Path, line: str, words: list[str], check: bool) -> None:
     config.write_text(f"# comment\n{line}\n")
     done = run("-c", config, *(["--check-config"] if check else []))
     assert (done.status, done.out) == (CONFIGURATION, "")
@@ -208,7 +208,7 @@ def test_bad_file_is_78_with_the_lines_place(config: Path, line: str, words: lis
     assert all(word in done.error() for word in words), done.error()
 
 
-def test_every_error_of_a_file_is_told(config: Path) -> None:
+def test_every_error_in_a_file_is_reported(config: Path) -> None:
     config.write_text("port = x\nmax-connections = 5\nnonsense\nidle-timeout = never\n")
     done = run("-c", config, "-t")
     assert done.status == CONFIGURATION
@@ -216,20 +216,20 @@ def test_every_error_of_a_file_is_told(config: Path) -> None:
     assert len(done.errors) == 3
 
 
-def test_file_that_is_not_there_is_78(config: Path) -> None:
+def test_missing_file_exits_with_78(config: Path) -> None:
     done = run("-c", config)
     assert done.status == CONFIGURATION
     assert str(config) in done.error() and "No such file" in done.error()
 
 
-def test_directory_as_a_file_is_78(tmp_path: Path) -> None:
+def test_directory_as_file_exits_with_78(tmp_path: Path) -> None:
     done = run("-c", tmp_path)
     assert done.status == CONFIGURATION and str(tmp_path) in done.error()
 
 
-# --- where it listens ---
+# --- listening ---
 
-def test_port_0_takes_a_free_one_and_says_which(start: Start) -> None:
+def test_port_0_picks_a_free_port_and_logs_it(start: Start) -> None:
     first, second = start(), start()
     assert first.port != second.port and first.port > 0
     assert first.ready == f"curl --http2-prior-knowledge http://localhost:{first.port}/"
@@ -243,7 +243,7 @@ def test_two_addresses_share_a_port(start: Start) -> None:
         daemon.connect(address=address).assert_answered()
 
 
-def test_default_is_every_address_of_both_families(start: Start) -> None:
+def test_default_is_all_addresses_of_both_families(start: Start) -> None:
     daemon = start("--log-level=debug", listen=["--port=0"])
     port = daemon.port
     for host, peer in (("127.0.0.1", "127.0.0.1"), ("127.0.0.2", "127.0.0.1"), ("::1", "[::1]")):
@@ -252,17 +252,17 @@ def test_default_is_every_address_of_both_families(start: Start) -> None:
 
 
 @pytest.mark.parametrize("hosts", [("0.0.0.0", "::"), ("::", "0.0.0.0")], ids=["ipv4-first", "ipv6-first"])
-def test_every_address_of_each_family_by_name(start: Start, hosts: tuple[str, str]) -> None:
+def test_wildcard_addresses_of_both_families(start: Start, hosts: tuple[str, str]) -> None:
     daemon = start(listen=["--port=0", *(f"--address={host}" for host in hosts)])
     for host in ("127.0.0.1", "::1"):
         daemon.connect(address=(host, daemon.port)).assert_answered()
 
 
-@pytest.mark.parametrize("host, named", [("127.0.0.1", "localhost"), ("::1", "localhost"), ("::", "localhost"),
-                                         ("127.0.0.2", "127.0.0.2")])
-def test_the_command_that_is_named_works(start: Start, host: str, named: str) -> None:
+@pytest.mark.parametrize("host, host_in_command", [
+    ("127.0.0.1", "localhost"), ("::1", "localhost"), ("::", "localhost"), ("127.0.0.2", "127.0.0.2")])
+def test_logged_command_works(start: Start, host: str, host_in_command: str) -> None:
     daemon = start(listen=["--port=0", f"--address={host}"])
-    assert daemon.ready == f"curl --http2-prior-knowledge http://{named}:{daemon.port}/"
+    assert daemon.ready == f"curl --http2-prior-knowledge http://{host_in_command}:{daemon.port}/"
     assert curl_h2(daemon.ready.split()[-1]).stdout.startswith(b'{":method": "GET", ')
 
 
@@ -273,7 +273,7 @@ def test_address_by_name(start: Start) -> None:
         daemon.connect(address=address).assert_answered()
 
 
-def test_unix_socket_as_well(start: Start, tmp_path: Path) -> None:
+def test_unix_socket_in_addition_to_tcp(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "socket"
     daemon = start(f"--unix={path}", "--unix-mode=0612", "--log-level=debug")
     daemon.wait_for_log(rf"info listening on unix:{re.escape(str(path))}$")
@@ -303,7 +303,7 @@ def test_unix_socket_of_a_killed_daemon_is_replaced(start: Start, tmp_path: Path
     start(f"--unix={path}").connect(address=path).assert_answered()
 
 
-def test_live_unix_socket_is_refused_and_stays(start: Start, tmp_path: Path) -> None:
+def test_unix_socket_in_use_is_refused_and_not_removed(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "socket"
     daemon = start(f"--unix={path}")
     done = run("--port=0", f"--unix={path}")
@@ -312,7 +312,7 @@ def test_live_unix_socket_is_refused_and_stays(start: Start, tmp_path: Path) -> 
     daemon.connect(address=path).assert_answered()
 
 
-def test_live_unix_socket_that_is_too_busy_to_answer_is_refused(tmp_path: Path) -> None:
+def test_unix_socket_with_a_full_backlog_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as waiting:
         busy.bind(str(path))
@@ -323,13 +323,13 @@ def test_live_unix_socket_that_is_too_busy_to_answer_is_refused(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev/stdin"])
-def test_config_that_is_no_regular_file_is_refused(path: str) -> None:
+def test_config_must_be_a_regular_file(path: str) -> None:
     done = run("-c", path)
     assert done.status == CONFIGURATION
     assert done.error().startswith(f"{path}: can't be read: ")
 
 
-def test_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
+def test_file_that_is_not_a_socket_is_not_removed(tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("data")
     done = run("--port=0", f"--unix={path}")
@@ -338,14 +338,14 @@ def test_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
 
 
 def only_error(lines: list[str]) -> str:
-    """The one line of the level error; before it there may be `listening on`."""
+    """The only line that is not about a socket that was opened before the error."""
     errors = [line for line in lines if not re.search(r"info listening on", line)]
     assert len(errors) == 1, lines
     return errors[0]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_address_in_use_is_69(start: Start, host: str) -> None:
+def test_address_in_use_exits_with_69(start: Start, host: str) -> None:
     port = start(listen=["--port=0", "-a", host]).port
     done = run(f"--port={port}", "-a", host)
     assert done.status == UNAVAILABLE
@@ -355,21 +355,21 @@ def test_address_in_use_is_69(start: Start, host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "a..b"])
-def test_address_that_is_not_ours_is_69(host: str) -> None:
+def test_address_of_another_host_exits_with_69(host: str) -> None:
     done = run("--port=0", "-a", host)
     assert done.status == UNAVAILABLE and host in only_error(done.errors)
 
 
 @pytest.fixture
-def plain_user(open_directory: Path) -> tuple[list[str], Path]:
-    """Words that run a command without privileges, and a copy of the daemon that everybody may run."""
+def unprivileged_user(open_directory: Path) -> tuple[list[str], Path]:
+    """A command prefix that drops privileges, and a copy of the daemon that any user may run."""
     binary = open_directory / "h2echod"
     shutil.copy(BINARY, binary)
     return as_user(NOBODY), binary
 
 
-def test_unix_path_without_permission_is_77(plain_user: tuple[list[str], Path], tmp_path: Path) -> None:
-    prefix, binary = plain_user
+def test_unix_path_without_permission_exits_with_77(unprivileged_user: tuple[list[str], Path], tmp_path: Path) -> None:
+    prefix, binary = unprivileged_user
     tmp_path.chmod(0o555)
     path = tmp_path / "socket"
     done = run("--port=0", f"--unix={path}", prefix=prefix, binary=binary)
@@ -378,26 +378,26 @@ def test_unix_path_without_permission_is_77(plain_user: tuple[list[str], Path], 
 
 
 def privileged_port() -> int:
-    """A port that needs a privilege, where the system has such ports."""
+    """A port that only a privileged process may listen on, if the system has any."""
     first = int(needs.proc("sys/net/ipv4/ip_unprivileged_port_start").read_text(encoding="ascii"))
     return first - 1 if first > 1 else needs.leave_out("no port needs a privilege")
 
 
-def test_privileged_port_is_77(plain_user: tuple[list[str], Path]) -> None:
-    prefix, binary = plain_user
+def test_privileged_port_exits_with_77(unprivileged_user: tuple[list[str], Path]) -> None:
+    prefix, binary = unprivileged_user
     port = privileged_port()
     done = run(f"--port={port}", "-a", "127.0.0.1", prefix=prefix, binary=binary)
     assert done.status == NO_PERMISSION
     assert f"127.0.0.1:{port}" in only_error(done.errors)
 
 
-def test_plain_user_may_run_it(start: Start, plain_user: tuple[list[str], Path]) -> None:
-    prefix, binary = plain_user
+def test_unprivileged_user_can_run_it(start: Start, unprivileged_user: tuple[list[str], Path]) -> None:
+    prefix, binary = unprivileged_user
     start(prefix=prefix, binary=binary).connect().assert_answered()
 
 
-def test_restart_takes_the_port_at_once(start: Start) -> None:
-    """Connections of the one before it in TIME_WAIT don't hold the port."""
+def test_restart_can_use_the_port_at_once(start: Start) -> None:
+    """Connections of the previous daemon in TIME_WAIT do not block the port."""
     first = start()
     port = first.port
     client = first.connect()

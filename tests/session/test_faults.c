@@ -215,9 +215,9 @@ static void check_settings(const struct client_frames *client_frames, const uint
 
     for (size_t i = 0; i < count; i++) {
         assert_true(client_frames_next(client_frames, &place, &frame));
-        assert_int_equal(frame.payload_length, SETTINGS_LENGTH);
+        assert_int_equal(frame.payload.length, SETTINGS_LENGTH);
         for (size_t at = 0; at < SETTINGS_LENGTH; at++)
-            assert_int_equal(frame.payload[at], contents[i]);
+            assert_int_equal(frame.payload.bytes[at], contents[i]);
     }
     assert_false(client_frames_next(client_frames, &place, &frame));
     assert_int_equal(client_frames->left_out, 0);
@@ -257,10 +257,10 @@ static void test_advert(void **state)
 static struct field_list *detailed_fields(void)
 {
     static const struct field_list_entry entries[] = {
-        {(const uint8_t *)":method", 7, (const uint8_t *)"HEAD", 4, false},
-        {(const uint8_t *)"priority", 8, (const uint8_t *)"u=1", 3, false},
-        {(const uint8_t *)"x", 1, (const uint8_t *)"\xff", 1, true},
-        {(const uint8_t *)"x", 1, (const uint8_t *)"\xc3\xa4\"", 3, true},
+        {{(const uint8_t *)":method", 7}, {(const uint8_t *)"HEAD", 4}, false},
+        {{(const uint8_t *)"priority", 8}, {(const uint8_t *)"u=1", 3}, false},
+        {{(const uint8_t *)"x", 1}, {(const uint8_t *)"\xff", 1}, true},
+        {{(const uint8_t *)"x", 1}, {(const uint8_t *)"\xc3\xa4\"", 3}, true},
     };
     struct field_list *fields = field_list_new(&arena, COUNT(entries), 28);
 

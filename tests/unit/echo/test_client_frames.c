@@ -98,9 +98,9 @@ static void check_frame(const struct client_frame *frame, const struct expected 
     assert_int_equal(frame->header.flags, expected->flags);
     assert_int_equal(frame->header.stream_id, expected->stream_id);
     assert_int_equal(frame->header.length, expected->length);
-    assert_int_equal(frame->payload_length, expected->kept);
+    assert_int_equal(frame->payload.length, expected->kept);
     for (size_t i = 0; i < expected->kept; i++)
-        assert_int_equal(frame->payload[i], expected->content);
+        assert_int_equal(frame->payload.bytes[i], expected->content);
     assert_int_equal(frame->is_opening, expected->is_opening);
 }
 

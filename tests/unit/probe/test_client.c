@@ -194,7 +194,7 @@ static void play(size_t piece)
 
 static void assert_failure(const char *part)
 {
-    const struct client_answer *answer = client_answer(client);
+    const struct client_response *answer = client_response(client);
 
     assert_true(client_finished(client));
     if (strstr(answer->failure, part) == NULL)
@@ -203,7 +203,7 @@ static void assert_failure(const char *part)
 
 static void assert_no_failure(void)
 {
-    assert_string_equal(client_answer(client)->failure, "");
+    assert_string_equal(client_response(client)->failure, "");
 }
 
 /* --- What it asks --------------------------------------------------------------------------- */
@@ -285,7 +285,7 @@ static void test_goodbye(void **state)
 
 static void assert_whole_answer(void)
 {
-    const struct client_answer *answer = client_answer(client);
+    const struct client_response *answer = client_response(client);
 
     assert_no_failure();
     assert_true(client_finished(client));
@@ -299,7 +299,7 @@ static void assert_whole_answer(void)
     assert_string_equal(answer->server, "some\\\"one");
     assert_string_equal(answer->content_type, "application/json");
     assert_string_equal(answer->content_length, "12");
-    assert_int_equal(answer->length, 12);
+    assert_int_equal(answer->body_length, 12);
     assert_memory_equal(answer->body, "{\"a\": \"b\\\"\"}", 12);
 }
 
@@ -332,7 +332,7 @@ static void test_not_over_before_its_end(void **state)
 
 static void test_interim_responses_and_trailers(void **state)
 {
-    const struct client_answer *answer = client_answer(client);
+    const struct client_response *answer = client_response(client);
 
     (void)state;
     put_settings();
@@ -351,7 +351,7 @@ static void test_interim_responses_and_trailers(void **state)
     assert_int_equal(answer->status, 404);
     assert_string_equal(answer->content_type, "a/b");
     assert_string_equal(answer->server, "");
-    assert_int_equal(answer->length, 2);
+    assert_int_equal(answer->body_length, 2);
 }
 
 static void test_answer_without_content(void **state)
@@ -362,7 +362,7 @@ static void test_answer_without_content(void **state)
     play(WHOLE);
     assert_no_failure();
     assert_true(client_finished(client));
-    assert_int_equal(client_answer(client)->length, 0);
+    assert_int_equal(client_response(client)->body_length, 0);
 }
 
 static void test_server_that_goes_still_answers(void **state)
@@ -388,8 +388,8 @@ static void test_settings_of_the_first_frame_alone(void **state)
     put_settings();
     put_frame(NGHTTP2_SETTINGS, 0, 0, more, sizeof(more));
     play(WHOLE);
-    assert_int_equal(client_answer(client)->setting_count, 2);
-    assert_int_equal(client_answer(client)->settings[0].id, 3);
+    assert_int_equal(client_response(client)->setting_count, 2);
+    assert_int_equal(client_response(client)->settings[0].id, 3);
 }
 
 /* --- Bounds --------------------------------------------------------------------------------- */
@@ -411,8 +411,8 @@ static void test_as_many_settings_as_there_is_room_for(void **state)
     put_many_settings(CLIENT_SETTINGS_MAX);
     play(WHOLE);
     assert_no_failure();
-    assert_int_equal(client_answer(client)->setting_count, CLIENT_SETTINGS_MAX);
-    assert_int_equal(client_answer(client)->settings[CLIENT_SETTINGS_MAX - 1].id,
+    assert_int_equal(client_response(client)->setting_count, CLIENT_SETTINGS_MAX);
+    assert_int_equal(client_response(client)->settings[CLIENT_SETTINGS_MAX - 1].id,
                      0xf000 + CLIENT_SETTINGS_MAX - 1);
 }
 
@@ -421,7 +421,7 @@ static void test_too_many_settings(void **state)
     (void)state;
     put_many_settings(CLIENT_SETTINGS_MAX + 1);
     play(WHOLE);
-    assert_true(client_answer(client)->is_http2);
+    assert_true(client_response(client)->is_http2);
     assert_failure("ENHANCE_YOUR_CALM");
 }
 
@@ -442,7 +442,7 @@ static void test_as_much_body_as_there_is_room_for(void **state)
     put_much_data(CLIENT_BODY_MAX, true);
     play(1000);
     assert_no_failure();
-    assert_int_equal(client_answer(client)->length, CLIENT_BODY_MAX);
+    assert_int_equal(client_response(client)->body_length, CLIENT_BODY_MAX);
 }
 
 static void test_too_much_body(void **state)
@@ -451,7 +451,7 @@ static void test_too_much_body(void **state)
     put_much_data(CLIENT_BODY_MAX + 1, false);
     play(1000);
     assert_failure("the body has more than 65536 bytes");
-    assert_int_equal(client_answer(client)->length, CLIENT_BODY_MAX);
+    assert_int_equal(client_response(client)->body_length, CLIENT_BODY_MAX);
 }
 
 static void test_flood_that_nothing_is_sent_to(void **state)
@@ -474,14 +474,15 @@ static void test_other_protocols(void **state)
     (void)state;
     put(answer, sizeof(answer) - 1);
     play(WHOLE);
-    assert_false(client_answer(client)->is_http2);
-    assert_string_equal(client_answer(client)->first, "HTTP/1.1 400 Bad Request\\x0d\\x0aserver");
+    assert_false(client_response(client)->is_http2);
+    assert_string_equal(client_response(client)->first_bytes,
+                        "HTTP/1.1 400 Bad Request\\x0d\\x0aserver");
     assert_failure("");
     (void)end(state);
     (void)begin(state);
     put(answer, sizeof(answer) - 1);
     play(5); /* nine are a frame's header, and tell */
-    assert_string_equal(client_answer(client)->first, "HTTP/1.1 4");
+    assert_string_equal(client_response(client)->first_bytes, "HTTP/1.1 4");
     assert_failure("");
 }
 
@@ -491,7 +492,7 @@ static void test_no_settings_first(void **state)
     put_frame(NGHTTP2_PING, 0, 0, "12345678", 8);
     play(WHOLE);
     assert_failure("PROTOCOL_ERROR");
-    assert_false(client_answer(client)->is_http2);
+    assert_false(client_response(client)->is_http2);
 }
 
 static void test_goaway(void **state)
@@ -522,7 +523,7 @@ static void test_reset(void **state)
     put_frame(NGHTTP2_RST_STREAM, 0, 1, refused, sizeof(refused));
     put_frame(NGHTTP2_GOAWAY, 0, 0, "\0\0\0\0\0\0\0\2", 8); /* the first failure is told */
     play(WHOLE);
-    assert_string_equal(client_answer(client)->failure,
+    assert_string_equal(client_response(client)->failure,
                         "the server sent RST_STREAM REFUSED_STREAM");
 }
 
@@ -541,7 +542,7 @@ static void test_length_that_is_wrong(void **state)
         play(WHOLE);
         (void)snprintf(words, sizeof(words), "content-length \"%s\"", lengths[i]);
         assert_failure(words);
-        assert_failure("the answer is malformed (PROTOCOL_ERROR)");
+        assert_failure("the response is malformed (PROTOCOL_ERROR)");
     }
 }
 
@@ -560,7 +561,7 @@ static void test_malformed_answers(void **state)
         put_settings();
         put_headers(NGHTTP2_FLAG_END_STREAM, blocks[i]);
         play(WHOLE);
-        assert_failure("the answer is malformed (PROTOCOL_ERROR)");
+        assert_failure("the response is malformed (PROTOCOL_ERROR)");
     }
 }
 
@@ -576,7 +577,7 @@ static void test_push(void **state)
     PUT_HEADERS(NGHTTP2_FLAG_END_STREAM, ":status", "200");
     play(WHOLE);
     assert_no_failure();
-    assert_int_equal(client_answer(client)->status, 200);
+    assert_int_equal(client_response(client)->status, 200);
 }
 
 static void test_connection_errors(void **state)
@@ -603,7 +604,7 @@ static void test_connection_errors(void **state)
         put_frame(frames[i].type, frames[i].flags, frames[i].stream, frames[i].payload,
                   strlen(frames[i].payload));
         play(WHOLE);
-        assert_failure("what the server sent is wrong");
+        assert_failure("invalid data from the server");
         assert_failure(frames[i].code);
     }
 }

@@ -1,16 +1,17 @@
 /*
- * internal: what the files of src/config share. No other folder includes this header.
+ * settings_internal: what the files of src/config share. No other folder includes this header.
  *
- *     settings ──┬─> command_line ─┬─> suggest ──┐
- *                ├─> config_file ──┴─> reader ───┼─> value, member ──> options
- *                └── print ──────────────────────┘
+ *     settings ─┬─> command_line ─┬─> suggest ──┐
+ *               ├─> config_file ──┴─> reader ───┼─> member, value, file_syntax ──> options
+ *               └── print ──────────────────────┘
  *
- * options is the table, value converts between text and numbers, member accesses the members of
- * struct settings, reader checks and stores what command_line and config_file found, suggest
- * guesses what a wrong name was meant to be. print writes the dump and the help.
+ * options is the table. value converts between text and numbers, file_syntax knows what the file
+ * can hold, and member accesses the members of struct settings. reader checks and stores what
+ * command_line and config_file find; suggest guesses what a wrong name was meant to be. print
+ * writes the dump and the help.
  */
-#ifndef H2ECHOD_CONFIG_INTERNAL_H
-#define H2ECHOD_CONFIG_INTERNAL_H
+#ifndef H2ECHOD_CONFIG_SETTINGS_INTERNAL_H
+#define H2ECHOD_CONFIG_SETTINGS_INTERNAL_H
 
 #include "config/settings.h"
 
@@ -130,6 +131,26 @@ const char *value_expected(const struct config_option *option, char text[EXPECTE
 void text_append(char *text, size_t size, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* --- file_syntax.c: values in the file ------------------------------------------------------ */
+
+/*
+ * file_syntax_is_white_space(byte):
+ * Return true for what may surround keys and values.
+ */
+bool file_syntax_is_white_space(char byte);
+
+/*
+ * file_syntax_length_before_comment(text):
+ * Return the length of ${text} up to a comment, which is a '#' at the start or after white space.
+ */
+size_t file_syntax_length_before_comment(const char *text);
+
+/*
+ * file_syntax_can_hold(text):
+ * Return true if ${text}, written into the file as a value, is read back unchanged.
+ */
+bool file_syntax_can_hold(const char *text);
+
 /* --- member.c: the members of struct settings ----------------------------------------------- */
 
 /*
@@ -232,12 +253,6 @@ void command_line_read(struct reader *reader, int argc, char *const argv[]);
  * after command_line_read, which takes precedence.
  */
 void config_file_read(struct reader *reader, const char *name);
-
-/*
- * config_file_can_hold(text):
- * Return true if ${text}, written into the file as a value, is read back unchanged.
- */
-bool config_file_can_hold(const char *text);
 
 /* --- suggest.c: what a wrong argument was probably meant to be ------------------------------ */
 
