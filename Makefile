@@ -545,11 +545,15 @@ directory_names := bindir bashcompletiondir systemdsystemunitdir docdir
 said      = $(if $(word 2,$(1))$(strip $(foreach mark,' " ` & ; | < > ( ) \,$(findstring $(mark),$(1)))),$(call q,$(1)),$(1))
 # Where systemd doesn't look by itself, it is told.
 link      = $(if $(system_prefix),,systemctl link $(call units,said) && )
-# Why what is installed cannot be a service, if it can't: for one, ProtectHome=yes in the unit.
-no_service = $(or $(if $(filter $(home),$(call hide,$(bindir))/ $(call hide,$(sysconfdir))/),systemd hides home \
-            directories from services),$(if $(strip $(foreach mark,' " \ * ? [,$(findstring $(mark),$(bindir)))),systemd \
-            takes neither quotes nor backslashes nor wildcards in the path of a program))
+# Why what is installed cannot be a service, if it can't: for one, ProtectHome=yes and PrivateTmp=yes in the unit.
+no_service = $(or $(if $(filter $(home),$(needed_paths)),systemd hides home directories from services),$(if $(filter \
+            /tmp/% /var/tmp/%,$(needed_paths)),the service has a /tmp and a /var/tmp of its own),$(if $(strip \
+            $(foreach mark,' " \ * ? [,$(findstring $(mark),$(bindir)))),systemd takes neither quotes nor backslashes \
+            nor wildcards in the path of a program))
 home     := /home/% /root/% /run/user/% $(addsuffix /%,$(filter-out /,$(patsubst %/,%,$(call hide,$(HOME)))))
+# Where the service's files are, as it was asked for and where that leads: through symbolic links, .. and //.
+needed_paths = $(foreach name,bindir sysconfdir,$(abspath $(call hide,$($(name))))/ $(call hide,$(shell realpath -m \
+               -- $(call q,$($(name)))))/)
 
 run_it    = $(call said,$(bindir)/h2echod) -p 8080 (it cannot be a service there, since $(no_service): install it below \
             /usr/local for that)
