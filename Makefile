@@ -275,8 +275,8 @@ deps deps-bench:
 
 # The shell lives on to note how the daemon ended, but not longer than make: setpriv ends the daemon with it.
 run: run-daemon ## build it and run it on port 8080 (RUN_ARGS='-p 8080')
-	@: $(if $(filter 69,$(run_status)),$(error RUN_ARGS says where it listens; on another port: make run RUN_ARGS='-p \
-	    $(if $(findstring 9000,$(RUN_ARGS)),9001,9000)'))$(if $(filter-out 0,$(run_status)),$(error h2echod ended with \
+	@: $(if $(filter 69,$(run_status)),$(error choose where it listens, for instance: make run RUN_ARGS='-p $(if \
+	    $(findstring 9000,$(RUN_ARGS)),9001,9000)'))$(if $(filter-out 0,$(run_status)),$(error h2echod ended with \
 	    status $(run_status)))
 run-daemon: $(B)/h2echod
 	@trap : INT QUIT HUP; setpriv --pdeathsig TERM $(B)/h2echod $(RUN_ARGS); echo $$? >$(B)/run.status

@@ -36,6 +36,14 @@ def test_run_says_how_to_take_another_port(tree: Path, taken: int, more: str, an
     assert f"make run RUN_ARGS='-p {another}'" in advice and "Error" not in advice
 
 
+@pytest.mark.parametrize("words", ["--unix /nonexistent/socket", "-a 192.0.2.1"])
+def test_run_does_not_take_what_it_cannot_have_for_a_port(tree: Path, words: str) -> None:
+    done = run(["make", "run", f"RUN_ARGS=-p 0 {words}"], tree, check=False)
+    *_, error, advice = done.stdout.splitlines()
+    assert " error cannot listen on " in error
+    assert "choose where it listens, for instance: make run RUN_ARGS='-p 9000'" in advice
+
+
 def test_run_does_not_advise_another_port_for_other_mistakes(tree: Path) -> None:
     done = run(["make", "run", "RUN_ARGS=--nonesuch"], tree, check=False)
     *_, error, last = done.stdout.splitlines()
