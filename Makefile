@@ -451,7 +451,7 @@ suites := tests/integration $(if $(filter release,$(VARIANT)),tests/install test
 
 # One command builds on every core, also without -j.
 jobs      = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
-run_tests = $(PYTHON) tests/run.py --daemon $(B)/h2echod --tests $(call q,$(TESTS))
+run_tests = $(PYTHON) tests/run.py --daemon $(B)/h2echod --tests=$(call q,$(TESTS))
 
 check: needs | $(after_deps) ## every test, in three minutes on two cores; TESTS=pattern: a part (see tests/selection.py)
 	@$(MAKE) --no-print-directory $(jobs) check-programs

@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -96,6 +97,15 @@ def test_the_daemon_does_not_outlive_a_make_that_is_ended(running: Running) -> N
     assert re.search(rb"notice (SIGTERM|the terminal was closed): draining", running.seen)
     assert b"notice stopped: everything" in running.seen
     assert running.process.wait() != 0
+
+
+# --- make check ---
+
+@pytest.mark.parametrize("pattern", ["-x", "a b", "o'brien"])
+def test_check_takes_any_pattern(tree: Path, pattern: str) -> None:
+    *_, command = run(["make", "--no-print-directory", "-n", "check-wrapped", f"TESTS={pattern}"], tree).stdout.splitlines()
+    words = shlex.split(command)
+    assert words[1] == "tests/run.py" and f"--tests={pattern}" in words
 
 
 # --- make help ---
