@@ -305,7 +305,7 @@ check_compiler() {
     words=$(echo '#include <stdlib.h>' | $CC -x c -c - -o /dev/null 2>&1) && return
     case $words in
     *stdlib.h*) need libc6-dev ;;
-    *) fail "the compiler '$CC' (from CC) does not compile C: $(echo "$words" | head -n 1)" ;;
+    *) fail "the compiler '$CC' (from CC) does not compile C${words:+: $(echo "$words" | head -n 1)}" ;;
     esac
 }
 
@@ -342,7 +342,8 @@ find_missing_modules() {
         return
     fi
     modules=$($PYTHON -c 'import sys, importlib.util as util
-print(*(name for name in sys.argv[1:] if not util.find_spec(name)))' $names) || exit 1
+print(*(name for name in sys.argv[1:] if not util.find_spec(name)))' $names 2>/dev/null) ||
+        fail "'$PYTHON' (from PYTHON) does not work as Python 3"
     [ -z "$modules" ] || is_default "$PYTHON_ORIGIN" ||
         fail "$what needs modules that '$PYTHON' (from PYTHON) does not have: $modules"
 }
