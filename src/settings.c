@@ -981,14 +981,26 @@ static bool is_ip_address(const char *text)
     return inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1;
 }
 
+/* Put what to suggest into ${suggestion}; return false if that would be cut, there or in the
+ * message: what is left of it could not be typed. */
+__attribute__((format(printf, 2, 3))) static bool suggest(char suggestion[SUGGESTION_MAX],
+                                                          const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    int length = vsnprintf(suggestion, SUGGESTION_MAX, format, arguments);
+    va_end(arguments);
+    return length >= 0 && length < SUGGESTION_MAX &&
+           log_escape_size(suggestion, (size_t)length) <= SHOWN_MAX;
+}
+
 /* What to do about a number that stands for itself; ${text} is room for the words. */
 static const char *number_advice(const char *number, char text[SUGGESTION_MAX])
 {
     char expected[EXPECTED_MAX];
 
-    if (is_port(number))
-        (void)snprintf(text, SUGGESTION_MAX, "did you mean -p %s?", number);
-    else
+    if (!is_port(number) || !suggest(text, "did you mean -p %s?", number))
         (void)snprintf(text, SUGGESTION_MAX, "a port is %s, behind -p",
                        row_expected(row_of_name("port"), expected));
     return text;
@@ -1011,15 +1023,11 @@ static bool suggest_host_port(const char *text, char suggestion[SUGGESTION_MAX])
     if (colon == NULL || !is_port(colon + 1) || strpbrk(text, "/=") != NULL)
         return false;
     if (length == 0 || (length == 1 && text[0] == '*'))
-        (void)snprintf(suggestion, SUGGESTION_MAX, "-p %s", colon + 1);
-    else if (brackets)
-        (void)snprintf(suggestion, SUGGESTION_MAX, "-a %.*s -p %s", (int)length - 2, text + 1,
-                       colon + 1);
-    else if (strcspn(text, ":[]") == length)
-        (void)snprintf(suggestion, SUGGESTION_MAX, "-a %.*s -p %s", (int)length, text, colon + 1);
-    else
-        return false;
-    return true;
+        return suggest(suggestion, "-p %s", colon + 1);
+    if (brackets)
+        return suggest(suggestion, "-a %.*s -p %s", (int)length - 2, text + 1, colon + 1);
+    return strcspn(text, ":[]") == length &&
+           suggest(suggestion, "-a %.*s -p %s", (int)length, text, colon + 1);
 }
 
 /* Suggest the option that a value was probably meant for. */
@@ -1035,9 +1043,7 @@ static bool suggest_for_value(const char *text, char suggestion[SUGGESTION_MAX])
         option = "-c";
     else if (ends_with(text, ".sock") || ends_with(text, ".socket"))
         option = "--unix";
-    if (option != NULL)
-        (void)snprintf(suggestion, SUGGESTION_MAX, "%s %s", option, text);
-    return option != NULL;
+    return option != NULL && suggest(suggestion, "%s %s", option, text);
 }
 
 /* Suggest for a name without its dashes, whatever value it has. */
@@ -1048,8 +1054,7 @@ static bool suggest_for_name(const char *text, char suggestion[SUGGESTION_MAX])
 
     if (near == NULL || (text[length] == '=' && row_has_arg(near) == no_argument))
         return false;
-    (void)snprintf(suggestion, SUGGESTION_MAX, "--%s%s", near->name, text + length);
-    return true;
+    return suggest(suggestion, "--%s%s", near->name, text + length);
 }
 
 static void report_stray(struct reader *reader, const char *text)

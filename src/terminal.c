@@ -87,6 +87,12 @@ static bool is_pending(int signal_number)
     return sigpending(&pending) == 0 && sigismember(&pending, signal_number) == 1;
 }
 
+/* Whether what started this is still there; otherwise the parent is init, or who stands for it. */
+static bool has_parent_in_session(void)
+{
+    return getsid(getppid()) == getsid(0);
+}
+
 /*
  * Whether the session leader, which has job control, waits for this rather than for a command line:
  * then it was not told to send a SIGHUP, but hands on a hang-up, often while the terminal is still
@@ -102,7 +108,7 @@ static bool is_waited_for(pid_t group)
         return false;
     /* A shell takes the terminal back before it exits. One that does not exit has it back from a
      * program that started this and has ended: then this has another parent now. */
-    return group == getpgrp() || (is_foreground && getsid(getppid()) == getsid(0));
+    return group == getpgrp() || (is_foreground && has_parent_in_session());
 }
 
 bool terminal_hung_up(const struct signalfd_siginfo *signal)
@@ -117,6 +123,10 @@ bool terminal_hung_up(const struct signalfd_siginfo *signal)
     group = foreground_group();
     if (signal->ssi_signo == SIGHUP && sender > 0 && sender == getsid(0) && has_job_control() &&
         is_waited_for(group))
+        return true;
+    /* sudo closes the pseudo-terminal that it runs this in, and then sends SIGHUP from a process
+     * of another session. */
+    if (signal->ssi_signo == SIGHUP && group < 0 && is_foreground && has_parent_in_session())
         return true;
     if (group >= 0)
         is_foreground = group == getpgrp();

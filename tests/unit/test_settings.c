@@ -858,6 +858,58 @@ static void test_errors_of_the_command_line(void **state)
     }
 }
 
+/* ${before}, ${count} times ${filling}, ${behind}: as an argument or as part of a message. */
+static void fill(char *text, const char *before, const char *filling, size_t count,
+                 const char *behind)
+{
+    char *end = stpcpy(text, before);
+
+    for (size_t i = 0; i < count; i++)
+        end = stpcpy(end, filling);
+    (void)stpcpy(end, behind);
+}
+
+/* What is suggested is shown whole, so that it can be typed, or not at all. */
+static void test_suggestion_is_whole(void **state)
+{
+    static const struct {
+        const char *argument[3]; /* the filling in the middle */
+        const char *message[3];
+    } cases[] = {
+        {{"", "h", ":8080"}, {"-a ", "h", " -p 8080?"}},
+        {{"[", "h", "]:8080"}, {"-a ", "h", " -p 8080?"}},
+        {{"", "\n", ":8080"}, {"-a ", "\\x0a", " -p 8080?"}},
+        {{"", "0", "1"}, {"-p ", "0", "1?"}},
+        {{":", "0", "1"}, {"-p ", "0", "1?"}},
+        {{"-", "0", "1"}, {"-p ", "0", "1?"}},
+        {{"http://", "h", "/"}, {"--probe http://", "h", "/?"}},
+        {{"/", "d", ".conf"}, {"-c /", "d", ".conf?"}},
+        {{"/", "d", ".sock"}, {"--unix /", "d", ".sock?"}},
+        {{"prot=", "0", "1"}, {"--port=", "0", "1?"}},
+        {{"prot=", "\\", "1"}, {"--port=", "\\\\", "1?"}},
+    };
+    enum { COUNT_MAX = 300 };
+    char argument[COUNT_MAX + 32];
+    char suggestion[4 * COUNT_MAX + 32];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *const *given = cases[i].argument, *const *said = cases[i].message;
+        size_t suggested = 0;
+        for (size_t count = 1; count <= COUNT_MAX; count++) {
+            fill(argument, given[0], given[1], count, given[2]);
+            fill(suggestion, said[0], said[1], count, said[2]);
+            (void)READ(argument);
+            assert_int_equal(outcome.count, 1);
+            const char *words = strstr(outcome.errors[0], "did you mean ");
+            if (words != NULL)
+                assert_string_equal(words + strlen("did you mean "), suggestion);
+            suggested += words != NULL;
+        }
+        assert_in_range(suggested, 1, COUNT_MAX - 1);
+    }
+}
+
 /* Whoever asks for the background is told what there is instead; so is who asks for none. */
 static void test_it_stays_in_the_foreground(void **state)
 {
@@ -1497,6 +1549,7 @@ int main(void)
         TEST(test_reading_again_gives_the_same),
         TEST(test_no_arguments_at_all),
         TEST(test_errors_of_the_command_line),
+        TEST(test_suggestion_is_whole),
         TEST(test_it_stays_in_the_foreground),
         TEST(test_arguments_behind_two_dashes),
         TEST(test_one_operand_is_the_probe_s),
