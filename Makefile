@@ -257,8 +257,9 @@ deps deps-bench:
 
 # The shell lives on to note how the daemon ended, but not longer than make: setpriv ends the daemon with it.
 run: run-daemon ## build it and run it on port 8080 (RUN_ARGS='-p 8080')
-	@: $(if $(filter 69,$(run_status)),$(error another port: make run RUN_ARGS='-p $(if $(findstring \
-	    9000,$(RUN_ARGS)),9001,9000)'))$(if $(filter-out 0,$(run_status)),$(error h2echod ended with status $(run_status)))
+	@: $(if $(filter 69,$(run_status)),$(error choose where it listens, for instance: make run RUN_ARGS='-p $(if \
+	    $(findstring 9000,$(RUN_ARGS)),9001,9000)'))$(if $(filter-out 0,$(run_status)),$(error h2echod ended with \
+	    status $(run_status)))
 run-daemon: $(B)/h2echod
 	@trap : INT QUIT HUP; setpriv --pdeathsig TERM $(B)/h2echod $(RUN_ARGS); echo $$? >$(B)/run.status
 run_status = $(strip $(file <$(B)/run.status))
@@ -286,7 +287,7 @@ check_compiler() {
     words=$(echo '#include <stdlib.h>' | $CC -x c -c - -o /dev/null 2>&1) && return
     case $words in
     *stdlib.h*) need libc6-dev ;;
-    *) fail "the compiler '$CC' (from CC) does not compile C: $(echo "$words" | head -n 1)" ;;
+    *) fail "the compiler '$CC' (from CC) does not compile C${words:+: $(echo "$words" | head -n 1)}" ;;
     esac
 }
 
@@ -323,7 +324,8 @@ find_missing_modules() {
         return
     fi
     modules=$($PYTHON -c 'import sys, importlib.util as util
-print(*(name for name in sys.argv[1:] if not util.find_spec(name)))' $names) || exit 1
+print(*(name for name in sys.argv[1:] if not util.find_spec(name)))' $names 2>/dev/null) ||
+        fail "'$PYTHON' (from PYTHON) does not work as Python 3"
     [ -z "$modules" ] || is_default "$PYTHON_ORIGIN" ||
         fail "$what needs modules that '$PYTHON' (from PYTHON) does not have: $modules"
 }
@@ -440,7 +442,7 @@ suites := tests/integration $(if $(filter release,$(VARIANT)),tests/install test
 
 # One command builds on every core, also without -j.
 jobs      = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
-run_tests = $(PYTHON) tests/run.py --daemon $(B)/h2echod --tests $(call q,$(TESTS))
+run_tests = $(PYTHON) tests/run.py --daemon $(B)/h2echod --tests=$(call q,$(TESTS))
 
 check: needs | $(after_deps) ## every test, in three minutes on two cores; TESTS=pattern: a part (see tests/selection.py)
 	@$(MAKE) --no-print-directory $(jobs) check-programs
@@ -546,11 +548,15 @@ directory_names := bindir bashcompletiondir systemdsystemunitdir docdir
 said      = $(if $(word 2,$(1))$(strip $(foreach mark,' " ` & ; | < > ( ) \,$(findstring $(mark),$(1)))),$(call q,$(1)),$(1))
 # Where systemd doesn't look by itself, it is told.
 link      = $(if $(system_prefix),,systemctl link $(call units,said) && )
-# Why what is installed cannot be a service, if it can't: for one, ProtectHome=yes in the unit.
-no_service = $(or $(if $(filter $(home),$(call hide,$(bindir))/ $(call hide,$(sysconfdir))/),systemd hides home \
-            directories from services),$(if $(strip $(foreach mark,' " \ * ? [,$(findstring $(mark),$(bindir)))),systemd \
-            takes neither quotes nor backslashes nor wildcards in the path of a program))
+# Why what is installed cannot be a service, if it can't: for one, ProtectHome=yes and PrivateTmp=yes in the unit.
+no_service = $(or $(if $(filter $(home),$(needed_paths)),systemd hides home directories from services),$(if $(filter \
+            /tmp/% /var/tmp/%,$(needed_paths)),the service has a /tmp and a /var/tmp of its own),$(if $(strip \
+            $(foreach mark,' " \ * ? [,$(findstring $(mark),$(bindir)))),systemd takes neither quotes nor backslashes \
+            nor wildcards in the path of a program))
 home     := /home/% /root/% /run/user/% $(addsuffix /%,$(filter-out /,$(patsubst %/,%,$(call hide,$(HOME)))))
+# Where the service's files are, as it was asked for and where that leads: through symbolic links, .. and //.
+needed_paths = $(foreach name,bindir sysconfdir,$(abspath $(call hide,$($(name))))/ $(call hide,$(shell realpath -m \
+               -- $(call q,$($(name)))))/)
 
 run_it    = $(call said,$(bindir)/h2echod) -p 8080 (it cannot be a service there, since $(no_service): install it below \
             /usr/local for that)

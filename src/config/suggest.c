@@ -5,6 +5,7 @@
 #include "config/settings_internal.h"
 
 #include <arpa/inet.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -91,13 +92,25 @@ static bool is_ip_address(const char *text)
     return inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1;
 }
 
+/* Format a suggestion. Return false if it would be cut, here or when it is shown: what is left of
+ * it could not be typed. */
+__attribute__((format(printf, 2, 3))) static bool format_suggestion(char suggestion[SUGGESTION_MAX],
+                                                                    const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    int length = vsnprintf(suggestion, SUGGESTION_MAX, format, arguments);
+    va_end(arguments);
+    return length >= 0 && length < SUGGESTION_MAX &&
+           log_escape_size(suggestion, (size_t)length) <= SHOWN_MAX;
+}
+
 const char *suggest_for_number(const char *number, char text[SUGGESTION_MAX])
 {
     char expected[EXPECTED_MAX];
 
-    if (is_port(number))
-        (void)snprintf(text, SUGGESTION_MAX, "did you mean -p %s?", number);
-    else
+    if (!is_port(number) || !format_suggestion(text, "did you mean -p %s?", number))
         (void)snprintf(text, SUGGESTION_MAX, "a port is %s, given with -p",
                        value_expected(option_find("port"), expected));
     return text;
@@ -120,15 +133,11 @@ static bool suggest_for_host_port(const char *text, char suggestion[SUGGESTION_M
     if (colon == NULL || !is_port(colon + 1) || strpbrk(text, "/=") != NULL)
         return false;
     if (length == 0 || (length == 1 && text[0] == '*'))
-        (void)snprintf(suggestion, SUGGESTION_MAX, "-p %s", colon + 1);
-    else if (has_brackets)
-        (void)snprintf(suggestion, SUGGESTION_MAX, "-a %.*s -p %s", (int)length - 2, text + 1,
-                       colon + 1);
-    else if (strcspn(text, ":[]") == length)
-        (void)snprintf(suggestion, SUGGESTION_MAX, "-a %.*s -p %s", (int)length, text, colon + 1);
-    else
-        return false;
-    return true;
+        return format_suggestion(suggestion, "-p %s", colon + 1);
+    if (has_brackets)
+        return format_suggestion(suggestion, "-a %.*s -p %s", (int)length - 2, text + 1, colon + 1);
+    return strcspn(text, ":[]") == length &&
+           format_suggestion(suggestion, "-a %.*s -p %s", (int)length, text, colon + 1);
 }
 
 /* A value without its option: its form shows which option it belongs to. */
@@ -144,9 +153,7 @@ static bool suggest_for_value(const char *text, char suggestion[SUGGESTION_MAX])
         option = "-c";
     else if (ends_with(text, ".sock") || ends_with(text, ".socket"))
         option = "--unix";
-    if (option != NULL)
-        (void)snprintf(suggestion, SUGGESTION_MAX, "%s %s", option, text);
-    return option != NULL;
+    return option != NULL && format_suggestion(suggestion, "%s %s", option, text);
 }
 
 /* The name of an option without its dashes, with or without "=VALUE". */
@@ -157,8 +164,7 @@ static bool suggest_for_name(const char *text, char suggestion[SUGGESTION_MAX])
 
     if (near == NULL || (text[length] == '=' && !option_takes_value(near)))
         return false;
-    (void)snprintf(suggestion, SUGGESTION_MAX, "--%s%s", near->name, text + length);
-    return true;
+    return format_suggestion(suggestion, "--%s%s", near->name, text + length);
 }
 
 bool suggest_for_argument(const char *text, char suggestion[SUGGESTION_MAX])

@@ -89,6 +89,13 @@ static bool is_pending(int signal_number)
     return sigpending(&pending) == 0 && sigismember(&pending, signal_number) == 1;
 }
 
+/* Return whether the process that started the daemon still exists: if it does not, the parent is
+ * another process, outside of the session. */
+static bool has_parent_in_session(void)
+{
+    return getsid(getppid()) == getsid(0);
+}
+
 /*
  * Return whether the session leader, a shell with job control, waits for the daemon rather than for
  * a command line. Then its SIGHUP does not come from a command that was typed: the shell passes on
@@ -105,7 +112,7 @@ static bool is_waited_for(pid_t group)
     /* The daemon may not be in the foreground any more, since a shell takes the terminal back
      * before it exits. A shell that does not exit takes it back when the program that started the
      * daemon has ended; but then the daemon's parent is another process, outside of the session. */
-    return group == getpgrp() || (is_foreground && getsid(getppid()) == getsid(0));
+    return group == getpgrp() || (is_foreground && has_parent_in_session());
 }
 
 bool terminal_hung_up(const struct signalfd_siginfo *signal)
@@ -120,6 +127,10 @@ bool terminal_hung_up(const struct signalfd_siginfo *signal)
     group = foreground_group();
     if (signal->ssi_signo == SIGHUP && sender > 0 && sender == getsid(0) && has_job_control() &&
         is_waited_for(group))
+        return true;
+    /* sudo closes the pseudo-terminal that the daemon runs in, and then sends SIGHUP from a process
+     * of another session. */
+    if (signal->ssi_signo == SIGHUP && group < 0 && is_foreground && has_parent_in_session())
         return true;
     if (group >= 0)
         is_foreground = group == getpgrp();

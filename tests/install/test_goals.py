@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -34,6 +35,14 @@ def test_run_says_how_to_take_another_port(tree: Path, taken: int, more: str, an
     assert done.returncode != 0
     assert f" error cannot listen on [::]:{taken}: Address already in use" in error
     assert f"make run RUN_ARGS='-p {another}'" in advice and "Error" not in advice
+
+
+@pytest.mark.parametrize("words", ["--unix /nonexistent/socket", "-a 192.0.2.1"])
+def test_run_does_not_take_what_it_cannot_have_for_a_port(tree: Path, words: str) -> None:
+    done = run(["make", "run", f"RUN_ARGS=-p 0 {words}"], tree, check=False)
+    *_, error, advice = done.stdout.splitlines()
+    assert " error cannot listen on " in error
+    assert "choose where it listens, for instance: make run RUN_ARGS='-p 9000'" in advice
 
 
 def test_run_does_not_advise_another_port_for_other_mistakes(tree: Path) -> None:
@@ -88,6 +97,15 @@ def test_the_daemon_does_not_outlive_a_make_that_is_ended(running: Running) -> N
     assert re.search(rb"notice (SIGTERM|the terminal was closed): draining", running.seen)
     assert b"notice stopped: all open requests" in running.seen
     assert running.process.wait() != 0
+
+
+# --- make check ---
+
+@pytest.mark.parametrize("pattern", ["-x", "a b", "o'brien"])
+def test_check_takes_any_pattern(tree: Path, pattern: str) -> None:
+    *_, command = run(["make", "--no-print-directory", "-n", "check-wrapped", f"TESTS={pattern}"], tree).stdout.splitlines()
+    words = shlex.split(command)
+    assert words[1] == "tests/run.py" and f"--tests={pattern}" in words
 
 
 # --- make help ---

@@ -121,19 +121,28 @@ def test_uninstall_after_an_update_takes_the_configuration_that_was_not_edited(o
 
 
 def test_says_what_to_do_next_and_does_not_do_it(tree: Path, tmp_path: Path) -> None:
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    (tools / "systemctl").write_text(f"#!/bin/sh\necho called >>{tmp_path}/called\n")
-    (tools / "systemctl").chmod(0o755)
-    words = [f"prefix={tmp_path}/prefix"]
-    path = f"{tools}:{os.environ['PATH']}"
-    units = f"{tmp_path}/prefix/lib/systemd/system"
-    last = make(tree, "install", *words, PATH=path).splitlines()[-1]
-    assert last.startswith(f"next: systemctl link {units}/h2echod.service ")
-    assert last.endswith(" && systemctl daemon-reload && systemctl enable --now h2echod.socket h2echod.service")
-    last = make(tree, "uninstall", *words, PATH=path).splitlines()[-1]
-    assert last.startswith("next: systemctl disable --now h2echod.service h2echod.socket h2echod-tls.socket && ")
+    """The last line of each recipe, run as make would: a real installation would have to be outside of /tmp."""
+    (tmp_path / "systemctl").write_text(f"#!/bin/sh\necho called >>{tmp_path}/called\n")
+    (tmp_path / "systemctl").chmod(0o755)
+
+    def last_words(goal: str) -> str:
+        command = run(["make", "-n", goal, "prefix=/opt/h2echod"], tree).stdout.splitlines()[-1]
+        return run(["sh", "-c", command], PATH=f"{tmp_path}:{os.environ['PATH']}").stdout
+
+    install = last_words("install")
+    assert install.startswith("next: systemctl link /opt/h2echod/lib/systemd/system/h2echod.service ")
+    assert install.endswith(" && systemctl daemon-reload && systemctl enable --now h2echod.socket h2echod.service\n")
+    uninstall = last_words("uninstall")
+    assert uninstall.startswith("next: systemctl disable --now h2echod.service h2echod.socket h2echod-tls.socket && ")
     assert not (tmp_path / "called").exists()
+
+
+def test_installs_without_destdir(tree: Path, tmp_path: Path) -> None:
+    last = make(tree, "install", f"prefix={tmp_path}/prefix").splitlines()[-1]
+    program = f"{tmp_path}/prefix/bin/h2echod"
+    assert last.startswith(f"next: {program} -p 8080 (")
+    assert run([program, "--version"]).stdout.startswith("h2echod ")
+    assert "next" not in make(tree, "uninstall", f"prefix={tmp_path}/prefix")
     assert [path for path in (tmp_path / "prefix").rglob("*") if not path.is_dir()] == []
 
 

@@ -101,6 +101,12 @@ def test_the_compiler_that_was_asked_for_is_named(machine: Machine, compiler: st
         assert says in line and "deps" not in line
 
 
+def test_a_compiler_that_says_nothing_is_named(machine: Machine) -> None:
+    machine.program("mute", "exit 1")
+    (line,) = own_words(machine.make("CC=mute"))
+    assert line == "the compiler 'mute' (from CC) does not compile C"
+
+
 @pytest.mark.parametrize("compiler", ["gcc", "gcc -m64", "ccache gcc", "ccache gcc -O1"])
 def test_a_compiler_of_several_words(machine: Machine, compiler: str) -> None:
     machine.program("ccache", 'exec "$@"')
@@ -194,6 +200,13 @@ def test_check_names_the_python_that_has_no_modules(machine: Machine) -> None:
     machine.program("mypython", "echo h2 pytest")
     (line,) = own_words(machine.make("check", "PYTHON=mypython"))
     assert line == "make check needs modules that 'mypython' (from PYTHON) does not have: h2 pytest"
+
+
+@pytest.mark.parametrize("script", ["exit 1", "echo Traceback >&2; echo 'ImportError: No module named util' >&2; exit 1"])
+def test_check_names_a_python_that_does_not_work(machine: Machine, script: str) -> None:
+    machine.program("mypython", script)
+    (line,) = own_words(machine.make("check", "PYTHON=mypython"))
+    assert line == "'mypython' (from PYTHON) does not work as Python 3"
 
 
 def test_only_tests_need_what_tests_need(machine: Machine) -> None:

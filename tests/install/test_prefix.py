@@ -3,9 +3,7 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from pathlib import Path
-from typing import Iterator
 
 import pytest
 
@@ -14,13 +12,6 @@ from package import Installed, make, run
 NAMES = ("a b", "a  b", " a ", "o'brien", 'a "b"', "R&D", "a|b", "a;b", "50%n", "a,b", "back\\slash", "(a) {b}", "[a]*?")
 REFUSED = {*"\"'\\*?["}  # by systemd, in the path of a program
 ENABLE = "systemctl daemon-reload && systemctl enable --now h2echod.socket h2echod.service"
-
-
-@pytest.fixture
-def outside() -> Iterator[Path]:
-    """A directory to install to that is in no home, whoever runs the tests."""
-    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="h2echod, test ") as directory:
-        yield Path(directory)
 
 
 def verify(root: Path, prefix: str) -> tuple[int, str]:
@@ -72,19 +63,7 @@ def test_a_directory_that_does_not_begin_at_the_root_is_refused(tree: Path, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_next_line_can_be_typed(tree: Path, outside: Path) -> None:
-    """With a systemctl that shows its words."""
-    last = make(tree, "install", f"prefix={outside}/(R&D)").splitlines()[-1]
-    assert last.startswith("next: systemctl link '") and last.endswith(f" && {ENABLE}")
-    command = last.removeprefix("next: ").partition(" && ")[0]
-    words = run(["bash", "-c", f"systemctl() {{ printf '%s\\n' \"$@\"; }}\n{command}"]).stdout.splitlines()
-    units = outside / "(R&D)/lib/systemd/system"
-    assert words == ["link", *(f"{units}/{name}" for name in ("h2echod.service", "h2echod@.service", "h2echod.socket",
-                                                              "h2echod-tls.socket"))]
-    assert all(Path(word).is_file() for word in words[1:])
-
-
-# --- homes, which ProtectHome=yes hides from the service ---
+# --- what install says last ---
 
 def said_of(tree: Path, *words: str, home: str = "/home/somebody") -> tuple[str, str]:
     """The last line of install, without installing, and that of uninstall."""
@@ -93,6 +72,20 @@ def said_of(tree: Path, *words: str, home: str = "/home/somebody") -> tuple[str,
     return install, uninstall
 
 
+def test_next_line_can_be_typed(tree: Path, tmp_path: Path) -> None:
+    """With a systemctl that shows its words."""
+    there = Installed(tree, tmp_path, "/opt/(R&D)").install()
+    last = run(["make", "-n", "install", f"prefix={there.prefix}"], tree).stdout.splitlines()[-1]
+    command, _, rest = run(["sh", "-c", last]).stdout.removeprefix("next: ").partition(" && ")
+    assert command.startswith("systemctl link '") and rest == f"{ENABLE}\n"
+    words = run(["bash", "-c", f"systemctl() {{ printf '%s\\n' \"$@\"; }}\n{command}"]).stdout.splitlines()
+    assert words == ["link", *(f"{there.units}/{name}" for name in ("h2echod.service", "h2echod@.service",
+                                                                   "h2echod.socket", "h2echod-tls.socket"))]
+    assert all(there.below(word).is_file() for word in words[1:])
+
+
+# --- homes and directories for temporary files: ProtectHome=yes and PrivateTmp=yes hide them from the service ---
+
 @pytest.mark.parametrize("prefix, home", [
     ("/home/somebody/.local", "/home/somebody"), ("/home/other/x y", "/root"), ("/root/h2echod", "/root"),
     ("/run/user/1000/h2echod", "/"), ("/data/people/me/.local", "/data/people/me"), ("/data/me/x", "/data/me/"),
@@ -100,13 +93,27 @@ def said_of(tree: Path, *words: str, home: str = "/home/somebody") -> tuple[str,
 def test_no_system_unit_is_advised_for_a_home(tree: Path, prefix: str, home: str) -> None:
     install, uninstall = said_of(tree, f"prefix={prefix}", home=home)
     assert f"{prefix}/bin/h2echod" in install and " -p 8080 (it cannot be a service there" in install
-    assert "systemctl" not in install and "/usr/local" in install
+    assert "systemctl" not in install and "/usr/local" in install and "home" in install
     assert uninstall == ""
 
 
 @pytest.mark.parametrize("words", [["bindir=/home/x/bin"], ["prefix=/opt/x", "sysconfdir=/root/etc"]])
 def test_nor_where_part_of_it_is_in_a_home(tree: Path, words: list[str]) -> None:
     assert "systemctl" not in said_of(tree, *words)[0]
+
+
+@pytest.mark.parametrize("words", [["prefix=/tmp/h2echod"], ["prefix=/tmp"], ["prefix=/var/tmp/x y"],
+                                   ["prefix=/opt/x", "bindir=/tmp"], ["prefix=/opt/x", "sysconfdir=/var/tmp/etc"]])
+def test_nor_where_the_service_has_temporary_files_of_its_own(tree: Path, words: list[str]) -> None:
+    install, uninstall = said_of(tree, *words)
+    assert "systemctl" not in install and "the service has a /tmp and a /var/tmp of its own" in install
+    assert "/usr/local" in install and uninstall == ""
+
+
+@pytest.mark.parametrize("prefix", ["//home/x", "/home//x", "/./tmp/x", "/opt/../home/x", "/opt/nonesuch/../../tmp/x y",
+                                    "/var/run/user/1000/x"])  # a symbolic link to /run
+def test_nor_where_it_is_so_in_other_words(tree: Path, prefix: str) -> None:
+    assert "systemctl" not in said_of(tree, f"prefix={prefix}")[0]
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
@@ -117,7 +124,8 @@ def test_nor_where_systemd_takes_no_such_path(tree: Path, name: str) -> None:
 
 @pytest.mark.parametrize("prefix, home", [
     ("/usr/local", "/root"), ("/usr", "/"), ("/opt/x", "/"), ("/opt/x", ""), ("/homework/x", "/home/somebody"),
-    ("/opt/home/x", "/home/x"), ("/data/mean", "/data/me")])
+    ("/opt/home/x", "/home/x"), ("/data/mean", "/data/me"), ("/opt/tmp/x", "/home/x"), ("/tmpfs/x", "/home/x"),
+    ("/var/tmpfs", "/home/x"), ("/home/../opt/x", "/home/x")])
 def test_it_is_elsewhere(tree: Path, prefix: str, home: str) -> None:
     install, uninstall = said_of(tree, f"prefix={prefix}", home=home)
     assert install.endswith(ENABLE)

@@ -102,12 +102,25 @@ def table(url: str) -> list[str]:
     return ["| " + " | ".join(row) + " |" for row in (["", *heads], ["---"] * (len(heads) + 1), *rows)]
 
 
-if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: advertised.py http://localhost:8080/")
+def parse(words: list[str]) -> str:
+    """The URL that is asked; its path may be left out."""
     try:
-        print("\n".join(table(sys.argv[1])))
+        (url,) = words
+        parts = urlsplit(url)
+        if parts.scheme == "http" and parts.hostname and parts.port:
+            return parts._replace(path=parts.path or "/").geturl()
+    except ValueError:
+        pass
+    sys.exit("usage: advertised.py http://localhost:8080/")
+
+
+if __name__ == "__main__":
+    asked = parse(sys.argv[1:])
+    try:
+        print("\n".join(table(asked)))
     except FileNotFoundError as missing:
         sys.exit(f"advertised.py: {missing.filename} is not there: `make deps check` installs it")
     except (AssertionError, OSError) as failed:
         sys.exit(f"advertised.py: {failed}")
+    except (ValueError, LookupError, TypeError):
+        sys.exit(f"advertised.py: {asked} does not answer with the detailed representation of h2echod")

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from clients import environment
 from daemon import Daemon
 
@@ -45,5 +47,20 @@ def test_says_that_nobody_answers() -> None:
         assert_one_line(advertised(SCRIPT, f"http://127.0.0.1:{silent.getsockname()[1]}/"), "advertised.py: ", "curl")
 
 
-def test_says_how_it_is_called() -> None:
-    assert_one_line(advertised(SCRIPT), "usage: advertised.py http")
+@pytest.mark.parametrize("words", [[], ["localhost:8080"], ["https://localhost:8443/"], ["http://localhost:x/"],
+                                   ["http://localhost/"], ["--help"], [""], ["http://localhost:1/", "x"]])
+def test_says_how_it_is_called(words: list[str]) -> None:
+    assert_one_line(advertised(SCRIPT, *words), "usage: advertised.py http")
+
+
+def test_path_may_be_left_out(daemon: Daemon) -> None:
+    assert advertised(SCRIPT, daemon.url("")).stdout == advertised(SCRIPT, daemon.url("/")).stdout != ""
+
+
+@pytest.mark.parametrize("answer", ["plain text", "", "{}", "[]", "1"])
+def test_says_that_another_server_answers(daemon: Daemon, tmp_path: Path, answer: str) -> None:
+    """As curl shows what it has answered."""
+    (tmp_path / "curl").write_text(f"#!/bin/sh\ncase $* in *--version) echo curl 8.14.1 ;; *) echo '{answer}' ;; esac\n")
+    (tmp_path / "curl").chmod(0o755)
+    done = advertised(SCRIPT, daemon.url("/"), path=f"{tmp_path}:{environment()['PATH']}")
+    assert_one_line(done, f"{daemon.url('/')} does not answer with the detailed representation")

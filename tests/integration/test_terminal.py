@@ -14,7 +14,7 @@ import pytest
 
 from conftest import Start
 from daemon import command
-from terminal import Terminal, daemon_line, is_alive, is_stopped
+from terminal import Terminal, daemon_line, is_alive, is_stopped, stat
 from waiting import SLOW, Stopwatch, poll
 from wire import Client, fields
 
@@ -185,6 +185,32 @@ def test_job_that_is_stopped_ends(begin: Begin, line: str) -> None:
     session.wait_for_foreground(False)
     session.terminal.close()
     session.assert_ends()
+
+
+# Like sudo's monitor: it gives the terminal to what it runs, and waits for that whatever becomes of the terminal.
+MONITOR = """
+import os, signal, subprocess, sys
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+def begin():
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpgrp())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+child = subprocess.Popen(["sh", "-c", "exec " + sys.argv[1]], preexec_fn=begin)
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+child.wait()
+"""
+
+
+def test_hang_up_that_another_session_tells_of_ends_it(begin: Begin, line: str) -> None:
+    """As sudo does once it has closed the pseudo-terminal in which it ran the daemon."""
+    session = begin((sys.executable, "-c", MONITOR, line))
+    session.wait_for_foreground(True)
+    session.reload()
+    session.terminal.close()
+    poll(lambda: stat(session.pid)[4:5] == ["0"], "the terminal to be taken away")
+    os.kill(session.pid, signal.SIGHUP)
+    session.assert_ends()
+    assert session.log.read_text().count("reloaded") == 1
 
 
 def test_what_was_begun_is_answered() -> None:

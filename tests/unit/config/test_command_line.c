@@ -182,12 +182,65 @@ static void test_long_values_are_cut_in_errors(void **state)
     assert_non_null(strstr(outcome.errors[0], "...: can't be read: File name too long"));
 }
 
+/* Write ${before}, ${count} times ${filling}, and ${after} into ${text}. */
+static void write_repeated(char *text, const char *before, const char *filling, size_t count,
+                           const char *after)
+{
+    char *end = stpcpy(text, before);
+
+    for (size_t i = 0; i < count; i++)
+        end = stpcpy(end, filling);
+    (void)stpcpy(end, after);
+}
+
+/* A suggestion is shown whole, so that it can be typed, or not at all. */
+static void test_suggestion_is_whole(void **state)
+{
+    static const struct {
+        const char *argument[3]; /* the filling in the middle */
+        const char *message[3];
+    } cases[] = {
+        {{"", "h", ":8080"}, {"-a ", "h", " -p 8080?"}},
+        {{"[", "h", "]:8080"}, {"-a ", "h", " -p 8080?"}},
+        {{"", "\n", ":8080"}, {"-a ", "\\x0a", " -p 8080?"}},
+        {{"", "0", "1"}, {"-p ", "0", "1?"}},
+        {{":", "0", "1"}, {"-p ", "0", "1?"}},
+        {{"-", "0", "1"}, {"-p ", "0", "1?"}},
+        {{"http://", "h", "/"}, {"--probe http://", "h", "/?"}},
+        {{"/", "d", ".conf"}, {"-c /", "d", ".conf?"}},
+        {{"/", "d", ".sock"}, {"--unix /", "d", ".sock?"}},
+        {{"prot=", "0", "1"}, {"--port=", "0", "1?"}},
+        {{"prot=", "\\", "1"}, {"--port=", "\\\\", "1?"}},
+    };
+    enum { COUNT_MAX = 300 };
+    char argument[COUNT_MAX + 32];
+    char suggestion[4 * COUNT_MAX + 32];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *const *given = cases[i].argument, *const *shown = cases[i].message;
+        size_t suggested = 0;
+        for (size_t count = 1; count <= COUNT_MAX; count++) {
+            write_repeated(argument, given[0], given[1], count, given[2]);
+            write_repeated(suggestion, shown[0], shown[1], count, shown[2]);
+            (void)READ(argument);
+            assert_int_equal(outcome.count, 1);
+            const char *words = strstr(outcome.errors[0], "did you mean ");
+            if (words != NULL)
+                assert_string_equal(words + strlen("did you mean "), suggestion);
+            suggested += words != NULL;
+        }
+        assert_in_range(suggested, 1, COUNT_MAX - 1);
+    }
+}
+
 #define TEST(function) cmocka_unit_test_teardown(function, outcome_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_errors_of_the_command_line),
+        TEST(test_suggestion_is_whole),
         TEST(test_options_for_the_background),
         TEST(test_arguments_after_two_dashes),
         TEST(test_probe_takes_one_operand),
