@@ -131,7 +131,7 @@ static void say_nothing(struct client *client)
 static bool is_at_rest(const struct client *client)
 {
     (void)client;
-    return faults_logged(FAULTS_CONNECTION, "at rest") > 0;
+    return faults_logged(FAULTS_CONNECTION, "idle: memory released") > 0;
 }
 
 static void say_go_on(struct client *client)
@@ -515,8 +515,8 @@ static const struct fault no_fault = {"none", FAULTS_RECV, EINTR, 0, 0};
 static bool tells_scarcity(void)
 {
     return faults_logged(FAULTS_CONNECTION, "memory") > 0 ||
-           faults_logged(FAULTS_CONNECTION, "no TLS handshake: ") > 0 ||
-           faults_logged(FAULTS_CONNECTION, "TLS broke: ") > 0 ||
+           faults_logged(FAULTS_CONNECTION, "TLS handshake failed: ") > 0 ||
+           faults_logged(FAULTS_CONNECTION, "TLS error: ") > 0 ||
            faults_logged(FAULTS_CONNECTION, "INTERNAL_ERROR") > 0; /* nghttp2's word for it */
 }
 
