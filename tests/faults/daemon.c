@@ -250,7 +250,7 @@ static void send_records(struct client *client)
     uint8_t buffer[FRAME_PAYLOAD_MAX];
     size_t length;
 
-    while ((length = tls_client_take(client->tls, buffer, sizeof(buffer))) > 0)
+    while ((length = tls_client_take_output(client->tls, buffer, sizeof(buffer))) > 0)
         send_all(client, buffer, length);
 }
 
@@ -259,7 +259,7 @@ void client_send(struct client *client)
     struct bytes *out = &client->peer->out;
 
     if (client->tls != NULL) {
-        tls_client_say(client->tls, out->data, out->length);
+        tls_client_write(client->tls, out->data, out->length);
         send_records(client);
     } else {
         send_all(client, out->data, out->length);
@@ -287,11 +287,11 @@ static void hear_records(struct client *client, const uint8_t *bytes, size_t len
     uint8_t buffer[FRAME_PAYLOAD_MAX];
     size_t heard;
 
-    tls_client_give(client->tls, bytes, length);
+    tls_client_add_input(client->tls, bytes, length);
     send_records(client);
-    while ((heard = tls_client_hear(client->tls, buffer, sizeof(buffer))) > 0)
+    while ((heard = tls_client_read(client->tls, buffer, sizeof(buffer))) > 0)
         hear(client, buffer, heard);
-    client->gone |= client->tls->is_over || client->tls->is_broken;
+    client->gone |= client->tls->has_peer_closed || client->tls->is_broken;
 }
 
 /* Return whether something came within ${ms}. */
@@ -337,7 +337,7 @@ void client_look(struct client *client)
 void client_end(struct client *client)
 {
     if (client->tls != NULL) {
-        tls_client_end(client->tls);
+        tls_client_close(client->tls);
         send_records(client);
     }
     if (shutdown(client->fd, SHUT_WR) != 0)
