@@ -57,7 +57,7 @@ from       = $(call archive_of,$(call since,$(1),$(folders)))
 since      = $(if $(filter $(1),$(firstword $(2))),$(2),$(call since,$(1),$(wordlist 2,$(words $(2)),$(2))))
 
 help_test_tls   := tests/tls/client
-link_test_client := -Wl,--wrap=calloc,--wrap=nghttp2_session_callbacks_new,--wrap=nghttp2_session_client_new
+link_test_client_memory := -Wl,--wrap=calloc,--wrap=nghttp2_session_callbacks_new,--wrap=nghttp2_session_client_new
 link_test_listener := -Wl,--wrap=bind,--wrap=getaddrinfo,--wrap=freeaddrinfo
 link_test_tls   := -Wl,--wrap=calloc
 link_test_trace := -Wl,--wrap=calloc,--wrap=nghttp2_hd_inflate_new,--wrap=nghttp2_hd_inflate_hd2
