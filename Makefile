@@ -64,8 +64,14 @@ link_test_trace := -Wl,--wrap=calloc,--wrap=nghttp2_hd_inflate_new,--wrap=nghttp
 link_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free \
                     -Wl,--wrap=nghttp2_option_new,--wrap=nghttp2_session_callbacks_new
 
+help_test_faults := tests/session/failing_alloc
+help_test_faults_echo := $(help_test_faults)
+link_test_faults_echo := $(link_test_faults)
+# Any other source in tests/session/ helps every test there; failing_alloc wraps calls of its own.
+session_helpers := $(filter-out tests/session/test_% tests/session/failing_alloc,$(patsubst %.c,%,$(wildcard tests/session/*.c)))
+
 # All that serves, but main; faults.c wraps each of these calls.
-fault_helpers := tests/faults/faults tests/faults/daemon tests/session/peer tests/tls/client
+fault_helpers := tests/faults/faults tests/faults/daemon $(session_helpers) tests/tls/client
 fault_calls   := malloc calloc realloc reallocarray free arena_start nghttp2_option_new nghttp2_session_callbacks_new \
                  recv send shutdown setsockopt getsockname ioctl close madvise malloc_trim \
                  accept4 poll read write signalfd eventfd nanosleep clock_gettime mmap munmap mprotect \
@@ -407,7 +413,7 @@ $(unit_tests): $$(call from,$$(notdir $$(patsubst %/,%,$$(dir $$@)))) $$(filter 
                $$(addprefix $(B)/,$$(addsuffix .o,$$(help_$$(@F))))
 	$(link_program)
 
-$(session_tests): $(B)/tests/session/peer.o $(call from,http2)
+$(session_tests): $(session_helpers:%=$(B)/%.o) $$(addprefix $(B)/,$$(addsuffix .o,$$(help_$$(@F)))) $(call from,http2)
 	$(link_program)
 
 $(fault_tests): $(fault_helpers:%=$(B)/%.o) $(call from,daemon)

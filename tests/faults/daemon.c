@@ -215,7 +215,7 @@ struct client *client_connect(const struct daemon *daemon)
 
     assert_non_null(client);
     client->is_http2 = true;
-    client->peer = peer_alone();
+    client->peer = peer_new_without_session();
     client->peer->opens_windows = false;
     if (daemon_transport == OVER_TLS)
         client->tls = tls_client_new();
@@ -272,7 +272,7 @@ static void take_frames(struct client *client, const uint8_t *bytes, size_t leng
     size_t skipped = length < client->skip ? length : client->skip;
 
     client->skip -= skipped;
-    peer_take(client->peer, bytes + skipped, length - skipped);
+    peer_receive(client->peer, bytes + skipped, length - skipped);
 }
 
 static void hear(struct client *client, const uint8_t *bytes, size_t length)

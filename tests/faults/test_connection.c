@@ -85,7 +85,7 @@ static void say_first(struct client *client)
 static bool has_first(const struct client *client)
 {
     return is_settled(client, ONE) && is_settled(client, MALFORMED) &&
-           (response(client, PUT)->interim > 0 || is_settled(client, PUT)) &&
+           (response(client, PUT)->continue_count > 0 || is_settled(client, PUT)) &&
            client->peer->ping_ack_count > 0;
 }
 
@@ -186,7 +186,7 @@ static void check_all(const struct client *client)
     peer_check_get(peer, ONE, "/one");
     peer_check_reset(peer, MALFORMED, NGHTTP2_PROTOCOL_ERROR);
     peer_check_answer(peer, PUT, put, sizeof(put) - 1);
-    assert_int_equal(response(client, PUT)->interim, 1);
+    assert_int_equal(response(client, PUT)->continue_count, 1);
     assert_true(response(client, LONG)->ended);
     assert_true(response(client, LONG)->body.length > 8 * WINDOW);
     assert_int_equal(response(client, DROPPED)->body.length, WINDOW);
@@ -395,7 +395,7 @@ static void check_same_fields(const struct peer_response *a, const struct peer_r
 /* What there is of it is right. */
 static void check_part(const struct peer_response *response, const struct peer_response *model)
 {
-    assert_true(response->interim <= model->interim);
+    assert_true(response->continue_count <= model->continue_count);
     if (response->status != 0)
         check_same_fields(response, model);
     assert_true(response->body.length <= model->body.length);
@@ -408,7 +408,7 @@ static void check_part(const struct peer_response *response, const struct peer_r
 static void check_whole(const struct peer_response *response, const struct peer_response *model)
 {
     check_part(response, model);
-    assert_int_equal(response->interim, model->interim);
+    assert_int_equal(response->continue_count, model->continue_count);
     assert_int_equal(response->status, model->status);
     assert_int_equal(response->body.length, model->body.length);
     assert_int_equal(response->ended, model->ended);
