@@ -57,15 +57,21 @@ from       = $(call archive_of,$(call since,$(1),$(folders)))
 since      = $(if $(filter $(1),$(firstword $(2))),$(2),$(call since,$(1),$(wordlist 2,$(words $(2)),$(2))))
 
 help_test_tls   := tests/tls/client
-link_test_client := -Wl,--wrap=calloc,--wrap=nghttp2_session_callbacks_new,--wrap=nghttp2_session_client_new
+link_test_client_memory := -Wl,--wrap=calloc,--wrap=nghttp2_session_callbacks_new,--wrap=nghttp2_session_client_new
 link_test_listener := -Wl,--wrap=bind,--wrap=getaddrinfo,--wrap=freeaddrinfo
 link_test_tls   := -Wl,--wrap=calloc
 link_test_trace := -Wl,--wrap=calloc,--wrap=nghttp2_hd_inflate_new,--wrap=nghttp2_hd_inflate_hd2
 link_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free \
                     -Wl,--wrap=nghttp2_option_new,--wrap=nghttp2_session_callbacks_new
 
+help_test_faults := tests/session/failing_alloc
+help_test_faults_echo := $(help_test_faults)
+link_test_faults_echo := $(link_test_faults)
+# Any other source in tests/session/ helps every test there; failing_alloc wraps calls of its own.
+session_helpers := $(filter-out tests/session/test_% tests/session/failing_alloc,$(patsubst %.c,%,$(wildcard tests/session/*.c)))
+
 # All that serves, but main; faults.c wraps each of these calls.
-fault_helpers := tests/faults/faults tests/faults/daemon tests/session/peer tests/tls/client
+fault_helpers := tests/faults/faults tests/faults/daemon $(session_helpers) tests/tls/client
 fault_calls   := malloc calloc realloc reallocarray free arena_start nghttp2_option_new nghttp2_session_callbacks_new \
                  recv send shutdown setsockopt getsockname ioctl close madvise malloc_trim \
                  accept4 poll read write signalfd eventfd nanosleep clock_gettime mmap munmap mprotect \
@@ -409,7 +415,7 @@ $(unit_tests): $$(call from,$$(notdir $$(patsubst %/,%,$$(dir $$@)))) $$(filter 
                $$(addprefix $(B)/,$$(addsuffix .o,$$(help_$$(@F))))
 	$(link_program)
 
-$(session_tests): $(B)/tests/session/peer.o $(call from,http2)
+$(session_tests): $(session_helpers:%=$(B)/%.o) $$(addprefix $(B)/,$$(addsuffix .o,$$(help_$$(@F)))) $(call from,http2)
 	$(link_program)
 
 $(fault_tests): $(fault_helpers:%=$(B)/%.o) $(call from,daemon)

@@ -97,17 +97,17 @@ static bool is_ambiguous(const char *name, size_t length)
     return count > 1;
 }
 
-/* ${word} is the argument with its dashes, and perhaps "=VALUE". */
-static void report_unknown_long(struct reader *reader, const char *word)
+/* ${argument} is "--NAME" or "--NAME=VALUE". */
+static void report_unknown_long(struct reader *reader, const char *argument)
 {
     char shown[SHOWN_MAX];
-    size_t length = strcspn(word + 2, "=");
-    const struct config_option *near = suggest_option(word + 2, length, false);
+    size_t length = strcspn(argument + 2, "=");
+    const struct config_option *near = suggest_option(argument + 2, length, false);
 
-    log_escape(shown, sizeof(shown), word + 2, length);
-    if (suggest_is_background(word + 2, length))
+    log_escape(shown, sizeof(shown), argument + 2, length);
+    if (suggest_is_background(argument + 2, length))
         reader_report(reader, "--%s: %s", shown, suggest_foreground);
-    else if (is_ambiguous(word + 2, length))
+    else if (is_ambiguous(argument + 2, length))
         reader_report(reader, "--%s: several options begin like this: write the name in full",
                       shown);
     else if (near != NULL)
@@ -116,36 +116,44 @@ static void report_unknown_long(struct reader *reader, const char *word)
         reader_report(reader, "--%s: unknown option: h2echod --help lists all options", shown);
 }
 
-/* ${letter} is one of the letters in the argument ${word}. A number such as -8080 is reported once,
+/* ${letter} is one of the letters in ${argument}. A number such as -8080 is reported once,
  * for its last letter. */
-static void report_unknown_letter(struct reader *reader, const char *word, char letter,
+static void report_unknown_letter(struct reader *reader, const char *argument, char letter,
                                   bool is_last)
 {
     char advice[SUGGESTION_MAX];
     char shown[SHOWN_MAX];
 
     log_escape(shown, sizeof(shown), &letter, 1);
-    if (is_decimal(word + 1)) {
+    if (is_decimal(argument + 1)) {
         if (is_last)
             reader_report(reader, "%s: unknown option: %s",
-                          log_escape(shown, sizeof(shown), word, strlen(word)),
-                          suggest_for_number(word + 1, advice));
+                          log_escape(shown, sizeof(shown), argument, strlen(argument)),
+                          suggest_for_number(argument + 1, advice));
     } else if (letter == 'd' || letter == 'D')
         reader_report(reader, "-%s: %s", shown, suggest_foreground);
     else
         reader_report(reader, "-%s: unknown option: h2echod --help lists all options", shown);
 }
 
-/* ${word} is the argument in which getopt found the error; ${is_last} if getopt is done with it. */
-static void report_bad_option(struct reader *reader, const char *word, bool is_last)
+/* A value after '=', as in --help=x. */
+static void report_unwanted_value(struct reader *reader, const struct config_option *option)
+{
+    bool has_operand = option->type == TYPE_OPERAND;
+
+    reader_report(reader, "--%s: takes no value after '=': write --%s%s%s", option->name,
+                  option->name, has_operand ? " " : "", has_operand ? option->placeholder : "");
+}
+
+/* ${argument} is where getopt found the error; ${is_last} if getopt is done with it. */
+static void report_bad_option(struct reader *reader, const char *argument, bool is_last)
 {
     if (optopt >= LONG_OPTION)
-        reader_report(reader, "--%s: takes no value: write --%s alone",
-                      option_of_code(optopt)->name, option_of_code(optopt)->name);
+        report_unwanted_value(reader, option_of_code(optopt));
     else if (optopt == 0)
-        report_unknown_long(reader, word);
+        report_unknown_long(reader, argument);
     else
-        report_unknown_letter(reader, word, (char)optopt, is_last);
+        report_unknown_letter(reader, argument, (char)optopt, is_last);
 }
 
 static void report_missing_value(struct reader *reader, const struct config_option *option)
@@ -185,7 +193,7 @@ static void apply_option(struct reader *reader, const struct config_option *opti
     }
 }
 
-static void handle_getopt(struct reader *reader, int code, const char *word, bool is_last)
+static void handle_getopt(struct reader *reader, int code, const char *argument, bool is_last)
 {
     switch (code) {
     case NOT_AN_OPTION:
@@ -195,7 +203,7 @@ static void handle_getopt(struct reader *reader, int code, const char *word, boo
         report_missing_value(reader, option_of_code(optopt));
         break;
     case '?':
-        report_bad_option(reader, word, is_last);
+        report_bad_option(reader, argument, is_last);
         break;
     default:
         apply_option(reader, option_of_code(code));

@@ -107,7 +107,7 @@ static void parse_line(struct reader *reader, struct file_line *line)
 
 static void report_unreadable(struct reader *reader, int error)
 {
-    char words[SHOWN_MAX];
+    char reason[SHOWN_MAX];
 
     reader->line = 0;
     if (error == ENOMEM) {
@@ -115,7 +115,7 @@ static void report_unreadable(struct reader *reader, int error)
         return;
     }
     reader_report(reader, "%s: can't be read: %s; %s", reader->file,
-                  strerror_r(error, words, sizeof(words)), file_open_advice(error));
+                  strerror_r(error, reason, sizeof(reason)), file_open_advice(error));
 }
 
 void config_file_read(struct reader *reader, const char *name)

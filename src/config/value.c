@@ -75,10 +75,10 @@ static bool parse_enum(const struct config_option *option, const char *text, uin
 
 static bool parse_switch(const char *text, uint64_t *number)
 {
-    static const char *const words[] = {"off", "on", "no", "yes", "false", "true"};
+    static const char *const names[] = {"off", "on", "no", "yes", "false", "true"};
 
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-        if (strcmp(words[i], text) == 0) {
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(names[i], text) == 0) {
             *number = i % 2;
             return true;
         }

@@ -6,11 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* In JSON these may take twice their bytes: together they leave room in a record. */
-_Static_assert(2 * (SESSION_METHOD_MAX + SESSION_PATH_MAX) < LOG_RECORD_MAX, "no room in a record");
+/* Method and path may take twice their size in JSON, and must leave room for the other fields. */
+_Static_assert(2 * (SESSION_METHOD_MAX + SESSION_PATH_MAX) < LOG_RECORD_MAX, "record too small");
 
-/* How the stream ended; who was cut off by the connection's end may have been reset before. */
-static const char *end_of(const struct session_request *request)
+/* How the stream ended. A stream that was reset counts as reset, even if the connection ended
+ * first. */
+static const char *stream_end(const struct session_request *request)
 {
     if (request->reset != SESSION_NOT_RESET)
         return "RST_STREAM";
@@ -22,13 +23,13 @@ static const char *reset_by(const struct session_request *request)
     return request->reset == SESSION_RESET_BY_PEER ? "peer" : "server";
 }
 
-static double milliseconds(const struct session_request *request, struct instant now)
+static double duration_ms(const struct session_request *request, struct instant now)
 {
     return (double)(now.monotonic_us - request->opened_us) / 1000.0;
 }
 
-/* A field for people; "-" where none came, as a CONNECT has no path. */
-static const char *field_text(char *text, size_t size, const uint8_t *bytes, size_t length)
+/* Write a value escaped for the log; "-" if it is missing, as the path of CONNECT is. */
+static const char *escape_value(char *text, size_t size, const uint8_t *bytes, size_t length)
 {
     return bytes == NULL ? "-" : log_escape(text, size, bytes, length);
 }
@@ -44,18 +45,19 @@ void access_log_text(const struct access_log_origin *origin, const struct sessio
         return;
     if (request->reset != SESSION_NOT_RESET)
         snprintf(reset, sizeof(reset), " reset=%s by=%s", request->reset_code, reset_by(request));
-    log_write(LOG_LEVEL_INFO,
-              "connection %llu from %s stream %d: %s \"%s %s\" %d received=%llu sent=%llu ms=%.3f "
-              "end=%s%s",
-              (unsigned long long)origin->connection, origin->peer, request->stream_id,
-              origin->protocol,
-              field_text(method, sizeof(method), request->method, request->method_length),
-              field_text(path, sizeof(path), request->path, request->path_length), request->status,
-              (unsigned long long)request->received, (unsigned long long)request->sent,
-              milliseconds(request, now), end_of(request), reset);
+    log_write(
+        LOG_LEVEL_INFO,
+        "connection %llu from %s stream %d: %s \"%s %s\" %d received=%llu sent=%llu ms=%.3f "
+        "end=%s%s",
+        (unsigned long long)origin->connection, origin->peer, request->stream_id, origin->protocol,
+        escape_value(method, sizeof(method), request->method, request->method_length),
+        escape_value(path, sizeof(path), request->path, request->path_length), request->status,
+        (unsigned long long)request->received, (unsigned long long)request->sent,
+        duration_ms(request, now), stream_end(request), reset);
 }
 
-/* How much of a line they take at most: what is not ASCII becomes \uNNNN, of two bytes or more. */
+/* Return the largest number of bytes that ${bytes} can take in JSON: a character outside ASCII has
+ * at least two bytes, and becomes the six bytes of \uNNNN. */
 static size_t json_size(const uint8_t *bytes, size_t length)
 {
     size_t size = 0;
@@ -65,9 +67,9 @@ static size_t json_size(const uint8_t *bytes, size_t length)
     return size;
 }
 
-/* A field as a string: its bytes as they are where they are UTF-8 and not too many for a line of
- * the log, else as the log escapes and cuts them, which is noted. */
-static json_t *field_string(const uint8_t *bytes, size_t length, size_t max, bool *escaped)
+/* Return a value as a JSON string: unchanged if it is UTF-8 and short enough, otherwise escaped and
+ * cut, in which case ${escaped} is set. NULL if the value is missing or memory ran out. */
+static json_t *value_string(const uint8_t *bytes, size_t length, size_t max, bool *escaped)
 {
     char shown[SESSION_PATH_MAX];
     json_t *string = NULL;
@@ -82,32 +84,32 @@ static json_t *field_string(const uint8_t *bytes, size_t length, size_t max, boo
     return json_string(log_escape(shown, max, bytes, length));
 }
 
-/* A member that is there where it is true. */
-static json_t *flag(bool is_true)
+/* For a member that is left out if it is false. */
+static json_t *true_or_null(bool is_true)
 {
     return is_true ? json_true() : NULL;
 }
 
-static json_t *record_of(const struct access_log_origin *origin,
-                         const struct session_request *request, struct instant now)
+static json_t *new_record(const struct access_log_origin *origin,
+                          const struct session_request *request, struct instant now)
 {
     char time[CLOCK_TIMESTAMP_SIZE];
     bool is_reset = request->reset != SESSION_NOT_RESET;
     bool escaped = false;
     json_t *method =
-        field_string(request->method, request->method_length, SESSION_METHOD_MAX, &escaped);
-    json_t *path = field_string(request->path, request->path_length, SESSION_PATH_MAX, &escaped);
+        value_string(request->method, request->method_length, SESSION_METHOD_MAX, &escaped);
+    json_t *path = value_string(request->path, request->path_length, SESSION_PATH_MAX, &escaped);
 
     clock_timestamp(now, time);
-    /* "*" leaves a member out where there is no value. */
+    /* "*" leaves a member out if its value is NULL. */
     return json_pack("{ss sI ss si ss so* so* so* si sI sI sf ss ss* ss* so*}", "time", time,
                      "connection", (json_int_t)origin->connection, "peer", origin->peer, "stream",
                      (int)request->stream_id, "protocol", origin->protocol, "method", method,
-                     "path", path, "escaped", flag(escaped), "status", request->status, "received",
-                     (json_int_t)request->received, "sent", (json_int_t)request->sent, "ms",
-                     milliseconds(request, now), "end", end_of(request), "reset",
+                     "path", path, "escaped", true_or_null(escaped), "status", request->status,
+                     "received", (json_int_t)request->received, "sent", (json_int_t)request->sent,
+                     "ms", duration_ms(request, now), "end", stream_end(request), "reset",
                      is_reset ? request->reset_code : NULL, "by",
-                     is_reset ? reset_by(request) : NULL, "cut", flag(request->aborted));
+                     is_reset ? reset_by(request) : NULL, "cut", true_or_null(request->aborted));
 }
 
 void access_log_json(const struct access_log_origin *origin, const struct session_request *request,
@@ -118,8 +120,9 @@ void access_log_json(const struct access_log_origin *origin, const struct sessio
 
     if (!log_enabled(LOG_LEVEL_INFO))
         return;
-    record = record_of(origin, request, now);
-    /* A log is read at terminals, and some of what is UTF-8 commands them: U+009B as ESC [ does. */
+    record = new_record(origin, request, now);
+    /* ASCII only: the log may be shown on a terminal, for which some characters outside ASCII are
+     * control sequences, such as U+009B. */
     line = json_dumps(record, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(6));
     json_decref(record);
     if (line != NULL)

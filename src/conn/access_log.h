@@ -1,5 +1,7 @@
 /*
- * access: the access log's line for a request, as text or as one JSON object.
+ * access_log: one line for each request, as text or as a JSON object.
+ *
+ * Called when the request's stream is closed. Lines have the level info.
  */
 #ifndef H2ECHOD_CONN_ACCESS_LOG_H
 #define H2ECHOD_CONN_ACCESS_LOG_H
@@ -9,23 +11,24 @@
 
 #include <stdint.h>
 
-/* The connection that a request came by. */
+/* The connection that a request was received on. */
 struct access_log_origin {
-    uint64_t connection;
-    const char *peer;
-    const char *protocol; /* for people: may be several words */
+    uint64_t connection;  /* its number */
+    const char *peer;     /* the client's address, escaped for the log */
+    const char *protocol; /* "h2c by upgrade": may contain spaces */
 };
 
 /*
  * access_log_text(origin, request, now):
- * Log one readable line about a request whose stream is closed ${now}.
+ * Log a line of text about ${request}, whose stream was closed at ${now}.
  */
 void access_log_text(const struct access_log_origin *origin, const struct session_request *request,
                      struct instant now);
 
 /*
  * access_log_json(origin, request, now):
- * Log one line that is a JSON object. If memory runs out, log that a line is missing.
+ * Log a line with a JSON object about ${request}, whose stream was closed at ${now}. If memory ran
+ * out, log that a line is missing.
  */
 void access_log_json(const struct access_log_origin *origin, const struct session_request *request,
                      struct instant now);

@@ -1,9 +1,11 @@
 /*
- * io: a connection while it is served: the peer's bytes in and out, each within its time, and the
- * log's lines that say whose they are.
+ * conn_io: what everything that serves a connection works with: reading and writing with deadlines,
+ * and log lines that name the connection.
  *
- * It blocks in its reads and writes. While it does, the thread that watches it reads from a
- * struct connection_watch when it wants to be woken, and wakes it by a signal (EINTR).
+ * Reads and writes block. Before each, the thread publishes its deadline in its struct
+ * connection_watch; the accept loop reads it there, and when it has passed, ends the call with a
+ * signal (EINTR). So a connection needs no timer and no poll. One struct conn_io is used by one
+ * thread.
  */
 #ifndef H2ECHOD_CONN_CONN_IO_H
 #define H2ECHOD_CONN_CONN_IO_H
@@ -23,129 +25,146 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* How far the daemon's end has come: one word for all connections, which changes twice in its
- * io, so that reading it each turn costs nothing. */
+/* How far the daemon's shutdown has come. All connections read the same atomic word; it changes at
+ * most twice in the life of the process, so reading it in each turn costs nothing. */
 enum shutdown_phase {
     SHUTDOWN_NONE,
-    SHUTDOWN_DRAIN, /* answer what was begun, then close */
-    SHUTDOWN_ABORT, /* close now */
+    SHUTDOWN_DRAIN, /* answer the requests that have begun, then close */
+    SHUTDOWN_ABORT, /* close now: the drain timeout has passed */
 };
 
-/* What a connection tells the thread that watches it. */
+/* What a connection's thread tells the accept loop. */
 struct connection_watch {
-    _Atomic int64_t deadline_us; /* wake me when this has passed: instant.monotonic_us */
-    atomic_int shutdown_phase;   /* the last enum shutdown_phase that I acted on */
-    atomic_bool heap_dirty;      /* malloc may keep much that I have freed */
+    _Atomic int64_t deadline_us; /* when to interrupt the current call: instant.monotonic_us */
+    atomic_int shutdown_phase;   /* the last enum shutdown_phase that the connection has seen */
+    atomic_bool heap_dirty;      /* malloc may hold much freed memory: malloc_trim is worthwhile */
 };
 
-/* One connection to be served. */
+/* A connection to be served. */
 struct connection {
     uint64_t id;
-    int fd; /* owned: closed when connection_serve returns */
+    int fd; /* owned; closed when connection_serve returns */
     struct address peer;
     bool is_tls;
-    struct settings *settings; /* a reference, owned: given back when connection_serve returns */
+    struct settings *settings; /* an owned reference, released when connection_serve returns */
 };
 
-/* What a thread has for the connections that it serves one after the other. */
+/* What a thread keeps for the connections that it serves one after another. */
 struct connection_workspace {
     struct connection_watch watch;
     struct counters counters;
     const atomic_int *shutdown_phase; /* the daemon's enum shutdown_phase */
-    /* Mapped memory, which an idle connection gives back to the system. */
-    struct arena lasting; /* these two empty between connections */
-    struct arena passing;
-    uint8_t *stack; /* the low end of the thread's own */
-    uint8_t *input; /* CONNECTION_BUFFER_SIZE bytes each */
+    /* The memory below is mapped, so that an idle connection can give pages back to the system. */
+    struct arena lasting; /* for as long as the connection; both are empty between connections */
+    struct arena passing; /* for as long as a request */
+    uint8_t *stack;       /* the lowest address of the thread's stack */
+    uint8_t *input;       /* CONNECTION_BUFFER_SIZE bytes each */
     uint8_t *output;
 };
 
 enum { CONNECTION_BUFFER_SIZE = 16384 };
 
-/* How a connection came to its end. */
+/* How a connection ended. */
 enum ending {
-    ENDING_NONE,          /* not yet */
-    ENDING_COMPLETE,      /* nothing more to be said */
-    ENDING_NO_PREFACE,    /* nothing was said, by neither */
-    ENDING_PEER_CLOSED,   /* the peer has sent all that it will, and got all that it asked for */
-    ENDING_RESET,         /* the peer reset it, or the network did */
-    ENDING_WRITE_TIMEOUT, /* the peer takes nothing */
-    ENDING_TLS_ERROR,     /* what came was no TLS */
-    ENDING_ABORTED,       /* the daemon stops */
-    ENDING_NO_MEMORY,     /* not even a session could be had */
+    ENDING_NONE,          /* it has not */
+    ENDING_COMPLETE,      /* everything was sent and received */
+    ENDING_NO_PREFACE,    /* the client sent no complete preface, or request head, in time */
+    ENDING_PEER_CLOSED,   /* the client will send no more, and has all its answers */
+    ENDING_RESET,         /* by the client or the network */
+    ENDING_WRITE_TIMEOUT, /* the client stopped reading */
+    ENDING_TLS_ERROR,
+    ENDING_ABORTED, /* by SHUTDOWN_ABORT */
+    ENDING_NO_MEMORY,
 };
 
+/* A connection that is being served. */
 struct conn_io {
     const struct connection *connection;
     struct connection_workspace *workspace;
     struct transport transport;
-    struct session *session; /* NULL = the preface was not seen yet */
-    const char *protocol;    /* as the access log and detailed answers name it */
-    struct trace *trace;     /* of what is received and sent by it; NULL = nobody wants one */
-    struct instant now;
+    struct session *session; /* owned; NULL = HTTP/2 has not started */
+    const char *protocol;    /* for the access log and detailed answers; static */
+    struct trace *trace;     /* owned; NULL = tracing is off */
+    struct instant now;      /* when the last read or write returned */
     int64_t accepted_us;
-    int64_t rest_us; /* when to give memory back, if nothing comes until then */
+    int64_t release_us; /* when to release idle memory if nothing is received until then */
     enum ending ending;
 };
 
 /*
+ * conn_is_open(io):
+ * Return true as long as the connection has not ended.
+ */
+static inline bool conn_is_open(const struct conn_io *io)
+{
+    return io->ending == ENDING_NONE;
+}
+
+/*
  * conn_log(io, level, text):
- * Log ${text} as a line about the connection.
+ * Log ${text} in a line that starts with the connection's number and the client's address. Whatever
+ * in ${text} comes from the client must be escaped. The line is subject to the log's rate limit.
  */
 void conn_log(const struct conn_io *io, enum log_level level, const char *text);
 
 /*
+ * conn_log_stream(io, level, stream_id, text):
+ * As conn_log, with the stream's number as well.
+ */
+void conn_log_stream(const struct conn_io *io, enum log_level level, int32_t stream_id,
+                     const char *text);
+
+/*
  * conn_log_tls(io, what):
- * Log ${what} with what TLS has to complain of, a notice.
+ * Log ${what} at level notice, followed by the text of the TLS error.
  */
 void conn_log_tls(const struct conn_io *io, const char *what);
 
 /*
  * conn_io_local_address(io, local):
- * Find the address that the peer has connected to; its length is 0 if that is not to be had.
+ * Fill ${local} with the address that the client connected to; with length 0 if the system does not
+ * say.
  */
 void conn_io_local_address(const struct conn_io *io, struct address *local);
 
 /*
  * conn_io_set_deadline(io, deadline_us):
- * Say until when the next call may block; the watching thread reads it.
+ * Publish the time at which the accept loop is to interrupt the next read or write.
  */
 void conn_io_set_deadline(struct conn_io *io, int64_t deadline_us);
 
 /*
  * conn_io_shutdown_phase(io):
- * Return how far the daemon's end has come.
+ * Return how far the daemon's shutdown has come.
  */
 enum shutdown_phase conn_io_shutdown_phase(const struct conn_io *io);
 
 /*
  * conn_check_events(io):
- * Act on what may have happened meanwhile: the daemon's end, a deadline. Every turn does; a read or
- * write that was woken by the watching thread does so at once.
+ * Act on the daemon's shutdown and on the session's deadline, if it has passed. To be called after
+ * each read or write, whether it was interrupted or not.
  */
 void conn_check_events(struct conn_io *io);
 
 /*
  * conn_io_read(io, buffer, size, deadline_us):
- * Wait for bytes until ${deadline_us}. Return how many came: 0 if the wait was broken off, or the
- * connection is over.
+ * Wait for bytes, at most until ${deadline_us}. Return how many were read; 0 if the wait was
+ * interrupted or the connection has ended. Sets io->now.
  */
 size_t conn_io_read(struct conn_io *io, uint8_t *buffer, size_t size, int64_t deadline_us);
 
 /*
  * conn_io_write(io, bytes, length):
- * Send all of it, as long as the peer takes something within each write timeout, else the
- * connection is over.
+ * Send all bytes. The connection ends if the client reads nothing for the write timeout.
  */
 void conn_io_write(struct conn_io *io, const uint8_t *bytes, size_t length);
 
 /*
  * conn_io_linger(io):
- * Say that nothing more will be sent, and see to it that what was arrives. Closing a socket whose
- * bytes were not all read makes the kernel send a reset, which may overtake our last words; so does
- * a byte that comes after that, and a client that reads sends some. So read on for a moment, and
- * for as long as the peer takes something. A peer that has ended already, as most have, sends
- * nothing that could be in the way.
+ * Send no more, and make sure that what was sent arrives. If a socket is closed while it has unread
+ * bytes, or receives some later, the kernel sends a reset, which may overtake our last bytes. So
+ * read and discard for a second, and longer if the client is still reading. A client that has
+ * closed its side already, as most have, sends nothing more, so this returns at once.
  */
 void conn_io_linger(struct conn_io *io);
 

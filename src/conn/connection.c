@@ -10,23 +10,21 @@
 #include <unistd.h>
 
 enum {
-    REST_US = 1000000, /* how long nothing has to come for a connection to give memory back */
-    REST_FRAMES = 512, /* bytes of stack that giving it back takes itself */
+    IDLE_US = 1000000,  /* how long nothing must be received before idle memory is released */
+    STACK_IN_USE = 512, /* bytes below its own frame that release_idle_memory uses itself */
+    HEAP_DIRTY_BYTES = 128 * 1024, /* that arenas took from malloc: malloc_trim is worthwhile */
 };
 
-/* --- Telling ------------------------------------------------------------------------------- */
+/* --- The session's observer ---------------------------------------------------------------- */
 
 static void on_report(enum log_level level, int32_t stream_id, const char *text, void *argument)
 {
     const struct conn_io *io = argument;
-    char peer[ADDRESS_TEXT_MAX];
 
     if (stream_id == 0)
         conn_log(io, level, text);
-    else if (log_enabled(level))
-        log_write_limited(level, "connection %llu from %s stream %d: %s",
-                          (unsigned long long)io->connection->id,
-                          address_text(peer, &io->connection->peer), stream_id, text);
+    else
+        conn_log_stream(io, level, stream_id, text);
 }
 
 static void on_request(const struct session_request *request, void *argument)
@@ -36,7 +34,7 @@ static void on_request(const struct session_request *request, void *argument)
     struct access_log_origin origin = {.connection = io->connection->id,
                                        .peer = address_text(peer, &io->connection->peer),
                                        .protocol = io->protocol};
-    /* Not the turn's: most requests are answered in the turn that they came in. */
+    /* Not io->now: most requests are answered in the turn in which they were received. */
     struct instant now = clock_now();
 
     if (io->connection->settings->access_log == ACCESS_LOG_JSON)
@@ -47,7 +45,7 @@ static void on_request(const struct session_request *request, void *argument)
 
 static void on_describe(struct detail_origin *origin, void *argument)
 {
-    _Static_assert((int)DETAIL_ADDRESS_MAX >= (int)ADDRESS_TEXT_MAX, "an address is cut");
+    _Static_assert((int)DETAIL_ADDRESS_MAX >= (int)ADDRESS_TEXT_MAX, "an address does not fit");
     const struct conn_io *io = argument;
     struct address local;
 
@@ -68,89 +66,70 @@ static void on_trace(const char *line, void *argument)
     log_trace("connection %llu %s", (unsigned long long)io->connection->id, line);
 }
 
-static void tell_ending(const struct conn_io *io)
-{
-    static const struct {
-        enum log_level level;
-        const char *words;
-    } endings[] = {
-        [ENDING_COMPLETE] = {LOG_LEVEL_DEBUG, "closed: done"},
-        [ENDING_NO_PREFACE] = {LOG_LEVEL_DEBUG, "closed: nothing was asked"},
-        [ENDING_PEER_CLOSED] = {LOG_LEVEL_DEBUG, "closed: by the peer"},
-        [ENDING_RESET] = {LOG_LEVEL_DEBUG, "closed: reset by the peer or the network"},
-        [ENDING_TLS_ERROR] = {LOG_LEVEL_DEBUG, "closed: TLS is broken"},
-        [ENDING_WRITE_TIMEOUT] = {LOG_LEVEL_NOTICE, "write-timeout: the peer takes nothing"},
-        [ENDING_ABORTED] = {LOG_LEVEL_NOTICE, "cut: the daemon stops"},
-        [ENDING_NO_MEMORY] = {LOG_LEVEL_ERROR, "closed: out of memory"},
-    };
-
-    conn_log(io, endings[io->ending].level, endings[io->ending].words);
-}
-
 /* --- HTTP/2 -------------------------------------------------------------------------------- */
 
-/* Send all that the session has to say. */
-static void flush(struct conn_io *io)
+/* Send everything that the session has ready. */
+static void send_pending(struct conn_io *io)
 {
     struct connection_workspace *workspace = io->workspace;
     size_t length;
 
-    while (io->ending == ENDING_NONE &&
-           (length = session_send(io->session, io->now, workspace->output,
-                                  CONNECTION_BUFFER_SIZE)) > 0) {
+    while (conn_is_open(io) && (length = session_send(io->session, io->now, workspace->output,
+                                                      CONNECTION_BUFFER_SIZE)) > 0) {
         if (io->trace != NULL)
             trace_bytes(io->trace, TRACE_SENT, workspace->output, length);
         conn_io_write(io, workspace->output, length);
     }
 }
 
-/* Of what did not fit into the arenas malloc may keep much, if one small block behind it is still
- * in use: a hostile client would leave it megabytes. */
-static void note_overflow(struct connection_workspace *workspace)
+/* An arena that is full uses malloc. After such blocks are freed, malloc may keep much memory,
+ * since one small block in use at the end of its heap is enough for that; a hostile client could
+ * cause it on purpose. So ask the accept loop to call malloc_trim. */
+static void note_heap_dirty(struct connection_workspace *workspace)
 {
-    enum { WORTH_IT = 128 * 1024 };
-
-    if (workspace->lasting.overflow_bytes + workspace->passing.overflow_bytes < WORTH_IT)
+    if (workspace->lasting.overflow_bytes + workspace->passing.overflow_bytes < HEAP_DIRTY_BYTES)
         return;
     workspace->lasting.overflow_bytes = workspace->passing.overflow_bytes = 0;
     atomic_store_explicit(&workspace->watch.heap_dirty, true, memory_order_relaxed);
 }
 
-/* Give back the pages that a connection needs only while it works: its buffers, and the stack below
- * this frame. What is in them is lost, and nobody misses it; the next byte brings new ones. Not to
- * be inlined: the frame that is asked for has to be this small one, with little below it in use. */
-__attribute__((noinline)) static void rest(struct conn_io *io)
+/* Give back the pages that a connection needs only while it is busy: its buffers, free parts of its
+ * arenas, and the stack below this frame. Their contents are lost, and no longer needed; the kernel
+ * supplies new pages when they are used again. Not inlined, so that __builtin_frame_address returns
+ * a small frame, with little of the stack below it in use. */
+__attribute__((noinline)) static void release_idle_memory(struct conn_io *io)
 {
     struct connection_workspace *workspace = io->workspace;
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t top = ((uintptr_t)__builtin_frame_address(0) - REST_FRAMES) & ~(page - 1);
+    uintptr_t top = ((uintptr_t)__builtin_frame_address(0) - STACK_IN_USE) & ~(page - 1);
 
     (void)madvise(workspace->input, CONNECTION_BUFFER_SIZE, MADV_DONTNEED);
     (void)madvise(workspace->output, CONNECTION_BUFFER_SIZE, MADV_DONTNEED);
     session_release_idle_memory(io->session);
     arena_release_idle_memory(&workspace->lasting);
     arena_release_idle_memory(&workspace->passing);
-    note_overflow(workspace);
+    note_heap_dirty(workspace);
     if (transport_release_idle_memory(&io->transport))
         atomic_store_explicit(&workspace->watch.heap_dirty, true, memory_order_relaxed);
     if (top > (uintptr_t)workspace->stack)
         (void)madvise(workspace->stack, top - (uintptr_t)workspace->stack, MADV_DONTNEED);
-    io->rest_us = INSTANT_NEVER;
+    io->release_us = INSTANT_NEVER;
 }
 
-/* The session has received nothing for REST_US. TLS may still be busy, since a client can send
+/* The session has received nothing for IDLE_US. TLS may still be busy, since a client can send
  * KeyUpdates all the time: then try again later. */
-static void rest_if_idle(struct conn_io *io)
+static void release_if_idle(struct conn_io *io)
 {
     if (!transport_awaits_bytes(&io->transport)) {
-        io->rest_us = io->now.monotonic_us + REST_US;
+        io->release_us = io->now.monotonic_us + IDLE_US;
         return;
     }
-    conn_log(io, LOG_LEVEL_DEBUG, "at rest: memory given back");
-    rest(io);
+    conn_log(io, LOG_LEVEL_DEBUG, "idle: memory released");
+    release_idle_memory(io);
 }
 
-/* Its first line says whose it is. Return false if memory ran out. */
+/* Start the trace if the settings ask for one; its first line names the client. Return false if
+ * memory ran out. */
 __attribute__((noinline)) static bool open_trace(struct conn_io *io)
 {
     uint64_t wanted = io->connection->settings->trace;
@@ -196,15 +175,15 @@ static void open_session(struct conn_io *io, bool upgraded)
         io->ending = ENDING_NO_MEMORY;
 }
 
-/* The end of each turn: act on the time, and send what there is to be sent. Return false if that
- * was the last one. */
+/* The end of each turn: act on deadlines and the shutdown, and send what is ready. Return false if
+ * the connection has ended. */
 static inline bool end_turn(struct conn_io *io)
 {
     conn_check_events(io);
-    flush(io);
-    if (io->ending == ENDING_NONE && session_done(io->session))
+    send_pending(io);
+    if (conn_is_open(io) && session_done(io->session))
         io->ending = ENDING_COMPLETE;
-    return io->ending == ENDING_NONE;
+    return conn_is_open(io);
 }
 
 /* Pass what was read to the session. It usually takes everything at once; where it stops earlier, a
@@ -222,7 +201,8 @@ static inline bool receive(struct conn_io *io, size_t length)
     return true;
 }
 
-/* The connection's steady state: a turn is one read, one look at the time, one write. */
+/* Serve HTTP/2 until the connection ends, starting with ${length} bytes in the input buffer. A turn
+ * is one read, one look at the clock, and usually one write. */
 static void serve_http2(struct conn_io *io, size_t length)
 {
     struct connection_workspace *workspace = io->workspace;
@@ -233,23 +213,23 @@ static void serve_http2(struct conn_io *io, size_t length)
                 trace_bytes(io->trace, TRACE_RECEIVED, workspace->input, length);
             if (!receive(io, length))
                 return;
-            io->rest_us = io->now.monotonic_us + REST_US;
+            io->release_us = io->now.monotonic_us + IDLE_US;
         }
         if (!end_turn(io))
             return;
-        if (io->now.monotonic_us >= io->rest_us)
-            rest_if_idle(io);
+        if (io->now.monotonic_us >= io->release_us)
+            release_if_idle(io);
         length = conn_io_read(io, workspace->input, CONNECTION_BUFFER_SIZE,
-                              clock_earlier(session_deadline(io->session), io->rest_us));
-        /* Whatever was asked has its answer by now: each turn sends all that can be sent. */
-        if (io->ending != ENDING_NONE)
+                              clock_earlier(session_deadline(io->session), io->release_us));
+        /* If the client closed the connection, it has its answers: each turn sends all it can. */
+        if (!conn_is_open(io))
             return;
     }
 }
 
-/* --- Refusals in HTTP/2 -------------------------------------------------------------------- */
+/* --- Refusing a connection with GOAWAY ----------------------------------------------------- */
 
-__attribute__((noinline)) static void tell_other(const struct conn_io *io, size_t length)
+__attribute__((noinline)) static void log_unknown(const struct conn_io *io, size_t length)
 {
     enum { SHOWN = 32 };
     char shown[4 * SHOWN + 8];
@@ -261,59 +241,59 @@ __attribute__((noinline)) static void tell_other(const struct conn_io *io, size_
     conn_log(io, LOG_LEVEL_NOTICE, text);
 }
 
-/* Say why in a GOAWAY, which any client of HTTP/2 understands. */
-static void refuse(struct conn_io *io, enum session_error error, const char *reason)
+/* Send GOAWAY with ${error} and ${reason}, starting a session for it if there is none. */
+static void send_goaway(struct conn_io *io, enum session_error error, const char *reason)
 {
     if (io->session == NULL)
         open_session(io, false);
     if (io->session == NULL)
         return;
     session_fail(io->session, error, reason);
-    flush(io);
+    send_pending(io);
 }
 
-static void refuse_other(struct conn_io *io, size_t length)
+static void refuse_unknown(struct conn_io *io, size_t length)
 {
-    tell_other(io, length);
-    refuse(io, SESSION_PROTOCOL_ERROR, "not an HTTP/2 preface");
+    log_unknown(io, length);
+    send_goaway(io, SESSION_PROTOCOL_ERROR, "not an HTTP/2 preface");
 }
 
-static bool lacks_tls(const struct conn_io *io)
+static bool is_tls_missing(const struct conn_io *io)
 {
     return io->connection->is_tls && io->transport.tls == NULL;
 }
 
-static void refuse_weak(struct conn_io *io, const char *weakness)
+static void refuse_weak_tls(struct conn_io *io, const char *weakness)
 {
     char text[128];
 
     snprintf(text, sizeof(text), "TLS is too weak: %s", weakness);
     conn_log(io, LOG_LEVEL_NOTICE, text);
-    refuse(io, SESSION_INADEQUATE_SECURITY, weakness);
+    send_goaway(io, SESSION_INADEQUATE_SECURITY, weakness);
 }
 
-static void begin_http2(struct conn_io *io, size_t length)
+static void start_http2(struct conn_io *io, size_t length)
 {
     const char *weakness = io->transport.tls != NULL ? tls_weakness(io->transport.tls) : NULL;
 
     if (weakness != NULL) {
-        refuse_weak(io, weakness);
+        refuse_weak_tls(io, weakness);
         return;
     }
-    if (lacks_tls(io)) {
+    if (is_tls_missing(io)) {
         conn_log(io, LOG_LEVEL_NOTICE,
-                 "an HTTP/2 preface without TLS on a port for TLS: use https://, not http://");
-        refuse(io, SESSION_PROTOCOL_ERROR, "this port speaks TLS");
+                 "HTTP/2 without TLS on a TLS port: use https://, not http://");
+        send_goaway(io, SESSION_PROTOCOL_ERROR, "this port requires TLS");
         return;
     }
     open_session(io, false);
-    if (io->ending == ENDING_NONE)
+    if (conn_is_open(io))
         serve_http2(io, length);
 }
 
-/* --- The Upgrade --------------------------------------------------------------------------- */
+/* --- The Upgrade from HTTP/1.1 ------------------------------------------------------------- */
 
-static void tell_head(const struct conn_io *io, const struct upgrade *upgrade)
+static void trace_heads(const struct conn_io *io, const struct upgrade *upgrade)
 {
     if (io->trace == NULL)
         return;
@@ -321,11 +301,12 @@ static void tell_head(const struct conn_io *io, const struct upgrade *upgrade)
     trace_head(io->trace, TRACE_SENT, (const uint8_t *)upgrade_accepted, strlen(upgrade_accepted));
 }
 
-/* Begin with the request that asked for it, on stream 1. Not to be inlined: a head takes more than
- * a page of stack. Return false if the connection stays as it is, or is over. */
-__attribute__((noinline)) static bool begin_upgraded(struct conn_io *io, size_t *length)
+/* Read the head of the request and start HTTP/2 with it as stream 1. Not inlined: a struct upgrade
+ * takes more than a page of stack. Return false if the request is refused or the connection has
+ * ended. */
+__attribute__((noinline)) static bool start_upgraded(struct conn_io *io, size_t *length)
 {
-    _Static_assert((int)UPGRADE_HTTP2_MAX <= (int)CONNECTION_BUFFER_SIZE, "no room for a head");
+    _Static_assert((int)UPGRADE_HTTP2_MAX <= (int)CONNECTION_BUFFER_SIZE, "a head does not fit");
     struct connection_workspace *workspace = io->workspace;
     struct upgrade upgrade;
 
@@ -333,19 +314,20 @@ __attribute__((noinline)) static bool begin_upgraded(struct conn_io *io, size_t 
         return false;
     io->protocol = "h2c by upgrade";
     open_session(io, true);
-    if (io->ending != ENDING_NONE)
+    if (!conn_is_open(io))
         return false;
-    tell_head(io, &upgrade);
+    trace_heads(io, &upgrade);
     session_upgrade(io->session, io->now, workspace->output,
                     upgrade_translate(&upgrade, workspace->output));
     *length -= upgrade.length;
     memmove(workspace->input, workspace->input + upgrade.length, *length);
     conn_io_write(io, (const uint8_t *)upgrade_accepted, strlen(upgrade_accepted));
-    return io->ending == ENDING_NONE;
+    return conn_is_open(io);
 }
 
-/* While the answer goes out already, the client's preface comes. Take it off the ${length} bytes of
- * input; return false if it is none, or the connection is over. */
+/* Read the client's preface, which follows the upgraded request, while its answer is being sent.
+ * Remove it from the ${length} bytes of input. Return false if something else was received, or the
+ * connection has ended. */
 static bool take_preface(struct conn_io *io, size_t *length)
 {
     struct connection_workspace *workspace = io->workspace;
@@ -357,37 +339,56 @@ static bool take_preface(struct conn_io *io, size_t *length)
             break;
         *length += conn_io_read(io, workspace->input + *length, CONNECTION_BUFFER_SIZE - *length,
                                 session_deadline(io->session));
-        if (io->ending != ENDING_NONE)
+        if (!conn_is_open(io))
             return false;
     }
-    if (io->ending == ENDING_NONE && preface != SNIFFED_HTTP2)
-        refuse_other(io, *length);
-    if (io->ending != ENDING_NONE || preface != SNIFFED_HTTP2)
+    if (conn_is_open(io) && preface != SNIFFED_HTTP2)
+        refuse_unknown(io, *length);
+    if (!conn_is_open(io) || preface != SNIFFED_HTTP2)
         return false;
     if (io->trace != NULL)
         trace_bytes(io->trace, TRACE_RECEIVED, workspace->input, WIRE_PREFACE_SIZE);
     *length -= WIRE_PREFACE_SIZE;
     memmove(workspace->input, workspace->input + WIRE_PREFACE_SIZE, *length);
-    io->rest_us = io->now.monotonic_us + REST_US;
+    io->release_us = io->now.monotonic_us + IDLE_US;
     return true;
 }
 
 static void serve_http1(struct conn_io *io, size_t length)
 {
-    static const struct http1_refusal not_served = {
-        505, "only HTTP/2 is spoken here, from the first byte (RFC 9110 section 15.6.6)"};
-    static const struct http1_refusal not_over_tls = {
-        505, "only HTTP/2 is spoken here, over TLS (RFC 9110 section 15.6.6)"};
+    static const struct http1_refusal http2_only = {
+        505, "this port speaks only HTTP/2 (RFC 9110 section 15.6.6)"};
+    static const struct http1_refusal http2_over_tls_only = {
+        505, "this port speaks only HTTP/2 over TLS (RFC 9110 section 15.6.6)"};
 
     if (io->connection->is_tls)
-        negotiate_refuse_http1(io, length, &not_over_tls);
+        negotiate_refuse_http1(io, length, &http2_over_tls_only);
     else if (!io->connection->settings->upgrade)
-        negotiate_refuse_http1(io, length, &not_served);
-    else if (begin_upgraded(io, &length) && take_preface(io, &length))
+        negotiate_refuse_http1(io, length, &http2_only);
+    else if (start_upgraded(io, &length) && take_preface(io, &length))
         serve_http2(io, length);
 }
 
-/* --- From beginning to end ----------------------------------------------------------------- */
+/* --- From start to end --------------------------------------------------------------------- */
+
+static void log_ending(const struct conn_io *io)
+{
+    static const struct {
+        enum log_level level;
+        const char *text;
+    } endings[] = {
+        [ENDING_COMPLETE] = {LOG_LEVEL_DEBUG, "closed: done"},
+        [ENDING_NO_PREFACE] = {LOG_LEVEL_DEBUG, "closed: no request"},
+        [ENDING_PEER_CLOSED] = {LOG_LEVEL_DEBUG, "closed: by the peer"},
+        [ENDING_RESET] = {LOG_LEVEL_DEBUG, "closed: reset by the peer or the network"},
+        [ENDING_TLS_ERROR] = {LOG_LEVEL_DEBUG, "closed: TLS error"},
+        [ENDING_WRITE_TIMEOUT] = {LOG_LEVEL_NOTICE, "write-timeout: peer is not reading"},
+        [ENDING_ABORTED] = {LOG_LEVEL_NOTICE, "aborted: drain timeout"},
+        [ENDING_NO_MEMORY] = {LOG_LEVEL_ERROR, "closed: out of memory"},
+    };
+
+    conn_log(io, endings[io->ending].level, endings[io->ending].text);
+}
 
 static void serve(struct conn_io *io)
 {
@@ -395,11 +396,11 @@ static void serve(struct conn_io *io)
 
     if (io->connection->is_tls)
         negotiate_tls(io);
-    if (io->ending != ENDING_NONE)
+    if (!conn_is_open(io))
         return;
     switch (negotiate_protocol(io, &length)) {
     case SNIFFED_HTTP2:
-        begin_http2(io, length);
+        start_http2(io, length);
         break;
     case SNIFFED_HTTP1:
         serve_http1(io, length);
@@ -408,15 +409,16 @@ static void serve(struct conn_io *io)
         negotiate_send_tls_alert(io);
         break;
     case SNIFFED_UNKNOWN:
-        refuse_other(io, length);
+        refuse_unknown(io, length);
         break;
     case SNIFFED_INCOMPLETE:
         return;
     }
-    if (io->ending == ENDING_NONE)
+    if (conn_is_open(io))
         io->ending = ENDING_COMPLETE;
 }
 
+/* Free what the connection used, log how it ended, and close the socket. */
 static void finish(struct conn_io *io)
 {
     struct connection_workspace *workspace = io->workspace;
@@ -426,14 +428,14 @@ static void finish(struct conn_io *io)
     trace_end(io->trace);
     arena_clear(&workspace->lasting);
     arena_clear(&workspace->passing);
-    note_overflow(workspace);
+    note_heap_dirty(workspace);
     if (io->ending == ENDING_TLS_ERROR)
         transport_drop_tls(&io->transport);
     if (io->ending == ENDING_COMPLETE || io->ending == ENDING_TLS_ERROR)
         conn_io_linger(io);
     if (io->ending == ENDING_WRITE_TIMEOUT)
         counter_add(&workspace->counters.timed_out, 1);
-    tell_ending(io);
+    log_ending(io);
     conn_io_set_deadline(io, INSTANT_NEVER);
     if (io->ending == ENDING_WRITE_TIMEOUT || io->ending == ENDING_ABORTED)
         transport_abort(&io->transport);

@@ -1,7 +1,7 @@
 /*
- * connection: the io of one connection, from its first byte to its close, on one thread.
+ * connection: serves one connection from accept to close, on one thread.
  *
- *     opening ──> session ──> end
+ *     negotiate --> session, turn by turn --> close
  */
 #ifndef H2ECHOD_CONN_CONNECTION_H
 #define H2ECHOD_CONN_CONNECTION_H
@@ -10,8 +10,8 @@
 
 /*
  * connection_serve(connection, workspace):
- * Serve until the connection is over, for whatever reason: the peer's wish, an error, a timeout of
- * its settings, or the daemon's stage. Everything worth telling is logged.
+ * Serve ${connection} until it ends: the client closes it, an error, a timeout, or the daemon's
+ * shutdown. Its socket is closed and its reference to the settings released. The reason is logged.
  */
 void connection_serve(struct connection *connection, struct connection_workspace *workspace);
 

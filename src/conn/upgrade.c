@@ -15,15 +15,15 @@ const char upgrade_accepted[] = "HTTP/1.1 101 Switching Protocols\r\n"
 
 /* --- The request line ---------------------------------------------------------------------- */
 
-static bool refuse(struct upgrade *upgrade, int status, const char *words)
+static bool refuse_request(struct upgrade *upgrade, int status, const char *reason)
 {
-    upgrade->refusal = (struct http1_refusal){status, words};
+    upgrade->refusal = (struct http1_refusal){status, reason};
     return false;
 }
 
-static bool malformed(struct upgrade *upgrade, const char *words)
+static bool refuse_malformed(struct upgrade *upgrade, const char *reason)
 {
-    return refuse(upgrade, 400, words);
+    return refuse_request(upgrade, 400, reason);
 }
 
 static bool has_userinfo(struct span authority)
@@ -31,8 +31,9 @@ static bool has_userinfo(struct span authority)
     return authority_has_userinfo(authority.bytes, authority.length);
 }
 
-/* Which bytes a target may have; what browsers leave as it is among them. */
-static bool is_visible(struct span text)
+/* Visible ASCII except "#": more than RFC 3986 allows, since browsers send some characters
+ * unescaped. */
+static bool is_target(struct span text)
 {
     for (size_t i = 0; i < text.length; i++) {
         if (text.bytes[i] <= ' ' || text.bytes[i] >= 0x7f || text.bytes[i] == '#')
@@ -41,20 +42,20 @@ static bool is_visible(struct span text)
     return text.length > 0;
 }
 
-/* Take the absolute form apart, which nobody but a proxy's client sends, and every server has to
- * take (RFC 9112 section 3.2.2). A path that is not there has a name, too. */
+/* Split a target in absolute form into authority and path. Only clients of proxies send that form,
+ * but every server must accept it (RFC 9112 section 3.2.2). An empty path becomes "/" or "*". */
 static void split_target(struct upgrade *upgrade, struct span target)
 {
     static const char scheme[] = "http://";
     const size_t length = sizeof(scheme) - 1;
-    struct span rest;
+    struct span remaining;
 
     upgrade->path = target;
     if (target.length < length || strncasecmp((const char *)target.bytes, scheme, length) != 0)
         return;
-    rest = (struct span){target.bytes + length, target.length - length};
-    upgrade->authority = span_take_until(&rest, '/');
-    upgrade->path = (struct span){rest.bytes - 1, rest.length + 1};
+    remaining = (struct span){target.bytes + length, target.length - length};
+    upgrade->authority = span_take_until(&remaining, '/');
+    upgrade->path = (struct span){remaining.bytes - 1, remaining.length + 1};
     if (upgrade->authority.length == target.length - length)
         upgrade->path = span_of(span_is(upgrade->method, "OPTIONS") ? "*" : "/");
 }
@@ -62,17 +63,20 @@ static void split_target(struct upgrade *upgrade, struct span target)
 static bool read_target(struct upgrade *upgrade, struct span target)
 {
     if (span_is(upgrade->method, "CONNECT"))
-        return malformed(upgrade, "CONNECT, and this is no proxy (RFC 9110 section 9.3.6)");
-    if (!is_visible(target))
-        return malformed(upgrade, "byte not allowed in the target (RFC 9112 section 3.2)");
+        return refuse_malformed(
+            upgrade, "CONNECT is not supported: this is not a proxy (RFC 9110 section 9.3.6)");
+    if (!is_target(target))
+        return refuse_malformed(upgrade,
+                                "byte not allowed in the request target (RFC 9112 section 3.2)");
     split_target(upgrade, target);
     if (has_userinfo(upgrade->authority))
-        return malformed(upgrade, "userinfo in the target (RFC 9110 section 4.2.4)");
+        return refuse_malformed(upgrade, "userinfo in the request target (RFC 9110 section 4.2.4)");
     if (upgrade->path.bytes[0] == '/' ||
         (span_is(upgrade->path, "*") && span_is(upgrade->method, "OPTIONS")))
         return true;
-    return malformed(upgrade, "target neither begins with \"/\" nor is \"*\" with OPTIONS "
-                              "(RFC 9112 section 3.2)");
+    return refuse_malformed(upgrade,
+                            "request target must begin with \"/\", or be \"*\" for OPTIONS "
+                            "(RFC 9112 section 3.2)");
 }
 
 /* HTTP/1.x */
@@ -93,15 +97,16 @@ static bool read_request_line(struct upgrade *upgrade, struct span line)
     upgrade->method = span_take_until(&line, ' ');
     target = span_take_until(&line, ' ');
     if (!structured_is_token(upgrade->method) || target.length == 0 || !is_version(line))
-        return malformed(upgrade, "no request line (RFC 9112 section 3)");
+        return refuse_malformed(upgrade, "malformed request line (RFC 9112 section 3)");
     if (!span_is(line, "HTTP/1.1"))
-        return refuse(upgrade, 505, "only HTTP/1.1 has the Upgrade to h2c (RFC 9110 section 7.8)");
+        return refuse_request(upgrade, 505,
+                              "only HTTP/1.1 can be upgraded to h2c (RFC 9110 section 7.8)");
     return read_target(upgrade, target);
 }
 
 /* --- Fields -------------------------------------------------------------------------------- */
 
-static bool may_be_in_value(uint8_t byte)
+static bool is_value_byte(uint8_t byte)
 {
     return byte == '\t' || (byte >= ' ' && byte != 0x7f);
 }
@@ -109,13 +114,13 @@ static bool may_be_in_value(uint8_t byte)
 static bool is_value(struct span text)
 {
     for (size_t i = 0; i < text.length; i++) {
-        if (!may_be_in_value(text.bytes[i]))
+        if (!is_value_byte(text.bytes[i]))
             return false;
     }
     return true;
 }
 
-/* What an authority may have (RFC 3986 section 3.2), without user information. */
+/* The bytes of an authority (RFC 3986 section 3.2) without user information. */
 static bool is_authority(struct span text)
 {
     for (size_t i = 0; i < text.length; i++) {
@@ -131,11 +136,11 @@ static bool is_authority(struct span text)
 static bool read_host(struct upgrade *upgrade, const struct upgrade_field *field)
 {
     if (upgrade->host != NULL)
-        return malformed(upgrade, "host repeated (RFC 9112 section 3.2)");
+        return refuse_malformed(upgrade, "host repeated (RFC 9112 section 3.2)");
     if (has_userinfo(field->value))
-        return malformed(upgrade, "userinfo in host (RFC 9110 section 4.2.4)");
+        return refuse_malformed(upgrade, "userinfo in host (RFC 9110 section 4.2.4)");
     if (!is_authority(field->value))
-        return malformed(upgrade, "host is none (RFC 9110 section 7.2)");
+        return refuse_malformed(upgrade, "host is not valid (RFC 9110 section 7.2)");
     upgrade->host = field;
     return true;
 }
@@ -143,20 +148,21 @@ static bool read_host(struct upgrade *upgrade, const struct upgrade_field *field
 static bool read_content_length(struct upgrade *upgrade, struct span value)
 {
     if (upgrade->has_content_length)
-        return malformed(upgrade, "content-length repeated (RFC 9110 section 8.6)");
+        return refuse_malformed(upgrade, "content-length repeated (RFC 9110 section 8.6)");
     if (value.length == 0)
-        return malformed(upgrade, "content-length is no number (RFC 9110 section 8.6)");
+        return refuse_malformed(upgrade, "content-length is not a number (RFC 9110 section 8.6)");
     upgrade->has_content_length = true;
     for (size_t i = 0; i < value.length; i++) {
         if (value.bytes[i] < '0' || value.bytes[i] > '9')
-            return malformed(upgrade, "content-length is no number (RFC 9110 section 8.6)");
+            return refuse_malformed(upgrade,
+                                    "content-length is not a number (RFC 9110 section 8.6)");
         upgrade->has_content |= value.bytes[i] != '0';
     }
     return true;
 }
 
-/* The value of a digit of base64url (RFC 4648 section 5); -1 = it is none. */
-static int digit_value(uint8_t digit)
+/* Return the value of a base64url digit (RFC 4648 section 5); -1 = not a digit. */
+static int base64_value(uint8_t digit)
 {
     if (digit >= 'A' && digit <= 'Z')
         return digit - 'A';
@@ -167,16 +173,16 @@ static int digit_value(uint8_t digit)
     return digit == '-' ? 62 : digit == '_' ? 63 : -1;
 }
 
-/* Four digits are three bytes. */
+/* Four digits encode three bytes. */
 static bool decode_settings(struct upgrade *upgrade, struct span value)
 {
     for (size_t i = 0; i < value.length; i += 4) {
         uint32_t bits = 0;
 
         for (size_t j = i; j < i + 4; j++) {
-            if (digit_value(value.bytes[j]) < 0)
+            if (base64_value(value.bytes[j]) < 0)
                 return false;
-            bits = bits << 6 | (uint32_t)digit_value(value.bytes[j]);
+            bits = bits << 6 | (uint32_t)base64_value(value.bytes[j]);
         }
         upgrade->settings[upgrade->settings_length++] = (uint8_t)(bits >> 16);
         upgrade->settings[upgrade->settings_length++] = (uint8_t)(bits >> 8);
@@ -185,23 +191,25 @@ static bool decode_settings(struct upgrade *upgrade, struct span value)
     return true;
 }
 
-/* A setting has six bytes, so there is never a rest, nor padding for it. */
+/* A setting has six bytes, that is eight digits, so there is never any padding. */
 static bool read_settings(struct upgrade *upgrade, struct span value)
 {
-    enum { DIGITS_OF_SETTING = 8, DIGITS_MAX = UPGRADE_SETTINGS_MAX / 3 * 4 };
+    enum { DIGITS_PER_SETTING = 8, DIGITS_MAX = UPGRADE_SETTINGS_MAX / 3 * 4 };
 
     if (upgrade->has_settings)
-        return malformed(upgrade, "http2-settings repeated (RFC 7540 section 3.2.1)");
-    if (value.length % DIGITS_OF_SETTING != 0 || value.length > DIGITS_MAX)
-        return malformed(upgrade, "http2-settings of a wrong length (RFC 7540 section 3.2.1)");
+        return refuse_malformed(upgrade, "http2-settings repeated (RFC 7540 section 3.2.1)");
+    if (value.length % DIGITS_PER_SETTING != 0 || value.length > DIGITS_MAX)
+        return refuse_malformed(upgrade,
+                                "http2-settings has the wrong length (RFC 7540 section 3.2.1)");
     if (!decode_settings(upgrade, value))
-        return malformed(upgrade, "http2-settings not in base64url (RFC 7540 section 3.2.1)");
+        return refuse_malformed(upgrade,
+                                "http2-settings is not base64url (RFC 7540 section 3.2.1)");
     upgrade->has_settings = true;
     return true;
 }
 
-/* Those that say where a request ends, whose it is, and what comes after it. */
-static bool heed(struct upgrade *upgrade, const struct upgrade_field *field)
+/* Note the fields that say where the request ends and which host it is for, and the settings. */
+static bool note_field(struct upgrade *upgrade, const struct upgrade_field *field)
 {
     if (span_is_ignoring_case(field->name, "host"))
         return read_host(upgrade, field);
@@ -218,70 +226,69 @@ static bool read_field(struct upgrade *upgrade, struct span line)
     struct upgrade_field *field = &upgrade->fields[upgrade->field_count];
 
     if (span_is_blank(line.bytes[0]))
-        return malformed(upgrade, "white space before a field: a folded line "
-                                  "(RFC 9112 section 5.2)");
+        return refuse_malformed(upgrade, "folded line (RFC 9112 section 5.2)");
     if (memchr(line.bytes, ':', line.length) == NULL)
-        return malformed(upgrade, "line without a colon (RFC 9112 section 5)");
+        return refuse_malformed(upgrade, "line without a colon (RFC 9112 section 5)");
     if (upgrade->field_count == UPGRADE_FIELDS_MAX)
-        return refuse(upgrade, 431, "more than 128 fields (RFC 6585 section 5)");
+        return refuse_request(upgrade, 431, "more than 128 fields (RFC 6585 section 5)");
     field->name = span_take_until(&line, ':');
     field->value = span_trim(line);
     if (field->name.length > 0 && span_is_blank(field->name.bytes[field->name.length - 1]))
-        return malformed(upgrade, "white space before a colon (RFC 9112 section 5.1)");
+        return refuse_malformed(upgrade, "white space before the colon (RFC 9112 section 5.1)");
     if (!structured_is_token(field->name))
-        return malformed(upgrade, "byte not allowed in a field name (RFC 9110 section 5.1)");
+        return refuse_malformed(upgrade, "byte not allowed in a field name (RFC 9110 section 5.1)");
     if (!is_value(field->value))
-        return malformed(upgrade, "byte not allowed in a field value (RFC 9110 section 5.5)");
+        return refuse_malformed(upgrade,
+                                "byte not allowed in a field value (RFC 9110 section 5.5)");
     upgrade->field_count++;
-    return heed(upgrade, field);
+    return note_field(upgrade, field);
 }
 
 /* --- The whole head ------------------------------------------------------------------------ */
 
-/* Does the list that these fields make together have ${name}? */
-static bool lists(const struct upgrade *upgrade, const char *fields, struct span name)
+/* Return true if ${name} is a member of the list in these fields, of which there may be several. */
+static bool list_has(const struct upgrade *upgrade, const char *fields, struct span name)
 {
     for (size_t i = 0; i < upgrade->field_count; i++) {
-        struct span rest = upgrade->fields[i].value;
+        struct span remaining = upgrade->fields[i].value;
 
         if (!span_is_ignoring_case(upgrade->fields[i].name, fields))
             continue;
-        while (rest.length > 0) {
-            if (span_same_ignoring_case(span_trim(span_take_until(&rest, ',')), name))
+        while (remaining.length > 0) {
+            if (span_same_ignoring_case(span_trim(span_take_until(&remaining, ',')), name))
                 return true;
         }
     }
     return false;
 }
 
-static bool lists_word(const struct upgrade *upgrade, const char *fields, const char *word)
-{
-    return lists(upgrade, fields, span_of(word));
-}
-
 static bool check_head(struct upgrade *upgrade)
 {
     if (upgrade->host == NULL)
-        return malformed(upgrade, "host missing (RFC 9112 section 3.2)");
+        return refuse_malformed(upgrade, "host missing (RFC 9112 section 3.2)");
     if (upgrade->authority.bytes != NULL &&
         !span_same_ignoring_case(upgrade->authority, upgrade->host->value))
-        return malformed(upgrade, "host is not the target's (RFC 9112 section 3.2.2)");
+        return refuse_malformed(upgrade,
+                                "host differs from the request target's (RFC 9112 section 3.2.2)");
     if (upgrade->has_content_length && upgrade->has_transfer_encoding)
-        return malformed(upgrade, "content-length beside transfer-encoding "
-                                  "(RFC 9112 section 6.1)");
-    if (!lists_word(upgrade, "upgrade", "h2c") || !lists_word(upgrade, "connection", "upgrade"))
-        return refuse(upgrade, 426,
-                      "only HTTP/2 is spoken here, and this is no Upgrade to h2c "
-                      "(RFC 7540 section 3.2)");
+        return refuse_malformed(upgrade, "both content-length and transfer-encoding "
+                                         "(RFC 9112 section 6.1)");
+    if (!list_has(upgrade, "upgrade", span_of("h2c")) ||
+        !list_has(upgrade, "connection", span_of("upgrade")))
+        return refuse_request(
+            upgrade, 426,
+            "this port speaks only HTTP/2, and the request does not ask for an Upgrade to h2c "
+            "(RFC 7540 section 3.2)");
     if (!upgrade->has_settings)
-        return malformed(upgrade, "http2-settings missing (RFC 7540 section 3.2.1)");
-    if (!lists_word(upgrade, "connection", "http2-settings"))
-        return malformed(upgrade, "http2-settings missing from connection "
-                                  "(RFC 7540 section 3.2.1)");
+        return refuse_malformed(upgrade, "http2-settings missing (RFC 7540 section 3.2.1)");
+    if (!list_has(upgrade, "connection", span_of("http2-settings")))
+        return refuse_malformed(upgrade, "http2-settings missing from connection "
+                                         "(RFC 7540 section 3.2.1)");
     if (upgrade->has_content || upgrade->has_transfer_encoding)
-        return refuse(upgrade, 426,
-                      "an Upgrade with content: send a request without, or begin "
-                      "with HTTP/2 (RFC 7540 section 3.2)");
+        return refuse_request(
+            upgrade, 426,
+            "a request with content cannot be upgraded: send one without content, or start "
+            "with HTTP/2 (RFC 7540 section 3.2)");
     return true;
 }
 
@@ -290,25 +297,26 @@ void upgrade_start(struct upgrade *upgrade)
     *upgrade = (struct upgrade){.length = 0};
 }
 
-/* The next line without its end, CR LF alone. Return false if it is not whole, or its end is wrong.
+/* Take the next line, without its CR LF. Return false if it is incomplete, or does not end in CR
+ * LF.
  */
 static bool next_line(struct upgrade *upgrade, const uint8_t *bytes, size_t length,
                       struct span *line)
 {
-    const uint8_t *end = memchr(bytes + upgrade->looked_at, '\n', length - upgrade->looked_at);
+    const uint8_t *end = memchr(bytes + upgrade->scanned, '\n', length - upgrade->scanned);
 
-    upgrade->looked_at = length;
+    upgrade->scanned = length;
     if (end == NULL)
         return false;
     *line = (struct span){bytes + upgrade->length, (size_t)(end - bytes) - upgrade->length};
-    upgrade->looked_at = upgrade->length += line->length + 1;
+    upgrade->scanned = upgrade->length += line->length + 1;
     if (line->length == 0 || line->bytes[line->length - 1] != '\r')
-        return malformed(upgrade, "line that does not end in CR LF (RFC 9112 section 2.2)");
+        return refuse_malformed(upgrade, "line that does not end in CR LF (RFC 9112 section 2.2)");
     line->length--;
     return true;
 }
 
-/* Return false where nothing more is to be read, for one reason or another. */
+/* Return false if the request is refused. */
 static bool read_line(struct upgrade *upgrade, struct span line)
 {
     if (upgrade->method.bytes == NULL)
@@ -328,53 +336,53 @@ enum upgrade_result upgrade_read(struct upgrade *upgrade, const uint8_t *bytes, 
             return UPGRADE_COMPLETE;
     }
     if (upgrade->refusal.status == 0 && within == UPGRADE_HEAD_MAX)
-        refuse(upgrade, 431, "more than 8192 bytes (RFC 6585 section 5)");
+        refuse_request(upgrade, 431, "request head of more than 8192 bytes (RFC 6585 section 5)");
     return upgrade->refusal.status == 0 ? UPGRADE_INCOMPLETE : UPGRADE_REFUSED;
 }
 
-/* --- In HTTP/2 ----------------------------------------------------------------------------- */
+/* --- Translation into HTTP/2 --------------------------------------------------------------- */
 
-/* Bytes that are written one behind the other. */
+/* The output so far. The buffer is large enough for any head: see UPGRADE_HTTP2_MAX. */
 struct writer {
     uint8_t *bytes;
     size_t length;
 };
 
-static void put(struct writer *writer, const void *bytes, size_t length)
+static void put_bytes(struct writer *writer, const void *bytes, size_t length)
 {
     if (length > 0)
         memcpy(writer->bytes + writer->length, bytes, length);
     writer->length += length;
 }
 
-/* A string's length, of a prefix of seven bits (RFC 7541 section 5.1). */
+/* The length of a string, as an integer with a prefix of seven bits (RFC 7541 section 5.1). */
 static void put_length(struct writer *writer, size_t length)
 {
     enum { PREFIX = 0x7f, MORE = 0x80 };
     uint8_t byte = (uint8_t)(length < PREFIX ? length : PREFIX);
 
-    put(writer, &byte, 1);
+    put_bytes(writer, &byte, 1);
     if (length < PREFIX)
         return;
     for (length -= PREFIX; length >= MORE; length >>= 7) {
         byte = (uint8_t)(length | MORE);
-        put(writer, &byte, 1);
+        put_bytes(writer, &byte, 1);
     }
     byte = (uint8_t)length;
-    put(writer, &byte, 1);
+    put_bytes(writer, &byte, 1);
 }
 
-static void put_text(struct writer *writer, struct span text)
+static void put_string(struct writer *writer, struct span text)
 {
     put_length(writer, text.length);
-    put(writer, text.bytes, text.length);
+    put_bytes(writer, text.bytes, text.length);
 }
 
-static void put_in_lower_case(struct writer *writer, struct span name)
+static void put_lower_case(struct writer *writer, struct span name)
 {
     uint8_t *at;
 
-    put_text(writer, name);
+    put_string(writer, name);
     at = writer->bytes + writer->length - name.length;
     for (size_t i = 0; i < name.length; i++) {
         if (at[i] >= 'A' && at[i] <= 'Z')
@@ -382,24 +390,25 @@ static void put_in_lower_case(struct writer *writer, struct span name)
     }
 }
 
-/* A literal without indexing (RFC 7541 section 6.2.2): the decoder's table stays as it is, empty.
- */
+/* A literal field without indexing (RFC 7541 section 6.2.2), so that the dynamic table stays empty,
+ * as the client's HPACK encoder expects. */
 static void put_field(struct writer *writer, struct span name, struct span value)
 {
     static const uint8_t literal = 0;
 
-    put(writer, &literal, 1);
-    put_in_lower_case(writer, name);
-    put_text(writer, value);
+    put_bytes(writer, &literal, 1);
+    put_lower_case(writer, name);
+    put_string(writer, value);
 }
 
-static void put_pseudo(struct writer *writer, const char *name, struct span value)
+static void put_pseudo_header(struct writer *writer, const char *name, struct span value)
 {
     put_field(writer, span_of(name), value);
 }
 
-/* What belongs to the connection, or has become :authority. */
-static bool is_left_out(const struct upgrade *upgrade, const struct upgrade_field *field)
+/* Return true for connection-specific fields (RFC 9113 section 8.2.2), and for those that have been
+ * translated already. */
+static bool is_omitted(const struct upgrade *upgrade, const struct upgrade_field *field)
 {
     static const char *const names[] = {"connection",        "host",   "http2-settings",
                                         "keep-alive",        "te",     "proxy-connection",
@@ -409,10 +418,10 @@ static bool is_left_out(const struct upgrade *upgrade, const struct upgrade_fiel
         if (span_is_ignoring_case(field->name, names[i]))
             return true;
     }
-    return lists(upgrade, "connection", field->name);
+    return list_has(upgrade, "connection", field->name);
 }
 
-/* Room for a frame's header, which is written once its length is known. */
+/* Leave room for a frame's header, which end_frame writes once the length is known. */
 static size_t begin_frame(struct writer *writer)
 {
     writer->length += WIRE_FRAME_HEADER_SIZE;
@@ -425,29 +434,29 @@ static void end_frame(struct writer *writer, size_t payload_at, struct frame_hea
     frame_header_write(writer->bytes + payload_at - WIRE_FRAME_HEADER_SIZE, &frame);
 }
 
-static void put_block(struct writer *writer, const struct upgrade *upgrade)
+static void put_header_block(struct writer *writer, const struct upgrade *upgrade)
 {
-    put_pseudo(writer, ":method", upgrade->method);
-    put_pseudo(writer, ":path", upgrade->path);
-    put_pseudo(writer, ":scheme", span_of("http"));
-    put_pseudo(writer, ":authority", upgrade->host->value);
+    put_pseudo_header(writer, ":method", upgrade->method);
+    put_pseudo_header(writer, ":path", upgrade->path);
+    put_pseudo_header(writer, ":scheme", span_of("http"));
+    put_pseudo_header(writer, ":authority", upgrade->host->value);
     for (size_t i = 0; i < upgrade->field_count; i++) {
-        if (!is_left_out(upgrade, &upgrade->fields[i]))
+        if (!is_omitted(upgrade, &upgrade->fields[i]))
             put_field(writer, upgrade->fields[i].name, upgrade->fields[i].value);
     }
 }
 
-size_t upgrade_translate(const struct upgrade *upgrade, uint8_t opening[static UPGRADE_HTTP2_MAX])
+size_t upgrade_translate(const struct upgrade *upgrade, uint8_t bytes[static UPGRADE_HTTP2_MAX])
 {
-    struct writer writer = {opening, WIRE_PREFACE_SIZE};
+    struct writer writer = {bytes, WIRE_PREFACE_SIZE};
     size_t payload_at;
 
-    memcpy(opening, wire_preface, WIRE_PREFACE_SIZE);
+    memcpy(bytes, wire_preface, WIRE_PREFACE_SIZE);
     payload_at = begin_frame(&writer);
-    put(&writer, upgrade->settings, upgrade->settings_length);
+    put_bytes(&writer, upgrade->settings, upgrade->settings_length);
     end_frame(&writer, payload_at, (struct frame_header){.type = WIRE_SETTINGS});
     payload_at = begin_frame(&writer);
-    put_block(&writer, upgrade);
+    put_header_block(&writer, upgrade);
     end_frame(&writer, payload_at,
               (struct frame_header){.type = WIRE_HEADERS,
                                     .stream_id = 1,

@@ -43,7 +43,7 @@ struct settings *daemon_settings(const char *word, ...)
     static const char *const usual[] = {"h2echod", "--port=0", "--address=127.0.0.1",
                                         "--tls-port=0", "--tls-self-signed"};
     enum { WORDS_MAX = 16, OF_TLS = 2 };
-    size_t usual_count = COUNT(usual) - (daemon_transport == BY_TLS ? 0 : OF_TLS);
+    size_t usual_count = COUNT(usual) - (daemon_transport == OVER_TLS ? 0 : OF_TLS);
     char *words[WORDS_MAX] = {0};
     int count = 0;
     struct settings *settings;
@@ -100,7 +100,7 @@ static int port_for_clients(const struct listeners *listeners)
 {
     size_t i = 0;
 
-    while (listeners->list[i].is_tls != (daemon_transport == BY_TLS))
+    while (listeners->list[i].is_tls != (daemon_transport == OVER_TLS))
         i++;
     return (int)address_port(&listeners->list[i].address);
 }
@@ -110,8 +110,8 @@ void daemon_start(struct daemon *daemon, struct settings *settings)
     *daemon = (struct daemon){.settings = settings};
     settings_ref(settings);
     daemon->descriptors = count_descriptors();
-    daemon->live = faults_live();
-    faults_enter(FAULTS_NOBODY); /* who frees them is the daemon */
+    daemon->live = faults_live_blocks();
+    faults_enter(FAULTS_OTHER); /* who frees them is the daemon */
     assert_int_equal(listeners_open(&settings->listen, &daemon->listeners), 0);
     faults_enter(FAULTS_TEST);
     daemon->port = port_for_clients(&daemon->listeners);
@@ -128,7 +128,7 @@ void daemon_terminate(void)
  * whatever is tested next: nothing is. */
 static void join(struct daemon *daemon, int64_t us)
 {
-    for (int left = faults_patience(); left > 0; left--) {
+    for (int left = faults_timeout_ms(); left > 0; left--) {
         if (pthread_tryjoin_np(daemon->thread, NULL) == 0) {
             running = NULL;
             return;
@@ -140,11 +140,11 @@ static void join(struct daemon *daemon, int64_t us)
     _exit(EXIT_FAILURE);
 }
 
-void daemon_await(struct daemon *daemon)
+void daemon_wait(struct daemon *daemon)
 {
     join(daemon, 0);
     assert_int_equal(count_descriptors(), daemon->descriptors);
-    assert_int_equal(faults_live(), daemon->live);
+    assert_int_equal(faults_live_blocks(), daemon->live);
     assert_int_equal(faults_bad_closes(), 0);
     settings_unref(daemon->settings);
 }
@@ -152,14 +152,14 @@ void daemon_await(struct daemon *daemon)
 void daemon_stop(struct daemon *daemon)
 {
     daemon_terminate();
-    daemon_await(daemon);
+    daemon_wait(daemon);
     assert_int_equal(daemon->result, 0);
 }
 
 int daemon_over_tcp(void **state)
 {
     (void)state;
-    daemon_transport = BY_TCP;
+    daemon_transport = OVER_TCP;
     return 0;
 }
 
@@ -174,7 +174,7 @@ static void warm_up(void)
         return;
     daemon_start(&daemon, daemon_settings("--idle-timeout=1h", NULL));
     client = client_connect(&daemon);
-    client_get(client, 1);
+    client_send_get(client, 1);
     client_check_served(client, 1);
     client_free(client);
     daemon_terminate();
@@ -186,7 +186,7 @@ static void warm_up(void)
 int daemon_over_tls(void **state)
 {
     (void)state;
-    daemon_transport = BY_TLS;
+    daemon_transport = OVER_TLS;
     warm_up();
     return 0;
 }
@@ -215,9 +215,9 @@ struct client *client_connect(const struct daemon *daemon)
 
     assert_non_null(client);
     client->is_http2 = true;
-    client->peer = peer_alone();
+    client->peer = peer_new_without_session();
     client->peer->opens_windows = false;
-    if (daemon_transport == BY_TLS)
+    if (daemon_transport == OVER_TLS)
         client->tls = tls_client_new();
     client->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(client->fd >= 0);
@@ -228,12 +228,12 @@ struct client *client_connect(const struct daemon *daemon)
 static void lose(struct client *client)
 {
     assert_true(errno == ECONNRESET || errno == EPIPE);
-    client->gone = true;
+    client->closed = true;
 }
 
 static void send_all(struct client *client, const uint8_t *bytes, size_t length)
 {
-    while (length > 0 && !client->gone) {
+    while (length > 0 && !client->closed) {
         ssize_t sent = send(client->fd, bytes, length, MSG_NOSIGNAL);
 
         if (sent < 0) {
@@ -250,7 +250,7 @@ static void send_records(struct client *client)
     uint8_t buffer[FRAME_PAYLOAD_MAX];
     size_t length;
 
-    while ((length = tls_client_take(client->tls, buffer, sizeof(buffer))) > 0)
+    while ((length = tls_client_take_output(client->tls, buffer, sizeof(buffer))) > 0)
         send_all(client, buffer, length);
 }
 
@@ -259,7 +259,7 @@ void client_send(struct client *client)
     struct bytes *out = &client->peer->out;
 
     if (client->tls != NULL) {
-        tls_client_say(client->tls, out->data, out->length);
+        tls_client_write(client->tls, out->data, out->length);
         send_records(client);
     } else {
         send_all(client, out->data, out->length);
@@ -272,7 +272,7 @@ static void take_frames(struct client *client, const uint8_t *bytes, size_t leng
     size_t skipped = length < client->skip ? length : client->skip;
 
     client->skip -= skipped;
-    peer_take(client->peer, bytes + skipped, length - skipped);
+    peer_receive(client->peer, bytes + skipped, length - skipped);
 }
 
 static void hear(struct client *client, const uint8_t *bytes, size_t length)
@@ -287,11 +287,11 @@ static void hear_records(struct client *client, const uint8_t *bytes, size_t len
     uint8_t buffer[FRAME_PAYLOAD_MAX];
     size_t heard;
 
-    tls_client_give(client->tls, bytes, length);
+    tls_client_add_input(client->tls, bytes, length);
     send_records(client);
-    while ((heard = tls_client_hear(client->tls, buffer, sizeof(buffer))) > 0)
+    while ((heard = tls_client_read(client->tls, buffer, sizeof(buffer))) > 0)
         hear(client, buffer, heard);
-    client->gone |= client->tls->is_over || client->tls->is_broken;
+    client->closed |= client->tls->has_peer_closed || client->tls->is_broken;
 }
 
 /* Return whether something came within ${ms}. */
@@ -301,7 +301,7 @@ static bool take(struct client *client, int ms)
     uint8_t buffer[FRAME_PAYLOAD_MAX];
     ssize_t length;
 
-    if (client->gone || poll(&polled, 1, ms) != 1)
+    if (client->closed || poll(&polled, 1, ms) != 1)
         return false;
     length = recv(client->fd, buffer, sizeof(buffer), 0);
     if (length > 0 && client->tls != NULL)
@@ -310,15 +310,16 @@ static bool take(struct client *client, int ms)
         hear(client, buffer, (size_t)length);
     else if (length < 0)
         lose(client);
-    client->gone |= length <= 0;
+    client->closed |= length <= 0;
     return true;
 }
 
-void client_await(struct client *client, bool (*is_enough)(const struct client *client), int64_t us)
+void client_wait_until(struct client *client, bool (*is_enough)(const struct client *client),
+                       int64_t us)
 {
-    int left = faults_patience() / LOOK_MS;
+    int left = faults_timeout_ms() / LOOK_MS;
 
-    while (!is_enough(client) && !client->gone) {
+    while (!is_enough(client) && !client->closed) {
         if (take(client, LOOK_MS)) {
             client_send(client); /* what the peer answers by itself */
             continue;
@@ -328,16 +329,16 @@ void client_await(struct client *client, bool (*is_enough)(const struct client *
     }
 }
 
-void client_look(struct client *client)
+void client_receive_available(struct client *client)
 {
     while (take(client, LOOK_MS))
         ;
 }
 
-void client_end(struct client *client)
+void client_shutdown_write(struct client *client)
 {
     if (client->tls != NULL) {
-        tls_client_end(client->tls);
+        tls_client_close(client->tls);
         send_records(client);
     }
     if (shutdown(client->fd, SHUT_WR) != 0)
@@ -365,7 +366,7 @@ static bool has_answer(const struct client *client)
     return peer_response(client->peer, client->awaited)->ended;
 }
 
-void client_get(struct client *client, int32_t stream_id)
+void client_send_get(struct client *client, int32_t stream_id)
 {
     if (stream_id == 1)
         frame_add_preface(&client->peer->out);
@@ -376,6 +377,6 @@ void client_get(struct client *client, int32_t stream_id)
 void client_check_served(struct client *client, int32_t stream_id)
 {
     client->awaited = stream_id;
-    client_await(client, has_answer, 0);
+    client_wait_until(client, has_answer, 0);
     peer_check_get(client->peer, stream_id, "/served");
 }

@@ -15,7 +15,7 @@
 
 /* --- What its clients come by --- */
 
-enum transport_kind { BY_TCP, BY_TLS };
+enum transport_kind { OVER_TCP, OVER_TLS };
 
 /* The one that the test under way is run over. */
 extern enum transport_kind daemon_transport;
@@ -63,7 +63,7 @@ void daemon_start(struct daemon *daemon, struct settings *settings);
 void daemon_terminate(void);
 
 /* Wait for its end. Fail if it hangs, or leaves a descriptor open or a block allocated. */
-void daemon_await(struct daemon *daemon);
+void daemon_wait(struct daemon *daemon);
 
 /* Both, and fail unless it stopped as it should, having cut nobody. */
 void daemon_stop(struct daemon *daemon);
@@ -77,7 +77,7 @@ struct client {
     struct bytes raw; /* all that came, within TLS */
     bool is_http2;    /* else the peer is told nothing of what comes */
     size_t skip;      /* bytes that still come before the first frame */
-    bool gone;        /* the daemon has closed or reset the connection */
+    bool closed;      /* the daemon has closed or reset the connection */
     int32_t awaited;  /* client_check_served's */
 };
 
@@ -89,14 +89,14 @@ void client_send(struct client *client);
 
 /* Take what comes until ${is_enough}, or the connection is gone; fail if that hangs. Time flies by
  * ${us} every few milliseconds. */
-void client_await(struct client *client, bool (*is_enough)(const struct client *client),
-                  int64_t us);
+void client_wait_until(struct client *client, bool (*is_enough)(const struct client *client),
+                       int64_t us);
 
 /* Take what comes within a few milliseconds. */
-void client_look(struct client *client);
+void client_receive_available(struct client *client);
 
 /* End writing, in TLS too: the daemon sees the peer's end. */
-void client_end(struct client *client);
+void client_shutdown_write(struct client *client);
 
 /* Close the socket; what came by it stays. */
 void client_close(struct client *client);
@@ -104,7 +104,7 @@ void client_close(struct client *client);
 void client_free(struct client *client);
 
 /* Ask; with the preface before the first request, which is stream 1. */
-void client_get(struct client *client, int32_t stream_id);
+void client_send_get(struct client *client, int32_t stream_id);
 
 /* Wait for the answer; fail unless it comes and is right. */
 void client_check_served(struct client *client, int32_t stream_id);

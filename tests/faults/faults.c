@@ -59,7 +59,7 @@ static struct {
     int64_t frozen_us; /* what the true clock showed when it was stopped; 0 = it runs */
 } all = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
-static _Thread_local enum faults_scope scope = FAULTS_NOBODY;
+static _Thread_local enum faults_scope scope = FAULTS_OTHER;
 static _Thread_local bool is_spared; /* nothing of this thread's fails for now */
 
 /* --- The one place that decides --- */
@@ -501,7 +501,7 @@ static bool sleep_fails(void)
 
     scope = FAULTS_WORKER;
     failed = fails(FAULTS_SLEEP);
-    scope = FAULTS_NOBODY;
+    scope = FAULTS_OTHER;
     return failed;
 }
 
@@ -528,7 +528,7 @@ static bool choose(int fd)
     return chosen;
 }
 
-static bool is_undelayed(int fd)
+static bool has_nodelay(int fd)
 {
     int on = 0;
     socklen_t length = sizeof(on);
@@ -538,7 +538,7 @@ static bool is_undelayed(int fd)
 
 void __wrap_connection_serve(struct connection *connection, struct connection_workspace *workspace)
 {
-    bool undelayed = is_undelayed(connection->fd);
+    bool nodelay = has_nodelay(connection->fd);
     bool chosen = choose(connection->fd);
 
     if (chosen) {
@@ -551,9 +551,9 @@ void __wrap_connection_serve(struct connection *connection, struct connection_wo
     if (!chosen)
         return;
     forget_thread();
-    scope = FAULTS_NOBODY;
+    scope = FAULTS_OTHER;
     pthread_mutex_lock(&all.lock);
-    all.report.undelayed = undelayed;
+    all.report.nodelay = nodelay;
     all.over = true;
     pthread_cond_broadcast(&all.changed);
     pthread_mutex_unlock(&all.lock);
@@ -672,7 +672,7 @@ bool faults_disarm(void)
 
 bool faults_await_connection(struct faults_report *report)
 {
-    int patience = faults_patience();
+    int patience = faults_timeout_ms();
     struct timespec until;
     bool over;
     int error = 0;
@@ -704,7 +704,7 @@ size_t faults_count(enum faults_scope of, enum faults_call call)
     return count;
 }
 
-long faults_live(void)
+long faults_live_blocks(void)
 {
     long live;
 
@@ -738,7 +738,7 @@ void faults_freeze(bool frozen)
     pthread_mutex_unlock(&all.lock);
 }
 
-size_t faults_rests(void)
+size_t faults_sleeps(void)
 {
     size_t rests;
 
@@ -761,7 +761,7 @@ size_t faults_logged(enum faults_scope of, const char *part)
     return count;
 }
 
-int faults_patience(void)
+int faults_timeout_ms(void)
 {
     const char *slow = getenv("H2ECHOD_SLOW");
 

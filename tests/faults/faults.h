@@ -17,7 +17,7 @@
 
 /* Whose calls: a thread's, while it is in there. */
 enum faults_scope {
-    FAULTS_NOBODY,     /* the rest of the daemon: never struck */
+    FAULTS_OTHER,      /* the rest of the daemon: never struck */
     FAULTS_TEST,       /* the test itself: never struck, and what it allocates is not counted */
     FAULTS_CONNECTION, /* the connection that was chosen by faults_arm, in connection_serve */
     FAULTS_SERVER,     /* the accept loop, in server_run */
@@ -64,10 +64,10 @@ struct fault {
 
 /* What became of a fault. */
 struct faults_report {
-    bool hit;       /* the n-th call came */
-    long live;      /* blocks that the connection did not free */
-    int closes;     /* of the connection's socket */
-    bool undelayed; /* its small answers leave at once: TCP_NODELAY */
+    bool hit;     /* the n-th call came */
+    long live;    /* blocks that the connection did not free */
+    int closes;   /* of the connection's socket */
+    bool nodelay; /* its small answers leave at once: TCP_NODELAY */
 };
 
 /*
@@ -108,10 +108,10 @@ void faults_enter(enum faults_scope scope);
 size_t faults_count(enum faults_scope scope, enum faults_call call);
 
 /*
- * faults_live(void):
+ * faults_live_blocks(void):
  * Return how many blocks are allocated or mapped, in all scopes but the test's.
  */
-long faults_live(void);
+long faults_live_blocks(void);
 
 /*
  * faults_bad_closes(void):
@@ -133,10 +133,10 @@ void faults_advance(int64_t us);
 void faults_freeze(bool frozen);
 
 /*
- * faults_rests(void):
+ * faults_sleeps(void):
  * Return how often the accept loop has slept. It gets its time without waiting for it.
  */
-size_t faults_rests(void);
+size_t faults_sleeps(void);
 
 /*
  * faults_logged(scope, part):
@@ -145,9 +145,9 @@ size_t faults_rests(void);
 size_t faults_logged(enum faults_scope scope, const char *part);
 
 /*
- * faults_patience(void):
+ * faults_timeout_ms(void):
  * Return the milliseconds after which what did not happen counts as hanging.
  */
-int faults_patience(void);
+int faults_timeout_ms(void);
 
 #endif

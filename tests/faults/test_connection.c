@@ -26,7 +26,7 @@ struct step {
     int64_t advance_us; /* that time flies by while it is waited */
 };
 
-enum { OVER_TCP = 1 << BY_TCP, OVER_TLS = 1 << BY_TLS, OVER_EACH = OVER_TCP | OVER_TLS };
+enum { OVER_TCP = 1 << OVER_TCP, OVER_TLS = 1 << OVER_TLS, OVER_EACH = OVER_TCP | OVER_TLS };
 
 struct conversation {
     const char *name;
@@ -50,7 +50,7 @@ static bool is_settled(const struct client *client, int32_t stream_id)
 /* The daemon says no more before it is told that no more comes. */
 static bool is_gone(const struct client *client)
 {
-    return client->gone;
+    return client->closed;
 }
 
 enum {
@@ -85,7 +85,7 @@ static void say_first(struct client *client)
 static bool has_first(const struct client *client)
 {
     return is_settled(client, ONE) && is_settled(client, MALFORMED) &&
-           (response(client, PUT)->interim > 0 || is_settled(client, PUT)) &&
+           (response(client, PUT)->continue_count > 0 || is_settled(client, PUT)) &&
            client->peer->ping_ack_count > 0;
 }
 
@@ -131,7 +131,7 @@ static void say_nothing(struct client *client)
 static bool is_at_rest(const struct client *client)
 {
     (void)client;
-    return faults_logged(FAULTS_CONNECTION, "at rest") > 0;
+    return faults_logged(FAULTS_CONNECTION, "idle: memory released") > 0;
 }
 
 static void say_go_on(struct client *client)
@@ -173,7 +173,7 @@ static bool has_many(const struct client *client)
 
 static void say_end(struct client *client)
 {
-    client_end(client);
+    client_shutdown_write(client);
 }
 
 static void check_all(const struct client *client)
@@ -186,7 +186,7 @@ static void check_all(const struct client *client)
     peer_check_get(peer, ONE, "/one");
     peer_check_reset(peer, MALFORMED, NGHTTP2_PROTOCOL_ERROR);
     peer_check_answer(peer, PUT, put, sizeof(put) - 1);
-    assert_int_equal(response(client, PUT)->interim, 1);
+    assert_int_equal(response(client, PUT)->continue_count, 1);
     assert_true(response(client, LONG)->ended);
     assert_true(response(client, LONG)->body.length > 8 * WINDOW);
     assert_int_equal(response(client, DROPPED)->body.length, WINDOW);
@@ -339,10 +339,10 @@ static const struct conversation *const conversations[] = {
 
 static void speak(struct client *client, const struct step *steps)
 {
-    for (const struct step *step = steps; step->say && !client->gone; step++) {
+    for (const struct step *step = steps; step->say && !client->closed; step++) {
         step->say(client);
         client_send(client);
-        client_await(client, step->is_enough, step->advance_us);
+        client_wait_until(client, step->is_enough, step->advance_us);
     }
 }
 
@@ -379,7 +379,7 @@ static void shake_hands(struct client *client)
     if (client->tls == NULL)
         return;
     client_send(client);
-    client_await(client, has_shaken_hands, 0);
+    client_wait_until(client, has_shaken_hands, 0);
 }
 
 static void check_same_fields(const struct peer_response *a, const struct peer_response *b)
@@ -395,7 +395,7 @@ static void check_same_fields(const struct peer_response *a, const struct peer_r
 /* What there is of it is right. */
 static void check_part(const struct peer_response *response, const struct peer_response *model)
 {
-    assert_true(response->interim <= model->interim);
+    assert_true(response->continue_count <= model->continue_count);
     if (response->status != 0)
         check_same_fields(response, model);
     assert_true(response->body.length <= model->body.length);
@@ -408,7 +408,7 @@ static void check_part(const struct peer_response *response, const struct peer_r
 static void check_whole(const struct peer_response *response, const struct peer_response *model)
 {
     check_part(response, model);
-    assert_int_equal(response->interim, model->interim);
+    assert_int_equal(response->continue_count, model->continue_count);
     assert_int_equal(response->status, model->status);
     assert_int_equal(response->body.length, model->body.length);
     assert_int_equal(response->ended, model->ended);
@@ -515,8 +515,8 @@ static const struct fault no_fault = {"none", FAULTS_RECV, EINTR, 0, 0};
 static bool tells_scarcity(void)
 {
     return faults_logged(FAULTS_CONNECTION, "memory") > 0 ||
-           faults_logged(FAULTS_CONNECTION, "no TLS handshake: ") > 0 ||
-           faults_logged(FAULTS_CONNECTION, "TLS broke: ") > 0 ||
+           faults_logged(FAULTS_CONNECTION, "TLS handshake failed: ") > 0 ||
+           faults_logged(FAULTS_CONNECTION, "TLS error: ") > 0 ||
            faults_logged(FAULTS_CONNECTION, "INTERNAL_ERROR") > 0; /* nghttp2's word for it */
 }
 
@@ -551,7 +551,7 @@ static void open_neighbour(struct scene *scene)
 {
     scene->neighbour = client_connect(&scene->daemon);
     scene->neighbour_stream = 1;
-    client_get(scene->neighbour, 1);
+    client_send_get(scene->neighbour, 1);
     frame_add_window(&scene->neighbour->peer->out, 0, INT32_MAX - NGHTTP2_INITIAL_WINDOW_SIZE);
     client_send(scene->neighbour);
     client_check_served(scene->neighbour, 1);
@@ -559,8 +559,8 @@ static void open_neighbour(struct scene *scene)
 
 static void close_neighbour(struct scene *scene)
 {
-    client_end(scene->neighbour);
-    client_await(scene->neighbour, is_gone, 0);
+    client_shutdown_write(scene->neighbour);
+    client_wait_until(scene->neighbour, is_gone, 0);
     client_free(scene->neighbour);
 }
 
@@ -587,9 +587,9 @@ static bool try_call(struct scene *scene, const struct conversation *conversatio
         faults_change(&row->fault, n);
     }
     speak(client, conversation->steps);
-    client_get(scene->neighbour, scene->neighbour_stream);
+    client_send_get(scene->neighbour, scene->neighbour_stream);
     client_check_served(scene->neighbour, scene->neighbour_stream);
-    client_end(client);
+    client_shutdown_write(client);
     assert_true(faults_await_connection(&report));
     assert_int_equal(report.live, 0);
     assert_int_equal(report.closes, 1);
@@ -614,7 +614,7 @@ static size_t try_every_call(struct scene *scene, const struct conversation *con
     faults_arm(FAULTS_CONNECTION, &no_fault, 0);
     model = converse(&scene->daemon, conversation);
     conversation->check(model);
-    client_end(model);
+    client_shutdown_write(model);
     assert_true(faults_await_connection(&report));
     while (try_call(scene, conversation, row, n, model))
         n++;
@@ -702,13 +702,13 @@ static struct client *drain(struct scene *scene, const struct fault *fault, size
     daemon_terminate();
     speak(client, in_drain);
     ask_rest(scene);
-    client_end(client);
+    client_shutdown_write(client);
     assert_true(faults_await_connection(report));
     assert_int_equal(report->live, 0);
     assert_int_equal(report->closes, 1);
     client_close(client);
     close_neighbour(scene);
-    daemon_await(&scene->daemon);
+    daemon_wait(&scene->daemon);
     assert_int_equal(scene->daemon.result, 0);
     return client;
 }
@@ -828,7 +828,7 @@ static bool try_detailed(struct scene *scene, const struct row *row, size_t n)
         check_detailed(client, ONE, "[]", !has_no_address || n != 0);
     if (response(client, PUT)->ended)
         check_detailed(client, PUT, "[[\"sum\", \"1\"]]", !has_no_address || n != 1);
-    client_end(client);
+    client_shutdown_write(client);
     assert_true(faults_await_connection(&report));
     assert_int_equal(report.live, 0);
     assert_int_equal(report.closes, 1);
@@ -875,7 +875,7 @@ static void say_farewell(struct client *client)
     frame_add(out, NGHTTP2_GOAWAY, 0, 0, no_more, sizeof(no_more));
     assert_int_equal(setsockopt(client->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on)), 0);
     client_send(client);
-    client_end(client);
+    client_shutdown_write(client);
 }
 
 /* A connection that the peer has ended costs no call but the close: none to tell it of the end,
@@ -915,9 +915,9 @@ static void test_nothing_is_delayed(void **state)
     daemon_start(&scene.daemon, usual_settings());
     faults_arm(FAULTS_CONNECTION, &no_fault, 0);
     client = converse(&scene.daemon, &tls);
-    client_end(client);
+    client_shutdown_write(client);
     assert_true(faults_await_connection(&report));
-    assert_true(report.undelayed);
+    assert_true(report.nodelay);
     assert_int_equal(faults_count(FAULTS_CONNECTION, FAULTS_SETSOCKOPT), 0);
     client_free(client);
     daemon_stop(&scene.daemon);

@@ -28,20 +28,20 @@ static struct client *served_client(void)
 {
     struct client *client = client_connect(&daemon);
 
-    client_get(client, 1);
+    client_send_get(client, 1);
     client_check_served(client, 1);
     return client;
 }
 
 static bool is_gone(const struct client *client)
 {
-    return client->gone;
+    return client->closed;
 }
 
 static void say_farewell(struct client *client)
 {
-    client_end(client);
-    client_await(client, is_gone, 0);
+    client_shutdown_write(client);
+    client_wait_until(client, is_gone, 0);
     client_free(client);
 }
 
@@ -49,7 +49,7 @@ static void say_farewell(struct client *client)
 static void await_turns(size_t more)
 {
     size_t until = faults_count(FAULTS_SERVER, FAULTS_POLL) + more;
-    int left = faults_patience();
+    int left = faults_timeout_ms();
 
     while (faults_count(FAULTS_SERVER, FAULTS_POLL) < until && left-- > 0)
         poll(NULL, 0, 1);
@@ -88,7 +88,7 @@ static bool try_start(const struct fault *fault, size_t n)
     faults_arm(FAULTS_SERVER, fault, n);
     daemon_terminate();
     start();
-    daemon_await(&daemon);
+    daemon_wait(&daemon);
     hit = faults_disarm();
     assert_int_equal(daemon.result, hit ? EX_OSERR : 0);
     assert_int_equal(faults_logged(FAULTS_SERVER, "cannot start"), hit ? 1 : 0);
@@ -116,7 +116,7 @@ static void test_listener_that_fails(void **state)
     static const struct fault fault = {"setsockopt", FAULTS_SETSOCKOPT, ENOBUFS, 1, 0};
     struct settings *settings = usual_settings();
     struct listeners listeners;
-    long live = faults_live();
+    long live = faults_live_blocks();
     size_t count;
     size_t n = 0;
 
@@ -135,7 +135,7 @@ static void test_listener_that_fails(void **state)
     listeners_close(&listeners);
     faults_enter(FAULTS_TEST);
     assert_int_equal(n, count * OPTIONS); /* each option that an IPv4 listener has is needed */
-    assert_int_equal(faults_live(), live);
+    assert_int_equal(faults_live_blocks(), live);
     settings_unref(settings);
 }
 
@@ -166,7 +166,7 @@ static bool try_life(enum faults_scope scope, const struct fault *fault, size_t 
     first = served_client();
     second = served_client();
     say_farewell(first);
-    client_get(second, 3);
+    client_send_get(second, 3);
     client_check_served(second, 3);
     say_farewell(second);
     daemon_stop(&daemon);
@@ -257,8 +257,8 @@ static void check_tries(const struct scarcity *scarcity, size_t before, size_t s
 
 static void check_still_waits(struct client *client)
 {
-    client_look(client);
-    assert_false(client->gone);
+    client_receive_available(client);
+    assert_false(client->closed);
     assert_int_equal(client->raw.length, 0);
 }
 
@@ -272,7 +272,7 @@ static void begin_scarcity(const struct scarcity *scarcity, struct scene *scene)
     if (scarcity->fault.call != FAULTS_ACCEPT)
         scene->last = served_client();
     scene->waiting = client_connect(&daemon);
-    client_get(scene->waiting, 1);
+    client_send_get(scene->waiting, 1);
     await_turns(TURNS);
     check_tries(scarcity, 0, 0);
     check_still_waits(scene->waiting);
@@ -310,7 +310,7 @@ static void try_scarcity(const struct scarcity *scarcity)
 
     begin_scarcity(scarcity, &scene);
     check_complaints(scarcity, scene.waiting);
-    client_get(scene.neighbour, 3);
+    client_send_get(scene.neighbour, 3);
     client_check_served(scene.neighbour, 3);
     assert_true(faults_disarm());
     pass_time(SECOND, SECOND);
@@ -355,9 +355,9 @@ static void test_refused_connection(void **state)
     daemon_start(&daemon, daemon_settings("--max-connections-per-address=1", NULL));
     neighbour = served_client();
     refused = client_connect(&daemon);
-    client_await(refused, is_gone, 0);
+    client_wait_until(refused, is_gone, 0);
     client_free(refused);
-    client_get(neighbour, 3);
+    client_send_get(neighbour, 3);
     client_check_served(neighbour, 3);
     say_farewell(neighbour);
     daemon_stop(&daemon); /* which sees that no descriptor is left */
@@ -382,7 +382,7 @@ static struct client *costly_client(void)
         frame_add_reset(&client->peer->out, id, NGHTTP2_CANCEL);
     }
     client_send(client);
-    client_get(client, id);
+    client_send_get(client, id);
     client_check_served(client, id);
     return client;
 }
@@ -422,12 +422,12 @@ static void test_poll_that_fails(void **state)
     start();
     neighbour = served_client();
     faults_arm(FAULTS_SERVER, &fault, 0);
-    rests = faults_rests();
+    rests = faults_sleeps();
     say_farewell(served_client());
-    client_get(neighbour, 3);
+    client_send_get(neighbour, 3);
     client_check_served(neighbour, 3);
     await_turns(TURNS);
-    assert_true(faults_rests() - rests >= TURNS);
+    assert_true(faults_sleeps() - rests >= TURNS);
     assert_true(faults_logged(FAULTS_SERVER, "poll") <=
                 1 + faults_count(FAULTS_SERVER, FAULTS_POLL) / (60 * 2));
     say_farewell(neighbour);

@@ -1,5 +1,6 @@
-/* First bytes: the verdict never changes once it is there, and every HTTP/1 request has an answer.
- */
+/* The first bytes of a connection: once the protocol is known it does not change, and every HTTP/1
+ * request gets an answer. */
+#include "conn/http1_answer.h"
 #include "conn/sniff.h"
 
 #include <stdint.h>
@@ -10,10 +11,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_answer(const uint8_t *request, size_t length)
 {
-    static const struct http1_refusal refusal = {505, "words"};
+    static const struct http1_refusal refusal = {505, "reason"};
     char answer[HTTP1_ANSWER_MAX];
-    const struct http1_endpoint place = {.authority = "127.0.0.1:8080"};
-    size_t written = http1_answer_write(answer, &refusal, request, length, &place);
+    const struct http1_endpoint endpoint = {.authority = "127.0.0.1:8080"};
+    size_t written =
+        http1_answer_write(answer, &refusal, (struct span){request, length}, &endpoint);
 
     if (written == 0 || written >= sizeof(answer) || strlen(answer) != written)
         abort();
@@ -25,18 +27,18 @@ static void check_answer(const uint8_t *request, size_t length)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    enum sniffed verdict = SNIFFED_INCOMPLETE;
+    enum sniffed protocol = SNIFFED_INCOMPLETE;
 
     for (size_t length = 0; length <= size; length++) {
         enum sniffed next = sniff_protocol(data, length);
 
-        if (verdict != SNIFFED_INCOMPLETE && next != verdict)
+        if (protocol != SNIFFED_INCOMPLETE && next != protocol)
             abort();
-        verdict = next;
+        protocol = next;
     }
-    if (verdict == SNIFFED_INCOMPLETE && size >= SNIFF_LINE_MAX)
+    if (protocol == SNIFFED_INCOMPLETE && size >= SNIFF_LINE_MAX)
         abort();
-    if (verdict == SNIFFED_HTTP1)
+    if (protocol == SNIFFED_HTTP1)
         check_answer(data, size);
     return 0;
 }

@@ -39,7 +39,7 @@ def test_memory_is_given_back_and_had_again(start: Start) -> None:
     clients = [used_client(daemon) for _ in range(50)]
     before = resident_in_regions(daemon)
     for number in range(1, 51):
-        daemon.wait_for_log(rf"debug connection {number} from \S+: at rest")
+        daemon.wait_for_log(rf"debug connection {number} from \S+: idle: memory released")
     assert resident_in_regions(daemon) <= before - len(clients) * GIVEN_BACK
     for number, client in enumerate(clients):
         client.assert_answered(f"/{number}")
@@ -56,5 +56,5 @@ def test_rest_wherever_the_stack_lies_in_its_page(start: Start) -> None:
         daemon = start("--log-level=debug", prefix=["env", room])
         resting.append((daemon, used_client(daemon)))
     for daemon, client in resting:
-        daemon.wait_for_log("at rest")
+        daemon.wait_for_log("idle: memory released")
         client.assert_answered("/after")

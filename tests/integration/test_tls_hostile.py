@@ -172,7 +172,7 @@ def test_garbage_behind_the_handshake(daemon: Daemon, case: str, version: int) -
     client.socket.sendall(said)
     while client.receive():
         pass
-    daemon.wait_for_log(f"notice .*TLS broke: {words[version == TLS_1_3]}$", since)
+    daemon.wait_for_log(f"notice .*TLS error: {words[version == TLS_1_3]}$", since)
     client.close()
     daemon.connect().assert_answered()
 
@@ -240,7 +240,7 @@ def test_client_hello_of_16_kib_without_tls_reads_the_alert(daemon: Daemon, send
 def test_client_hello_that_is_too_long(daemon: Daemon) -> None:
     since = daemon.mark()
     assert told(daemon, record(bytes([CLIENT_HELLO]) + b"\xff\xff\xff" + bytes(1000)))[:1] == b"\x15"
-    daemon.wait_for_log("notice .*no TLS handshake: excessive message size", since)
+    daemon.wait_for_log("notice .*TLS handshake failed: excessive message size", since)
 
 
 def test_client_hello_that_never_ends(start: Start) -> None:
@@ -258,7 +258,7 @@ def test_client_hello_that_never_ends(start: Start) -> None:
 def test_records_of_no_content_before_the_handshake(daemon: Daemon) -> None:
     since = daemon.mark()
     told(daemon, record(b"") * FLOOD)
-    daemon.wait_for_log("notice .*no TLS handshake: ", since)
+    daemon.wait_for_log("notice .*TLS handshake failed: ", since)
 
 
 @pytest.mark.parametrize("said, words", [
@@ -271,4 +271,4 @@ def test_records_of_no_content_before_the_handshake(daemon: Daemon) -> None:
 def test_what_follows_the_client_hello(daemon: Daemon, said: bytes, words: str) -> None:
     since = daemon.mark()
     told(daemon, record(client_hello()) + said)
-    daemon.wait_for_log(f"notice .*no TLS handshake: {words}$", since)
+    daemon.wait_for_log(f"notice .*TLS handshake failed: {words}$", since)

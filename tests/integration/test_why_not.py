@@ -259,12 +259,12 @@ def test_client_that_behaves_is_silent(strict: Daemon) -> None:
 
 PROTOCOLS = [
     row("http1", b'GET /a"b HTTP/1.1\r\nhost: x\r\n\r\n',
-        r'notice HTTP/1.1 request "GET /a\"b HTTP/1.1" answered with 426: only HTTP/2 is spoken here, and this is no '
-        "Upgrade to h2c (RFC 7540 section 3.2)"),
+        r'notice HTTP/1.1 request "GET /a\"b HTTP/1.1" answered with 426: this port speaks only HTTP/2, and '
+        "the request does not ask for an Upgrade to h2c (RFC 7540 section 3.2)"),
     row("http1-malformed", b"GET / HTTP/1.1\r\nhost: x\r\nhost: y\r\n",
         'notice HTTP/1.1 request "GET / HTTP/1.1" answered with 400: host repeated (RFC 9112 section 3.2)'),
     row("http1-old", b"GET / HTTP/1.0\r\n",
-        'notice HTTP/1.1 request "GET / HTTP/1.0" answered with 505: only HTTP/1.1 has the Upgrade to h2c '
+        'notice HTTP/1.1 request "GET / HTTP/1.0" answered with 505: only HTTP/1.1 can be upgraded to h2c '
         "(RFC 9110 section 7.8)"),
     row("tls", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         "notice TLS ClientHello on a cleartext port: answered with an alert (RFC 8446 section 6.2); "
@@ -286,7 +286,7 @@ def test_line_of_another_protocol(strict: Daemon, sent: bytes, lines: list[str])
 # --- time-outs and limits ---
 
 TIMEOUTS = [
-    row("no-preface", b"PRI", "notice header-timeout: no whole preface came"),
+    row("no-preface", b"PRI", "notice header-timeout: no complete preface"),
     row("no-settings", MAGIC, "notice header-timeout: the preface does not end"),
     row("block", PREFACE + headers(3, b"\x82", 0), "notice stream 3: header-timeout: a header block does not end"),
     row("idle", PREFACE, "info idle-timeout"),
@@ -313,7 +313,7 @@ def test_line_of_a_peer_that_takes_nothing(start: Start) -> None:
     client.send(window_update(0, LARGEST - DEFAULT_WINDOW))
     client.send(*(client.headers(fields("/", "GET", *[("x", "y" * 3000)] * 20)) for _ in range(100)))
     daemon.wait_for_log("write-timeout", seconds=15)
-    assert said_of(daemon, client) == ["notice write-timeout: the peer takes nothing"]
+    assert said_of(daemon, client) == ["notice write-timeout: peer is not reading"]
 
 
 def test_lines_of_the_limits_on_connections(start: Start) -> None:
@@ -352,7 +352,7 @@ def lines_of_a_drain(start: Start) -> list[str]:
 def test_lines_of_a_drain(start: Start) -> None:
     """Who has nothing open is told to go, in two steps; who has is cut when the time is over. The daemon ends on time,
     so that on a busy machine a thread may come too late for its last line: not three times in a row."""
-    assert any(lines_of_a_drain(start)[-1] == "notice cut: the daemon stops" for _ in range(3))
+    assert any(lines_of_a_drain(start)[-1] == "notice aborted: drain timeout" for _ in range(3))
 
 
 # --- floods ---

@@ -1,100 +1,41 @@
 /*
- * peer: the other end of a session, in memory.
+ * peer: the client at the other end of a session, in memory.
  *
- * Frames are written by hand, so that wrong ones can be, or by an nghttp2 client, which watches the
- * rules that a well-meaning client would. They reach the session in whatever pieces; everything
- * that comes back is parsed by hand and kept by stream. A wrong frame from the session fails the
- * test.
+ * Its frames are written by hand (frames.h) or by an nghttp2 client, which keeps the rules that a
+ * well-behaved client keeps. They reach the session in pieces of the test's choice. Everything that
+ * the session sends is parsed by hand and kept by stream; a frame that breaks a rule of RFC 9113
+ * fails the test.
  */
 #ifndef H2ECHOD_TESTS_PEER_H
 #define H2ECHOD_TESTS_PEER_H
 
 #include "base/arena.h"
-#include "base/frame.h"
 #include "http2/session.h"
+#include "session/frames.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#define SECOND INT64_C(1000000)
 
-#include <cmocka.h>
-#include <nghttp2/nghttp2.h>
+/* --- How bytes are passed to and from the session --- */
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define SECOND       INT64_C(1000000)
-
-/* --- Frames by hand --- */
-
-struct bytes {
-    uint8_t *data;
-    size_t length;
-    size_t capacity;
+enum peer_split {
+    SPLIT_NONE,   /* all bytes at once */
+    SPLIT_BYTES,  /* byte by byte */
+    SPLIT_RANDOM, /* pieces of 1 to 50 bytes */
 };
 
-void bytes_add(struct bytes *bytes, const void *data, size_t length);
-void bytes_fill(struct bytes *bytes, uint8_t value, size_t length);
-void bytes_free(struct bytes *bytes);
-
-struct field {
-    const char *name;
-    size_t name_length;
-    const char *value;
-    size_t value_length;
+struct peer_transfer {
+    enum peer_split split; /* of the client's bytes */
+    size_t buffer;         /* size of session_send's buffer */
 };
 
-/* A field of two string literals, which may hold NUL. */
-/* clang-format off */
-#define FIELD(name, value) {(name), sizeof(name) - 1, (value), sizeof(value) - 1}
-/* clang-format on */
+/* Without splitting, and with a large buffer. */
+extern const struct peer_transfer peer_whole;
 
-/* A field of two strings. */
-struct field field_of(const char *name, const char *value);
+/* Every kind of split with four sizes of the buffer. */
+enum { PEER_TRANSFERS = 12 };
+extern const struct peer_transfer peer_transfers[PEER_TRANSFERS];
 
-/* The four fields of a request, the path being ${target}. */
-#define REQUEST_OF(method, target)                                                                 \
-    FIELD(":method", method), FIELD(":path", target), FIELD(":scheme", "http"),                    \
-        FIELD(":authority", "h")
-#define REQUEST_FIELDS 4
-
-enum {
-    END_STREAM = NGHTTP2_FLAG_END_STREAM,
-    END_HEADERS = NGHTTP2_FLAG_END_HEADERS,
-    FRAME_PAYLOAD_MAX = 16384,
-};
-
-void frame_add(struct bytes *bytes, uint8_t type, uint8_t flags, int32_t stream_id,
-               const void *payload, size_t length);
-
-/* The 24 bytes of the preface and an empty SETTINGS. */
-void frame_add_preface(struct bytes *bytes);
-
-void frame_add_setting(struct bytes *bytes, uint16_t id, uint32_t value);
-void frame_add_window(struct bytes *bytes, int32_t stream_id, uint32_t increment);
-void frame_add_reset(struct bytes *bytes, int32_t stream_id, uint32_t code);
-
-/* A field as a literal without indexing and without Huffman (RFC 7541 section 6.2.2). */
-void block_add(struct bytes *block, const struct field *field);
-
-/* HEADERS and as many CONTINUATION as a block in pieces of ${piece} bytes takes. */
-void frame_add_block(struct bytes *bytes, int32_t stream_id, uint8_t flags,
-                     const struct bytes *block, size_t piece);
-
-void frame_add_request(struct bytes *bytes, int32_t stream_id, uint8_t flags,
-                       const struct field *fields, size_t count);
-
-/* GET ${path} with the fields of REQUEST_OF, complete. */
-void frame_add_get(struct bytes *bytes, int32_t stream_id, const char *path);
-
-/* --- The other end --- */
-
-/* In which pieces the client's bytes arrive. */
-enum peer_feed { FEED_WHOLE, FEED_BYTES, FEED_SPLITS };
-
-struct peer_way {
-    enum peer_feed feed;
-    size_t buffer; /* bytes of session_send's buffer */
-};
+/* --- What the session sends and reports --- */
 
 struct peer_field {
     char name[32];
@@ -103,9 +44,9 @@ struct peer_field {
 
 struct peer_response {
     int32_t stream_id;
-    int interim;    /* how many responses 100 */
-    int status;     /* 0 until the final one has come */
-    int64_t unix_s; /* when it came */
+    int continue_count; /* interim responses 100 */
+    int status;         /* of the final response; 0 until it has come */
+    int64_t unix_s;     /* when it came */
     struct peer_field fields[12];
     size_t field_count;
     struct bytes body;
@@ -113,7 +54,7 @@ struct peer_response {
     bool ended;
     bool reset;
     uint32_t reset_code;
-    uint32_t window; /* what WINDOW_UPDATE gave back */
+    uint32_t window; /* the sum of the stream's WINDOW_UPDATE frames */
 };
 
 struct peer_goaway {
@@ -122,16 +63,17 @@ struct peer_goaway {
     char debug[128];
 };
 
+/* A call of the observer's report. */
 struct peer_report {
     enum log_level level;
     int32_t stream_id;
     char text[512];
 };
 
-/* A closed request, as the observer was told. */
+/* A call of the observer's request. */
 struct peer_request {
     int32_t stream_id;
-    char method[16]; /* "-" if none came */
+    char method[16]; /* "-" if there was none */
     char path[32];
     int status;
     uint64_t received;
@@ -149,12 +91,12 @@ struct peer {
     struct arena passing;
     uint8_t *arena_memory; /* of both */
     struct counters counters;
-    struct instant now; /* what the session is told; the test's to change */
-    struct peer_way way;
-    bool answers_pings; /* at first: true */
-    bool opens_windows; /* at first: true */
-    struct bytes out;   /* for the session */
-    size_t out_given;   /* how much of it the session has */
+    struct instant now; /* as the session is told; tests change it */
+    struct peer_transfer transfer;
+    bool answers_pings; /* true at first */
+    bool opens_windows; /* true at first */
+    struct bytes out;   /* bytes for the session */
+    size_t out_given;   /* how many of them the session has */
 
     struct peer_response *responses;
     size_t response_count;
@@ -163,12 +105,12 @@ struct peer {
     size_t settings_count;
     size_t settings_ack_count;
     size_t ping_count;
-    uint8_t ping[8]; /* the last one's content */
+    uint8_t ping[8]; /* content of the last one */
     size_t ping_ack_count;
     uint8_t ping_ack[8];
-    uint32_t window; /* what WINDOW_UPDATE of the connection gave back */
+    uint32_t window; /* the sum of the connection's WINDOW_UPDATE frames */
     uint8_t last_frame_type;
-    uint32_t max_concurrent_streams; /* as the server's SETTINGS say; 0 if they don't */
+    uint32_t max_concurrent_streams; /* from the server's SETTINGS; 0 if not in them */
     uint32_t max_header_list_size;
 
     struct peer_report reports[PEER_REPORTS]; /* the first ones */
@@ -176,91 +118,109 @@ struct peer {
     struct peer_request *requests;
     size_t request_count;
 
-    /* What follows is peer.c's own. */
+    /* For peer's own files alone. */
     uint64_t seed;
     uint8_t *buffer;
     struct bytes in;
     struct bytes block;
-    int32_t block_stream_id; /* of the header block under way; 0 if none is */
+    int32_t block_stream_id; /* of the header block that is being received; 0 if none is */
     uint8_t block_flags;
     nghttp2_hd_inflater *inflater;
     nghttp2_session *client;
-    bool client_complained;
+    bool client_found_error;
 };
 
-/* What a test begins with that has no wish of its own: the daemon's defaults. */
+/* --- Making a session and its peer --- */
+
+/* The daemon's default settings. */
 extern const struct session_options peer_options;
 
-/* Whole, with a large buffer. */
-extern const struct peer_way peer_plain;
+/* Return a new session and its peer, which has sent nothing yet. Free them by peer_free. */
+struct peer *peer_new(const struct session_options *options, struct peer_transfer transfer);
 
-/* A session and its other end, which has sent nothing yet. */
-struct peer *peer_new(const struct session_options *options, struct peer_way way);
+/* As peer_new; the preface and the acknowledgement of the server's SETTINGS are in peer->out. */
+struct peer *peer_open(const struct session_options *options, struct peer_transfer transfer);
 
-/* The same with the preface under way, and the ACK of the server's SETTINGS. */
-struct peer *peer_open(const struct session_options *options, struct peer_way way);
-
-typedef void peer_script(struct peer *peer);
-
-/* Run ${script} with ${peer}, whose connection must live on, and free it. */
-void peer_play(struct peer *peer, peer_script *script);
-
-/* A test's teardown: where it failed with a peer, tell in which way its bytes came. */
-int peer_tell_way(void **state);
-
-/* As peer_open, with an nghttp2 client that writes the frames, its stream windows ${window} bytes.
- */
-struct peer *peer_open_client(const struct session_options *options, struct peer_way way,
+/* As peer_new, with an nghttp2 client that writes the frames; ${window} is its initial window size
+ * for streams. */
+struct peer *peer_open_client(const struct session_options *options, struct peer_transfer transfer,
                               uint32_t window);
 
-/* The other end alone, for whoever carries the bytes himself: takes them from peer->out. */
-struct peer *peer_alone(void);
+/* Return a peer without a session: the caller takes bytes for the server from peer->out, and passes
+ * those from the server to peer_receive. */
+struct peer *peer_new_without_session(void);
+void peer_receive(struct peer *peer, const uint8_t *bytes, size_t length);
 
-/* Bytes that came from the server. */
-void peer_take(struct peer *peer, const uint8_t *bytes, size_t length);
-
-/* Free both ends; the requests that the session still reports are lost. */
+/* Free both. What the session still reports is ignored. */
 void peer_free(struct peer *peer);
 
-/* A request by the nghttp2 client. ${body} may be NULL, and has to live as long as the stream. */
+/* --- Running it --- */
+
+/* Submit a request by the nghttp2 client and return its stream. ${body} may be NULL, and must live
+ * as long as the stream. */
 int32_t peer_submit(struct peer *peer, const struct field *fields, size_t count,
                     struct bytes *body);
 
-/* Let bytes go both ways until nobody has more to say or the session is done. */
+/* Append a POST request whose content is still to come; and the end of its content, three bytes. */
+void peer_add_post(struct peer *peer, int32_t stream_id);
+void peer_add_end(struct peer *peer, int32_t stream_id);
+
+/* Pass bytes in both directions until neither side has more to send or the session is done. */
 void peer_pump(struct peer *peer);
 
-/* Let time go by, and the session act on it; then as peer_pump. */
+/* Let ${us} microseconds pass, call session_expire, then peer_pump. */
 void peer_wait(struct peer *peer, int64_t us);
 
-/* What came on that stream; an empty response if nothing did. Valid until the next pump. */
+typedef void peer_script(struct peer *peer);
+
+/* Run ${script} with ${peer}, check that the connection has not ended, and free the peer. */
+void peer_run(struct peer *peer, peer_script *script);
+
+/* Run ${script} with a new opened peer for each of peer_transfers. */
+void peer_run_each(peer_script *script, const struct session_options *options);
+
+/* Define test_NAME, which runs the script run_NAME with each of peer_transfers. */
+#define PEER_TEST(name, options)                                                                   \
+    static void test_##name(void **state)                                                          \
+    {                                                                                              \
+        (void)state;                                                                               \
+        peer_run_each(run_##name, (options));                                                      \
+    }
+
+/* A teardown: if the test failed, print with which transfer. */
+int peer_print_transfer(void **state);
+
+/* --- Looking at the outcome --- */
+
+/* Return the response on that stream, an empty one if there was none; valid until the next pump. */
 const struct peer_response *peer_response(const struct peer *peer, int32_t stream_id);
 
-/* The response's field, or NULL. */
+/* Return the value of a response's field, or NULL. */
 const char *peer_field(const struct peer_response *response, const char *name);
 
-/* The report about that stream whose text holds ${part}, or NULL. */
-const struct peer_report *peer_reported(const struct peer *peer, int32_t stream_id,
-                                        const char *part);
+/* Return the first report about that stream whose text contains ${part}, or NULL. */
+const struct peer_report *peer_find_report(const struct peer *peer, int32_t stream_id,
+                                           const char *part);
 
-/* The closed request of that stream, or NULL. */
-const struct peer_request *peer_closed(const struct peer *peer, int32_t stream_id);
+/* Return the closed request of that stream, or NULL. */
+const struct peer_request *peer_find_request(const struct peer *peer, int32_t stream_id);
 
-/* Fail unless the stream has a response 200 with all its fields, this body, and no reset. */
+/* Fail unless the stream has a response 200 with all its fields and this body, and no reset. */
 void peer_check_answer(const struct peer *peer, int32_t stream_id, const void *body, size_t length);
 
-/* The same for what frame_add_get asked. */
+/* The same for a request of frame_add_get. */
 void peer_check_get(const struct peer *peer, int32_t stream_id, const char *path);
 
-/* Fail unless the stream has a response of ${status} with all its fields and a line of text. */
+/* The same for a POST request with the four fields of REQUEST_OF("POST", "/"). */
+void peer_check_post(const struct peer *peer, int32_t stream_id);
+
+/* Fail unless the stream has a response of ${status} with all its fields and one line of text. */
 void peer_check_refused(const struct peer *peer, int32_t stream_id, int status);
 
-/* Fail unless the stream was reset with ${code} and got no response. */
+/* Fail unless the stream was reset with ${code} and has no response. */
 void peer_check_reset(const struct peer *peer, int32_t stream_id, uint32_t code);
 
-/* Fail unless the session ended with one GOAWAY of ${code} and is done and failed. */
+/* Fail unless the session ended with one GOAWAY of ${code}, and is done and failed. */
 void peer_check_ended(const struct peer *peer, uint32_t code);
-
-/* The same generator with the same seed every time: 64 bits. */
-uint64_t peer_random(uint64_t *seed);
 
 #endif

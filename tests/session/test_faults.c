@@ -1,347 +1,11 @@
 /*
- * The n-th allocation fails, for every n until a whole script of requests runs through: no crash,
- * no leak, no answer that is wrong; the session goes on, or is done.
- *
- * Our own objects reach malloc and its like through the linker's --wrap, nghttp2 through our own
- * and jansson through its hooks; all of them count down together.
+ * Faults.
  */
-#include "base/arena.h"
-#include "echo/client_frames.h"
-#include "echo/detail.h"
-#include "echo/echo.h"
-#include "echo/field_list.h"
+#include "session/failing_alloc.h"
 #include "session/peer.h"
 
-#include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* --- Memory that runs out --- */
-
-static struct arena arena; /* of no memory: every block is malloc's */
-
-enum mode { FAIL_ONCE, FAIL_FROM_THEN_ON };
-
-static struct {
-    size_t left; /* allocations that succeed before one fails; SIZE_MAX = all */
-    enum mode mode;
-    bool failed;
-    size_t live; /* blocks that were not freed yet */
-} memory = {.left = SIZE_MAX};
-
-static bool runs_out(void)
-{
-    if (memory.left == SIZE_MAX)
-        return false;
-    if (memory.left > 0) {
-        memory.left--;
-        return false;
-    }
-    if (memory.failed && memory.mode == FAIL_ONCE)
-        return false;
-    memory.failed = true;
-    errno = ENOMEM;
-    return true;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void __real_free(void *block);
-int __real_nghttp2_option_new(nghttp2_option **option);
-int __real_nghttp2_session_callbacks_new(nghttp2_session_callbacks **callbacks);
-
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-void __wrap_free(void *block);
-int __wrap_nghttp2_option_new(nghttp2_option **option);
-int __wrap_nghttp2_session_callbacks_new(nghttp2_session_callbacks **callbacks);
-
-static void *counted(void *block)
-{
-    if (block)
-        memory.live++;
-    return block;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return runs_out() ? NULL : counted(__real_malloc(size));
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return runs_out() ? NULL : counted(__real_calloc(count, size));
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    void *block;
-
-    if (runs_out())
-        return NULL;
-    block = __real_realloc(old, size);
-    return old ? block : counted(block);
-}
-
-void __wrap_free(void *block)
-{
-    if (block)
-        memory.live--;
-    __real_free(block);
-}
-
-/* nghttp2 allocates these two past nghttp2_mem. */
-int __wrap_nghttp2_option_new(nghttp2_option **option)
-{
-    return runs_out() ? NGHTTP2_ERR_NOMEM : __real_nghttp2_option_new(option);
-}
-
-int __wrap_nghttp2_session_callbacks_new(nghttp2_session_callbacks **callbacks)
-{
-    return runs_out() ? NGHTTP2_ERR_NOMEM : __real_nghttp2_session_callbacks_new(callbacks);
-}
-
-/* --- echo --- */
-
-static bool echo_add_text(struct echo *echo, const char *name, const char *value)
-{
-    return echo_add(echo, (struct echo_key){(void *)name, (void *)value}, (const uint8_t *)name,
-                    strlen(name), (const uint8_t *)value, strlen(value));
-}
-
-/* Names that come twice, values that are Latin-1 or grow when escaped, more than the first room. */
-static bool fill_echo(struct echo *echo, size_t names)
-{
-    static char large[5000];
-    static char name[][4] = {"c", "d", "e"};
-
-    memset(large, '"', sizeof(large) - 1);
-    for (int i = 0; i < 3; i++) {
-        if (!echo_add_text(echo, "a", large) || !echo_add_text(echo, "cookie", "\xff") ||
-            !echo_add_text(echo, "b", "\xc3\xa4"))
-            return false;
-    }
-    for (size_t i = 0; i < names; i++)
-        if (!echo_add_text(echo, name[i % 3], "value"))
-            return false;
-    return true;
-}
-
-static bool copy_echo(struct echo *echo, const struct echo *from)
-{
-    for (size_t i = 0; i < from->field_count; i++)
-        if (!echo_copy(echo, from, &from->fields[i]))
-            return false;
-    return true;
-}
-
-/* Return the body of so many fields that were copied; NULL if memory ran out. */
-static struct echo_body *build_body(size_t names)
-{
-    struct echo_body *body = NULL;
-    struct echo first;
-    struct echo second;
-
-    echo_start(&first, &arena, true);
-    echo_start(&second, &arena, true);
-    if (fill_echo(&first, names) && copy_echo(&second, &first))
-        body = echo_compose(&second);
-    echo_free(&first);
-    echo_free(&second);
-    return body;
-}
-
-static void check_echo(size_t names)
-{
-    struct echo_body *whole = build_body(names);
-    size_t live = memory.live;
-    size_t n;
-
-    assert_non_null(whole);
-    memory.failed = true;
-    for (n = 0; memory.failed; n++) {
-        struct echo_body *body;
-
-        memory.failed = false;
-        memory.left = n;
-        body = build_body(names);
-        memory.left = SIZE_MAX;
-        assert_true(memory.failed == (body == NULL));
-        if (body != NULL) {
-            assert_int_equal(body->length, whole->length);
-            assert_memory_equal(body->text, whole->text, whole->length);
-        }
-        echo_body_drop(&arena, body);
-        assert_int_equal(memory.live, live);
-    }
-    assert_true(n > 20);
-    echo_body_drop(&arena, whole);
-}
-
-static void test_echo(void **state)
-{
-    (void)state;
-    check_echo(20);
-    check_echo(100); /* so many that they are sorted */
-}
-
-/* --- client_frames --- */
-
-enum { SETTINGS_LENGTH = 12 };
-/* So many that no more are kept. */
-enum { SETTINGS_FRAMES = CLIENT_FRAMES_MAX / (WIRE_FRAME_HEADER_SIZE + SETTINGS_LENGTH) };
-
-static bool add_settings(struct client_frames *client_frames, uint8_t content)
-{
-    uint8_t payload[SETTINGS_LENGTH];
-
-    memset(payload, content, sizeof(payload));
-    if (!client_frames_add(client_frames, &arena,
-                           &(struct frame_header){sizeof(payload), 0, NGHTTP2_SETTINGS, 0}))
-        return false;
-    client_frames_receive(client_frames, payload, sizeof(payload));
-    return true;
-}
-
-/* All that was added, and nothing else. */
-static void check_settings(const struct client_frames *client_frames, const uint8_t *contents,
-                           size_t count)
-{
-    struct client_frame frame;
-    size_t place = 0;
-
-    for (size_t i = 0; i < count; i++) {
-        assert_true(client_frames_next(client_frames, &place, &frame));
-        assert_int_equal(frame.payload.length, SETTINGS_LENGTH);
-        for (size_t at = 0; at < SETTINGS_LENGTH; at++)
-            assert_int_equal(frame.payload.bytes[at], contents[i]);
-    }
-    assert_false(client_frames_next(client_frames, &place, &frame));
-    assert_int_equal(client_frames->left_out, 0);
-}
-
-/* A frame for which there is no memory is told, and the others stay as they are. */
-static void test_advert(void **state)
-{
-    size_t live = memory.live;
-    size_t n;
-
-    (void)state;
-    memory.mode = FAIL_ONCE;
-    memory.failed = true;
-    for (n = 0; memory.failed; n++) {
-        uint8_t contents[SETTINGS_FRAMES];
-        struct client_frames client_frames = {0};
-        size_t count = 0;
-
-        memory.failed = false;
-        memory.left = n;
-        for (uint8_t i = 0; i < SETTINGS_FRAMES; i++) {
-            if (add_settings(&client_frames, i))
-                contents[count++] = i;
-        }
-        memory.left = SIZE_MAX;
-        assert_int_equal(count, SETTINGS_FRAMES - memory.failed);
-        check_settings(&client_frames, contents, count);
-        client_frames_free(&client_frames, &arena);
-        assert_int_equal(memory.live, live);
-    }
-    assert_true(n > 4);
-}
-
-/* --- detail --- */
-
-static struct field_list *detailed_fields(void)
-{
-    static const struct field_list_entry entries[] = {
-        {{(const uint8_t *)":method", 7}, {(const uint8_t *)"HEAD", 4}, false},
-        {{(const uint8_t *)"priority", 8}, {(const uint8_t *)"u=1", 3}, false},
-        {{(const uint8_t *)"x", 1}, {(const uint8_t *)"\xff", 1}, true},
-        {{(const uint8_t *)"x", 1}, {(const uint8_t *)"\xc3\xa4\"", 3}, true},
-    };
-    struct field_list *fields = field_list_new(&arena, COUNT(entries), 28);
-
-    assert_non_null(fields);
-    for (size_t i = 0; i < COUNT(entries); i++)
-        field_list_add(fields, &entries[i]);
-    assert_int_equal(fields->length, 28);
-    return fields;
-}
-
-static void add_frame(struct client_frames *client_frames, uint8_t type, const char *payload,
-                      size_t length)
-{
-    assert_true(
-        client_frames_add(client_frames, &arena, &(struct frame_header){length, 0, type, 0}));
-    client_frames_receive(client_frames, (const uint8_t *)payload, length);
-}
-
-static void check_detail(const struct detail *detail)
-{
-    struct echo_body *whole = detail_compose(&arena, detail);
-    size_t live = memory.live;
-    size_t n;
-
-    assert_non_null(whole);
-    memory.failed = true;
-    for (n = 0; memory.failed; n++) {
-        struct echo_body *body;
-
-        memory.failed = false;
-        memory.left = n;
-        body = detail_compose(&arena, detail);
-        memory.left = SIZE_MAX;
-        assert_true(memory.failed == (body == NULL));
-        if (body != NULL) {
-            assert_int_equal(body->length, whole->length);
-            assert_memory_equal(body->text, whole->text, whole->length);
-        }
-        echo_body_drop(&arena, body);
-        assert_int_equal(memory.live, live);
-    }
-    assert_true(n > 200);
-    echo_body_drop(&arena, whole);
-}
-
-/* The whole of it, or nothing. */
-static void test_detail(void **state)
-{
-    static const struct detail_reports reports = {.count = 2, .latest = {{1, "one"}, {3, "two"}}};
-    struct field_list *fields = detailed_fields();
-    struct client_frames client_frames = {0};
-    struct detail detail = {
-        .origin = {.id = 1, .protocol = "h2c", .peer = "peer", .local = "local"},
-        .fields = fields,
-        .trailers = fields,
-        .content_length = 5,
-        .dependency = {1, 16, true},
-        .client_frames = &client_frames,
-        .reports = &reports,
-        .head = true,
-    };
-
-    (void)state;
-    add_frame(&client_frames, NGHTTP2_SETTINGS, "\0\4\0\0\0\1\x13\x37\0\0\0\1", 12);
-    add_frame(&client_frames, NGHTTP2_WINDOW_UPDATE, "\0\0\0\1", 4);
-    add_frame(&client_frames, NGHTTP2_PRIORITY, "\0\0\0\1\7", 5);
-    add_frame(&client_frames, NGHTTP2_SETTINGS, "\0\4\0\0\0\1\x13\x37\0\0\0\1", 12);
-    add_frame(&client_frames, 0x10, "\0\0\0\1u=1", 7);
-    add_frame(&client_frames, 0xaa, "unknown", 7);
-    client_frames.left_out = 3;
-    memory.mode = FAIL_ONCE;
-    check_detail(&detail);
-    memory.mode = FAIL_FROM_THEN_ON;
-    detail.pretty = true;
-    check_detail(&detail);
-    memory.mode = FAIL_ONCE;
-    client_frames_free(&client_frames, &arena);
-    field_list_free(&arena, fields);
-}
-
-/* --- The script --- */
 
 static const struct session_options options = {
     .max_concurrent_streams = 100,
@@ -398,15 +62,6 @@ static void add_mistake(struct bytes *bytes)
     frame_add(bytes, NGHTTP2_DATA, 0, 0, "lost", 4);
 }
 
-/* As a literal that is never to be indexed (RFC 7541 section 6.2.3). */
-static void block_add_never(struct bytes *block, const struct field *field)
-{
-    size_t at = block->length;
-
-    block_add(block, field);
-    block->data[at] |= 0x10;
-}
-
 /* Frames to be kept, fields never to be indexed, trailers; plain requests and HEAD in between. */
 static void add_detailed_requests(struct bytes *bytes)
 {
@@ -419,9 +74,9 @@ static void add_detailed_requests(struct bytes *bytes)
     struct bytes trailers = {0};
 
     for (size_t i = 0; i < COUNT(post); i++)
-        block_add_never(&block, &post[i]);
+        block_add_never_indexed(&block, &post[i]);
     for (size_t i = 0; i < 20; i++)
-        block_add_never(i < 10 ? &block : &trailers, &secret);
+        block_add_never_indexed(i < 10 ? &block : &trailers, &secret);
     frame_add_preface(bytes);
     for (uint16_t id = 0x1000; id < 0x100a; id++)
         frame_add_setting(bytes, id, id);
@@ -538,7 +193,7 @@ static void run_script(const struct script *script, size_t piece, struct outcome
                                         .argument = outcome};
     struct counters counters = {0};
     struct instant now = {.monotonic_us = SECOND, .unix_s = 784111777};
-    struct session_memory from = {&arena, &arena};
+    struct session_memory from = {&malloc_arena, &malloc_arena};
     struct session_options with = options;
     struct session *session;
 
@@ -609,11 +264,11 @@ static void check_outcome(const struct outcome *outcome, const struct outcome *u
     }
 }
 
-static void check_script(const struct script *script, enum mode mode, size_t piece)
+static void check_script(const struct script *script, enum failing_mode mode, size_t piece)
 {
     static struct outcome undisturbed;
     static struct outcome outcome;
-    size_t live = memory.live;
+    size_t live = failing.live;
     size_t n;
 
     memset(&undisturbed, 0, sizeof(undisturbed));
@@ -622,15 +277,15 @@ static void check_script(const struct script *script, enum mode mode, size_t pie
     assert_int_equal(undisturbed.failed, script->ending != ENDS_WITH_DRAIN);
     check_outcome(&undisturbed, &undisturbed, script->streams);
 
-    memory.mode = mode;
-    memory.failed = true;
-    for (n = 0; memory.failed; n++) {
+    failing.mode = mode;
+    failing.failed = true;
+    for (n = 0; failing.failed; n++) {
         memset(&outcome, 0, sizeof(outcome));
-        memory.failed = false;
-        memory.left = n;
+        failing.failed = false;
+        failing.left = n;
         run_script(script, piece, &outcome);
-        memory.left = SIZE_MAX;
-        assert_int_equal(memory.live, live);
+        failing.left = SIZE_MAX;
+        assert_int_equal(failing.live, live);
         if (outcome.made) {
             read_frames(&outcome);
             check_outcome(&outcome, &undisturbed, script->streams);
@@ -647,7 +302,7 @@ static void script_free(struct script *script)
         bytes_free(&script->steps[i]);
 }
 
-static void check_plain(enum mode mode, size_t piece, enum ending ending)
+static void check_plain(enum failing_mode mode, size_t piece, enum ending ending)
 {
     struct script script = {.streams = STREAMS, .ending = ending};
 
@@ -659,7 +314,7 @@ static void check_plain(enum mode mode, size_t piece, enum ending ending)
     script_free(&script);
 }
 
-static void check_detailed(enum mode mode, size_t piece)
+static void check_detailed(enum failing_mode mode, size_t piece)
 {
     struct script script = {.streams = DETAILED_STREAMS, .ending = ENDS_WITH_DRAIN};
 
@@ -669,7 +324,7 @@ static void check_detailed(enum mode mode, size_t piece)
 }
 
 /* The request is a detailed one, and its settings let little of its answer go out at first. */
-static void check_upgraded(enum mode mode)
+static void check_upgraded(enum failing_mode mode)
 {
     static const struct field get[] = {REQUEST_OF("GET", "/one"),
                                        FIELD("accept", DETAIL_MEDIA_TYPE)};
@@ -711,13 +366,10 @@ static void test_no_memory_from_then_on(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_echo),
-        cmocka_unit_test(test_advert),
-        cmocka_unit_test(test_detail),
         cmocka_unit_test(test_one_failure),
         cmocka_unit_test(test_no_memory_from_then_on),
     };
 
-    json_set_alloc_funcs(__wrap_malloc, __wrap_free);
+    failing_alloc_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

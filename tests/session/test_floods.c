@@ -24,7 +24,7 @@ static void flood(struct peer *peer, void (*add)(struct peer *, int32_t), int co
 
 static void check_flood(void (*add)(struct peer *, int32_t), uint32_t code)
 {
-    struct peer *peer = peer_open(&peer_options, peer_plain);
+    struct peer *peer = peer_open(&peer_options, peer_whole);
 
     /* An open stream does not keep the connection from ending. */
     frame_add_request(&peer->out, 1, 0, post, COUNT(post));
@@ -37,7 +37,7 @@ static void check_flood(void (*add)(struct peer *, int32_t), uint32_t code)
 /* As many as ${count} within a moment are nobody's loss. */
 static void check_measure(void (*add)(struct peer *, int32_t), int count)
 {
-    struct peer *peer = peer_open(&peer_options, peer_plain);
+    struct peer *peer = peer_open(&peer_options, peer_whole);
 
     flood(peer, add, count, 100);
     assert_int_equal(peer->goaway_count, 0);
@@ -87,7 +87,7 @@ static void test_provoked_resets(void **state)
 /* What was spent grows back. */
 static void test_provoked_resets_over_time(void **state)
 {
-    struct peer *peer = peer_open(&peer_options, peer_plain);
+    struct peer *peer = peer_open(&peer_options, peer_whole);
 
     (void)state;
     for (int i = 0; i < 10; i++) {
@@ -153,7 +153,7 @@ static void test_frames_that_bring_nothing(void **state)
 
 static void test_empty_data(void **state)
 {
-    struct peer *peer = peer_open(&peer_options, peer_plain);
+    struct peer *peer = peer_open(&peer_options, peer_whole);
 
     (void)state;
     flood(peer, add_empty_data, FLOOD, 100);
@@ -168,7 +168,7 @@ static void test_burst_in_one_piece(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT(asking); i++) {
-        struct peer *peer = peer_open(&peer_options, peer_plain);
+        struct peer *peer = peer_open(&peer_options, peer_whole);
 
         flood(peer, asking[i], BURST - 100, BURST);
         assert_int_equal(peer->goaway_count, 0);
@@ -201,7 +201,7 @@ static void add_byte(struct peer *peer, int32_t stream_id)
 /* One byte and padding in every frame: slow, but it goes on. */
 static void test_content_by_the_byte(void **state)
 {
-    struct peer *peer = peer_open(&peer_options, peer_plain);
+    struct peer *peer = peer_open(&peer_options, peer_whole);
 
     (void)state;
     flood(peer, add_byte, FLOOD, 100);
@@ -215,7 +215,7 @@ static void test_content_by_the_byte(void **state)
 /* The same, as fast as it can be sent: more such frames in a piece than are forgiven at once. */
 static void test_content_by_the_byte_at_once(void **state)
 {
-    struct peer *peer = peer_open(&peer_options, peer_plain);
+    struct peer *peer = peer_open(&peer_options, peer_whole);
 
     (void)state;
     frame_add_request(&peer->out, 1, 0, post, COUNT(post));
@@ -234,7 +234,7 @@ static void test_content_by_the_byte_at_once(void **state)
 static void check_malformed_block(size_t piece, int pieces)
 {
     static const char zeros[16384];
-    struct peer *peer = peer_open(&peer_options, peer_plain);
+    struct peer *peer = peer_open(&peer_options, peer_whole);
     struct bytes block = {0};
 
     for (size_t i = 0; i < COUNT(malformed); i++)
@@ -255,9 +255,117 @@ static void test_malformed_block_is_bounded(void **state)
     check_malformed_block(16384, 17);
 }
 
+/* --- Floods in one piece --- */
+
+/* A flood that comes in one piece, before its answers could be sent, ends in words. */
+static void check_ended_by_flood(struct peer *peer)
+{
+    peer_pump(peer);
+    peer_check_ended(peer, NGHTTP2_ENHANCE_YOUR_CALM);
+    assert_true(peer->report_count > 0 && peer->report_count < 50);
+    peer_free(peer);
+}
+
+static void test_flood_of_pings(void **state)
+{
+    struct peer *peer = peer_open(&peer_options, peer_whole);
+
+    (void)state;
+    for (int i = 0; i < 20000; i++)
+        frame_add(&peer->out, NGHTTP2_PING, 0, 0, "12345678", 8);
+    check_ended_by_flood(peer);
+}
+
+static void test_flood_of_settings(void **state)
+{
+    struct peer *peer = peer_open(&peer_options, peer_whole);
+
+    (void)state;
+    for (int i = 0; i < 20000; i++)
+        frame_add(&peer->out, NGHTTP2_SETTINGS, 0, 0, NULL, 0);
+    check_ended_by_flood(peer);
+}
+
+static void test_flood_of_continuations(void **state)
+{
+    struct peer *peer = peer_open(&peer_options, peer_whole);
+
+    (void)state;
+    frame_add(&peer->out, NGHTTP2_HEADERS, END_STREAM, 1, "\x82", 1);
+    for (int i = 0; i < 20000; i++)
+        frame_add(&peer->out, NGHTTP2_CONTINUATION, 0, 1, NULL, 0);
+    check_ended_by_flood(peer);
+}
+
+/* A block of 16 MiB, or of few bytes that stand for 57 MiB: neither 431 nor patience. */
+static void test_header_block_much_too_large(void **state)
+{
+    struct peer *peer = peer_open(&peer_options, peer_whole);
+    struct bytes block = {0};
+    char value[4000];
+    struct field field = {"a", 1, value, sizeof(value)};
+
+    (void)state;
+    memset(value, 'v', sizeof(value));
+    for (int i = 0; i < 4000; i++)
+        block_add(&block, &field);
+    frame_add_block(&peer->out, 1, END_STREAM, &block, FRAME_PAYLOAD_MAX);
+    bytes_free(&block);
+    check_ended_by_flood(peer);
+}
+
+static void test_header_bomb(void **state)
+{
+    struct peer *peer = peer_open(&peer_options, peer_whole);
+    struct bytes block = {0};
+    uint8_t value[4000];
+
+    (void)state;
+    memset(value, 'v', sizeof(value));
+    /* a literal with indexing, its value's length being 127 + 0x21 + 128 * 0x1e, then references */
+    bytes_add(&block, "\x40\x01x\x7f\xa1\x1e", 6);
+    bytes_add(&block, value, 127 + 0x21 + 128 * 0x1e);
+    bytes_fill(&block, 0xbe, 14000);
+    frame_add_block(&peer->out, 1, END_STREAM, &block, FRAME_PAYLOAD_MAX);
+    bytes_free(&block);
+    check_ended_by_flood(peer);
+}
+
+/* A string that is longer than nghttp2 takes: the table is lost, the connection with it. */
+static void test_string_much_too_long(void **state)
+{
+    static char value[100000];
+    struct field fields[] = {REQUEST_OF("GET", "/"), {"x", 1, value, sizeof(value)}};
+    struct peer *peer = peer_open(&peer_options, peer_whole);
+
+    (void)state;
+    memset(value, 'v', sizeof(value));
+    frame_add_request(&peer->out, 1, END_STREAM, fields, COUNT(fields));
+    peer_pump(peer);
+    peer_check_ended(peer, NGHTTP2_COMPRESSION_ERROR);
+    peer_free(peer);
+}
+
+/* Streams opened and reset, more than any client needs: an end, in words of nghttp2's choice. */
+static void test_rapid_reset_at_once(void **state)
+{
+    struct peer *peer = peer_open(&peer_options, peer_whole);
+
+    (void)state;
+    for (int32_t i = 0; i < 5000; i++) {
+        frame_add_get(&peer->out, 2 * i + 1, "/");
+        frame_add_reset(&peer->out, 2 * i + 1, NGHTTP2_CANCEL);
+    }
+    peer_pump(peer);
+    assert_int_equal(peer->goaway_count, 1);
+    assert_int_not_equal(peer->goaways[0].code, NGHTTP2_NO_ERROR);
+    assert_true(session_done(peer->session) && session_failed(peer->session));
+    peer_free(peer);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rapid_reset),
         cmocka_unit_test(test_provoked_resets),
         cmocka_unit_test(test_provoked_resets_over_time),
@@ -268,6 +376,13 @@ int main(void)
         cmocka_unit_test(test_content_by_the_byte),
         cmocka_unit_test(test_content_by_the_byte_at_once),
         cmocka_unit_test(test_malformed_block_is_bounded),
+        cmocka_unit_test(test_flood_of_pings),
+        cmocka_unit_test(test_flood_of_settings),
+        cmocka_unit_test(test_flood_of_continuations),
+        cmocka_unit_test(test_header_block_much_too_large),
+        cmocka_unit_test(test_header_bomb),
+        cmocka_unit_test(test_string_much_too_long),
+        cmocka_unit_test(test_rapid_reset_at_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -126,7 +126,7 @@ static void check_reported(const struct peer *peer, int32_t stream_id, const cha
 
     snprintf(begin, sizeof(begin), "malformed request: field %s", field);
     snprintf(end, sizeof(end), "(%s)", section);
-    report = peer_reported(peer, stream_id, begin);
+    report = peer_find_report(peer, stream_id, begin);
     if (!report || report->text != strstr(report->text, begin) || !strstr(report->text, end))
         fail_msg("%s %s: %s", begin, end, peer->report_count ? peer->reports[0].text : "nothing");
     assert_int_equal(report->level, LOG_LEVEL_NOTICE);
@@ -135,7 +135,7 @@ static void check_reported(const struct peer *peer, int32_t stream_id, const cha
 
 static void check_malformed(const struct peer *peer, int32_t stream_id)
 {
-    const struct peer_request *closed = peer_closed(peer, stream_id);
+    const struct peer_request *closed = peer_find_request(peer, stream_id);
 
     peer_check_reset(peer, stream_id, NGHTTP2_PROTOCOL_ERROR);
     assert_int_equal(peer->goaway_count, 0);
@@ -147,9 +147,9 @@ static void check_malformed(const struct peer *peer, int32_t stream_id)
     assert_string_equal(closed->reset_code, "PROTOCOL_ERROR");
 }
 
-static void try_header_section(const struct row *row, uint8_t flags, struct peer_way way)
+static void try_header_section(const struct row *row, uint8_t flags, struct peer_transfer transfer)
 {
-    struct peer *peer = peer_open(&peer_options, way);
+    struct peer *peer = peer_open(&peer_options, transfer);
 
     frame_add_request(&peer->out, 1, flags, row->fields, field_count(row));
     if (!(flags & END_STREAM))
@@ -170,7 +170,7 @@ static void test_header_section_like_another(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(header_sections); i++) {
         const struct row *row = &header_sections[i];
-        struct peer *peer = peer_open(&peer_options, peer_plain);
+        struct peer *peer = peer_open(&peer_options, peer_whole);
 
         frame_add_request(&peer->out, 1, END_STREAM, good, COUNT(good));
         frame_add_request(&peer->out, 3, END_STREAM, row->fields, field_count(row));
@@ -187,12 +187,12 @@ static void test_header_section_like_another(void **state)
 
 static void test_header_section(void **state)
 {
-    static const struct peer_way bytes = {FEED_BYTES, 1};
-    static const struct peer_way splits = {FEED_SPLITS, 100};
+    static const struct peer_transfer bytes = {SPLIT_BYTES, 1};
+    static const struct peer_transfer splits = {SPLIT_RANDOM, 100};
 
     (void)state;
     for (size_t i = 0; i < COUNT(header_sections); i++) {
-        try_header_section(&header_sections[i], END_STREAM, peer_plain);
+        try_header_section(&header_sections[i], END_STREAM, peer_whole);
         try_header_section(&header_sections[i], END_STREAM, bytes);
         try_header_section(&header_sections[i], END_STREAM, splits);
     }
@@ -204,7 +204,7 @@ static void test_header_section_before_content(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(header_sections); i++)
         if (strcmp(header_sections[i].field, "\"content-length\"") != 0)
-            try_header_section(&header_sections[i], 0, peer_plain);
+            try_header_section(&header_sections[i], 0, peer_whole);
 }
 
 static const struct field post[] = {FIELD(":method", "POST"), PATH, SCHEME, AUTHORITY};
@@ -234,7 +234,7 @@ static void test_trailers_that_repeat(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT(rows); i++) {
-        struct peer *peer = peer_open(&peer_options, peer_plain);
+        struct peer *peer = peer_open(&peer_options, peer_whole);
 
         frame_add_request(&peer->out, 1, 0, once, COUNT(once));
         frame_add_get(&peer->out, 3, "/between");
@@ -254,7 +254,7 @@ static void test_trailer_section(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(trailer_sections); i++) {
         const struct row *row = &trailer_sections[i];
-        struct peer *peer = peer_open(&peer_options, peer_plain);
+        struct peer *peer = peer_open(&peer_options, peer_whole);
 
         frame_add_request(&peer->out, 1, 0, post, COUNT(post));
         frame_add(&peer->out, NGHTTP2_DATA, 0, 1, "some", 4);
@@ -271,7 +271,7 @@ static void test_trailer_section(void **state)
 static void test_trailers_without_end(void **state)
 {
     static const struct field sum = FIELD("sum", "x");
-    struct peer *peer = peer_open(&peer_options, peer_plain);
+    struct peer *peer = peer_open(&peer_options, peer_whole);
 
     (void)state;
     frame_add_request(&peer->out, 1, 0, post, COUNT(post));
@@ -297,7 +297,7 @@ static void test_content_length(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT(table); i++) {
-        struct peer *peer = peer_open(&peer_options, peer_plain);
+        struct peer *peer = peer_open(&peer_options, peer_whole);
 
         frame_add_request(&peer->out, 1, 0, fields, COUNT(fields));
         frame_add(&peer->out, NGHTTP2_DATA, table[i].trailers ? 0 : END_STREAM, 1, table[i].data,
@@ -320,7 +320,7 @@ static void test_table_is_kept(void **state)
     static const char first[] = "\x82\x86\x01\x01h\x40\x05:path\x09/inserted";
     static const char second[] = "\x82\x86\x01\x01h\xbe";
     static const struct field wrong = FIELD("connection", "x");
-    struct peer *peer = peer_open(&peer_options, peer_plain);
+    struct peer *peer = peer_open(&peer_options, peer_whole);
     struct bytes block = {0};
 
     (void)state;
@@ -346,7 +346,7 @@ static void test_malformed_and_too_large(void **state)
     static char value[40000];
     const struct field fields[] = {
         METHOD, SCHEME, AUTHORITY, {"a", 1, value, sizeof(value)}, {"b", 1, value, sizeof(value)}};
-    struct peer *peer = peer_open(&peer_options, peer_plain);
+    struct peer *peer = peer_open(&peer_options, peer_whole);
 
     (void)state;
     memset(value, 'v', sizeof(value));
@@ -354,7 +354,7 @@ static void test_malformed_and_too_large(void **state)
     frame_add_get(&peer->out, 3, "/after");
     peer_pump(peer);
     check_malformed(peer, 1);
-    assert_non_null(peer_reported(peer, 1, "malformed"));
+    assert_non_null(peer_find_report(peer, 1, "malformed"));
     peer_check_get(peer, 3, "/after");
     peer_free(peer);
 }
@@ -364,7 +364,7 @@ static void test_report_is_short(void **state)
 {
     static char value[60000];
     struct field fields[] = {GOOD, FIELD("a", "")};
-    struct peer *peer = peer_open(&peer_options, peer_plain);
+    struct peer *peer = peer_open(&peer_options, peer_whole);
     const struct peer_report *report;
 
     (void)state;
@@ -375,7 +375,7 @@ static void test_report_is_short(void **state)
     frame_add_get(&peer->out, 3, "/after");
     peer_pump(peer);
     check_malformed(peer, 1);
-    report = peer_reported(peer, 1, "malformed request: field \"a\": \"\\x01\\x01");
+    report = peer_find_report(peer, 1, "malformed request: field \"a\": \"\\x01\\x01");
     assert_non_null(report);
     assert_true(strlen(report->text) < sizeof(report->text) - 1);
     assert_null(strchr(report->text, '\n'));
@@ -414,7 +414,7 @@ static void test_reports_are_limited(void **state)
 {
     enum { REQUESTS = 500 };
     static const struct field fields[] = {GOOD, FIELD("connection", "x")};
-    struct peer *peer = peer_open(&peer_options, peer_plain);
+    struct peer *peer = peer_open(&peer_options, peer_whole);
 
     (void)state;
     for (int32_t i = 0; i < REQUESTS; i++) {
@@ -438,7 +438,7 @@ static void test_reports_of_a_level_are_limited_by_themselves(void **state)
 {
     enum { RESETS = 200, LAST = 4 * RESETS + 1 };
     static const struct field fields[] = {GOOD, FIELD("connection", "x")};
-    struct peer *peer = peer_open(&peer_options, peer_plain);
+    struct peer *peer = peer_open(&peer_options, peer_whole);
 
     (void)state;
     for (int32_t i = 0; i < RESETS; i++) {
@@ -467,7 +467,7 @@ static void test_resets_are_told(void **state)
         {0x10, "the peer sent RST_STREAM 0x10"},
         {UINT32_MAX, "the peer sent RST_STREAM 0xffffffff"},
     };
-    struct peer *peer = peer_open(&peer_options, peer_plain);
+    struct peer *peer = peer_open(&peer_options, peer_whole);
 
     (void)state;
     for (int32_t i = 0; i < (int32_t)COUNT(rows); i++) {
@@ -477,7 +477,7 @@ static void test_resets_are_told(void **state)
         assert_int_equal(peer->report_count, i + 1);
         check_last_reported(peer, 2 * i + 1, LOG_LEVEL_INFO);
         assert_string_equal(peer->reports[i].text, rows[i].text);
-        assert_string_equal(peer_closed(peer, 2 * i + 1)->reset_code,
+        assert_string_equal(peer_find_request(peer, 2 * i + 1)->reset_code,
                             strrchr(rows[i].text, ' ') + 1);
     }
     peer_free(peer);
@@ -486,7 +486,7 @@ static void test_resets_are_told(void **state)
 /* An answer that does not wait for the request's end. */
 static void test_reset_without_an_error_is_told_to_who_looks_closely(void **state)
 {
-    struct peer *peer = peer_open(&peer_options, peer_plain);
+    struct peer *peer = peer_open(&peer_options, peer_whole);
 
     (void)state;
     log_set_level(LOG_LEVEL_DEBUG);
@@ -503,14 +503,14 @@ static void test_reset_without_an_error_is_told_to_who_looks_closely(void **stat
 static void test_refused_request_is_named(void **state)
 {
     static const struct field fields[] = {REQUEST_OF("PUT", "/named"), FIELD("Bad", "x")};
-    struct peer *peer = peer_open(&peer_options, peer_plain);
+    struct peer *peer = peer_open(&peer_options, peer_whole);
 
     (void)state;
     frame_add_request(&peer->out, 1, END_STREAM, fields, COUNT(fields));
     peer_pump(peer);
     peer_check_reset(peer, 1, NGHTTP2_PROTOCOL_ERROR);
-    assert_string_equal(peer_closed(peer, 1)->method, "PUT");
-    assert_string_equal(peer_closed(peer, 1)->path, "/named");
+    assert_string_equal(peer_find_request(peer, 1)->method, "PUT");
+    assert_string_equal(peer_find_request(peer, 1)->path, "/named");
     peer_free(peer);
 }
 
@@ -519,12 +519,12 @@ static void test_section_refused_is_named(void **state)
 {
     static const struct field fields[] = {FIELD(":method", "PUT"), FIELD(":path", "/named"),
                                           FIELD(":authority", "h")};
-    struct peer *peer = peer_open(&peer_options, peer_plain);
+    struct peer *peer = peer_open(&peer_options, peer_whole);
 
     (void)state;
     frame_add_request(&peer->out, 1, END_STREAM, fields, COUNT(fields));
     peer_pump(peer);
-    assert_string_equal(peer_closed(peer, 1)->path, "/named");
+    assert_string_equal(peer_find_request(peer, 1)->path, "/named");
     peer_free(peer);
 }
 
@@ -532,7 +532,7 @@ static void test_section_refused_is_named(void **state)
 static void test_block_without_end_is_named(void **state)
 {
     static const struct field fields[] = {REQUEST_OF("PUT", "/named")};
-    struct peer *peer = peer_open(&peer_options, peer_plain);
+    struct peer *peer = peer_open(&peer_options, peer_whole);
     struct bytes block = {0};
 
     (void)state;
@@ -546,8 +546,8 @@ static void test_block_without_end_is_named(void **state)
     bytes_free(&block);
     session_free(peer->session); /* tells of the streams that are cut */
     peer->session = NULL;
-    assert_non_null(peer_closed(peer, 1));
-    assert_string_equal(peer_closed(peer, 1)->path, "/named");
+    assert_non_null(peer_find_request(peer, 1));
+    assert_string_equal(peer_find_request(peer, 1)->path, "/named");
     peer_free(peer);
 }
 
@@ -557,14 +557,14 @@ static void test_trailers_repeat_content_length(void **state)
     static const struct field fields[] = {REQUEST_OF("POST", "/")};
     static const struct field trailers[] = {FIELD("content-length", "4"),
                                             FIELD("content-length", "4")};
-    struct peer *peer = peer_open(&peer_options, peer_plain);
+    struct peer *peer = peer_open(&peer_options, peer_whole);
 
     (void)state;
     frame_add_request(&peer->out, 1, 0, fields, COUNT(fields));
     frame_add(&peer->out, NGHTTP2_DATA, 0, 1, "body", 4);
     frame_add_request(&peer->out, 1, END_STREAM, trailers, COUNT(trailers));
     peer_pump(peer);
-    assert_non_null(peer_reported(peer, 1, "content-length repeated"));
+    assert_non_null(peer_find_report(peer, 1, "content-length repeated"));
     peer_free(peer);
 }
 
@@ -572,13 +572,13 @@ static void test_trailers_repeat_host(void **state)
 {
     static const struct field fields[] = {REQUEST_OF("POST", "/")};
     static const struct field trailers[] = {FIELD("host", "h"), FIELD("host", "h")};
-    struct peer *peer = peer_open(&peer_options, peer_plain);
+    struct peer *peer = peer_open(&peer_options, peer_whole);
 
     (void)state;
     frame_add_request(&peer->out, 1, 0, fields, COUNT(fields));
     frame_add_request(&peer->out, 1, END_STREAM, trailers, COUNT(trailers));
     peer_pump(peer);
-    assert_non_null(peer_reported(peer, 1, "host repeated"));
+    assert_non_null(peer_find_report(peer, 1, "host repeated"));
     peer_free(peer);
 }
 
@@ -586,7 +586,7 @@ static void test_trailers_repeat_host(void **state)
 static void test_too_much_content_is_told(void **state)
 {
     static const struct field fields[] = {REQUEST_OF("POST", "/"), FIELD("content-length", "5")};
-    struct peer *peer = peer_open(&peer_options, peer_plain);
+    struct peer *peer = peer_open(&peer_options, peer_whole);
 
     (void)state;
     frame_add_request(&peer->out, 1, 0, fields, COUNT(fields));
@@ -596,7 +596,7 @@ static void test_too_much_content_is_told(void **state)
     bytes_add(&peer->out, "67", 2);
     peer_pump(peer);
     peer_check_reset(peer, 1, NGHTTP2_PROTOCOL_ERROR);
-    assert_non_null(peer_reported(peer, 1, "content-length"));
+    assert_non_null(peer_find_report(peer, 1, "content-length"));
     peer_free(peer);
 }
 

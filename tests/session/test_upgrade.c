@@ -16,11 +16,11 @@ static struct session_options upgraded_options(void)
 }
 
 /* A peer whose session has taken the request, with one setting before it. */
-static struct peer *peer_upgrade(struct peer_way way, uint16_t id, uint32_t value,
+static struct peer *peer_upgrade(struct peer_transfer transfer, uint16_t id, uint32_t value,
                                  const struct field *fields, size_t count)
 {
     struct session_options options = upgraded_options();
-    struct peer *peer = peer_new(&options, way);
+    struct peer *peer = peer_new(&options, transfer);
     struct bytes opening = {0};
 
     bytes_add(&opening, NGHTTP2_CLIENT_MAGIC, NGHTTP2_CLIENT_MAGIC_LEN);
@@ -32,9 +32,9 @@ static struct peer *peer_upgrade(struct peer_way way, uint16_t id, uint32_t valu
     return peer;
 }
 
-static struct peer *peer_upgrade_get(struct peer_way way)
+static struct peer *peer_upgrade_get(struct peer_transfer transfer)
 {
-    return peer_upgrade(way, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 100, get, COUNT(get));
+    return peer_upgrade(transfer, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 100, get, COUNT(get));
 }
 
 /* What follows the 24 bytes that the session's owner has taken. */
@@ -45,8 +45,8 @@ static void add_settings(struct peer *peer)
     peer->opens_windows = true;
 }
 
-static const struct peer_way ways[] = {
-    {FEED_WHOLE, 16384}, {FEED_BYTES, 16384}, {FEED_SPLITS, 16384}, {FEED_WHOLE, 1}};
+static const struct peer_transfer ways[] = {
+    {SPLIT_NONE, 16384}, {SPLIT_BYTES, 16384}, {SPLIT_RANDOM, 16384}, {SPLIT_NONE, 1}};
 
 /* Its answer goes out behind our SETTINGS, which are not the ACK of any. */
 static void test_request_is_answered_at_once(void **state)
@@ -78,8 +78,8 @@ static void test_connection_goes_on(void **state)
         peer_check_get(peer, 3, "/three");
         assert_int_equal(peer->settings_ack_count, 2);
         assert_int_equal(peer->goaway_count, 0);
-        assert_int_equal(peer_closed(peer, 1)->status, 200);
-        assert_string_equal(peer_closed(peer, 1)->path, "/one");
+        assert_int_equal(peer_find_request(peer, 1)->status, 200);
+        assert_string_equal(peer_find_request(peer, 1)->path, "/one");
         peer_free(peer);
     }
 }
@@ -123,7 +123,7 @@ static void test_stream_1_is_closed(void **state)
 {
     (void)state;
     for (int i = 0; i < 2; i++) {
-        struct peer *peer = peer_upgrade_get(peer_plain);
+        struct peer *peer = peer_upgrade_get(peer_whole);
 
         add_settings(peer);
         peer_pump(peer);
@@ -144,7 +144,7 @@ static void test_its_settings_are_in_force(void **state)
 {
     enum { WINDOW = 10 };
     struct peer *peer =
-        peer_upgrade(peer_plain, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, WINDOW, get, COUNT(get));
+        peer_upgrade(peer_whole, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, WINDOW, get, COUNT(get));
 
     (void)state;
     peer_pump(peer);
@@ -159,7 +159,7 @@ static void test_its_settings_are_in_force(void **state)
 
 static void test_wrong_settings(void **state)
 {
-    struct peer *peer = peer_upgrade(peer_plain, NGHTTP2_SETTINGS_ENABLE_PUSH, 2, get, COUNT(get));
+    struct peer *peer = peer_upgrade(peer_whole, NGHTTP2_SETTINGS_ENABLE_PUSH, 2, get, COUNT(get));
 
     (void)state;
     peer_pump(peer);
@@ -177,7 +177,7 @@ static void test_fields_over_the_limit(void **state)
     (void)state;
     memset(value, 'v', sizeof(value));
     peer =
-        peer_upgrade(peer_plain, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 1, large, COUNT(large));
+        peer_upgrade(peer_whole, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 1, large, COUNT(large));
     add_settings(peer);
     frame_add_get(&peer->out, 3, "/three");
     peer_pump(peer);
@@ -199,7 +199,7 @@ static void test_detailed(void **state)
 {
     static const struct field detailed[] = {REQUEST_OF("GET", "/"),
                                             FIELD("accept", DETAIL_MEDIA_TYPE)};
-    struct peer *peer = peer_upgrade(peer_plain, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 7,
+    struct peer *peer = peer_upgrade(peer_whole, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 7,
                                      detailed, COUNT(detailed));
 
     (void)state;
@@ -223,7 +223,7 @@ static void test_detailed(void **state)
 
 static void test_preface_that_does_not_come(void **state)
 {
-    struct peer *peer = peer_upgrade_get(peer_plain);
+    struct peer *peer = peer_upgrade_get(peer_whole);
     int64_t timeout = peer_options.header_timeout_us;
 
     (void)state;
@@ -234,13 +234,13 @@ static void test_preface_that_does_not_come(void **state)
     peer_wait(peer, 1);
     peer_check_get(peer, 1, "/one");
     peer_check_ended(peer, NGHTTP2_ENHANCE_YOUR_CALM);
-    assert_non_null(peer_reported(peer, 0, "header-timeout: the preface does not end"));
+    assert_non_null(peer_find_report(peer, 0, "header-timeout: the preface does not end"));
     peer_free(peer);
 }
 
 static void test_drain_before_the_preface(void **state)
 {
-    struct peer *peer = peer_upgrade_get(peer_plain);
+    struct peer *peer = peer_upgrade_get(peer_whole);
 
     (void)state;
     session_shutdown(peer->session, peer->now);
@@ -256,16 +256,16 @@ static void test_drain_before_the_preface(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(test_request_is_answered_at_once, peer_tell_way),
-        cmocka_unit_test_teardown(test_connection_goes_on, peer_tell_way),
-        cmocka_unit_test_teardown(test_first_frame_is_settings, peer_tell_way),
-        cmocka_unit_test_teardown(test_stream_1_is_closed, peer_tell_way),
-        cmocka_unit_test_teardown(test_its_settings_are_in_force, peer_tell_way),
-        cmocka_unit_test_teardown(test_wrong_settings, peer_tell_way),
-        cmocka_unit_test_teardown(test_fields_over_the_limit, peer_tell_way),
-        cmocka_unit_test_teardown(test_detailed, peer_tell_way),
-        cmocka_unit_test_teardown(test_preface_that_does_not_come, peer_tell_way),
-        cmocka_unit_test_teardown(test_drain_before_the_preface, peer_tell_way),
+        cmocka_unit_test_teardown(test_request_is_answered_at_once, peer_print_transfer),
+        cmocka_unit_test_teardown(test_connection_goes_on, peer_print_transfer),
+        cmocka_unit_test_teardown(test_first_frame_is_settings, peer_print_transfer),
+        cmocka_unit_test_teardown(test_stream_1_is_closed, peer_print_transfer),
+        cmocka_unit_test_teardown(test_its_settings_are_in_force, peer_print_transfer),
+        cmocka_unit_test_teardown(test_wrong_settings, peer_print_transfer),
+        cmocka_unit_test_teardown(test_fields_over_the_limit, peer_print_transfer),
+        cmocka_unit_test_teardown(test_detailed, peer_print_transfer),
+        cmocka_unit_test_teardown(test_preface_that_does_not_come, peer_print_transfer),
+        cmocka_unit_test_teardown(test_drain_before_the_preface, peer_print_transfer),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

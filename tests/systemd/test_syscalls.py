@@ -126,4 +126,4 @@ def talk_much_and_rest(service: Unit) -> None:
             client.send_body(stream, bytes(1000))
         for stream in streams:
             client.wait(stream).assert_echo(request)
-        service.wait_for_message("at rest")
+        service.wait_for_message("idle: memory released")

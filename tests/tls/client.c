@@ -11,8 +11,8 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
-/* A memory that is empty for now, not for ever. */
-static BIO *new_memory(void)
+/* A memory BIO that, when empty, asks to retry instead of reporting the end. */
+static BIO *new_memory_bio(void)
 {
     BIO *bio = BIO_new(BIO_s_mem());
 
@@ -31,10 +31,10 @@ struct tls_client *tls_client_new(void)
     assert_non_null(context);
     client->ssl = SSL_new(context);
     assert_non_null(client->ssl);
-    SSL_CTX_free(context); /* counted */
-    client->from_server = new_memory();
-    client->to_server = new_memory();
-    client->kept = new_memory();
+    SSL_CTX_free(context); /* ssl holds a reference */
+    client->from_server = new_memory_bio();
+    client->to_server = new_memory_bio();
+    client->unsent = new_memory_bio();
     SSL_set_bio(client->ssl, client->from_server, client->to_server);
     SSL_set_connect_state(client->ssl);
     assert_int_equal(SSL_set_alpn_protos(client->ssl, protocols, sizeof(protocols) - 1), 0);
@@ -46,38 +46,38 @@ void tls_client_free(struct tls_client *client)
     if (client == NULL)
         return;
     SSL_free(client->ssl);
-    BIO_free(client->kept);
+    BIO_free(client->unsent);
     free(client);
     ERR_clear_error();
 }
 
-static void judge(struct tls_client *client, int result)
+static void note_error(struct tls_client *client, int result)
 {
     int error = SSL_get_error(client->ssl, result);
 
-    client->is_over |= error == SSL_ERROR_ZERO_RETURN;
+    client->has_peer_closed |= error == SSL_ERROR_ZERO_RETURN;
     if (error != SSL_ERROR_SSL && error != SSL_ERROR_SYSCALL)
         return;
     client->is_broken = true;
     client->error = ERR_peek_error();
 }
 
-static void say_kept(struct tls_client *client)
+static void write_unsent(struct tls_client *client)
 {
     char *bytes;
-    long length = BIO_get_mem_data(client->kept, &bytes);
+    long length = BIO_get_mem_data(client->unsent, &bytes);
     int result;
 
     if (length == 0)
         return;
     result = SSL_write(client->ssl, bytes, (int)length);
     if (result != length)
-        judge(client, result);
-    assert_int_equal(BIO_reset(client->kept), 1);
+        note_error(client, result);
+    assert_int_equal(BIO_reset(client->unsent), 1);
 }
 
-/* Go on with the handshake; once it is over, say what was kept for it. */
-static void go_on(struct tls_client *client)
+/* Continue the handshake. When it is complete, write what was kept until then. */
+static void proceed(struct tls_client *client)
 {
     int result;
 
@@ -86,40 +86,40 @@ static void go_on(struct tls_client *client)
         return;
     result = SSL_do_handshake(client->ssl);
     if (result == 1)
-        say_kept(client);
+        write_unsent(client);
     else
-        judge(client, result);
+        note_error(client, result);
 }
 
-void tls_client_say(struct tls_client *client, const void *bytes, size_t length)
+void tls_client_write(struct tls_client *client, const void *bytes, size_t length)
 {
     if (length > 0)
-        assert_int_equal(BIO_write(client->kept, bytes, (int)length), length);
-    go_on(client);
+        assert_int_equal(BIO_write(client->unsent, bytes, (int)length), length);
+    proceed(client);
 }
 
-void tls_client_end(struct tls_client *client)
+void tls_client_close(struct tls_client *client)
 {
-    go_on(client);
+    proceed(client);
     if (!client->is_broken && SSL_is_init_finished(client->ssl))
         (void)SSL_shutdown(client->ssl);
     ERR_clear_error();
 }
 
-size_t tls_client_take(struct tls_client *client, uint8_t *bytes, size_t size)
+size_t tls_client_take_output(struct tls_client *client, uint8_t *bytes, size_t size)
 {
     int length = BIO_read(client->to_server, bytes, (int)size);
 
     return length > 0 ? (size_t)length : 0;
 }
 
-void tls_client_give(struct tls_client *client, const uint8_t *bytes, size_t length)
+void tls_client_add_input(struct tls_client *client, const uint8_t *bytes, size_t length)
 {
     assert_int_equal(BIO_write(client->from_server, bytes, (int)length), length);
-    go_on(client);
+    proceed(client);
 }
 
-size_t tls_client_hear(struct tls_client *client, uint8_t *bytes, size_t size)
+size_t tls_client_read(struct tls_client *client, uint8_t *bytes, size_t size)
 {
     int length;
 
@@ -129,11 +129,11 @@ size_t tls_client_hear(struct tls_client *client, uint8_t *bytes, size_t size)
     length = SSL_read(client->ssl, bytes, (int)size);
     if (length > 0)
         return (size_t)length;
-    judge(client, length);
+    note_error(client, length);
     return 0;
 }
 
-bool tls_client_has_shaken_hands(const struct tls_client *client)
+bool tls_client_is_handshake_done(const struct tls_client *client)
 {
     return SSL_is_init_finished(client->ssl);
 }
@@ -150,9 +150,9 @@ void tls_client_free(struct tls_client *client)
     assert_null(client);
 }
 
-/* As there is no client, nobody can come to call what follows. */
+/* There is no client, so the following are never called. */
 
-void tls_client_say(struct tls_client *client, const void *bytes, size_t length)
+void tls_client_write(struct tls_client *client, const void *bytes, size_t length)
 {
     (void)client;
     (void)bytes;
@@ -160,13 +160,13 @@ void tls_client_say(struct tls_client *client, const void *bytes, size_t length)
     fail();
 }
 
-void tls_client_end(struct tls_client *client)
+void tls_client_close(struct tls_client *client)
 {
     (void)client;
     fail();
 }
 
-size_t tls_client_take(struct tls_client *client, uint8_t *bytes, size_t size)
+size_t tls_client_take_output(struct tls_client *client, uint8_t *bytes, size_t size)
 {
     (void)client;
     (void)bytes;
@@ -175,7 +175,7 @@ size_t tls_client_take(struct tls_client *client, uint8_t *bytes, size_t size)
     return 0;
 }
 
-void tls_client_give(struct tls_client *client, const uint8_t *bytes, size_t length)
+void tls_client_add_input(struct tls_client *client, const uint8_t *bytes, size_t length)
 {
     (void)client;
     (void)bytes;
@@ -183,7 +183,7 @@ void tls_client_give(struct tls_client *client, const uint8_t *bytes, size_t len
     fail();
 }
 
-size_t tls_client_hear(struct tls_client *client, uint8_t *bytes, size_t size)
+size_t tls_client_read(struct tls_client *client, uint8_t *bytes, size_t size)
 {
     (void)client;
     (void)bytes;
@@ -192,7 +192,7 @@ size_t tls_client_hear(struct tls_client *client, uint8_t *bytes, size_t size)
     return 0;
 }
 
-bool tls_client_has_shaken_hands(const struct tls_client *client)
+bool tls_client_is_handshake_done(const struct tls_client *client)
 {
     (void)client;
     fail();

@@ -18,8 +18,8 @@ static void test_errors_of_the_command_line(void **state)
         {"--port", "--port: the value is missing: write a number from 0 to 65535"},
         {"-c", "--config: the value is missing: write a path of 1 to 4095 bytes"},
         {"--config=", "--config: '' is not a path of 1 to 4095 bytes"},
-        {"--help=me", "--help: takes no value: write --help alone"},
-        {"--quiet=1", "--quiet: takes no value: write --quiet alone"},
+        {"--help=me", "--help: takes no value after '=': write --help"},
+        {"--quiet=1", "--quiet: takes no value after '=': write --quiet"},
         {"-x", "-x: unknown option: h2echod --help lists all options"},
         {"-\377", "-\\xff: unknown option: h2echod --help lists all options"},
         {"-:", "-:: unknown option: h2echod --help lists all options"},
@@ -127,7 +127,7 @@ static void test_probe_takes_one_operand(void **state)
     (void)READ("--probe", "");
     assert_only_error("unexpected argument '': settings are given as options, see h2echod --help");
     (void)READ("--probe=a");
-    assert_only_error("--probe: takes no value: write --probe alone");
+    assert_only_error("--probe: takes no value after '=': write --probe [URL]");
     (void)READ("-c", "--probe", "a");
     assert_int_equal(outcome.result, SETTINGS_BAD_USAGE);
     assert_string_equal(

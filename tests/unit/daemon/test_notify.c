@@ -1,4 +1,4 @@
-/* What a service manager hands over and is told, with sockets of the test's own as the manager. */
+/* Messages to a service manager, which is a socket of the test's, and sockets from one. */
 #include "daemon/notify.h"
 
 #include <errno.h>
@@ -16,8 +16,8 @@
 
 #include <cmocka.h>
 
-static const char *const words[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
-                                    "LISTEN_FDS",    "LISTEN_PID",    "LISTEN_FDNAMES"};
+static const char *const variables[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
+                                        "LISTEN_FDS",    "LISTEN_PID",    "LISTEN_FDNAMES"};
 
 static void set_pid(const char *name, long pid)
 {
@@ -27,23 +27,23 @@ static void set_pid(const char *name, long pid)
     assert_int_equal(setenv(name, text, 1), 0);
 }
 
-static int clear_words(void **state)
+static int clear_variables(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-        unsetenv(words[i]);
+    for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++)
+        unsetenv(variables[i]);
     return 0;
 }
 
-static void assert_no_words(void)
+static void assert_variables_removed(void)
 {
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-        assert_null(getenv(words[i]));
+    for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++)
+        assert_null(getenv(variables[i]));
 }
 
-/* --- Telling --- */
+/* --- Notifications --- */
 
-/* A socket of that address, its first byte 0 for '@', as long as the name is. */
+/* Bind a socket to a path, or to an abstract name that begins with '@'. */
 static int manager_open(const char *name)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -60,7 +60,7 @@ static int manager_open(const char *name)
     return fd;
 }
 
-static void assert_told(int manager, const char *message)
+static void assert_received(int manager, const char *message)
 {
     char got[256];
     ssize_t length = recv(manager, got, sizeof(got), 0);
@@ -69,16 +69,16 @@ static void assert_told(int manager, const char *message)
     assert_memory_equal(got, message, strlen(message));
 }
 
-static void check_told(const char *name)
+static void check_notifications(const char *name)
 {
     int manager = manager_open(name);
     struct notify notify;
 
     setenv("NOTIFY_SOCKET", name, 1);
     notify_open(&notify);
-    assert_no_words();
+    assert_variables_removed();
     assert_true(notify_send(&notify, "READY=1\nSTATUS=words"));
-    assert_told(manager, "READY=1\nSTATUS=words");
+    assert_received(manager, "READY=1\nSTATUS=words");
     assert_int_equal(notify.watchdog_us, 0);
     assert_int_equal(fcntl(notify.fd, F_GETFD), FD_CLOEXEC);
     notify_close(&notify);
@@ -95,22 +95,22 @@ static void test_path(void **state)
     (void)state;
     assert_non_null(mkdtemp(directory));
     (void)snprintf(path, sizeof(path), "%s/notify", directory);
-    check_told(path);
+    check_notifications(path);
     unlink(path);
     rmdir(directory);
 }
 
-/* The address ends where the name does: with NUL bytes behind it, it would be another. */
+/* An abstract name ends where the address does: with NUL bytes after it, it would be another. */
 static void test_abstract_name(void **state)
 {
     char name[sizeof(((struct sockaddr_un *)NULL)->sun_path) + 1];
     int length = snprintf(name, sizeof(name), "@h2echod-test-%ld", (long)getpid());
 
     (void)state;
-    check_told(name);
+    check_notifications(name);
     memset(name + length, 'x', sizeof(name) - (size_t)length);
     name[sizeof(name) - 1] = '\0';
-    check_told(name); /* as long as may be */
+    check_notifications(name); /* the longest name */
 }
 
 static void test_no_socket(void **state)
@@ -138,11 +138,11 @@ static void test_bad_names(void **state)
         setenv("NOTIFY_SOCKET", names[i], 1);
         notify_open(&notify);
         assert_int_equal(notify.fd, -1);
-        assert_no_words();
+        assert_variables_removed();
     }
 }
 
-static void test_nobody_there(void **state)
+static void test_missing_socket(void **state)
 {
     struct notify notify;
 
@@ -154,12 +154,12 @@ static void test_nobody_there(void **state)
     notify_close(&notify);
 }
 
-/* A manager that does not read stops nobody for long. */
+/* A manager that does not read blocks the daemon for a second at most. */
 static void test_full_queue(void **state)
 {
     struct notify notify;
-    struct timeval patience;
-    socklen_t size = sizeof(patience);
+    struct timeval timeout;
+    socklen_t size = sizeof(timeout);
     char name[64];
     int manager;
 
@@ -168,10 +168,10 @@ static void test_full_queue(void **state)
     setenv("NOTIFY_SOCKET", name, 1);
     manager = manager_open(name);
     notify_open(&notify);
-    assert_int_equal(getsockopt(notify.fd, SOL_SOCKET, SO_SNDTIMEO, &patience, &size), 0);
-    assert_int_equal(patience.tv_sec, 1);
-    patience = (struct timeval){.tv_usec = 1};
-    assert_int_equal(setsockopt(notify.fd, SOL_SOCKET, SO_SNDTIMEO, &patience, size), 0);
+    assert_int_equal(getsockopt(notify.fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, &size), 0);
+    assert_int_equal(timeout.tv_sec, 1);
+    timeout = (struct timeval){.tv_usec = 1};
+    assert_int_equal(setsockopt(notify.fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, size), 0);
     while (notify_send(&notify, "WATCHDOG=1"))
         ;
     assert_int_equal(errno, EAGAIN);
@@ -179,7 +179,7 @@ static void test_full_queue(void **state)
     close(manager);
 }
 
-static int64_t watchdog_with(const char *usec, long pid)
+static int64_t open_with_watchdog(const char *usec, long pid)
 {
     struct notify notify;
 
@@ -187,27 +187,28 @@ static int64_t watchdog_with(const char *usec, long pid)
     if (pid != 0)
         set_pid("WATCHDOG_PID", pid);
     notify_open(&notify);
-    assert_no_words();
+    assert_variables_removed();
     return notify.watchdog_us;
 }
 
 static void test_watchdog(void **state)
 {
     (void)state;
-    assert_int_equal(watchdog_with("20000000", 0), 20000000);
-    assert_int_equal(watchdog_with("20000000", getpid()), 20000000);
-    assert_int_equal(watchdog_with("20000000", getpid() + 1), 0);
-    assert_int_equal(watchdog_with("0", 0), 0);
-    assert_int_equal(watchdog_with("-5", 0), 0);
-    assert_int_equal(watchdog_with("20s", 0), 0);
-    assert_int_equal(watchdog_with("99999999999999999999", 0), 0);
+    assert_int_equal(open_with_watchdog("20000000", 0), 20000000);
+    assert_int_equal(open_with_watchdog("20000000", getpid()), 20000000);
+    assert_int_equal(open_with_watchdog("20000000", getpid() + 1), 0);
+    assert_int_equal(open_with_watchdog("0", 0), 0);
+    assert_int_equal(open_with_watchdog("-5", 0), 0);
+    assert_int_equal(open_with_watchdog("20s", 0), 0);
+    assert_int_equal(open_with_watchdog("99999999999999999999", 0), 0);
 }
 
-/* --- Being handed sockets --- */
+/* --- Sockets from the service manager --- */
 
-/* What LISTEN_FDS=${fds} for the process ${pid} comes to: how many, or the exit code below 0. The
- * sockets' names are ${given}, NULL for none, and have to be taken as they are. */
-static int taken_with_names(const char *fds, long pid, const char *given)
+/* Call notify_take_sockets with LISTEN_FDS=${fds}, LISTEN_PID=${pid} (0 = unset) and
+ * LISTEN_FDNAMES=
+ * ${given} (NULL = unset). Return the number of sockets, or the negative exit code. */
+static int take_sockets_with_names(const char *fds, long pid, const char *given)
 {
     char *names;
     int first;
@@ -220,7 +221,7 @@ static int taken_with_names(const char *fds, long pid, const char *given)
     if (pid != 0)
         set_pid("LISTEN_PID", pid);
     result = notify_take_sockets(&first, &count, &names);
-    assert_no_words();
+    assert_variables_removed();
     assert_int_equal(first, 3);
     if (names != NULL) {
         assert_non_null(given);
@@ -233,28 +234,28 @@ static int taken_with_names(const char *fds, long pid, const char *given)
     return result == 0 ? (int)count : -result;
 }
 
-static int taken(const char *fds, long pid)
+static int take_sockets(const char *fds, long pid)
 {
-    return taken_with_names(fds, pid, NULL);
+    return take_sockets_with_names(fds, pid, NULL);
 }
 
 static void test_sockets_are_for_one_process(void **state)
 {
     (void)state;
-    assert_int_equal(taken("1", 0), 0);
-    assert_int_equal(taken("1", getpid() + 1), 0);
+    assert_int_equal(take_sockets("1", 0), 0);
+    assert_int_equal(take_sockets("1", getpid() + 1), 0);
     unsetenv("LISTEN_FDS");
-    assert_int_equal(taken("x", getpid() + 1), 0);
+    assert_int_equal(take_sockets("x", getpid() + 1), 0);
 }
 
-/* Descriptors 3 and 4 are there for the test, whatever they are otherwise. */
-static int kept[2];
+/* The test needs the descriptors 3 and 4; if they are open, they are moved away meanwhile. */
+static int moved[2];
 
 static int open_two(void **state)
 {
-    (void)clear_words(state);
+    (void)clear_variables(state);
     for (int i = 0; i < 2; i++) {
-        kept[i] = fcntl(3 + i, F_DUPFD_CLOEXEC, 10);
+        moved[i] = fcntl(3 + i, F_DUPFD_CLOEXEC, 10);
         assert_true(dup2(STDERR_FILENO, 3 + i) >= 0);
         assert_int_equal(fcntl(3 + i, F_GETFD), 0);
     }
@@ -266,9 +267,9 @@ static int close_two(void **state)
     (void)state;
     for (int i = 0; i < 2; i++) {
         close(3 + i);
-        if (kept[i] >= 0) {
-            dup2(kept[i], 3 + i);
-            close(kept[i]);
+        if (moved[i] >= 0) {
+            dup2(moved[i], 3 + i);
+            close(moved[i]);
         }
     }
     return 0;
@@ -277,23 +278,24 @@ static int close_two(void **state)
 static void test_sockets_are_closed_on_exec(void **state)
 {
     (void)state;
-    assert_int_equal(taken("2", getpid()), 2);
+    assert_int_equal(take_sockets("2", getpid()), 2);
     for (int i = 0; i < 2; i++)
         assert_int_equal(fcntl(3 + i, F_GETFD), FD_CLOEXEC);
 }
 
-static void test_names_are_as_many(void **state)
+static void test_number_of_names(void **state)
 {
     static const char *const good[] = {"http:tls", ":", "tls:", "h2echod.socket:tls"};
     static const char *const bad[] = {"", "tls", "http:tls:", "::"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
-        assert_int_equal(taken_with_names("2", getpid(), good[i]), 2);
+        assert_int_equal(take_sockets_with_names("2", getpid(), good[i]), 2);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-        assert_int_equal(taken_with_names("2", getpid(), bad[i]), -78);
-    assert_int_equal(taken_with_names("1", getpid(), ""), 1);
-    assert_int_equal(taken_with_names("2", getpid() + 1, "tls"), 0); /* somebody else's */
+        assert_int_equal(take_sockets_with_names("2", getpid(), bad[i]), -78);
+    assert_int_equal(take_sockets_with_names("1", getpid(), ""), 1);
+    assert_int_equal(take_sockets_with_names("2", getpid() + 1, "tls"),
+                     0); /* for another process */
 }
 
 static void test_bad_sockets(void **state)
@@ -302,24 +304,24 @@ static void test_bad_sockets(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
-        assert_int_equal(taken(counts[i], getpid()), -78);
-    assert_int_equal(taken("1000", getpid()), -78); /* not all of them are there */
+        assert_int_equal(take_sockets(counts[i], getpid()), -78);
+    assert_int_equal(take_sockets("1000", getpid()), -78); /* they are not all open */
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_path, clear_words),
-        cmocka_unit_test_setup(test_abstract_name, clear_words),
-        cmocka_unit_test_setup(test_no_socket, clear_words),
-        cmocka_unit_test_setup(test_bad_names, clear_words),
-        cmocka_unit_test_setup(test_nobody_there, clear_words),
-        cmocka_unit_test_setup(test_full_queue, clear_words),
-        cmocka_unit_test_setup(test_watchdog, clear_words),
-        cmocka_unit_test_setup(test_sockets_are_for_one_process, clear_words),
+        cmocka_unit_test_setup(test_path, clear_variables),
+        cmocka_unit_test_setup(test_abstract_name, clear_variables),
+        cmocka_unit_test_setup(test_no_socket, clear_variables),
+        cmocka_unit_test_setup(test_bad_names, clear_variables),
+        cmocka_unit_test_setup(test_missing_socket, clear_variables),
+        cmocka_unit_test_setup(test_full_queue, clear_variables),
+        cmocka_unit_test_setup(test_watchdog, clear_variables),
+        cmocka_unit_test_setup(test_sockets_are_for_one_process, clear_variables),
         cmocka_unit_test_setup_teardown(test_sockets_are_closed_on_exec, open_two, close_two),
-        cmocka_unit_test_setup_teardown(test_names_are_as_many, open_two, close_two),
-        cmocka_unit_test_setup(test_bad_sockets, clear_words),
+        cmocka_unit_test_setup_teardown(test_number_of_names, open_two, close_two),
+        cmocka_unit_test_setup(test_bad_sockets, clear_variables),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -160,7 +160,7 @@ static void let_client_work(struct line *line)
     int error = errno;
 
     memory.armed = false;
-    tls_client_say(line->client, NULL, 0);
+    tls_client_write(line->client, NULL, 0);
     line->client_is_gone |= line->client->is_broken;
     memory.armed = armed;
     errno = error;
@@ -176,7 +176,7 @@ static ssize_t wire_read(void *argument, void *buffer, size_t size)
         return -1;
     if (line->is_cut && size > line->left)
         size = line->left;
-    length = tls_client_take(line->client, buffer, allowed(line, size));
+    length = tls_client_take_output(line->client, buffer, allowed(line, size));
     line->left -= line->is_cut ? length : 0;
     if (length > 0 || line->client_is_gone || line->is_cut)
         return (ssize_t)length;
@@ -234,7 +234,7 @@ static int shake_hands(struct line *line)
 {
     int result = -1;
 
-    tls_client_say(line->client, NULL, 0);
+    tls_client_write(line->client, NULL, 0);
     for (int turns = 0; turns < PATIENCE; turns++) {
         result = tls_handshake(line->server);
         let_client_work(line);
@@ -267,7 +267,7 @@ static void hear(struct line *line)
 {
     size_t length;
 
-    while ((length = tls_client_hear(line->client, line->heard + line->heard_length,
+    while ((length = tls_client_read(line->client, line->heard + line->heard_length,
                                      sizeof(line->heard) - line->heard_length)) > 0)
         line->heard_length += length;
 }
@@ -311,7 +311,7 @@ static bool converse(struct line *line)
         return false;
     fill(said, sizeof(said));
     fill(answered, sizeof(answered));
-    tls_client_say(line->client, said, sizeof(said));
+    tls_client_write(line->client, said, sizeof(said));
     length = read_all(line, got, sizeof(got));
     if (length < 0)
         return false;
@@ -330,12 +330,12 @@ static void part(struct line *line)
 {
     uint8_t byte;
 
-    tls_client_end(line->client);
+    tls_client_close(line->client);
     assert_int_equal(read_all(line, &byte, 1), 0);
     line->trouble = NULL; /* it is said once, or not at all */
     tls_shutdown_write(line->server);
     hear(line);
-    assert_true(line->client->is_over);
+    assert_true(line->client->has_peer_closed);
 }
 
 static struct line line; /* too large for a stack */
@@ -413,10 +413,10 @@ static void test_record_that_is_sent_by_halves(void **state)
     assert_int_equal(tls_write(line.server, (const uint8_t *)"half", 4), -1);
     assert_int_equal(errno, EAGAIN);
     writes = line.calls[CALL_WRITE];
-    tls_client_say(line.client, "x", 1);
+    tls_client_write(line.client, "x", 1);
     assert_int_equal(read_all(&line, &byte, 1), 1);
     assert_int_equal(byte, 'x');
-    tls_client_end(line.client);
+    tls_client_close(line.client);
     assert_int_equal(tls_read(line.server, &byte, 1), 0);
     assert_int_equal(line.calls[CALL_WRITE], writes);
     assert_true(write_all(&line, (const uint8_t *)"half", 4));
@@ -606,7 +606,7 @@ static void test_end_amid_a_record(void **state)
     for (size_t come = 1; come < 20; come++) {
         open_line(&line, context, NULL, 0);
         assert_int_equal(shake_hands(&line), 1);
-        tls_client_say(line.client, "content", 7);
+        tls_client_write(line.client, "content", 7);
         line.is_cut = true;
         line.left = come;
         assert_int_equal(read_all(&line, bytes, sizeof(bytes)), 0);
@@ -748,7 +748,7 @@ static void test_renegotiation(void **state)
     assert_int_equal(SSL_set_max_proto_version(line.client->ssl, TLS1_2_VERSION), 1);
     assert_true(converse(&line));
     assert_int_equal(SSL_renegotiate(line.client->ssl), 1);
-    tls_client_say(line.client, NULL, 0);
+    tls_client_write(line.client, NULL, 0);
     for (int turns = 0; turns < 10; turns++) {
         assert_int_equal(tls_read(line.server, &byte, 1), -1);
         assert_true(is_again(errno));
@@ -1149,7 +1149,7 @@ static bool try_connection(struct tls_context *context, size_t n, bool for_ever)
     bool is_well;
 
     line = (struct line){.client = tls_client_new()};
-    tls_client_say(line.client, "said", 4);
+    tls_client_write(line.client, "said", 4);
     arm(n, for_ever);
     line.server = tls_new(context, &wire);
     errno = 0;

@@ -1,4 +1,4 @@
-/* url: every form, and what is none. */
+/* Parsing URLs: all valid forms, invalid ones, and the longest texts. */
 #include "probe/url.h"
 
 #include <setjmp.h>
@@ -12,7 +12,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-static void test_what_is_one(void **state)
+static void test_valid_urls(void **state)
 {
     static const struct {
         const char *text;
@@ -57,7 +57,7 @@ static void test_what_is_one(void **state)
     }
 }
 
-static void test_what_is_none(void **state)
+static void test_invalid_urls(void **state)
 {
     static const char *const texts[] = {
         "",
@@ -109,12 +109,12 @@ static void test_what_is_none(void **state)
         struct url url;
 
         if (url_parse(texts[i], &url))
-            fail_msg("'%s' is taken for a URL", texts[i]);
+            fail_msg("'%s' is accepted", texts[i]);
     }
 }
 
-/* A text with ${length} times 'x' at its end is one, and with one more is none. */
-static void check_length(const char *begin, size_t length)
+/* ${begin} with ${length} times 'x' after it is valid, and with one more it is not. */
+static void check_max_length(const char *begin, size_t length)
 {
     char text[2048];
     struct url url;
@@ -129,13 +129,13 @@ static void check_length(const char *begin, size_t length)
     assert_false(url_parse(text, &url));
 }
 
-static void test_lengths(void **state)
+static void test_longest_urls(void **state)
 {
     (void)state;
-    check_length("http://", URL_HOST_MAX - 1);
-    check_length("http://h/", URL_PATH_MAX - 2);
-    check_length("http://h?", URL_PATH_MAX - 3);
-    check_length("unix:", 107);
+    check_max_length("http://", URL_HOST_MAX - 1);
+    check_max_length("http://h/", URL_PATH_MAX - 2);
+    check_max_length("http://h?", URL_PATH_MAX - 3);
+    check_max_length("unix:", 107);
 }
 
 static void test_longest_zone(void **state)
@@ -156,9 +156,9 @@ static void test_longest_zone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_what_is_one),
-        cmocka_unit_test(test_what_is_none),
-        cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_valid_urls),
+        cmocka_unit_test(test_invalid_urls),
+        cmocka_unit_test(test_longest_urls),
         cmocka_unit_test(test_longest_zone),
     };
 
