@@ -43,7 +43,7 @@ struct settings *daemon_settings(const char *word, ...)
     static const char *const usual[] = {"h2echod", "--port=0", "--address=127.0.0.1",
                                         "--tls-port=0", "--tls-self-signed"};
     enum { WORDS_MAX = 16, OF_TLS = 2 };
-    size_t usual_count = COUNT(usual) - (daemon_transport == OVER_TLS ? 0 : OF_TLS);
+    size_t usual_count = COUNT(usual) - (daemon_transport == TRANSPORT_TLS ? 0 : OF_TLS);
     char *words[WORDS_MAX] = {0};
     int count = 0;
     struct settings *settings;
@@ -100,7 +100,7 @@ static int port_for_clients(const struct listeners *listeners)
 {
     size_t i = 0;
 
-    while (listeners->list[i].is_tls != (daemon_transport == OVER_TLS))
+    while (listeners->list[i].is_tls != (daemon_transport == TRANSPORT_TLS))
         i++;
     return (int)address_port(&listeners->list[i].address);
 }
@@ -159,7 +159,7 @@ void daemon_stop(struct daemon *daemon)
 int daemon_over_tcp(void **state)
 {
     (void)state;
-    daemon_transport = OVER_TCP;
+    daemon_transport = TRANSPORT_TCP;
     return 0;
 }
 
@@ -186,7 +186,7 @@ static void warm_up(void)
 int daemon_over_tls(void **state)
 {
     (void)state;
-    daemon_transport = OVER_TLS;
+    daemon_transport = TRANSPORT_TLS;
     warm_up();
     return 0;
 }
@@ -217,7 +217,7 @@ struct client *client_connect(const struct daemon *daemon)
     client->is_http2 = true;
     client->peer = peer_new_without_session();
     client->peer->opens_windows = false;
-    if (daemon_transport == OVER_TLS)
+    if (daemon_transport == TRANSPORT_TLS)
         client->tls = tls_client_new();
     client->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(client->fd >= 0);

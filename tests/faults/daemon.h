@@ -15,7 +15,7 @@
 
 /* --- What its clients come by --- */
 
-enum transport_kind { OVER_TCP, OVER_TLS };
+enum transport_kind { TRANSPORT_TCP, TRANSPORT_TLS };
 
 /* The one that the test under way is run over. */
 extern enum transport_kind daemon_transport;

@@ -26,7 +26,11 @@ struct step {
     int64_t advance_us; /* that time flies by while it is waited */
 };
 
-enum { OVER_TCP = 1 << OVER_TCP, OVER_TLS = 1 << OVER_TLS, OVER_EACH = OVER_TCP | OVER_TLS };
+enum {
+    OVER_TCP = 1 << TRANSPORT_TCP,
+    OVER_TLS = 1 << TRANSPORT_TLS,
+    OVER_EACH = OVER_TCP | OVER_TLS
+};
 
 struct conversation {
     const char *name;

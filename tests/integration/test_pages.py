@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -104,6 +105,16 @@ def test_first_example_is_what_curl_prints(start: Start, page: str) -> None:
     printed = curl_h2(*options, "--connect-to", f"localhost:8080:localhost:{port}", "http://localhost:8080/hello").stdout
     lines = printed.decode().replace("\r\n", "\n").replace("HTTP/2 200 \n", "HTTP/2 200\n")
     assert without_time_and_curl(lines) == without_time_and_curl(example)
+
+
+def test_errors_in_the_example_are_what_is_printed(tmp_path: Path) -> None:
+    """The lines of h2echod.conf(5), from the file that they are about."""
+    example = re.search(r"^\.Ss Errors\n.*?^\.Bd .*?\n(.*?)^\.Ed", page("h2echod.conf.5"), re.MULTILINE | re.DOTALL)
+    assert example
+    file = tmp_path / "h2echod.conf"
+    file.write_text("prot = 9000\nport = 70000\n# a comment\nidle-timeout = 5x\nfoo\nport = 9000\n")
+    errors = [line.partition(" error ")[2] for line in run("-t", "-c", file).errors]
+    assert errors == [f"{tmp_path}/{line}" for line in example[1].replace("\\(aq", "'").splitlines()]
 
 
 def test_readme_is_short() -> None:
