@@ -469,8 +469,8 @@ static void test_records_that_came_together(void **state)
 
     (void)state;
     open_ready(context);
-    tls_client_say(line.client, "ab", 2);
-    tls_client_say(line.client, "c", 1);
+    tls_client_write(line.client, "ab", 2);
+    tls_client_write(line.client, "c", 1);
     assert_read_to_the_end("abc");
     assert_awaits_bytes();
     close_line(&line);
@@ -488,7 +488,7 @@ static void test_records_behind_new_keys(void **state)
         open_ready(context);
         for (int updates = 0; updates < 3; updates++) {
             assert_int_equal(SSL_key_update(line.client->ssl, types[i]), 1);
-            tls_client_say(line.client, "x", updates == 2 ? 1 : 0);
+            tls_client_write(line.client, "x", updates == 2 ? 1 : 0);
         }
         assert_read_to_the_end("x");
         assert_awaits_bytes();
@@ -509,7 +509,7 @@ static void test_beginning_of_a_record(void **state)
     (void)state;
     open_ready(context);
     line.trouble = &slow;
-    tls_client_say(line.client, "x", 1);
+    tls_client_write(line.client, "x", 1);
     while ((result = tls_read(line.server, &byte, 1)) < 0) {
         assert_int_equal(errno, EAGAIN);
         assert_true(tls_awaits_bytes(line.server));
