@@ -17,29 +17,30 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum {
-    PATIENCE_US = 1000000
-}; /* that a reader has, for all lines together, until it reads again */
+/* How long a reader of the log that has stopped reading is waited for. That happens once; then no
+ * line waits until there is room again. */
+enum { READER_TIMEOUT_US = 1000000 };
+
+/* Of lines that clients can cause as often as they like. */
+enum { LIMITED_BURST = 1000, LIMITED_PER_SECOND = 100 };
 
 static _Atomic(enum log_level) threshold = LOG_LEVEL_INFO;
 /* Set by log_open, before there is a second thread. */
 static bool under_journald;
 static bool has_colours;
 
-/* For the room that was found to be there still when it is used, and for ${lost}. */
-static pthread_mutex_t writing = PTHREAD_MUTEX_INITIALIZER;
-static bool stuck;         /* the reader let us wait in vain: until there is room, do not wait */
-static unsigned long lost; /* lines since the last one that was written */
-static struct ratelimit peers;
-static unsigned long left_out; /* lines about peers, since the last one that was not */
+/* Protects everything below, and makes sure that room which was found is still there for the
+ * write. */
+static pthread_mutex_t write_lock = PTHREAD_MUTEX_INITIALIZER;
+static bool reader_timed_out;
+static unsigned long lost_lines;       /* since the last line that was written */
+static struct ratelimit limited;       /* the limit of log_write_limited */
+static unsigned long suppressed_lines; /* by that limit, since the last line that passed it */
 
-struct line {
-    size_t length;
-    char bytes[LOG_LINE_MAX];
-};
+/* --- Setup ----------------------------------------------------------------------------------- */
 
-/* A standard descriptor that is closed would be taken by the next socket, which would get what is
- * meant for the log. */
+/* If a standard descriptor were closed, the next socket would get its number, and be written to by
+ * the log. */
 static void open_standard_descriptors(void)
 {
     int fd;
@@ -82,10 +83,34 @@ bool log_enabled(enum log_level level)
     return level <= atomic_load_explicit(&threshold, memory_order_relaxed);
 }
 
-/* Keeps the last byte free for the newline. */
+const char *log_level_name(enum log_level level)
+{
+    switch (level) {
+    case LOG_LEVEL_ERROR:
+        return "error";
+    case LOG_LEVEL_WARNING:
+        return "warning";
+    case LOG_LEVEL_NOTICE:
+        return "notice";
+    case LOG_LEVEL_INFO:
+        return "info";
+    case LOG_LEVEL_DEBUG:
+        break;
+    }
+    return "debug";
+}
+
+/* --- A line ---------------------------------------------------------------------------------- */
+
+struct line {
+    char *bytes; /* borrowed */
+    size_t size;
+    size_t length; /* less than size, so that there is room for the newline */
+};
+
 static void line_add_list(struct line *line, const char *format, va_list arguments)
 {
-    size_t room = sizeof(line->bytes) - line->length;
+    size_t room = line->size - line->length;
     int added = vsnprintf(line->bytes + line->length, room, format, arguments);
 
     if (added > 0)
@@ -102,26 +127,27 @@ __attribute__((format(printf, 2, 3))) static void line_add(struct line *line, co
     va_end(arguments);
 }
 
-static void line_begin(struct line *line, enum log_level level)
+static struct line line_begin(char *bytes, size_t size, enum log_level level)
 {
+    struct line line = {.bytes = bytes, .size = size};
     char time[CLOCK_TIMESTAMP_SIZE];
 
-    line->length = 0;
     if (under_journald) {
-        line_add(line, "<%d>", (int)level);
-        return;
+        line_add(&line, "<%d>", (int)level);
+        return line;
     }
     clock_timestamp(clock_now(), time);
-    line_add(line, "%s %s ", time, log_level_name(level));
+    line_add(&line, "%s %s ", time, log_level_name(level));
+    return line;
 }
 
-/* A reader of the log may be slow, and is waited for; but one that has stopped reading must stop no
- * thread, so that is done once, and lines are lost until there is room again. Up to PIPE_BUF bytes
- * are written whole, or not at all. */
+/* --- Writing --------------------------------------------------------------------------------- */
+
+/* Wait until stderr can take a line. A pipe with room takes up to PIPE_BUF bytes whole. */
 static bool has_room(void)
 {
     struct pollfd polled = {.fd = STDERR_FILENO, .events = POLLOUT};
-    int64_t end_us = clock_now().monotonic_us + (stuck ? 0 : PATIENCE_US);
+    int64_t end_us = clock_now().monotonic_us + (reader_timed_out ? 0 : READER_TIMEOUT_US);
     int64_t left_us;
     int ready;
 
@@ -129,145 +155,133 @@ static bool has_room(void)
         left_us = end_us - clock_now().monotonic_us;
         ready = poll(&polled, 1, left_us > 0 ? (int)(left_us / 1000) : 0);
     } while (ready < 0 && errno == EINTR);
-    stuck = ready != 1 || (polled.revents & POLLOUT) == 0;
-    return !stuck;
+    reader_timed_out = ready != 1 || (polled.revents & POLLOUT) == 0;
+    return !reader_timed_out;
 }
 
-static void write_whole(const char *bytes, size_t length)
+static void write_bytes(const char *bytes, size_t length)
 {
     ssize_t written = write(STDERR_FILENO, bytes, length);
 
-    (void)written; /* there is nowhere to tell that it failed */
+    (void)written; /* an error cannot be reported anywhere */
 }
 
-static void tell_lost(void)
+static void report_lost_lines(void)
 {
-    struct line line;
+    char bytes[LOG_LINE_MAX];
+    struct line line = line_begin(bytes, sizeof(bytes), LOG_LEVEL_WARNING);
 
-    line_begin(&line, LOG_LEVEL_WARNING);
-    line_add(&line, "%lu lines of the log are lost: nobody read them\n", lost);
-    write_whole(line.bytes, line.length);
-    lost = 0;
+    line_add(&line, "%lu log lines were lost: nothing was reading them\n", lost_lines);
+    write_bytes(line.bytes, line.length);
+    lost_lines = 0;
 }
 
-static void send_line(const char *bytes, size_t length)
+static void write_or_lose(const char *bytes, size_t length)
 {
-    (void)pthread_mutex_lock(&writing);
-    if (lost > 0 && has_room())
-        tell_lost();
+    (void)pthread_mutex_lock(&write_lock);
+    if (lost_lines > 0 && has_room())
+        report_lost_lines();
     if (length <= PIPE_BUF && has_room())
-        write_whole(bytes, length);
+        write_bytes(bytes, length);
     else
-        lost++;
-    (void)pthread_mutex_unlock(&writing);
+        lost_lines++;
+    (void)pthread_mutex_unlock(&write_lock);
 }
 
-static void line_end(struct line *line)
+static void line_write(struct line *line)
 {
     line->bytes[line->length++] = '\n';
-    send_line(line->bytes, line->length);
+    write_or_lose(line->bytes, line->length);
+}
+
+/* Write one line that ends with ${ending}. */
+static void write_list(enum log_level level, const char *format, va_list arguments,
+                       const char *ending)
+{
+    char bytes[LOG_LINE_MAX];
+    struct line line = line_begin(bytes, sizeof(bytes), level);
+
+    line_add_list(&line, format, arguments);
+    line_add(&line, "%s", ending);
+    line_write(&line);
 }
 
 void log_write(enum log_level level, const char *format, ...)
 {
     int saved = errno;
-    struct line line;
     va_list arguments;
 
     if (!log_enabled(level))
         return;
-    line_begin(&line, level);
     va_start(arguments, format);
-    line_add_list(&line, format, arguments);
+    write_list(level, format, arguments, "");
     va_end(arguments);
-    line_end(&line);
-    errno = saved;
-}
-
-/* Count a line about a peer. Return how many were left out before it, or -1 if this one is to be.
- */
-static long take_allowance(enum log_level level)
-{
-    enum { BURST = 1000, PER_SECOND = 100 };
-    long before = -1;
-
-    if (level == LOG_LEVEL_DEBUG)
-        return 0;
-    (void)pthread_mutex_lock(&writing);
-    if (ratelimit_take(&peers, clock_now().monotonic_us, 1, BURST, PER_SECOND)) {
-        before = (long)left_out;
-        left_out = 0;
-    } else {
-        left_out++;
-    }
-    (void)pthread_mutex_unlock(&writing);
-    return before;
-}
-
-void log_write_limited(enum log_level level, const char *format, ...)
-{
-    int saved = errno;
-    struct line line;
-    va_list arguments;
-    long before;
-
-    if (!log_enabled(level))
-        return;
-    before = take_allowance(level);
-    if (before < 0)
-        return;
-    if (before > 0)
-        log_write(LOG_LEVEL_WARNING, "%ld lines about peers are left out: they came too fast",
-                  before);
-    line_begin(&line, level);
-    va_start(arguments, format);
-    line_add_list(&line, format, arguments);
-    va_end(arguments);
-    line_end(&line);
     errno = saved;
 }
 
 void log_write_errno(enum log_level level, int error, const char *format, ...)
 {
     int saved = errno;
-    struct line line;
-    char words[128];
+    char text[128];
+    char ending[sizeof(text) + 2];
     va_list arguments;
 
     if (!log_enabled(level))
         return;
-    line_begin(&line, level);
+    (void)snprintf(ending, sizeof(ending), ": %s", strerror_r(error, text, sizeof(text)));
+    va_start(arguments, format);
+    write_list(level, format, arguments, ending);
+    va_end(arguments);
+    errno = saved;
+}
+
+/* May one more limited line be written? If so, set ${suppressed} to the number of lines that were
+ * not, before it. */
+static bool take_limited_line(unsigned long *suppressed)
+{
+    bool taken;
+
+    (void)pthread_mutex_lock(&write_lock);
+    taken =
+        ratelimit_take(&limited, clock_now().monotonic_us, 1, LIMITED_BURST, LIMITED_PER_SECOND);
+    *suppressed = suppressed_lines;
+    suppressed_lines = taken ? 0 : suppressed_lines + 1;
+    (void)pthread_mutex_unlock(&write_lock);
+    return taken;
+}
+
+void log_write_limited(enum log_level level, const char *format, ...)
+{
+    int saved = errno;
+    unsigned long suppressed = 0;
+    va_list arguments;
+
+    if (!log_enabled(level) || (level != LOG_LEVEL_DEBUG && !take_limited_line(&suppressed)))
+        return;
+    if (suppressed > 0)
+        log_write(LOG_LEVEL_WARNING, "%lu lines about clients were left out: they came too fast",
+                  suppressed);
+    va_start(arguments, format);
+    write_list(level, format, arguments, "");
+    va_end(arguments);
+    errno = saved;
+}
+
+void log_write_trace(const char *format, ...)
+{
+    int saved = errno;
+    char bytes[PIPE_BUF];
+    struct line line = line_begin(bytes, sizeof(bytes), LOG_LEVEL_INFO);
+    va_list arguments;
+
     va_start(arguments, format);
     line_add_list(&line, format, arguments);
     va_end(arguments);
-    line_add(&line, ": %s", strerror_r(error, words, sizeof(words)));
-    line_end(&line);
+    line_write(&line);
     errno = saved;
 }
 
-void log_trace(const char *format, ...)
-{
-    int saved = errno;
-    struct line start;
-    char line[PIPE_BUF];
-    size_t room;
-    va_list arguments;
-    int added;
-
-    line_begin(&start, LOG_LEVEL_INFO);
-    memcpy(line, start.bytes, start.length);
-    room = sizeof(line) - start.length;
-    va_start(arguments, format);
-    added = vsnprintf(line + start.length, room, format, arguments);
-    va_end(arguments);
-    if (added > 0)
-        start.length += (size_t)added < room ? (size_t)added : room - 1;
-    line[start.length++] = '\n';
-    send_line(line, start.length);
-    errno = saved;
-}
-
-void log_record(enum log_level level, const char *record)
+void log_write_record(enum log_level level, const char *record)
 {
     int saved = errno;
     char line[PIPE_BUF + 1];
@@ -279,79 +293,6 @@ void log_record(enum log_level level, const char *record)
         length = snprintf(line, sizeof(line), "<%d>%s\n", (int)level, record);
     else
         length = snprintf(line, sizeof(line), "%s\n", record);
-    send_line(line, (size_t)length);
+    write_or_lose(line, (size_t)length);
     errno = saved;
-}
-
-/* Write how ${byte} is shown into ${shown}; return the number of bytes. */
-static size_t escape_byte(char shown[4], unsigned char byte)
-{
-    static const char digits[] = "0123456789abcdef";
-
-    if (byte == '"' || byte == '\\') {
-        shown[0] = '\\';
-        shown[1] = (char)byte;
-        return 2;
-    }
-    if (byte >= 0x20 && byte <= 0x7e) {
-        shown[0] = (char)byte;
-        return 1;
-    }
-    shown[0] = '\\';
-    shown[1] = 'x';
-    shown[2] = digits[byte >> 4];
-    shown[3] = digits[byte & 15];
-    return 4;
-}
-
-const char *log_escape(char *buffer, size_t size, const void *bytes, size_t length)
-{
-    static const char cut[] = "...";
-    const unsigned char *from = bytes;
-    size_t used = 0;
-    size_t cut_at = 0; /* the last place between two escapes that leaves room for "..." */
-
-    for (size_t i = 0; i < length; i++) {
-        char shown[4];
-        size_t width = escape_byte(shown, from[i]);
-
-        if (used + sizeof(cut) <= size)
-            cut_at = used;
-        if (used + width >= size) {
-            memcpy(buffer + cut_at, cut, sizeof(cut));
-            return buffer;
-        }
-        memcpy(buffer + used, shown, width);
-        used += width;
-    }
-    buffer[used] = '\0';
-    return buffer;
-}
-
-size_t log_escape_size(const void *bytes, size_t length)
-{
-    const unsigned char *from = bytes;
-    size_t size = 1;
-    char shown[4];
-
-    for (size_t i = 0; i < length; i++)
-        size += escape_byte(shown, from[i]);
-    return size;
-}
-
-const char *log_level_name(enum log_level level)
-{
-    switch (level) {
-    case LOG_LEVEL_ERROR:
-        return "error";
-    case LOG_LEVEL_WARNING:
-        return "warning";
-    case LOG_LEVEL_NOTICE:
-        return "notice";
-    case LOG_LEVEL_INFO:
-        return "info";
-    case LOG_LEVEL_DEBUG:
-        break;
-    }
-    return "debug";
 }

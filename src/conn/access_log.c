@@ -126,7 +126,7 @@ void access_log_json(const struct access_log_origin *origin, const struct sessio
     line = json_dumps(record, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(6));
     json_decref(record);
     if (line != NULL)
-        log_record(LOG_LEVEL_INFO, line);
+        log_write_record(LOG_LEVEL_INFO, line);
     else
         log_write(LOG_LEVEL_ERROR, "out of memory: a line of the access log is missing");
     free(line);

@@ -63,7 +63,7 @@ static void on_trace(const char *line, void *argument)
 {
     const struct conn_io *io = argument;
 
-    log_trace("connection %llu %s", (unsigned long long)io->connection->id, line);
+    log_write_trace("connection %llu %s", (unsigned long long)io->connection->id, line);
 }
 
 /* --- HTTP/2 -------------------------------------------------------------------------------- */
@@ -144,8 +144,9 @@ __attribute__((noinline)) static bool open_trace(struct conn_io *io)
     io->trace = trace_new(&options, on_trace, io);
     if (io->trace == NULL)
         return false;
-    log_trace("connection %llu from %s: frames follow", (unsigned long long)io->connection->id,
-              address_text(peer, &io->connection->peer));
+    log_write_trace("connection %llu from %s: frames follow",
+                    (unsigned long long)io->connection->id,
+                    address_text(peer, &io->connection->peer));
     return true;
 }
 

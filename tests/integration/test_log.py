@@ -162,7 +162,7 @@ def is_told(daemon: Daemon) -> bool:
     with daemon.dial() as client:
         client.socket.sendall(b"\x00garbage")
         client.socket.recv(100)
-    return bool(daemon.log(r"warning \d+ lines about peers are left out"))
+    return bool(daemon.log(r"warning \d+ lines about clients were left out"))
 
 
 def test_log_without_a_reader_from_the_start(tmp_path: Path) -> None:

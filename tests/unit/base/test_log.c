@@ -1,3 +1,4 @@
+/* What log writes to stderr: the form of lines, and what is done if they are not read. */
 #include "base/log.h"
 
 #include <errno.h>
@@ -24,7 +25,7 @@ enum {
     DEADLINE_MS = 20000,
 };
 
-/* What reached stderr: one entry for each write, since a packet socket keeps them apart. */
+/* What was written to stderr: one entry for each write, since a packet socket keeps them apart. */
 struct capture {
     int own_stderr;
     int end;
@@ -48,7 +49,7 @@ static void capture_begin(void)
     capture.end = ends[0];
 }
 
-/* Nothing may be asserted before this: cmocka's words go to stderr. */
+/* Nothing may be asserted between the two: cmocka writes to stderr. */
 static void capture_end(void)
 {
     ssize_t length;
@@ -129,7 +130,7 @@ static void test_time_is_utc(void **state)
     capture_end();
     assert_int_equal(unsetenv("TZ"), 0);
     tzset();
-    /* CLOCK_REALTIME may be a tick ahead of time(2), never behind the second after it. */
+    /* CLOCK_REALTIME may be a tick ahead of time(2), but not by a second. */
     now = time(NULL) + 1;
     assert_true(strftime(after, sizeof after, "%Y-%m-%dT%H:%M:%S", gmtime_r(&now, &utc)) > 0);
     assert_true(strncmp(capture.bytes[0], before, strlen(before)) >= 0);
@@ -161,7 +162,7 @@ static void test_level_filters_each_kind_of_line(void **state)
             capture_begin();
             log_write((enum log_level)level, "line");
             log_write_errno((enum log_level)level, EIO, "line");
-            log_record((enum log_level)level, "line");
+            log_write_record((enum log_level)level, "line");
             capture_end();
             assert_int_equal(capture.count, level <= limit ? 3 : 0);
             assert_int_equal(log_enabled((enum log_level)level), level <= limit);
@@ -169,7 +170,7 @@ static void test_level_filters_each_kind_of_line(void **state)
     }
 }
 
-static void test_errno_in_words(void **state)
+static void test_errno_text(void **state)
 {
     (void)state;
     capture_begin();
@@ -183,8 +184,8 @@ static void test_record_is_bare_outside_journald(void **state)
 {
     (void)state;
     capture_begin();
-    log_record(LOG_LEVEL_INFO, "{\"status\": 200}");
-    log_record(LOG_LEVEL_INFO, "");
+    log_write_record(LOG_LEVEL_INFO, "{\"status\": 200}");
+    log_write_record(LOG_LEVEL_INFO, "");
     capture_end();
     assert_int_equal(capture.count, 2);
     assert_string_equal(capture.bytes[0], "{\"status\": 200}\n");
@@ -199,7 +200,7 @@ static void test_priority_under_journald(void **state)
     log_open();
     log_write(LOG_LEVEL_ERROR, "%s", "text");
     log_write_errno(LOG_LEVEL_WARNING, EIO, "text");
-    log_record(LOG_LEVEL_INFO, "{}");
+    log_write_record(LOG_LEVEL_INFO, "{}");
     capture_end();
     assert_int_equal(capture.count, 3);
     assert_string_equal(capture.bytes[0], "<3>text\n");
@@ -216,7 +217,7 @@ static void assert_no_priority(void)
     assert_true(matches(capture.bytes[0], STAMP));
 }
 
-static void test_no_priority_where_the_journal_is_elsewhere(void **state)
+static void test_no_priority_if_stderr_is_not_the_journal(void **state)
 {
     static const char *const others[] = {"", ":", "0:0", "garbage", "1:2:3", " "};
 
@@ -258,7 +259,7 @@ static void test_long_line_is_cut_with_its_newline(void **state)
     (void)state;
     memset(text, 'x', sizeof text - 1);
     for (size_t more = 0; more < 3; more++) {
-        /* One byte less than fits, as many as fit, one more. */
+        /* One byte less than fits, as many as fit, and one more. */
         int length = (int)(LOG_LINE_MAX - head - 2 + more);
         capture_begin();
         log_write(LOG_LEVEL_INFO, "%.*s", length, text);
@@ -285,7 +286,7 @@ static void test_record_is_never_cut(void **state)
     capture_begin();
     journal_stream_set(0, 0);
     log_open();
-    log_record(LOG_LEVEL_INFO, record);
+    log_write_record(LOG_LEVEL_INFO, record);
     capture_end();
     assert_int_equal(capture.count, 1);
     assert_int_equal(capture.lengths[0], 3 + sizeof record);
@@ -294,16 +295,16 @@ static void test_record_is_never_cut(void **state)
     assert_int_equal(capture.bytes[0][capture.lengths[0] - 1], '\n');
 }
 
-/* What was asked for by name is written whatever the level is. */
+/* A trace is written whatever the level is set to. */
 static void test_trace_has_no_level(void **state)
 {
     (void)state;
     log_set_level(LOG_LEVEL_ERROR);
     capture_begin();
-    log_trace("frame %d", 7);
+    log_write_trace("frame %d", 7);
     journal_stream_set(0, 0);
     log_open();
-    log_trace("%s", "frame");
+    log_write_trace("%s", "frame");
     capture_end();
     assert_int_equal(capture.count, 2);
     assert_true(matches(capture.bytes[0], STAMP));
@@ -321,7 +322,7 @@ static void test_long_trace_is_cut_with_its_newline(void **state)
     for (size_t more = 0; more < 3; more++) {
         int length = (int)(PIPE_BUF - head - 2 + more);
         capture_begin();
-        log_trace("%.*s", length, text);
+        log_write_trace("%.*s", length, text);
         capture_end();
         assert_int_equal(capture.count, 1);
         assert_int_equal(capture.lengths[0], PIPE_BUF - (more == 0));
@@ -330,7 +331,7 @@ static void test_long_trace_is_cut_with_its_newline(void **state)
     }
 }
 
-/* Replaces stderr by the terminal of a new pair; returns the other end. */
+/* Replace stderr by a new pseudoterminal; return its other end. */
 static int terminal_begin(int *own)
 {
     int other = posix_openpt(O_RDWR | O_NOCTTY);
@@ -353,7 +354,7 @@ static bool has_colours(const char *no_color)
     return log_has_colours();
 }
 
-/* An empty NO_COLOR is none. */
+/* An empty NO_COLOR counts as unset. */
 static void test_colours_are_for_terminals(void **state)
 {
     int own;
@@ -373,7 +374,7 @@ static void test_colours_are_for_terminals(void **state)
     assert_false(with_value || elsewhere);
 }
 
-static void test_errno_is_left_where_the_write_fails(void **state)
+static void test_errno_is_kept_if_the_write_fails(void **state)
 {
     int seen[4];
 
@@ -386,9 +387,9 @@ static void test_errno_is_left_where_the_write_fails(void **state)
     seen[0] = errno;
     log_write_errno(LOG_LEVEL_ERROR, EIO, "text");
     seen[1] = errno;
-    log_record(LOG_LEVEL_ERROR, "text");
+    log_write_record(LOG_LEVEL_ERROR, "text");
     seen[2] = errno;
-    log_trace("text");
+    log_write_trace("text");
     seen[3] = errno;
     (void)dup2(own, STDERR_FILENO);
     (void)close(own);
@@ -396,7 +397,7 @@ static void test_errno_is_left_where_the_write_fails(void **state)
         assert_int_equal(seen[i], ENOTTY);
 }
 
-/* Replaces stderr by a pipe; returns the end to read from. */
+/* Replace stderr by a pipe; return the end to read from. */
 static int pipe_begin(int flags, int *own)
 {
     int ends[2];
@@ -429,7 +430,9 @@ static void pipe_end(int from, int own)
     (void)close(from);
 }
 
-/* Fill the pipe behind stderr, so that no line has room in it. Return how many bytes that took. */
+/* Fill the pipe that is stderr, so that there is no room for a line. Return how many bytes that
+ * took.
+ */
 static size_t fill_pipe(void)
 {
     static const char bytes[PIPE_BUF];
@@ -443,7 +446,7 @@ static size_t fill_pipe(void)
     return filled;
 }
 
-/* Nobody reads: the writer goes on, and whoever reads later is told. */
+/* If nothing reads the pipe, the writer goes on, and logs later how many lines were lost. */
 static void test_lines_without_a_reader_are_counted(void **state)
 {
     static char bytes[1 << 20];
@@ -451,11 +454,11 @@ static void test_lines_without_a_reader_are_counted(void **state)
 
     (void)state;
     int from = pipe_begin(0, &own);
-    log_write(LOG_LEVEL_INFO, "this tells what other tests lost");
+    log_write(LOG_LEVEL_INFO, "reports what other tests have lost");
     (void)!read(from, bytes, sizeof bytes);
     size_t filled = fill_pipe();
     for (int i = 0; i < 100; i++)
-        log_write(LOG_LEVEL_INFO, "nobody reads this");
+        log_write(LOG_LEVEL_INFO, "is not read");
     bool emptied = filled < sizeof bytes && read_all(from, bytes, filled) == filled;
     log_write(LOG_LEVEL_INFO, "this is read");
     ssize_t length = read(from, bytes, sizeof bytes - 1);
@@ -463,9 +466,9 @@ static void test_lines_without_a_reader_are_counted(void **state)
     assert_true(emptied);
     assert_true(length > 0);
     bytes[length] = '\0';
-    assert_non_null(strstr(bytes, " warning 100 lines of the log are lost: nobody read them\n"));
+    assert_non_null(strstr(bytes, " warning 100 log lines were lost: nothing was reading them\n"));
     assert_non_null(strstr(bytes, " info this is read\n"));
-    assert_null(strstr(bytes, "nobody reads this"));
+    assert_null(strstr(bytes, "is not read"));
 }
 
 /* A record that could not be written in one piece is not written at all. */
@@ -476,11 +479,11 @@ static void test_record_that_is_too_long_is_lost(void **state)
     (void)state;
     memset(record, 'r', sizeof record - 1);
     capture_begin();
-    log_record(LOG_LEVEL_INFO, record);
+    log_write_record(LOG_LEVEL_INFO, record);
     log_write(LOG_LEVEL_INFO, "next");
     capture_end();
     assert_int_equal(capture.count, 2);
-    assert_non_null(strstr(capture.bytes[0], " warning 1 lines of the log are lost"));
+    assert_non_null(strstr(capture.bytes[0], " warning 1 log lines were lost"));
 }
 
 enum { THREADS = 4, RECORDS = 40, RECORD_LENGTH = LOG_RECORD_MAX };
@@ -494,12 +497,12 @@ static void *write_records(void *letter)
     memset(record, *(const char *)letter, RECORD_LENGTH - 1);
     record[RECORD_LENGTH - 1] = '\0';
     for (int i = 0; i < RECORDS; i++)
-        log_record(LOG_LEVEL_INFO, record);
+        log_write_record(LOG_LEVEL_INFO, record);
     free(record);
     return letter;
 }
 
-/* Returns how many of the ${count} records in ${bytes} are of one letter, the newline behind it. */
+/* Return how many of the ${count} records in ${bytes} consist of one letter and a newline. */
 static size_t count_whole(const char *bytes, size_t count)
 {
     size_t whole = 0;
@@ -537,93 +540,6 @@ static void test_long_records_of_threads_do_not_mix(void **state)
     assert_int_equal(whole, records);
 }
 
-/* How log_escape shall show a byte, written in another way than log.c does it. */
-static void expect_byte(char shown[8], unsigned byte)
-{
-    if (byte == '"' || byte == '\\')
-        (void)snprintf(shown, 8, "\\%c", (int)byte);
-    else if (byte < 0x20 || byte > 0x7e)
-        (void)snprintf(shown, 8, "\\x%02x", byte);
-    else
-        (void)snprintf(shown, 8, "%c", (int)byte);
-}
-
-static void test_escape_of_every_byte(void **state)
-{
-    (void)state;
-    for (unsigned i = 0; i < 256; i++) {
-        char expected[8];
-        char buffer[8];
-        unsigned char byte = (unsigned char)i;
-
-        expect_byte(expected, i);
-        assert_ptr_equal(log_escape(buffer, sizeof buffer, &byte, 1), buffer);
-        assert_string_equal(buffer, expected);
-    }
-}
-
-static void test_escape_of_all_bytes_at_once(void **state)
-{
-    unsigned char bytes[256];
-    char expected[256 * 4 + 1] = "";
-    char buffer[sizeof expected];
-
-    (void)state;
-    for (unsigned i = 0; i < 256; i++) {
-        bytes[i] = (unsigned char)i;
-        expect_byte(expected + strlen(expected), i);
-    }
-    (void)log_escape(buffer, sizeof buffer, bytes, sizeof bytes);
-    assert_string_equal(buffer, expected);
-    assert_int_equal(log_escape_size(bytes, sizeof bytes), strlen(expected) + 1);
-}
-
-static void test_escape_of_nothing(void **state)
-{
-    char buffer[8] = "rubbish";
-
-    (void)state;
-    assert_string_equal(log_escape(buffer, sizeof buffer, NULL, 0), "");
-    assert_string_equal(log_escape(buffer, sizeof buffer, "x", 0), "");
-    assert_int_equal(log_escape_size(NULL, 0), 1);
-}
-
-/* Whether ${shown} is whole escapes of the first bytes of ${whole}, then "...". */
-static bool is_cut_of(const char *shown, const char *whole)
-{
-    size_t kept = strlen(shown) - 3;
-    size_t at = 0;
-
-    while (at < kept)
-        at += whole[at] != '\\' ? 1 : whole[at + 1] == 'x' ? 4 : 2;
-    return at == kept && strncmp(shown, whole, kept) == 0 && strcmp(shown + kept, "...") == 0;
-}
-
-static void test_escape_cut_at_every_size(void **state)
-{
-    static const char *const texts[] = {"plain text here", "a\001b\002c\003d", "\"\\\"\\\"\\\"\\",
-                                        "\377\376\375\374", "ab\"\001\"ab"};
-
-    (void)state;
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        char whole[64];
-        (void)log_escape(whole, sizeof whole, texts[i], strlen(texts[i]));
-        for (size_t size = 8; size < sizeof whole; size++) {
-            char *buffer = malloc(size); /* of that very size, for what watches its end */
-            assert_non_null(buffer);
-            (void)log_escape(buffer, size, texts[i], strlen(texts[i]));
-            if (strlen(whole) < size) {
-                assert_string_equal(buffer, whole);
-            } else {
-                assert_true(is_cut_of(buffer, whole));
-                /* No more is taken away than one escape and the dots need. */
-                assert_true(strlen(buffer) + 4 >= size);
-            }
-            free(buffer);
-        }
-    }
-}
-
 static void test_level_names(void **state)
 {
     (void)state;
@@ -642,24 +558,20 @@ int main(void)
         cmocka_unit_test_setup(test_time_is_utc, reset),
         cmocka_unit_test_setup(test_every_line_is_a_write_of_its_own, reset),
         cmocka_unit_test_setup(test_level_filters_each_kind_of_line, reset),
-        cmocka_unit_test_setup(test_errno_in_words, reset),
+        cmocka_unit_test_setup(test_errno_text, reset),
         cmocka_unit_test_setup(test_record_is_bare_outside_journald, reset),
         cmocka_unit_test_setup(test_priority_under_journald, reset),
-        cmocka_unit_test_setup(test_no_priority_where_the_journal_is_elsewhere, reset),
+        cmocka_unit_test_setup(test_no_priority_if_stderr_is_not_the_journal, reset),
         cmocka_unit_test_setup(test_no_priority_without_stderr, reset),
         cmocka_unit_test_setup(test_long_line_is_cut_with_its_newline, reset),
         cmocka_unit_test_setup(test_record_is_never_cut, reset),
         cmocka_unit_test_setup(test_trace_has_no_level, reset),
         cmocka_unit_test_setup(test_long_trace_is_cut_with_its_newline, reset),
         cmocka_unit_test_setup(test_colours_are_for_terminals, reset),
-        cmocka_unit_test_setup(test_errno_is_left_where_the_write_fails, reset),
+        cmocka_unit_test_setup(test_errno_is_kept_if_the_write_fails, reset),
         cmocka_unit_test_setup(test_lines_without_a_reader_are_counted, reset),
         cmocka_unit_test_setup(test_record_that_is_too_long_is_lost, reset),
         cmocka_unit_test_setup(test_long_records_of_threads_do_not_mix, reset),
-        cmocka_unit_test_setup(test_escape_of_every_byte, reset),
-        cmocka_unit_test_setup(test_escape_of_all_bytes_at_once, reset),
-        cmocka_unit_test_setup(test_escape_of_nothing, reset),
-        cmocka_unit_test_setup(test_escape_cut_at_every_size, reset),
         cmocka_unit_test_setup(test_level_names, reset),
     };
 
