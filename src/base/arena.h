@@ -15,8 +15,9 @@
 struct arena_block;
 
 #ifndef ARENA_SIZE
-#define ARENA_SIZE 131072 /* bytes of address space; pages are used as needed. 0 = always malloc   \
-                           */
+#define ARENA_SIZE                                                                                 \
+    131072 /* bytes of address space; pages are used as needed. 0 = always malloc                  \
+            */
 #endif
 
 enum { ARENA_LISTS = 17 };

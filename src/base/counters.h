@@ -1,8 +1,8 @@
 /*
- * counters: what one worker has seen, in words of its own that one other thread may read.
+ * counters: what one worker has counted, for another thread to read.
  *
- * Each set has a single writer, so that counting is a plain load and store and no cache line goes
- * from core to core; the reader sums the sets when somebody asks.
+ * Each set of counters has one writer, so that counting is a plain load and store, and no cache
+ * line moves from one core to another. The reader adds the sets up when it needs the totals.
  */
 #ifndef H2ECHOD_BASE_COUNTERS_H
 #define H2ECHOD_BASE_COUNTERS_H
@@ -11,16 +11,16 @@
 #include <stdint.h>
 
 struct counters {
-    _Atomic uint64_t requests;  /* streams opened by a client */
-    _Atomic uint64_t resets;    /* RST_STREAM, either way */
+    _Atomic uint64_t requests;  /* streams opened by clients */
+    _Atomic uint64_t resets;    /* RST_STREAM frames, in both directions */
     _Atomic uint64_t received;  /* bytes */
     _Atomic uint64_t sent;      /* bytes */
-    _Atomic uint64_t timed_out; /* connections and streams that a timeout ended */
+    _Atomic uint64_t timed_out; /* connections and streams that were ended by a timeout */
 };
 
 /*
  * counter_add(counter, amount):
- * Add ${amount}. For the counter's one writer only.
+ * Add ${amount} to ${counter}. Only its one writer may do this.
  */
 static inline void counter_add(_Atomic uint64_t *counter, uint64_t amount)
 {
@@ -30,7 +30,7 @@ static inline void counter_add(_Atomic uint64_t *counter, uint64_t amount)
 
 /*
  * counters_sum(total, part):
- * Add every figure of ${part}, as it is at this moment, to ${total}.
+ * Add each counter of ${part}, as it is at the moment, to ${total}.
  */
 static inline void counters_sum(struct counters *total, const struct counters *part)
 {

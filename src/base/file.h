@@ -1,5 +1,5 @@
 /*
- * file: files that settings name.
+ * file: opening the files that settings name.
  */
 #ifndef H2ECHOD_BASE_FILE_H
 #define H2ECHOD_BASE_FILE_H
@@ -8,14 +8,15 @@
 
 /*
  * file_open(name):
- * Open for reading a file whose end comes, and which a reload can read again: not a pipe, not
- * /dev/zero. Return NULL with errno if it can't be read.
+ * Open a regular file for reading, to be closed by fclose. Pipes and devices are refused: they
+ * might have no end, and a reload could not read them again. Return NULL with errno on failure.
  */
 FILE *file_open(const char *name);
 
 /*
  * file_open_advice(error):
- * Return what would let file_open succeed that failed with errno ${error}, a static string.
+ * Return what to do if file_open failed with the errno value ${error}, a static string for an error
+ * message.
  */
 const char *file_open_advice(int error);
 

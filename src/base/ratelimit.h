@@ -1,5 +1,6 @@
 /*
- * ratelimit: how often something may happen. So many at once, and so many a second from then on.
+ * ratelimit: how often something may happen: a number of times at once, and so many times a second
+ * from then on (a token bucket). Pure.
  */
 #ifndef H2ECHOD_BASE_RATELIMIT_H
 #define H2ECHOD_BASE_RATELIMIT_H
@@ -7,15 +8,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* One ratelimit. Zero is a valid one that nothing was spent of. */
+/* All zero is valid: nothing has been taken. */
 struct ratelimit {
-    int64_t full_again_us; /* when all that was spent will have grown back */
+    int64_t full_again_us; /* when everything that was taken is available again */
 };
 
 /*
  * ratelimit_take(ratelimit, now_us, count, burst, per_second):
- * Spend ${count} of an ratelimit of ${burst} (up to a million) that grows back by ${per_second} a
- * second. Return false if there is not that much left; then nothing is spent.
+ * Take ${count} out of the ${burst} (at most a million) that are available at once, and become
+ * available again at the rate of ${per_second}. Return false if fewer are available; then nothing
+ * is taken. ${now_us} must not go backward.
  */
 bool ratelimit_take(struct ratelimit *ratelimit, int64_t now_us, uint32_t count, uint32_t burst,
                     uint32_t per_second);
