@@ -56,10 +56,14 @@ archive_of = $(1:%=$(B)/src/%.a)
 from       = $(call archive_of,$(call since,$(1),$(folders)))
 since      = $(if $(filter $(1),$(firstword $(2))),$(2),$(call since,$(1),$(wordlist 2,$(words $(2)),$(2))))
 
-help_test_tls   := tests/tls/client
+tls_helpers           := tests/tls/client tests/tls/files tests/tls/pair
+help_test_tls           := $(tls_helpers)
+help_test_tls_context   := $(tls_helpers)
+help_test_tls_handshake := $(tls_helpers)
+help_test_tls_memory    := $(tls_helpers)
 link_test_client_memory := -Wl,--wrap=calloc,--wrap=nghttp2_session_callbacks_new,--wrap=nghttp2_session_client_new
 link_test_listener := -Wl,--wrap=bind,--wrap=getaddrinfo,--wrap=freeaddrinfo
-link_test_tls   := -Wl,--wrap=calloc
+link_test_tls_memory := -Wl,--wrap=calloc
 link_test_trace := -Wl,--wrap=calloc,--wrap=nghttp2_hd_inflate_new,--wrap=nghttp2_hd_inflate_hd2
 link_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free \
                     -Wl,--wrap=nghttp2_option_new,--wrap=nghttp2_session_callbacks_new
@@ -432,7 +436,7 @@ $(bench_programs): $(B)/tests/bench/%: $$(addprefix $(B)/,$$(addsuffix .o,$$(ben
 
 $(unit_tests) $(session_tests) $(fault_tests): $(B)/tests/filter.o
 
--include $(objects:.o=.d) $(B)/tests/filter.d $(bench_programs:=.d) $(B)/tests/bench/client.d $(B)/tests/bench/request.d $(test_programs:=.d) $(unit_helpers:.o=.d) $(fault_helpers:%=$(B)/%.d) $(fuzz_programs:=.d)
+-include $(objects:.o=.d) $(B)/tests/filter.d $(bench_programs:=.d) $(B)/tests/bench/client.d $(B)/tests/bench/request.d $(test_programs:=.d) $(unit_helpers:.o=.d) $(patsubst %,$(B)/%.d,$(sort $(fault_helpers) $(tls_helpers))) $(fuzz_programs:=.d)
 
 # --- Tests -----------------------------------------------------------------------------------
 
