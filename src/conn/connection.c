@@ -85,7 +85,7 @@ static void send_pending(struct conn_io *io)
 /* An arena that is full uses malloc. After such blocks are freed, malloc may keep much memory,
  * since one small block in use at the end of its heap is enough for that; a hostile client could
  * cause it on purpose. So ask the accept loop to call malloc_trim. */
-static void note_heap_dirty(struct connection_workspace *workspace)
+static void mark_heap_dirty(struct connection_workspace *workspace)
 {
     if (workspace->lasting.overflow_bytes + workspace->passing.overflow_bytes < HEAP_DIRTY_BYTES)
         return;
@@ -108,7 +108,7 @@ __attribute__((noinline)) static void release_idle_memory(struct conn_io *io)
     session_release_idle_memory(io->session);
     arena_release_idle_memory(&workspace->lasting);
     arena_release_idle_memory(&workspace->passing);
-    note_heap_dirty(workspace);
+    mark_heap_dirty(workspace);
     if (transport_release_idle_memory(&io->transport))
         atomic_store_explicit(&workspace->watch.heap_dirty, true, memory_order_relaxed);
     if (top > (uintptr_t)workspace->stack)
@@ -189,7 +189,7 @@ static inline bool end_turn(struct conn_io *io)
 
 /* Pass what was read to the session. It usually takes everything at once; where it stops earlier, a
  * turn ends. Return false if that was the last turn. */
-static inline bool receive(struct conn_io *io, size_t length)
+static inline bool receive_input(struct conn_io *io, size_t length)
 {
     const uint8_t *input = io->workspace->input;
     size_t taken = session_receive(io->session, io->now, input, length);
@@ -212,7 +212,7 @@ static void serve_http2(struct conn_io *io, size_t length)
         if (length > 0) {
             if (io->trace != NULL)
                 trace_bytes(io->trace, TRACE_RECEIVED, workspace->input, length);
-            if (!receive(io, length))
+            if (!receive_input(io, length))
                 return;
             io->release_us = io->now.monotonic_us + IDLE_US;
         }
@@ -243,7 +243,7 @@ __attribute__((noinline)) static void log_unknown(const struct conn_io *io, size
 }
 
 /* Send GOAWAY with ${error} and ${reason}, starting a session for it if there is none. */
-static void send_goaway(struct conn_io *io, enum session_error error, const char *reason)
+static void close_with_goaway(struct conn_io *io, enum session_error error, const char *reason)
 {
     if (io->session == NULL)
         open_session(io, false);
@@ -256,7 +256,7 @@ static void send_goaway(struct conn_io *io, enum session_error error, const char
 static void refuse_unknown(struct conn_io *io, size_t length)
 {
     log_unknown(io, length);
-    send_goaway(io, SESSION_PROTOCOL_ERROR, "not an HTTP/2 preface");
+    close_with_goaway(io, SESSION_PROTOCOL_ERROR, "not an HTTP/2 preface");
 }
 
 static bool is_tls_missing(const struct conn_io *io)
@@ -270,7 +270,7 @@ static void refuse_weak_tls(struct conn_io *io, const char *weakness)
 
     snprintf(text, sizeof(text), "TLS is too weak: %s", weakness);
     conn_log(io, LOG_LEVEL_NOTICE, text);
-    send_goaway(io, SESSION_INADEQUATE_SECURITY, weakness);
+    close_with_goaway(io, SESSION_INADEQUATE_SECURITY, weakness);
 }
 
 static void start_http2(struct conn_io *io, size_t length)
@@ -284,7 +284,7 @@ static void start_http2(struct conn_io *io, size_t length)
     if (is_tls_missing(io)) {
         conn_log(io, LOG_LEVEL_NOTICE,
                  "HTTP/2 without TLS on a TLS port: use https://, not http://");
-        send_goaway(io, SESSION_PROTOCOL_ERROR, "this port requires TLS");
+        close_with_goaway(io, SESSION_PROTOCOL_ERROR, "this port requires TLS");
         return;
     }
     open_session(io, false);
@@ -429,7 +429,7 @@ static void finish(struct conn_io *io)
     trace_end(io->trace);
     arena_clear(&workspace->lasting);
     arena_clear(&workspace->passing);
-    note_heap_dirty(workspace);
+    mark_heap_dirty(workspace);
     if (io->ending == ENDING_TLS_ERROR)
         transport_drop_tls(&io->transport);
     if (io->ending == ENDING_COMPLETE || io->ending == ENDING_TLS_ERROR)

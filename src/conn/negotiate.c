@@ -13,7 +13,7 @@ enum {
 /* Return when the preface must be complete. A client that connected just before a drain may still
  * send a request; after that short time the connection can be closed, since no request has begun.
  */
-static int64_t preface_deadline(const struct conn_io *io)
+static int64_t negotiation_deadline(const struct conn_io *io)
 {
     int64_t header_us = io->accepted_us + clock_us(io->connection->settings->header_timeout);
 
@@ -37,7 +37,7 @@ static bool may_read_on(struct conn_io *io, const char *message)
 {
     if (conn_is_open(io))
         conn_check_events(io);
-    if (conn_is_open(io) && io->now.monotonic_us >= preface_deadline(io))
+    if (conn_is_open(io) && io->now.monotonic_us >= negotiation_deadline(io))
         end_at_deadline(io, message);
     return conn_is_open(io);
 }
@@ -53,7 +53,7 @@ static bool await_client_hello(struct conn_io *io)
     ssize_t length;
 
     for (;;) {
-        conn_io_set_deadline(io, preface_deadline(io));
+        conn_io_set_deadline(io, negotiation_deadline(io));
         length = transport_peek(&io->transport, &first);
         io->now = clock_now();
         if (length > 0)
@@ -100,7 +100,7 @@ static void do_handshake(struct conn_io *io)
     int result;
 
     do {
-        conn_io_set_deadline(io, preface_deadline(io));
+        conn_io_set_deadline(io, negotiation_deadline(io));
         result = transport_handshake(&io->transport);
         io->now = clock_now();
         if (result == 0)
@@ -136,7 +136,7 @@ enum sniffed negotiate_protocol(struct conn_io *io, size_t *length)
     *length = 0;
     do {
         *length += conn_io_read(io, input + *length, CONNECTION_BUFFER_SIZE - *length,
-                                preface_deadline(io));
+                                negotiation_deadline(io));
         protocol = sniff_protocol(input, *length);
     } while (protocol == SNIFFED_INCOMPLETE &&
              may_read_on(io, "header-timeout: no complete preface"));
@@ -205,7 +205,7 @@ bool negotiate_read_head(struct conn_io *io, struct upgrade *upgrade, size_t *le
     while ((result = upgrade_read(upgrade, input, *length)) == UPGRADE_INCOMPLETE &&
            may_read_on(io, "header-timeout: incomplete request head"))
         *length += conn_io_read(io, input + *length, CONNECTION_BUFFER_SIZE - *length,
-                                preface_deadline(io));
+                                negotiation_deadline(io));
     if (result == UPGRADE_REFUSED)
         negotiate_refuse_http1(io, *length, &upgrade->refusal);
     return result == UPGRADE_COMPLETE;

@@ -26,11 +26,6 @@ static bool refuse_malformed(struct upgrade *upgrade, const char *reason)
     return refuse_request(upgrade, 400, reason);
 }
 
-static bool has_userinfo(struct span authority)
-{
-    return authority_has_userinfo(authority.bytes, authority.length);
-}
-
 /* Visible ASCII except "#": more than RFC 3986 allows, since browsers send some characters
  * unescaped. */
 static bool is_target(struct span text)
@@ -69,7 +64,7 @@ static bool read_target(struct upgrade *upgrade, struct span target)
         return refuse_malformed(upgrade,
                                 "byte not allowed in the request target (RFC 9112 section 3.2)");
     split_target(upgrade, target);
-    if (has_userinfo(upgrade->authority))
+    if (authority_has_userinfo(upgrade->authority.bytes, upgrade->authority.length))
         return refuse_malformed(upgrade, "userinfo in the request target (RFC 9110 section 4.2.4)");
     if (upgrade->path.bytes[0] == '/' ||
         (span_is(upgrade->path, "*") && span_is(upgrade->method, "OPTIONS")))
@@ -137,7 +132,7 @@ static bool read_host(struct upgrade *upgrade, const struct upgrade_field *field
 {
     if (upgrade->host != NULL)
         return refuse_malformed(upgrade, "host repeated (RFC 9112 section 3.2)");
-    if (has_userinfo(field->value))
+    if (authority_has_userinfo(field->value.bytes, field->value.length))
         return refuse_malformed(upgrade, "userinfo in host (RFC 9110 section 4.2.4)");
     if (!is_authority(field->value))
         return refuse_malformed(upgrade, "host is not valid (RFC 9110 section 7.2)");
@@ -421,14 +416,14 @@ static bool is_omitted(const struct upgrade *upgrade, const struct upgrade_field
     return list_has(upgrade, "connection", field->name);
 }
 
-/* Leave room for a frame's header, which end_frame writes once the length is known. */
-static size_t begin_frame(struct writer *writer)
+/* Leave room for a frame's header, which writer_end_frame writes once the length is known. */
+static size_t writer_begin_frame(struct writer *writer)
 {
     writer->length += WIRE_FRAME_HEADER_SIZE;
     return writer->length;
 }
 
-static void end_frame(struct writer *writer, size_t payload_at, struct frame_header frame)
+static void writer_end_frame(struct writer *writer, size_t payload_at, struct frame_header frame)
 {
     frame.length = writer->length - payload_at;
     frame_header_write(writer->bytes + payload_at - WIRE_FRAME_HEADER_SIZE, &frame);
@@ -452,14 +447,14 @@ size_t upgrade_translate(const struct upgrade *upgrade, uint8_t bytes[static UPG
     size_t payload_at;
 
     memcpy(bytes, wire_preface, WIRE_PREFACE_SIZE);
-    payload_at = begin_frame(&writer);
+    payload_at = writer_begin_frame(&writer);
     put_bytes(&writer, upgrade->settings, upgrade->settings_length);
-    end_frame(&writer, payload_at, (struct frame_header){.type = WIRE_SETTINGS});
-    payload_at = begin_frame(&writer);
+    writer_end_frame(&writer, payload_at, (struct frame_header){.type = WIRE_SETTINGS});
+    payload_at = writer_begin_frame(&writer);
     put_header_block(&writer, upgrade);
-    end_frame(&writer, payload_at,
-              (struct frame_header){.type = WIRE_HEADERS,
-                                    .stream_id = 1,
-                                    .flags = WIRE_FLAG_END_STREAM | WIRE_FLAG_END_HEADERS});
+    writer_end_frame(&writer, payload_at,
+                     (struct frame_header){.type = WIRE_HEADERS,
+                                           .stream_id = 1,
+                                           .flags = WIRE_FLAG_END_STREAM | WIRE_FLAG_END_HEADERS});
     return writer.length;
 }

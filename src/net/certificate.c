@@ -275,7 +275,7 @@ static void write_pin(char text[CERTIFICATE_PIN_MAX], X509 *certificate)
 }
 
 /* Return the first DNS name that is not a wildcard; NULL = none. */
-static const ASN1_STRING *find_host(const GENERAL_NAMES *names)
+static const ASN1_STRING *find_dns_name(const GENERAL_NAMES *names)
 {
     for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
         int type;
@@ -293,7 +293,7 @@ static void write_host(char text[CERTIFICATE_TEXT_MAX], X509 *certificate)
     static const char local[] = "localhost";
     bool is_local = X509_check_host(certificate, local, 0, 0, NULL) == 1;
     GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
-    const ASN1_STRING *other = is_local ? NULL : find_host(names);
+    const ASN1_STRING *other = is_local ? NULL : find_dns_name(names);
 
     if (other != NULL)
         log_escape(text, CERTIFICATE_TEXT_MAX, ASN1_STRING_get0_data(other),
