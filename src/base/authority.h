@@ -5,6 +5,8 @@
 #ifndef H2ECHOD_BASE_AUTHORITY_H
 #define H2ECHOD_BASE_AUTHORITY_H
 
+#include "base/span.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,17 +24,17 @@ static inline bool authority_may_be_userinfo(uint8_t byte)
 }
 
 /*
- * authority_has_userinfo(bytes, length):
+ * authority_has_userinfo(authority):
  * Return true if the host is preceded by userinfo, which may be empty, and "@". An "@" that comes
  * after a byte not allowed in userinfo, such as a slash, does not count.
  */
-static inline bool authority_has_userinfo(const uint8_t *bytes, size_t length)
+static inline bool authority_has_userinfo(struct span authority)
 {
     size_t at = 0;
 
-    while (at < length && authority_may_be_userinfo(bytes[at]))
+    while (at < authority.length && authority_may_be_userinfo(authority.bytes[at]))
         at++;
-    return at < length && bytes[at] == '@';
+    return at < authority.length && authority.bytes[at] == '@';
 }
 
 #endif

@@ -64,7 +64,7 @@ static bool read_target(struct upgrade *upgrade, struct span target)
         return refuse_malformed(upgrade,
                                 "byte not allowed in the request target (RFC 9112 section 3.2)");
     split_target(upgrade, target);
-    if (authority_has_userinfo(upgrade->authority.bytes, upgrade->authority.length))
+    if (authority_has_userinfo(upgrade->authority))
         return refuse_malformed(upgrade, "userinfo in the request target (RFC 9110 section 4.2.4)");
     if (upgrade->path.bytes[0] == '/' ||
         (span_is(upgrade->path, "*") && span_is(upgrade->method, "OPTIONS")))
@@ -132,7 +132,7 @@ static bool read_host(struct upgrade *upgrade, const struct upgrade_field *field
 {
     if (upgrade->host != NULL)
         return refuse_malformed(upgrade, "host repeated (RFC 9112 section 3.2)");
-    if (authority_has_userinfo(field->value.bytes, field->value.length))
+    if (authority_has_userinfo(field->value))
         return refuse_malformed(upgrade, "userinfo in host (RFC 9110 section 4.2.4)");
     if (!is_authority(field->value))
         return refuse_malformed(upgrade, "host is not valid (RFC 9110 section 7.2)");

@@ -35,7 +35,7 @@ void closed_streams_note_closed(struct closed_streams *closed, int32_t id)
     closed->closed[closed->closed_at++ % CLOSED_STREAMS_CLOSED] = id;
 }
 
-static bool contains(const int32_t *ids, size_t count, int32_t id)
+static bool contains_id(const int32_t *ids, size_t count, int32_t id)
 {
     for (size_t i = 0; i < count; i++) {
         if (ids[i] == id)
@@ -47,10 +47,10 @@ static bool contains(const int32_t *ids, size_t count, int32_t id)
 bool closed_streams_is_late(const struct closed_streams *closed, int32_t id)
 {
     return id <= closed->forgotten || id >= closed->refused_from ||
-           contains(closed->resets, CLOSED_STREAMS_RESETS, id);
+           contains_id(closed->resets, CLOSED_STREAMS_RESETS, id);
 }
 
 bool closed_streams_was_closed(const struct closed_streams *closed, int32_t id)
 {
-    return contains(closed->closed, CLOSED_STREAMS_CLOSED, id);
+    return contains_id(closed->closed, CLOSED_STREAMS_CLOSED, id);
 }

@@ -27,8 +27,10 @@ static void report_field(struct session *session, const struct stream *stream,
         .repeated = is_repeated(stream, section, name),
         .after_regular = echo_has_regular(&section->echo),
     };
-    size_t value_length = diagnose_value_length(name.base, name.len, value.base, value.len);
-    const char *rule = diagnose_field(&context, name.base, name.len, value.base, value_length);
+    size_t value_length = diagnose_value_length((struct span){name.base, name.len},
+                                                (struct span){value.base, value.len});
+    const char *rule = diagnose_field(&context, (struct span){name.base, name.len},
+                                      (struct span){value.base, value_length});
     char shown_name[LOG_ESCAPE_MAX / 2];
     char shown_value[LOG_ESCAPE_MAX];
     char text[SESSION_LOG_TEXT_MAX];

@@ -32,7 +32,7 @@ static size_t needed_payload(const struct frame_header *header)
     return size_min(header->length, header->type == WIRE_DATA ? 1 : TRACE_PAYLOAD_MAX);
 }
 
-static void end_frame(struct trace *trace, enum trace_direction direction)
+static void trace_end_frame(struct trace *trace, enum trace_direction direction)
 {
     struct trace_wire *wire = &trace->wires[direction];
     struct trace_frame frame = current_frame(trace, direction);
@@ -45,7 +45,7 @@ static void end_frame(struct trace *trace, enum trace_direction direction)
 
 /* The header of a frame is complete. If the frame is too long, the session ends the connection
  * without reading its payload, so it is written now. */
-static void begin_frame(struct trace *trace, enum trace_direction direction)
+static void trace_begin_frame(struct trace *trace, enum trace_direction direction)
 {
     struct trace_wire *wire = &trace->wires[direction];
     struct trace_frame frame = current_frame(trace, direction);
@@ -55,7 +55,7 @@ static void begin_frame(struct trace *trace, enum trace_direction direction)
     if (wire->header.length > TRACE_PAYLOAD_MAX)
         trace_write_frame(trace, &frame);
     if (wire->left == 0)
-        end_frame(trace, direction);
+        trace_end_frame(trace, direction);
 }
 
 /* Read those of the bytes that belong to the current frame's payload. */
@@ -72,7 +72,7 @@ static void read_payload(struct trace *trace, enum trace_direction direction, st
     wire->payload_length += kept;
     wire->left -= step;
     if (wire->left == 0)
-        end_frame(trace, direction);
+        trace_end_frame(trace, direction);
 }
 
 void trace_bytes(struct trace *trace, enum trace_direction direction, const uint8_t *bytes,
@@ -86,7 +86,7 @@ void trace_bytes(struct trace *trace, enum trace_direction direction, const uint
         read_payload(trace, direction, rest);
         /* This skips the payload, too. */
         if (frame_reader_next(&wire->reader, rest.bytes, rest.length, &looked_at, &wire->header))
-            begin_frame(trace, direction);
+            trace_begin_frame(trace, direction);
         rest = span_skip(rest, looked_at);
     }
 }

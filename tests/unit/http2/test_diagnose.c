@@ -1,4 +1,5 @@
-/* refusal: the words for a malformed request, each with the rule's place in the RFCs. */
+/* The reasons for which requests, streams and connections are refused, each with its RFC section.
+ */
 #include "http2/diagnose.h"
 
 #include <setjmp.h>
@@ -12,18 +13,19 @@
 
 #define LENGTH(literal) (sizeof(literal) - 1)
 #define FIELD(name, value)                                                                         \
-    (const uint8_t *)(name), LENGTH(name), (const uint8_t *)(value), LENGTH(value)
+    {(const uint8_t *)(name), LENGTH(name)},                                                       \
+    {                                                                                              \
+        (const uint8_t *)(value), LENGTH(value)                                                    \
+    }
 
 enum { PLAIN = 0, TRAILERS = 1, AFTER_REGULAR = 2, REPEATED = 4 };
 
 struct field_row {
     int context;
-    const uint8_t *name;
-    size_t name_length;
-    const uint8_t *value;
-    size_t value_length;
-    const char *words;   /* that tell this rule from the others */
-    const char *section; /* where the RFC has it */
+    struct span name;
+    struct span value;
+    const char *words;   /* that only this rule has */
+    const char *section; /* of the RFC */
 };
 
 static const struct field_row fields[] = {
@@ -77,7 +79,7 @@ static const struct field_row fields[] = {
     {REPEATED, FIELD("host", ""), "repeated", "RFC 9110 section 7.2"},
     {PLAIN, FIELD("host", ""), "empty", "RFC 9110 section 4.2.1"},
     {PLAIN, FIELD("host", "a\x01"), "value", "RFC 9113 section 8.2.1"},
-    /* userinfo, and "@" where it is something else */
+    /* userinfo, and "@" with another meaning */
     {PLAIN, FIELD("host", "a@b"), "userinfo", "RFC 9110 section 4.2.4"},
     {PLAIN, FIELD("host", "@b"), "userinfo", "RFC 9110 section 4.2.4"},
     {PLAIN, FIELD("host", "a@"), "userinfo", "RFC 9110 section 4.2.4"},
@@ -117,19 +119,18 @@ static void test_field(void **state)
                                            .after_regular = (row->context & AFTER_REGULAR) != 0,
                                            .repeated = (row->context & REPEATED) != 0};
         char section[64];
-        const char *rule =
-            diagnose_field(&context, row->name, row->name_length, row->value, row->value_length);
+        const char *rule = diagnose_field(&context, row->name, row->value);
 
         assert_non_null(rule);
         snprintf(section, sizeof(section), "(%s)", row->section);
         if (!strstr(rule, row->words) || !strstr(rule, section))
-            fail_msg("row %zu, \"%s\": %s, not \"%s\" %s", i, (const char *)row->name, rule,
+            fail_msg("row %zu, \"%s\": %s, not \"%s\" %s", i, (const char *)row->name.bytes, rule,
                      row->words, section);
     }
 }
 
-/* A request with everything that a good one has. */
-#define GOOD .method = true, .scheme = true, .path = true, .authority = true
+/* The pseudo-header fields of a valid request. */
+#define COMPLETE .method = true, .scheme = true, .path = true, .authority = true
 
 static const struct {
     struct diagnose_presence section;
@@ -141,34 +142,34 @@ static const struct {
     {{.method = true, .scheme = true, .authority = true}, ":path", "RFC 9113 section 8.3.1"},
     {{.method = true, .scheme = true, .path = true}, ":authority", "RFC 9113 section 8.3.1"},
     {{.ends = true}, ":method", "RFC 9113 section 8.3.1"},
-    {{.connect = true, GOOD}, ":scheme", "RFC 9113 section 8.5"},
+    {{.connect = true, COMPLETE}, ":scheme", "RFC 9113 section 8.5"},
     {{.connect = true, .method = true, .path = true, .authority = true},
      ":path",
      "RFC 9113 section 8.5"},
     {{.connect = true, .method = true}, ":authority", "RFC 9113 section 8.5"},
     {{.connect = true, .method = true, .host = true}, ":authority", "RFC 9113 section 8.5"},
-    {{GOOD, .ends = true, .content_length = true}, "content-length", "RFC 9113 section 8.1.1"},
-    {{GOOD, .ends = true}, ":path", "RFC 9113 section 8.3.1"},
-    {{GOOD, .content_length = true}, ":path", "RFC 9113 section 8.3.1"},
-    {{.trailers = true, GOOD}, "trailers", "RFC 9113 section 8.1"},
-    {{.trailers = true, .ends = true, GOOD}, "content-length", "RFC 9113 section 8.1.1"},
+    {{COMPLETE, .ends = true, .content_length = true}, "content-length", "RFC 9113 section 8.1.1"},
+    {{COMPLETE, .ends = true}, ":path", "RFC 9113 section 8.3.1"},
+    {{COMPLETE, .content_length = true}, ":path", "RFC 9113 section 8.3.1"},
+    {{.trailers = true, COMPLETE}, "trailers", "RFC 9113 section 8.1"},
+    {{.trailers = true, .ends = true, COMPLETE}, "content-length", "RFC 9113 section 8.1.1"},
 };
 
 static void test_section(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
-        struct diagnosis refusal = diagnose_section(&sections[i].section);
+        struct diagnosis diagnosis = diagnose_section(&sections[i].section);
         char rule[64];
 
         snprintf(rule, sizeof(rule), "(%s)", sections[i].rule);
-        if (strcmp(refusal.field, sections[i].field) != 0 || !strstr(refusal.rule, rule))
-            fail_msg("row %zu: %s: %s, not %s: %s", i, refusal.field, refusal.rule,
+        if (strcmp(diagnosis.field, sections[i].field) != 0 || !strstr(diagnosis.rule, rule))
+            fail_msg("row %zu: %s: %s, not %s: %s", i, diagnosis.field, diagnosis.rule,
                      sections[i].field, rule);
     }
 }
 
-/* The wording is nghttp2's, or the session's. */
+/* The debug data is nghttp2's. */
 static const struct {
     uint32_t error;
     const char *words;
@@ -224,13 +225,13 @@ static void test_connection(void **state)
     }
 }
 
-/* The words are not terminated, and may be none. */
-static void test_connection_words_have_their_length(void **state)
+/* The debug data is not terminated, and may be empty. */
+static void test_connection_debug_data_length(void **state)
 {
     (void)state;
     assert_string_equal(diagnose_connection(0x1, "DATA: stream closed", 4), "");
     assert_string_equal(diagnose_connection(0x1, NULL, 0), "");
-    assert_string_equal(diagnose_connection(0x2, "what nobody has said yet", 24), "");
+    assert_string_equal(diagnose_connection(0x2, "some other debug data...", 24), "");
 }
 
 static void test_stream(void **state)
@@ -246,10 +247,8 @@ static void test_stream(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_field),
-        cmocka_unit_test(test_section),
-        cmocka_unit_test(test_connection),
-        cmocka_unit_test(test_connection_words_have_their_length),
+        cmocka_unit_test(test_field),      cmocka_unit_test(test_section),
+        cmocka_unit_test(test_connection), cmocka_unit_test(test_connection_debug_data_length),
         cmocka_unit_test(test_stream),
     };
 
