@@ -120,7 +120,7 @@ static int server_new(struct session *session)
 /* Take our SETTINGS from nghttp2 and remove the last entry, which is meant for nghttp2 alone: with
  * it, every version orders the DATA of several responses as RFC 9218 says, as 1.70 always does. The
  * client need not know (RFC 9113 section 5.3.2). */
-static int take_settings(struct session *session)
+static int queue_settings(struct session *session)
 {
     struct session_output *out = &session->out;
     struct frame_header frame;
@@ -146,7 +146,7 @@ static int submit_settings(struct session *session)
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, session->options.max_header_list_size},
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
     };
-    _Static_assert(COUNT_OF(entries) == SESSION_SETTINGS_SENT + 1, "take_settings removes one");
+    _Static_assert(COUNT_OF(entries) == SESSION_SETTINGS_SENT + 1, "queue_settings removes one");
 
     return nghttp2_submit_settings(session->nghttp2, NGHTTP2_FLAG_NONE, entries, COUNT_OF(entries));
 }
@@ -158,7 +158,7 @@ int session_open_nghttp2(struct session *session)
     if (result == 0)
         result = submit_settings(session);
     if (result == 0)
-        result = take_settings(session);
+        result = queue_settings(session);
     if (result == 0)
         result = nghttp2_session_set_local_window_size(session->nghttp2, NGHTTP2_FLAG_NONE, 0,
                                                        RECEIVE_WINDOW);

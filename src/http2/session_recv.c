@@ -34,7 +34,7 @@ static void handle_receive_error(struct session *session, int error)
         session_abort(session, error);
 }
 
-static void feed(struct session *session, const uint8_t *bytes, size_t length)
+static void feed_nghttp2(struct session *session, const uint8_t *bytes, size_t length)
 {
     ssize_t result = nghttp2_session_mem_recv(session->nghttp2, bytes, length);
 
@@ -52,7 +52,7 @@ static void feed_until(struct session *session, size_t end)
     if (session->end.phase != PHASE_OPEN || fed >= end)
         return;
     session->in.fed = end;
-    feed(session, session->in.bytes + fed, end - fed);
+    feed_nghttp2(session, session->in.bytes + fed, end - fed);
 }
 
 /* Feed what came before a frame. Return true if that frame is the next one for nghttp2, which will
@@ -76,7 +76,7 @@ static void feed_split_head(struct session *session, const struct frame_head *he
     if (end >= head->length || session->end.phase != PHASE_OPEN || session->in.fed >= end)
         return;
     session->in.fed = end;
-    feed(session, session->in.frames.header, head->length);
+    feed_nghttp2(session, session->in.frames.header, head->length);
 }
 
 /* --- PRIORITY --- */
@@ -233,7 +233,7 @@ static void check_data(struct session *session, const struct frame_head *head, s
 /* --- Every frame --- */
 
 /* Keep what detailed answers will say about the client. If there is no memory for it they would be
- * wrong, so the connection ends with the next call of feed. */
+ * wrong, so the connection ends with the next call of feed_nghttp2. */
 static void note_client_frame(struct session *session, const struct frame_head *head,
                               const uint8_t *bytes, size_t length)
 {

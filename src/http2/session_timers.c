@@ -17,7 +17,7 @@ static void expire_connection(struct session *session, enum log_level level,
 
 /* --- The drain's final GOAWAY (RFC 9113 section 6.8) --- */
 
-static int64_t drain_deadline(const struct session *session)
+static int64_t drain_timer_deadline(const struct session *session)
 {
     const struct session_drain *drain = &session->drain;
 
@@ -33,7 +33,7 @@ static void expire_drain(struct session *session)
 
 /* --- header-timeout: the preface, then each header block --- */
 
-static int64_t preface_deadline(const struct session *session)
+static int64_t preface_timer_deadline(const struct session *session)
 {
     return session->in.preface_complete
                ? INSTANT_NEVER
@@ -48,7 +48,7 @@ static void expire_preface(struct session *session)
     expire_connection(session, LOG_LEVEL_NOTICE, &reason);
 }
 
-static int64_t block_deadline(const struct session *session)
+static int64_t block_timer_deadline(const struct session *session)
 {
     return session->in.preface_complete && frame_reader_in_block(&session->in.frames)
                ? clock_after(session->block.started_us, session->options.header_timeout_us)
@@ -65,7 +65,7 @@ static void expire_block(struct session *session)
 
 /* --- stream-timeout --- */
 
-static int64_t stream_deadline(const struct session *session)
+static int64_t stream_timer_deadline(const struct session *session)
 {
     const struct stream *oldest = session->streams.oldest;
 
@@ -93,7 +93,7 @@ static void expire_stream(struct session *session)
 
 /* --- idle-timeout --- */
 
-static int64_t idle_deadline(const struct session *session)
+static int64_t idle_timer_deadline(const struct session *session)
 {
     return session->in.preface_complete && session->streams.oldest == NULL
                ? clock_after(session->idle_since_us, session->options.idle_timeout_us)
@@ -113,9 +113,9 @@ static const struct timer {
     int64_t (*deadline)(const struct session *session); /* INSTANT_NEVER = it is not running */
     void (*expire)(struct session *session);            /* must move its deadline */
 } timers[] = {
-    {drain_deadline, expire_drain}, {preface_deadline, expire_preface},
-    {block_deadline, expire_block}, {stream_deadline, expire_stream},
-    {idle_deadline, expire_idle},
+    {drain_timer_deadline, expire_drain}, {preface_timer_deadline, expire_preface},
+    {block_timer_deadline, expire_block}, {stream_timer_deadline, expire_stream},
+    {idle_timer_deadline, expire_idle},
 };
 
 int64_t session_deadline(const struct session *session)

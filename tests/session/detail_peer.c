@@ -20,7 +20,6 @@ static void check_response_field(const struct peer_response *response, const cha
     assert_string_equal(peer_field(response, name), value);
 }
 
-/* The head of a detailed answer of ${length} bytes. */
 void detail_check_head(const struct peer_response *response, size_t length)
 {
     char number[24];
@@ -50,7 +49,6 @@ json_t *detail_answer(const struct peer *peer, int32_t stream_id)
     return object;
 }
 
-/* What "client.settings" names. */
 json_t *detail_find(json_t *object, const char *path)
 {
     char name[64];
@@ -80,7 +78,6 @@ void detail_check_equal(const char *path, json_t *found, json_t *wanted)
     fail();
 }
 
-/* The answer's member at ${path} is what the JSON ${text} says. */
 void detail_check(const struct peer *peer, int32_t stream_id, const char *path, const char *text)
 {
     json_t *object = detail_answer(peer, stream_id);

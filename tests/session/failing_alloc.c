@@ -71,7 +71,7 @@ void __wrap_free(void *block)
     __real_free(block);
 }
 
-/* nghttp2 allocates these two past nghttp2_mem. */
+/* nghttp2 allocates these two without nghttp2_mem. */
 int __wrap_nghttp2_option_new(nghttp2_option **option)
 {
     return fails_now() ? NGHTTP2_ERR_NOMEM : __real_nghttp2_option_new(option);

@@ -19,10 +19,9 @@ void *checked_realloc(void *old, size_t size)
     return memory;
 }
 
-/* Room for one more behind ${count} elements of a list that began empty. */
 void *list_grow(void *list, size_t count, size_t size)
 {
-    bool is_full = (count & (count - 1)) == 0; /* none, or a power of two */
+    bool is_full = (count & (count - 1)) == 0; /* 0, or a power of two */
 
     return is_full ? checked_realloc(list, (count == 0 ? 1 : 2 * count) * size) : list;
 }
@@ -116,7 +115,8 @@ void frame_add_reset(struct bytes *bytes, int32_t stream_id, uint32_t code)
     frame_add(bytes, NGHTTP2_RST_STREAM, 0, stream_id, payload, sizeof(payload));
 }
 
-/* A string literal: its length with a prefix of seven bits (RFC 7541 sections 5.1 and 5.2). */
+/* Append a string literal without Huffman code: its length as an integer with a 7-bit prefix, then
+ * its bytes (RFC 7541 sections 5.1 and 5.2). */
 static void block_add_string(struct bytes *block, const char *string, size_t length)
 {
     uint8_t byte = length < 127 ? (uint8_t)length : 127;

@@ -1,3 +1,6 @@
+/*
+ * The session and its peer: create both, pass bytes between them, let time pass.
+ */
 #include "session/peer_internal.h"
 
 #include <stdio.h>
@@ -20,10 +23,9 @@ const struct peer_transfer peer_transfers[PEER_TRANSFERS] = {
     {SPLIT_BYTES, 16384},  {SPLIT_BYTES, 100},  {SPLIT_BYTES, 9},  {SPLIT_BYTES, 1},
 };
 
-/* The instant at which every test begins. */
 static const struct instant start_of_test = {.monotonic_us = 5000 * SECOND, .unix_s = 784111777};
 
-/* --- What the session tells its observer; nothing is allocated that the session could miss --- */
+/* --- The observer --- */
 
 static void on_report(enum log_level level, int32_t stream_id, const char *text, void *argument)
 {
@@ -72,8 +74,8 @@ static void on_describe(struct detail_origin *origin, void *argument)
     strcpy(origin->local, "192.0.2.2:8080");
 }
 
-/* As a worker gives it. Builds with sanitizers have arenas of no memory. */
-static void give_memory(struct peer *peer)
+/* As a worker provides it. In builds with sanitizers, arenas have no memory of their own. */
+static void start_arenas(struct peer *peer)
 {
     if (ARENA_SIZE == 0)
         return;
@@ -95,8 +97,7 @@ struct peer *peer_new_without_session(void)
     return peer;
 }
 
-static const struct peer_transfer
-    *current_transfer; /* of the peer that was made last, while it lives */
+static const struct peer_transfer *current_transfer; /* of the newest peer; NULL when it is freed */
 
 struct peer *peer_new(const struct session_options *options, struct peer_transfer transfer)
 {
@@ -107,7 +108,7 @@ struct peer *peer_new(const struct session_options *options, struct peer_transfe
     peer->transfer = transfer;
     current_transfer = &peer->transfer;
     peer->buffer = checked_realloc(NULL, transfer.buffer);
-    give_memory(peer);
+    start_arenas(peer);
     peer->session =
         session_new(options, &observer, &peer->counters,
                     &(struct session_memory){&peer->lasting, &peer->passing}, peer->now);
@@ -133,7 +134,7 @@ void peer_free(struct peer *peer)
     free(peer);
 }
 
-static void pull(struct peer *peer)
+static void read_output(struct peer *peer)
 {
     size_t length;
 
@@ -145,16 +146,17 @@ static void pull(struct peer *peer)
     }
     assert_int_equal(session_send(peer->session, peer->now, peer->buffer, peer->transfer.buffer),
                      0);
-    assert_int_equal(peer->in.length, 0); /* no frame is left half sent */
+    assert_int_equal(peer->in.length, 0); /* no frame is incomplete */
     peer_client_send(peer);
 }
 
-/* The server's SETTINGS come first, so that their ACK stands before whatever a test adds. */
+/* The server's SETTINGS are received first, so that their acknowledgement comes before what a test
+ * adds. */
 struct peer *peer_open(const struct session_options *options, struct peer_transfer transfer)
 {
     struct peer *peer = peer_new(options, transfer);
 
-    pull(peer);
+    read_output(peer);
     assert_int_equal(peer->settings_count, 1);
     frame_add_preface(&peer->out);
     frame_add(&peer->out, NGHTTP2_SETTINGS, NGHTTP2_FLAG_ACK, 0, NULL, 0);
@@ -188,8 +190,9 @@ int peer_print_transfer(void **state)
     return 0;
 }
 
-/* Give a piece of its own on the heap, so that reading past its end is seen. */
-static void give(struct peer *peer)
+/* Each piece is in a heap block of its own, so that sanitizers and valgrind notice reading past its
+ * end. */
+static void deliver_piece(struct peer *peer)
 {
     size_t length = peer->out.length - peer->out_given;
     uint8_t *piece;
@@ -218,10 +221,10 @@ void peer_add_end(struct peer *peer, int32_t stream_id)
 
 void peer_pump(struct peer *peer)
 {
-    pull(peer);
+    read_output(peer);
     while (peer->out_given < peer->out.length && !session_done(peer->session)) {
-        give(peer);
-        pull(peer);
+        deliver_piece(peer);
+        read_output(peer);
     }
     peer->out.length = 0;
     peer->out_given = 0;

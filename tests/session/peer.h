@@ -91,7 +91,7 @@ struct peer {
     struct arena passing;
     uint8_t *arena_memory; /* of both */
     struct counters counters;
-    struct instant now; /* as the session is told; tests change it */
+    struct instant now; /* as passed to the session; tests change it */
     struct peer_transfer transfer;
     bool answers_pings; /* true at first */
     bool opens_windows; /* true at first */

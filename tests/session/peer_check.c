@@ -1,3 +1,6 @@
+/*
+ * Look up what the session sent and reported, and check responses.
+ */
 #include "session/peer_internal.h"
 
 #include <stdio.h>
@@ -38,9 +41,9 @@ const struct peer_request *peer_find_request(const struct peer *peer, int32_t st
     return NULL;
 }
 
-/* Every response has these six fields, :status first, and no other. */
-static void check_fields(const struct peer_response *response, int status, const char *type,
-                         size_t length)
+/* Every response but detailed answers has exactly these six fields. */
+static void check_response_fields(const struct peer_response *response, int status,
+                                  const char *type, size_t length)
 {
     char date[CLOCK_HTTP_DATE_SIZE];
     char number[24];
@@ -60,7 +63,7 @@ void peer_check_answer(const struct peer *peer, int32_t stream_id, const void *b
 {
     const struct peer_response *response = peer_response(peer, stream_id);
 
-    check_fields(response, 200, "application/json", length);
+    check_response_fields(response, 200, "application/json", length);
     assert_int_equal(response->body.length, length);
     assert_memory_equal(response->body.data, body, length);
     assert_true(response->ended);
@@ -91,7 +94,7 @@ void peer_check_refused(const struct peer *peer, int32_t stream_id, int status)
 {
     const struct peer_response *response = peer_response(peer, stream_id);
 
-    check_fields(response, status, "text/plain; charset=utf-8", response->body.length);
+    check_response_fields(response, status, "text/plain; charset=utf-8", response->body.length);
     assert_true(response->body.length > 1);
     assert_ptr_equal(memchr(response->body.data, '\n', response->body.length),
                      response->body.data + response->body.length - 1);

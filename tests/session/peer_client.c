@@ -1,3 +1,6 @@
+/*
+ * The nghttp2 client: requests and flow control as a well-behaved client does them.
+ */
 #include "session/peer_internal.h"
 
 #include <string.h>
@@ -42,7 +45,7 @@ int32_t peer_submit(struct peer *peer, const struct field *fields, size_t count,
         nva[i] = (nghttp2_nv){(uint8_t *)(uintptr_t)fields[i].name,
                               (uint8_t *)(uintptr_t)fields[i].value, fields[i].name_length,
                               fields[i].value_length, NGHTTP2_NV_FLAG_NONE};
-    if (body) /* read_request_body counts down from here: capacity is how much there was */
+    if (body) /* read_request_body counts length down; capacity keeps the total */
         body->capacity = body->length;
     stream_id =
         nghttp2_submit_request(peer->client, NULL, nva, count, body ? &provider : NULL, NULL);

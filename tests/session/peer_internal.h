@@ -1,4 +1,6 @@
-/* peer_internal: what the files of peer share. */
+/*
+ * peer_internal: what the files of peer share.
+ */
 #ifndef H2ECHOD_TESTS_SESSION_PEER_INTERNAL_H
 #define H2ECHOD_TESTS_SESSION_PEER_INTERNAL_H
 

@@ -1,3 +1,6 @@
+/*
+ * What the session sends: every frame is parsed by hand, checked, and kept by stream.
+ */
 #include "session/peer_internal.h"
 
 #include <stdio.h>
@@ -17,7 +20,7 @@ static struct peer_response *response_for(struct peer *peer, int32_t stream_id)
     return response;
 }
 
-static void take_field(struct peer_response *response, const nghttp2_nv *nv)
+static void read_field(struct peer_response *response, const nghttp2_nv *nv)
 {
     struct peer_field *field = &response->fields[response->field_count];
 
@@ -42,12 +45,12 @@ static void inflate_block(struct peer *peer, struct peer_response *response)
         next += used;
         left -= (size_t)used;
         if (flags & NGHTTP2_HD_INFLATE_EMIT)
-            take_field(response, &nv);
+            read_field(response, &nv);
     }
     nghttp2_hd_inflate_end_headers(peer->inflater);
 }
 
-static void take_section(struct peer *peer)
+static void read_section(struct peer *peer)
 {
     struct peer_response *response = response_for(peer, peer->block_stream_id);
     bool end = (peer->block_flags & END_STREAM) != 0;
@@ -69,7 +72,7 @@ static void take_section(struct peer *peer)
     response->ended = end;
 }
 
-static void take_headers(struct peer *peer, uint8_t flags, int32_t id, const uint8_t *payload,
+static void read_headers(struct peer *peer, uint8_t flags, int32_t id, const uint8_t *payload,
                          size_t length)
 {
     assert_int_equal(flags & ~(END_STREAM | END_HEADERS), 0);
@@ -78,18 +81,18 @@ static void take_headers(struct peer *peer, uint8_t flags, int32_t id, const uin
     peer->block.length = 0;
     bytes_add(&peer->block, payload, length);
     if (flags & END_HEADERS)
-        take_section(peer);
+        read_section(peer);
 }
 
-static void take_continuation(struct peer *peer, uint8_t flags, const uint8_t *payload,
+static void read_continuation(struct peer *peer, uint8_t flags, const uint8_t *payload,
                               size_t length)
 {
     bytes_add(&peer->block, payload, length);
     if (flags & END_HEADERS)
-        take_section(peer);
+        read_section(peer);
 }
 
-static void take_data(struct peer *peer, uint8_t flags, int32_t id, const uint8_t *payload,
+static void read_data(struct peer *peer, uint8_t flags, int32_t id, const uint8_t *payload,
                       size_t length)
 {
     struct peer_response *response = response_for(peer, id);
@@ -106,7 +109,7 @@ static void take_data(struct peer *peer, uint8_t flags, int32_t id, const uint8_
         frame_add_window(&peer->out, id, (uint32_t)length);
 }
 
-static void take_settings(struct peer *peer, uint8_t flags, const uint8_t *payload, size_t length)
+static void read_settings(struct peer *peer, uint8_t flags, const uint8_t *payload, size_t length)
 {
     if (flags & NGHTTP2_FLAG_ACK) {
         peer->settings_ack_count++;
@@ -121,7 +124,7 @@ static void take_settings(struct peer *peer, uint8_t flags, const uint8_t *paylo
     }
 }
 
-static void take_ping(struct peer *peer, uint8_t flags, const uint8_t *payload, size_t length)
+static void read_ping(struct peer *peer, uint8_t flags, const uint8_t *payload, size_t length)
 {
     assert_int_equal(length, 8);
     if (flags & NGHTTP2_FLAG_ACK) {
@@ -135,7 +138,7 @@ static void take_ping(struct peer *peer, uint8_t flags, const uint8_t *payload, 
         frame_add(&peer->out, NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, payload, length);
 }
 
-static void take_goaway(struct peer *peer, const uint8_t *payload, size_t length)
+static void read_goaway(struct peer *peer, const uint8_t *payload, size_t length)
 {
     struct peer_goaway *goaway = &peer->goaways[peer->goaway_count];
 
@@ -147,7 +150,7 @@ static void take_goaway(struct peer *peer, const uint8_t *payload, size_t length
     peer->goaway_count++;
 }
 
-static void take_reset(struct peer *peer, int32_t id, const uint8_t *payload, size_t length)
+static void read_reset(struct peer *peer, int32_t id, const uint8_t *payload, size_t length)
 {
     struct peer_response *response = response_for(peer, id);
 
@@ -157,7 +160,7 @@ static void take_reset(struct peer *peer, int32_t id, const uint8_t *payload, si
     response->reset_code = read_u32(payload);
 }
 
-static void take_window(struct peer *peer, int32_t id, const uint8_t *payload, size_t length)
+static void read_window_update(struct peer *peer, int32_t id, const uint8_t *payload, size_t length)
 {
     uint32_t increment;
 
@@ -170,40 +173,41 @@ static void take_window(struct peer *peer, int32_t id, const uint8_t *payload, s
         response_for(peer, id)->window += increment;
 }
 
-static void take_frame(struct peer *peer, const uint8_t *frame, size_t length)
+static void read_frame(struct peer *peer, const uint8_t *frame, size_t length)
 {
     const uint8_t *payload = frame + WIRE_FRAME_HEADER_SIZE;
     uint8_t flags = frame[4];
     int32_t id = (int32_t)read_u32(frame + 5);
 
-    /* RFC 9113 section 3.4: SETTINGS first; section 6.10: nothing inside a header block. */
+    /* SETTINGS must come first (RFC 9113 section 3.4); no other frame inside a header block
+     * (section 6.10). */
     assert_true(peer->settings_count > 0 || frame[3] == NGHTTP2_SETTINGS);
     assert_int_equal(frame[3] == NGHTTP2_CONTINUATION, peer->block_stream_id != 0);
     peer->last_frame_type = frame[3];
     switch (frame[3]) {
     case NGHTTP2_DATA:
-        take_data(peer, flags, id, payload, length);
+        read_data(peer, flags, id, payload, length);
         break;
     case NGHTTP2_HEADERS:
-        take_headers(peer, flags, id, payload, length);
+        read_headers(peer, flags, id, payload, length);
         break;
     case NGHTTP2_CONTINUATION:
-        take_continuation(peer, flags, payload, length);
+        read_continuation(peer, flags, payload, length);
         break;
     case NGHTTP2_RST_STREAM:
-        take_reset(peer, id, payload, length);
+        read_reset(peer, id, payload, length);
         break;
     case NGHTTP2_SETTINGS:
-        take_settings(peer, flags, payload, length);
+        read_settings(peer, flags, payload, length);
         break;
     case NGHTTP2_PING:
-        take_ping(peer, flags, payload, length);
+        read_ping(peer, flags, payload, length);
         break;
     case NGHTTP2_GOAWAY:
-        take_goaway(peer, payload, length);
+        read_goaway(peer, payload, length);
         break;
     case NGHTTP2_WINDOW_UPDATE:
-        take_window(peer, id, payload, length);
+        read_window_update(peer, id, payload, length);
         break;
     default:
         fail_msg("a frame of type %u from the session", frame[3]);
@@ -222,7 +226,7 @@ void peer_receive(struct peer *peer, const uint8_t *bytes, size_t length)
         assert_true(payload <= FRAME_PAYLOAD_MAX);
         if (peer->in.length - used < WIRE_FRAME_HEADER_SIZE + payload)
             break;
-        take_frame(peer, frame, payload);
+        read_frame(peer, frame, payload);
         used += WIRE_FRAME_HEADER_SIZE + payload;
     }
     peer->in.length -= used;

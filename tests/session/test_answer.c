@@ -1,5 +1,6 @@
 /*
- * Answers.
+ * Responses to valid requests: fields, methods, content, and the limit on fields. Each script runs
+ * with every transfer of peer_transfers, and the responses have to be the same.
  */
 #include "session/peer.h"
 
@@ -91,7 +92,7 @@ static void run_bytes_of_values(struct peer *peer)
         "\"a\\tb\"}");
 }
 
-/* HPACK's dynamic table, Huffman, a table that is emptied: what an encoder of its own writes. */
+/* Blocks of an HPACK encoder: dynamic table, Huffman code, and a table size that becomes 0. */
 static void run_compressed(struct peer *peer)
 {
     static const size_t table_sizes[] = {4096, 0, 4096, 100};
@@ -130,7 +131,8 @@ static void run_compressed(struct peer *peer)
 
 /* --- Methods and content --- */
 
-/* As GET without DATA: content-length is that of the answer to a GET (RFC 9110 section 8.6). */
+/* The response to HEAD is that to GET without DATA, with the same content-length (RFC 9110
+ * section 8.6). */
 static void run_head(struct peer *peer)
 {
     static const struct field fields[] = {REQUEST_OF("HEAD", "/")};
@@ -189,7 +191,8 @@ static void run_options_asterisk(struct peer *peer)
 
 static const struct field post[] = {REQUEST_OF("POST", "/")};
 
-/* Not a byte of the answer before END_STREAM; other streams are answered in between. */
+/* No byte of the response is sent before the request's END_STREAM; other streams are answered in
+ * between. */
 static void run_content(struct peer *peer)
 {
     const struct peer_request *closed;
@@ -235,7 +238,7 @@ static void run_trailers(struct peer *peer)
     frame_add(&peer->out, NGHTTP2_DATA, 0, 1, "some", 4);
     frame_add_request(&peer->out, 1, END_STREAM, trailers, COUNT(trailers));
     frame_add_request(&peer->out, 3, 0, post, COUNT(post));
-    frame_add_request(&peer->out, 3, END_STREAM, trailers, COUNT(trailers)); /* no DATA at all */
+    frame_add_request(&peer->out, 3, END_STREAM, trailers, COUNT(trailers)); /* without DATA */
     peer_pump(peer);
     peer_check_post(peer, 1);
     peer_check_post(peer, 3);
@@ -253,7 +256,7 @@ static void run_expect(struct peer *peer)
     assert_int_equal(peer_response(peer, 1)->status, 0);
     frame_add(&peer->out, NGHTTP2_DATA, 0, 1, "some", 4);
     frame_add(&peer->out, NGHTTP2_DATA, END_STREAM, 1, "", 0);
-    frame_add_request(&peer->out, 3, END_STREAM, fields, COUNT(fields)); /* no content to come */
+    frame_add_request(&peer->out, 3, END_STREAM, fields, COUNT(fields)); /* no content follows */
     peer_pump(peer);
     CHECK_ANSWER(peer, 1, body);
     CHECK_ANSWER(peer, 3, body);
@@ -275,7 +278,7 @@ static void run_expect_something_else(struct peer *peer)
                  "\":authority\": \"h\", \"expect\": \"100\"}");
 }
 
-/* A response before the request's end: RST_STREAM NO_ERROR behind it, and what comes is dropped. */
+/* Fail unless the response was sent before the request ended, followed by RST_STREAM NO_ERROR. */
 static void check_refused_early(const struct peer *peer, int32_t stream_id, int status)
 {
     const struct peer_response *response = peer_response(peer, stream_id);
@@ -311,7 +314,8 @@ static const struct session_options small_fields = {
     .stream_timeout_us = 30 * SECOND,
 };
 
-/* GET / with a field x that makes ${size} of the list, as RFC 9113 section 6.5.2 counts. */
+/* Add GET / with a field x whose value makes the field list ${size} bytes large, counted as in RFC
+ * 9113 section 6.5.2. */
 static void add_sized_get(struct peer *peer, int32_t stream_id, uint8_t flags, size_t size)
 {
     struct field fields[] = {REQUEST_OF("GET", "/"), FIELD("x", "")};
@@ -355,18 +359,19 @@ static void run_fields_too_large(struct peer *peer)
     peer_pump(peer);
     peer_check_refused(peer, 1, 431);
     check_refused_early(peer, 3, 431);
-    frame_add(&peer->out, NGHTTP2_DATA, 0, 3, "late", 4); /* on its way before the RST_STREAM */
+    frame_add(&peer->out, NGHTTP2_DATA, 0, 3, "late",
+              4); /* sent before the client knew of the RST_STREAM */
     frame_add_request(&peer->out, 3, END_STREAM, many + REQUEST_FIELDS, 1);
     frame_add_get(&peer->out, 5, "/after");
     peer_pump(peer);
     peer_check_get(peer, 5, "/after");
 }
 
-/* One field that is too large by itself, as large cookies are. */
+/* A single field that exceeds the limit, as a large cookie does. */
 static void run_field_too_large(struct peer *peer)
 {
     add_sized_get(peer, 1, END_STREAM, 65537);
-    add_sized_get(peer, 3, END_STREAM, 65700); /* its value is still less than 64 KiB */
+    add_sized_get(peer, 3, END_STREAM, 65700); /* the value alone is less than 64 KiB */
     frame_add_get(&peer->out, 5, "/after");
     peer_pump(peer);
     peer_check_refused(peer, 1, 431);
@@ -388,11 +393,12 @@ static void run_trailers_too_large(struct peer *peer)
     peer_check_get(peer, 3, "/after");
 }
 
-/* What a refused block put into HPACK's table is there for the next. */
+/* Fields that a block over the limit put into the dynamic table are there for the next block. */
 static void run_fields_too_large_keep_the_table(struct peer *peer)
 {
     static const char insert_path[] = "\x40\x05:path\x09/inserted"; /* with indexing */
-    static const char insert_z[] = "\x40\x01z\x01z"; /* past the limit, remembered all the same */
+    static const char insert_z[] =
+        "\x40\x01z\x01z"; /* after the limit is exceeded, but still put into the table */
     /* GET, the second newest entry, http, :authority h */
     static const char indexed[] = "\x82\xbf\x86\x01\x01h";
     static const struct field filler = FIELD("name", "value");

@@ -1,5 +1,5 @@
 /*
- * Connections that do not end by an error.
+ * Frames about the connection that are no errors, the observer, and damaged input.
  */
 #include "session/peer.h"
 
@@ -53,8 +53,8 @@ static void test_goaway_by_client(void **state)
     peer_free(peer);
 }
 
-/* A client that leaves because of an error says why, and the log gets it, escaped. */
-static void test_goaway_with_an_error_by_client(void **state)
+/* The debug data of a client's GOAWAY is logged, escaped. */
+static void test_goaway_with_error_by_client(void **state)
 {
     struct peer *peer = peer_open(&peer_options, peer_whole);
     const struct peer_report *report;
@@ -70,9 +70,8 @@ static void test_goaway_with_an_error_by_client(void **state)
     peer_free(peer);
 }
 
-/* How peers part in peace is told where somebody asks for it, and costs nothing where nobody does.
- */
-static void test_goaway_without_an_error(void **state)
+/* GOAWAY without an error is reported at level debug, and not even formatted at level info. */
+static void test_goaway_without_error(void **state)
 {
     const struct peer_report *report;
     struct peer *peer;
@@ -98,7 +97,7 @@ static void test_goaway_without_an_error(void **state)
     }
 }
 
-static void test_send_without_room(void **state)
+static void test_send_without_buffer(void **state)
 {
     struct peer *peer = peer_open(&peer_options, peer_whole);
     uint8_t none[1];
@@ -119,7 +118,7 @@ static void ignore_report(enum log_level level, int32_t stream_id, const char *t
     (void)argument;
 }
 
-/* Nobody who wants to know of requests: they are answered all the same. */
+/* Requests are answered without a request observer, too. */
 static void test_no_request_observer(void **state)
 {
     struct session_observer observer = {.report = ignore_report};
@@ -143,8 +142,8 @@ static void test_no_request_observer(void **state)
     session_free(session);
 }
 
-/* Streams that are open at the end are reported as requests. */
-static void test_free_with_streams_open(void **state)
+/* Streams that are open when the session is freed are reported as requests. */
+static void test_free_with_open_streams(void **state)
 {
     struct peer *peer = peer_open(&peer_options, peer_whole);
 
@@ -152,7 +151,7 @@ static void test_free_with_streams_open(void **state)
     peer_add_post(peer, 1);
     frame_add_get(&peer->out, 3, "/");
     peer_add_post(peer, 5);
-    frame_add(&peer->out, NGHTTP2_HEADERS, 0, 7, "\x82", 1); /* in the middle of a block */
+    frame_add(&peer->out, NGHTTP2_HEADERS, 0, 7, "\x82", 1); /* the header block is incomplete */
     peer_pump(peer);
     assert_int_equal(peer->request_count, 1);
     session_free(peer->session);
@@ -164,16 +163,16 @@ static void test_free_with_streams_open(void **state)
     peer_free(peer);
 }
 
-static void test_free_nothing(void **state)
+static void test_free_null(void **state)
 {
     (void)state;
     session_free(NULL);
     assert_true(strlen(session_library()) > 0);
 }
 
-/* --- Bytes that went wrong on their way --- */
+/* --- Damaged input --- */
 
-/* Requests of every kind. */
+/* Requests of many kinds. */
 static void add_varied_requests(struct peer *peer)
 {
     static const struct field crumbs[] = {REQUEST_OF("HEAD", "/"), FIELD("cookie", "a"),
@@ -197,8 +196,8 @@ static void add_varied_requests(struct peer *peer)
     frame_add_get(&peer->out, 7, "/");
 }
 
-/* A few bytes changed, anywhere behind the preface: whatever comes of it is well-formed (the other
- * end sees to that), and time ends what does not end by itself. */
+/* Change a few bytes anywhere after the preface. Whatever the session sends must be well-formed
+ * (the peer checks that), and timeouts end what does not end by itself. */
 static void test_mutations(void **state)
 {
     enum { ROUNDS = 1500 };
@@ -235,12 +234,12 @@ int main(void)
         cmocka_unit_test(test_ping),
         cmocka_unit_test(test_settings),
         cmocka_unit_test(test_goaway_by_client),
-        cmocka_unit_test(test_goaway_with_an_error_by_client),
-        cmocka_unit_test(test_goaway_without_an_error),
-        cmocka_unit_test(test_send_without_room),
+        cmocka_unit_test(test_goaway_with_error_by_client),
+        cmocka_unit_test(test_goaway_without_error),
+        cmocka_unit_test(test_send_without_buffer),
         cmocka_unit_test(test_no_request_observer),
-        cmocka_unit_test(test_free_with_streams_open),
-        cmocka_unit_test(test_free_nothing),
+        cmocka_unit_test(test_free_with_open_streams),
+        cmocka_unit_test(test_free_null),
         cmocka_unit_test(test_mutations),
     };
 

@@ -1,5 +1,5 @@
 /*
- * Detailed answers: the request.
+ * Detailed answers: which requests get one, next to plain ones, and what it says of the fields.
  */
 #include "echo/client_frames.h"
 #include "session/detail_peer.h"
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- Fields as they came --- */
+/* --- Asking for it --- */
 
 static void run_duplicates(struct peer *peer)
 {
@@ -29,7 +29,7 @@ static void run_duplicates(struct peer *peer)
     }
 }
 
-/* Nothing but the request's own kind is asked for by an asterisk, a name, or a weight of nought. */
+/* Wildcards, other types and a weight of 0 do not ask for the detailed answer. */
 static void run_not_asking(struct peer *peer)
 {
     static const char *const values[] = {
@@ -49,7 +49,7 @@ static void run_not_asking(struct peer *peer)
 }
 
 /* Several accept fields are one list (RFC 9110 section 5.3). */
-static void run_accept_in_parts(struct peer *peer)
+static void run_several_accept_fields(struct peer *peer)
 {
     static const struct field fields[] = {REQUEST_OF("GET", "/"), FIELD("accept", "text/html"),
                                           FIELD("accept", "*/*;q=0.1, " DETAIL_TYPE ";q=0.2"),
@@ -63,8 +63,8 @@ static void run_accept_in_parts(struct peer *peer)
                  ";q=0.2\"], [\"accept\", \"" DETAIL_TYPE ";q=0\"], [\"x\", \"y\"]]");
 }
 
-/* Another field's value, or trailers, ask for nothing. */
-static void run_asking_elsewhere(struct peer *peer)
+/* The media type in another field or in trailers does not ask for it. */
+static void run_type_in_other_fields(struct peer *peer)
 {
     static const struct field fields[] = {REQUEST_OF("POST", "/"), FIELD("accepts", DETAIL_TYPE),
                                           FIELD("expect", DETAIL_TYPE)};
@@ -82,7 +82,7 @@ static void run_asking_elsewhere(struct peer *peer)
 
 static const struct field post[] = {REQUEST_OF("POST", "/"), ASKING};
 
-/* --- Beside plain requests --- */
+/* --- Next to plain requests --- */
 
 static void run_alternating(struct peer *peer)
 {
@@ -107,7 +107,7 @@ static void run_alternating(struct peer *peer)
     }
 }
 
-/* Many at once, each of which is told of itself. */
+/* Many requests at once, each of which gets its own answer. */
 static void run_many_at_once(struct peer *peer)
 {
     enum { MANY = 100 };
@@ -137,7 +137,7 @@ static void run_many_at_once(struct peer *peer)
     }
 }
 
-/* As GET without DATA, and with the content-length that GET has. */
+/* The response to HEAD is that to GET without DATA, with the same content-length. */
 static void run_head(struct peer *peer)
 {
     static const struct field head[] = {REQUEST_OF("HEAD", "/"), ASKING};
@@ -213,8 +213,8 @@ static void run_malformed(struct peer *peer)
 
 DETAIL_TEST(duplicates, &peer_options)
 DETAIL_TEST(not_asking, &peer_options)
-DETAIL_TEST(accept_in_parts, &peer_options)
-DETAIL_TEST(asking_elsewhere, &peer_options)
+DETAIL_TEST(several_accept_fields, &peer_options)
+DETAIL_TEST(type_in_other_fields, &peer_options)
 DETAIL_TEST(alternating, &peer_options)
 DETAIL_TEST(many_at_once, &peer_options)
 DETAIL_TEST(head, &peer_options)
@@ -229,8 +229,8 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         TEST(duplicates),
         TEST(not_asking),
-        TEST(accept_in_parts),
-        TEST(asking_elsewhere),
+        TEST(several_accept_fields),
+        TEST(type_in_other_fields),
         TEST(alternating),
         TEST(many_at_once),
         TEST(head),

@@ -1,5 +1,5 @@
 /*
- * Detailed answers: the connection.
+ * Detailed answers: the header block, the stream, the connection, and the frames of the client.
  */
 #include "echo/client_frames.h"
 #include "session/detail_peer.h"
@@ -12,7 +12,7 @@ static const struct field post[] = {REQUEST_OF("POST", "/"), ASKING};
 
 /* --- The header block --- */
 
-/* Padding and a priority are no part of it; frame headers neither. */
+/* Padding, priority and frame headers do not count. */
 static void run_wire_bytes(struct peer *peer)
 {
     enum { PADDED = NGHTTP2_FLAG_PADDED, PRIORITIZED = NGHTTP2_FLAG_PRIORITY, PIECE = 11 };
@@ -72,7 +72,7 @@ static void run_dynamic_table(struct peer *peer)
     frame_add_block(&peer->out, 3, END_STREAM, &block, FRAME_PAYLOAD_MAX);
     frame_add_block(&peer->out, 5, END_STREAM, &block, FRAME_PAYLOAD_MAX);
     block.length = 0;
-    bytes_add(&block, "\x20", 1); /* a table of no bytes */
+    bytes_add(&block, "\x20", 1); /* table size 0 */
     for (size_t i = 0; i < COUNT(fields); i++)
         block_add(&block, &fields[i]);
     frame_add_block(&peer->out, 7, END_STREAM, &block, FRAME_PAYLOAD_MAX);
@@ -88,7 +88,7 @@ static void run_dynamic_table(struct peer *peer)
 
 /* --- The stream and the connection --- */
 
-/* Every request counts, whatever became of it. */
+/* Every request counts, also those without a response. */
 static void run_numbers(struct peer *peer)
 {
     static const struct field wrong[] = {REQUEST_OF("GET", "/"), FIELD("connection", "close")};
@@ -116,7 +116,7 @@ static void describe(struct detail_origin *origin, void *argument)
     origin->protocol = "h2c";
 }
 
-/* A worker's counters go on from one connection to the next. */
+/* A worker's counters continue from one connection to the next; the number starts anew. */
 static void test_number_on_the_next_connection(void **state)
 {
     static const struct field fields[] = {REQUEST_OF("GET", "/"), ASKING};
@@ -153,7 +153,7 @@ static void run_connection(struct peer *peer)
     detail_check(peer, 3, "connection.age_ms", "1234.567");
 }
 
-/* As they are before the answer is sent. */
+/* The windows before the answer is sent. */
 static void run_windows(struct peer *peer)
 {
     size_t sent = 0;
@@ -201,8 +201,9 @@ static void run_settings(struct peer *peer)
                  "\"2:0;4919:7;4:6291456;16:4294967295|15663105|3:0:0:201,5:1:3:1|m,p,s,a\"}");
 }
 
-/* What comes later is told as such, and changes no fingerprint but by the fields. */
-static void run_later(struct peer *peer)
+/* Frames after the first request are shown as later ones; the fingerprint depends on the order of
+ * the pseudo-header fields only. */
+static void run_frames_after_first_request(struct peer *peer)
 {
     static const struct field fields[] = {FIELD(":path", "/"), FIELD(":authority", "h"),
                                           FIELD(":scheme", "http"), FIELD(":method", "GET"),
@@ -245,7 +246,7 @@ static void run_unknown_frames(struct peer *peer)
                  "\"why\": \"of no known type (RFC 9113 section 5.5)\"}]");
 }
 
-/* However many there are, the first ones and the latest are told, the number of the others. */
+/* The answer shows the first and the latest frames, and the number of the others. */
 static void run_too_many_frames(struct peer *peer)
 {
     enum {
@@ -284,13 +285,13 @@ static void run_priority(struct peer *peer)
     detail_begin(peer);
     detail_ask_get(peer, 1);
     detail_ask(peer, 3, END_STREAM, fields, COUNT(fields));
-    frame_add(&peer->out, 0x10, 0, 0, "\0\0\0\5u=5", 7); /* PRIORITY_UPDATE, before its stream */
+    frame_add(&peer->out, 0x10, 0, 0, "\0\0\0\5u=5", 7); /* PRIORITY_UPDATE before its stream */
     detail_ask(peer, 5, END_STREAM, fields, COUNT(fields));
     detail_ask(peer, 7, 0, fields, COUNT(fields));
     frame_add(&peer->out, 0x10, 0, 0, "\0\0\0\7u=7", 7);
     frame_add(&peer->out, NGHTTP2_DATA, END_STREAM, 7, NULL, 0);
     peer_pump(peer);
-    frame_add(&peer->out, 0x10, 0, 0, "\0\0\0\5u=6", 7); /* behind its stream */
+    frame_add(&peer->out, 0x10, 0, 0, "\0\0\0\5u=6", 7); /* after its stream */
     detail_ask(peer, 9, END_STREAM, fields, COUNT(fields));
     detail_check(peer, 1, "stream.priority",
                  "{\"urgency\": 3, \"incremental\": false, \"from\": \"default\"}");
@@ -304,9 +305,9 @@ static void run_priority(struct peer *peer)
                  "{\"urgency\": 1, \"incremental\": true, \"from\": \"field\"}");
 }
 
-/* --- What was wrong before --- */
+/* --- Earlier reports --- */
 
-/* The log has the values too, but another request's may be somebody else's. */
+/* Reports are shown without field values, which may belong to another user of the connection. */
 static void run_reports(struct peer *peer)
 {
     static const struct field wrong[] = {REQUEST_OF("GET", "/"), FIELD("connection", "\xff\"\\")};
@@ -337,7 +338,7 @@ DETAIL_TEST(numbers, &peer_options)
 DETAIL_TEST(connection, &peer_options)
 DETAIL_TEST(windows, &peer_options)
 DETAIL_TEST(settings, &peer_options)
-DETAIL_TEST(later, &peer_options)
+DETAIL_TEST(frames_after_first_request, &peer_options)
 DETAIL_TEST(unknown_frames, &peer_options)
 DETAIL_TEST(too_many_frames, &peer_options)
 DETAIL_TEST(priority, &peer_options)
@@ -351,7 +352,7 @@ int main(void)
         TEST(wire_bytes),     TEST(dynamic_table),
         TEST(numbers),        TEST(number_on_the_next_connection),
         TEST(connection),     TEST(windows),
-        TEST(settings),       TEST(later),
+        TEST(settings),       TEST(frames_after_first_request),
         TEST(unknown_frames), TEST(too_many_frames),
         TEST(priority),       TEST(reports),
     };

@@ -1,5 +1,5 @@
 /*
- * Detailed answers: sections.
+ * Detailed answers: never-indexed fields, trailers, and requests that do not come to their end.
  */
 #include "echo/client_frames.h"
 #include "session/detail_peer.h"
@@ -45,7 +45,7 @@ static bool mark_each_third(size_t place, size_t count)
 static mark *const marks[] = {mark_none,   mark_all,  mark_first,
                               mark_middle, mark_last, mark_each_third};
 
-/* What is asked, and what is to be told of it. */
+/* A header block, and the fields as the answer has to show them. */
 struct marked {
     struct bytes block;
     json_t *pairs;
@@ -62,8 +62,8 @@ static void add_marked(struct marked *marked, const struct field *field, bool ne
     (never ? block_add_never_indexed : block_add)(&marked->block, field);
 }
 
-/* So many fields, the first ones a request's; the last one asks, if one does. */
-static struct marked marked_of(size_t count, mark *is_marked, bool asks)
+/* Return ${count} fields, first those of a POST request; the last one is ASKING if ${asks}. */
+static struct marked marked_fields(size_t count, mark *is_marked, bool asks)
 {
     static const struct field first[] = {REQUEST_OF("POST", "/")};
     static const struct field accept = ASKING;
@@ -94,11 +94,13 @@ static void check_marked(const struct peer *peer, int32_t id, const char *path,
     json_decref(object);
 }
 
-/* A plain request before it, so that most of the fields, or none, come as they did there. */
-static void ask_marked(struct peer *peer, int32_t id, size_t count, mark *before, mark *now)
+/* Send a plain request first, so that all, some or none of the fields are found in the section
+ * cache, then two detailed ones. */
+static void check_marked_request(struct peer *peer, int32_t id, size_t count, mark *before,
+                                 mark *now)
 {
-    struct marked plain = marked_of(count, before, false);
-    struct marked detailed = marked_of(count, now, true);
+    struct marked plain = marked_fields(count, before, false);
+    struct marked detailed = marked_fields(count, now, true);
 
     frame_add_block(&peer->out, id, END_STREAM, &plain.block, FRAME_PAYLOAD_MAX);
     frame_add_block(&peer->out, id + 2, END_STREAM, &detailed.block, FRAME_PAYLOAD_MAX);
@@ -119,11 +121,11 @@ static void run_never_indexed(struct peer *peer)
     detail_begin(peer);
     for (size_t i = 0; i < COUNT(counts); i++) {
         for (size_t n = 0; n < COUNT(marks); n++, id += 6)
-            ask_marked(peer, id, counts[i], marks[(n + i) % COUNT(marks)], marks[n]);
+            check_marked_request(peer, id, counts[i], marks[(n + i) % COUNT(marks)], marks[n]);
     }
 }
 
-/* Of a field that HPACK's table has. */
+/* The names are in HPACK's static table. */
 static void run_never_indexed_names(struct peer *peer)
 {
     static const char block[] = "\x82\x84\x86\x11\x01h" /* GET / http, :authority never indexed */
@@ -143,12 +145,13 @@ static void run_never_indexed_names(struct peer *peer)
                  "\", \"never-indexed\"], [\"cookie\", \"c\", \"never-indexed\"]]");
 }
 
-/* A request's marks are no other's: not those of one that was cut short, nor of trailers. */
-static void run_marks_of_others(struct peer *peer)
+/* The fields that are never indexed in one request have no effect on the next, even if the first
+ * was malformed. */
+static void run_marks_of_other_requests(struct peer *peer)
 {
     static const struct field wrong = FIELD("connection", "close");
-    struct marked all = marked_of(80, mark_all, true);
-    struct marked none = marked_of(40, mark_none, true);
+    struct marked all = marked_fields(80, mark_all, true);
+    struct marked none = marked_fields(40, mark_none, true);
     int32_t id = 1;
 
     detail_begin(peer);
@@ -202,10 +205,10 @@ static void run_trailers(struct peer *peer)
     bytes_free(&trailers.block);
 }
 
-/* Trailers have their own marks, and may be like the fields of the request before. */
-static void run_trailers_in_between(struct peer *peer)
+/* Trailers have their own never-indexed fields, also if other requests came in between. */
+static void run_trailers_after_other_requests(struct peer *peer)
 {
-    struct marked fields = marked_of(20, mark_each_third, true);
+    struct marked fields = marked_fields(20, mark_each_third, true);
     struct marked trailers = {.pairs = json_array()};
     static const struct field field = FIELD("x", "value");
 
@@ -228,11 +231,11 @@ static void run_trailers_in_between(struct peer *peer)
     marked_free(&trailers);
 }
 
-/* A rest makes the session forget what it can have again: not what the client said. */
-static void run_rest(struct peer *peer)
+/* Releasing idle memory loses nothing that the answer shows. */
+static void run_idle_release(struct peer *peer)
 {
     static const struct field field = FIELD("x", "y");
-    struct marked fields = marked_of(20, mark_each_third, true);
+    struct marked fields = marked_fields(20, mark_each_third, true);
     struct marked trailers = {.pairs = json_array()};
 
     add_marked(&trailers, &field, true);
@@ -270,7 +273,7 @@ static void run_expect(struct peer *peer)
     detail_check(peer, 1, "stream.content_bytes", "4");
 }
 
-/* --- What gets no detailed answer --- */
+/* --- Over the limit --- */
 
 static const struct session_options small_fields = {
     .max_concurrent_streams = 128,
@@ -280,12 +283,13 @@ static const struct session_options small_fields = {
     .stream_timeout_us = 30 * SECOND,
 };
 
-/* Wherever accept stands, and if it is the trailers that are too large. */
+/* The response is 431 whether accept comes before or after the limit, and if the trailers are too
+ * large. */
 static void run_too_large(struct peer *peer)
 {
     static const struct field filler = FIELD("x", "value");
-    struct marked first = marked_of(5, mark_all, true);
-    struct marked last = marked_of(60, mark_all, true);
+    struct marked first = marked_fields(5, mark_all, true);
+    struct marked last = marked_fields(60, mark_all, true);
     struct bytes trailers = {0};
 
     detail_begin(peer);
@@ -309,12 +313,12 @@ static void run_too_large(struct peer *peer)
     bytes_free(&trailers);
 }
 
-/* Fields and trailers are told as long as they come to no more than the fields alone may. */
-static void run_trailers_without_room(struct peer *peer)
+/* Trailers are shown as long as fields and trailers together do not exceed the limit for fields. */
+static void run_trailers_over_limit(struct peer *peer)
 {
-    enum { REST = 1000 - 5 * 32 - 73 }; /* what a request's fields leave */
-    char value[REST];
-    struct field trailers[] = {{"x", 1, value, REST - 32 - 1}};
+    enum { ROOM = 1000 - 5 * 32 - 73 }; /* what the request's fields leave of the limit */
+    char value[ROOM];
+    struct field trailers[] = {{"x", 1, value, ROOM - 32 - 1}};
 
     memset(value, 'v', sizeof(value));
     detail_begin(peer);
@@ -331,15 +335,16 @@ static void run_trailers_without_room(struct peer *peer)
     assert_int_equal(detail_number(peer, 1, "hpack.decoded_bytes"), 73);
 }
 
-/* --- Cut short --- */
+/* --- Incomplete requests --- */
 
 enum { STAGES = 3 };
 
-/* A detailed request that has everything; ${ends} is where its frames end. */
+/* Add a detailed request with never-indexed fields, content and trailers; ${ends} are the offsets
+ * at which its frames end. */
 static void add_stages(struct bytes *bytes, int32_t id, size_t ends[STAGES])
 {
     static const struct field field = FIELD("x", "value");
-    struct marked fields = marked_of(20, mark_each_third, true);
+    struct marked fields = marked_fields(20, mark_each_third, true);
     struct bytes trailers = {0};
     size_t count = 0;
 
@@ -356,7 +361,7 @@ static void add_stages(struct bytes *bytes, int32_t id, size_t ends[STAGES])
     bytes_free(&trailers);
 }
 
-/* The connection ends anywhere: nothing is lost, which builds with AddressSanitizer see. */
+/* The connection ends at any byte: nothing leaks, which AddressSanitizer checks. */
 static void test_end_of_connection(void **state)
 {
     struct bytes bytes = {0};
@@ -377,7 +382,7 @@ static void test_end_of_connection(void **state)
     bytes_free(&bytes);
 }
 
-/* A reset between any two frames; the last one of an answer that waits for its window. */
+/* The stream is reset after any of its frames, also when the answer waits for its window. */
 static void run_reset(struct peer *peer)
 {
     int32_t id = 1;
@@ -407,13 +412,13 @@ static void run_reset(struct peer *peer)
 
 DETAIL_TEST(never_indexed, &peer_options)
 DETAIL_TEST(never_indexed_names, &peer_options)
-DETAIL_TEST(marks_of_others, &peer_options)
+DETAIL_TEST(marks_of_other_requests, &peer_options)
 DETAIL_TEST(trailers, &peer_options)
-DETAIL_TEST(trailers_in_between, &peer_options)
-DETAIL_TEST(rest, &peer_options)
+DETAIL_TEST(trailers_after_other_requests, &peer_options)
+DETAIL_TEST(idle_release, &peer_options)
 DETAIL_TEST(expect, &peer_options)
 DETAIL_TEST(too_large, &small_fields)
-DETAIL_TEST(trailers_without_room, &small_fields)
+DETAIL_TEST(trailers_over_limit, &small_fields)
 DETAIL_TEST(reset, &peer_options)
 
 #define TEST(name) cmocka_unit_test_teardown(test_##name, peer_print_transfer)
@@ -421,10 +426,17 @@ DETAIL_TEST(reset, &peer_options)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        TEST(never_indexed), TEST(never_indexed_names), TEST(marks_of_others),
-        TEST(trailers),      TEST(trailers_in_between), TEST(rest),
-        TEST(expect),        TEST(too_large),           TEST(trailers_without_room),
-        TEST(reset),         TEST(end_of_connection),
+        TEST(never_indexed),
+        TEST(never_indexed_names),
+        TEST(marks_of_other_requests),
+        TEST(trailers),
+        TEST(trailers_after_other_requests),
+        TEST(idle_release),
+        TEST(expect),
+        TEST(too_large),
+        TEST(trailers_over_limit),
+        TEST(reset),
+        TEST(end_of_connection),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,12 +1,14 @@
 /*
- * The drain (RFC 9113 section 6.8).
+ * Draining a connection (RFC 9113 section 6.8): GOAWAY, PING, and when the PING is acknowledged the
+ * final GOAWAY.
  */
 #include "session/peer.h"
 
 enum { EVERY_STREAM = 0x7fffffff };
 
-/* A peer that has seen the first GOAWAY and the PING, and has not answered the latter. */
-static struct peer *draining_peer(void)
+/* Return a peer that has received the first GOAWAY and the PING, and has not acknowledged the PING.
+ * Stream 1 is open. */
+static struct peer *peer_new_draining(void)
 {
     struct peer *peer = peer_open(&peer_options, peer_whole);
 
@@ -23,10 +25,10 @@ static struct peer *draining_peer(void)
     return peer;
 }
 
-/* Behind the GOAWAY: a client that answers the PING knows of the drain. */
+/* The PING comes after the GOAWAY, so that a client that acknowledges it knows of the drain. */
 static void test_drain_ping_follows_goaway(void **state)
 {
-    struct peer *peer = draining_peer();
+    struct peer *peer = peer_new_draining();
 
     (void)state;
     assert_int_equal(peer->last_frame_type, NGHTTP2_PING);
@@ -40,10 +42,11 @@ static void check_final_goaway(const struct peer *peer, int32_t last_stream_id)
     assert_int_equal(peer->goaways[1].code, NGHTTP2_NO_ERROR);
 }
 
-/* A new stream before the PING is answered is answered too; one above the last id is not. */
+/* Streams opened before the PING is acknowledged are answered; a stream above the last stream id is
+ * not. */
 static void test_drain(void **state)
 {
-    struct peer *peer = draining_peer();
+    struct peer *peer = peer_new_draining();
 
     (void)state;
     frame_add_get(&peer->out, 3, "/in-between");
@@ -69,20 +72,21 @@ static void test_drain(void **state)
     peer_free(peer);
 }
 
-/* Requests in the same segment as the PING's ACK, before and behind it, are under the last id. */
-static void test_drain_with_requests_around_the_ack(void **state)
+/* Requests that come together with the acknowledgement, before and after it, are included in the
+ * last stream id. */
+static void test_drain_with_requests_around_ack(void **state)
 {
-    struct peer *peer = draining_peer();
+    struct peer *peer = peer_new_draining();
 
     (void)state;
     frame_add_get(&peer->out, 3, "/before");
     frame_add(&peer->out, NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, peer->ping, 8);
-    frame_add_get(&peer->out, 5, "/behind");
+    frame_add_get(&peer->out, 5, "/after-ack");
     peer_add_end(peer, 1);
     peer_pump(peer);
     check_final_goaway(peer, 5);
     peer_check_get(peer, 3, "/before");
-    peer_check_get(peer, 5, "/behind");
+    peer_check_get(peer, 5, "/after-ack");
     peer_check_post(peer, 1);
     assert_true(session_done(peer->session));
     peer_free(peer);
@@ -90,11 +94,11 @@ static void test_drain_with_requests_around_the_ack(void **state)
 
 static void test_drain_without_ack(void **state)
 {
-    struct peer *peer = draining_peer();
-    int64_t begun = peer->now.monotonic_us;
+    struct peer *peer = peer_new_draining();
+    int64_t started = peer->now.monotonic_us;
 
     (void)state;
-    assert_int_equal(session_deadline(peer->session), begun + SECOND);
+    assert_int_equal(session_deadline(peer->session), started + SECOND);
     peer_wait(peer, SECOND - 1);
     assert_int_equal(peer->goaway_count, 1);
     peer_wait(peer, 1);
@@ -111,10 +115,10 @@ static void test_drain_without_ack(void **state)
     peer_free(peer);
 }
 
-/* Another PING's ACK is not the one that is waited for. */
-static void test_drain_with_a_wrong_ack(void **state)
+/* An acknowledgement with other content does not count. */
+static void test_drain_with_wrong_ack(void **state)
 {
-    struct peer *peer = draining_peer();
+    struct peer *peer = peer_new_draining();
 
     (void)state;
     frame_add(&peer->out, NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, "\0\0\0\0\0\0\0\0", 8);
@@ -125,7 +129,7 @@ static void test_drain_with_a_wrong_ack(void **state)
 
 static void test_drain_twice(void **state)
 {
-    struct peer *peer = draining_peer();
+    struct peer *peer = peer_new_draining();
 
     (void)state;
     session_shutdown(peer->session, peer->now);
@@ -139,7 +143,7 @@ static void test_drain_twice(void **state)
     peer_free(peer);
 }
 
-static void test_drain_of_an_idle_connection(void **state)
+static void test_drain_of_idle_connection(void **state)
 {
     struct peer *peer = peer_open(&peer_options, peer_whole);
 
@@ -153,8 +157,8 @@ static void test_drain_of_an_idle_connection(void **state)
     peer_free(peer);
 }
 
-/* A client that has not said anything yet does not hold the drain up. */
-static void test_drain_before_the_preface(void **state)
+/* A client that has sent nothing yet does not delay the drain. */
+static void test_drain_before_preface(void **state)
 {
     struct peer *peer = peer_new(&peer_options, peer_whole);
 
@@ -168,7 +172,7 @@ static void test_drain_before_the_preface(void **state)
     peer_free(peer);
 }
 
-/* Told to stop and out of time at once: the notice, then the GOAWAY that says why. */
+/* The drain starts when a timeout has passed: the first GOAWAY, then the one that says why. */
 static void test_drain_and_timeout_at_once(void **state)
 {
     struct peer *peer = peer_open(&peer_options, peer_whole);
@@ -192,12 +196,12 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_drain_ping_follows_goaway),
         cmocka_unit_test(test_drain),
-        cmocka_unit_test(test_drain_with_requests_around_the_ack),
+        cmocka_unit_test(test_drain_with_requests_around_ack),
         cmocka_unit_test(test_drain_without_ack),
-        cmocka_unit_test(test_drain_with_a_wrong_ack),
+        cmocka_unit_test(test_drain_with_wrong_ack),
         cmocka_unit_test(test_drain_twice),
-        cmocka_unit_test(test_drain_of_an_idle_connection),
-        cmocka_unit_test(test_drain_before_the_preface),
+        cmocka_unit_test(test_drain_of_idle_connection),
+        cmocka_unit_test(test_drain_before_preface),
         cmocka_unit_test(test_drain_and_timeout_at_once),
     };
 

@@ -1,5 +1,6 @@
 /*
- * Errors of the connection and of streams.
+ * What a client may not do: errors of the connection end it with GOAWAY, errors of a stream reset
+ * that stream (RFC 9113 section 5.4). The owner of a session may end it as well.
  */
 #include "session/peer.h"
 
@@ -18,7 +19,8 @@ struct frame {
 
 enum { PADDED = NGHTTP2_FLAG_PADDED, ACK = NGHTTP2_FLAG_ACK };
 
-/* Up to two frames that a connection must not live on after. Stream 1 may be open, 5 is idle. */
+/* Rows of one or two frames, the last of which is an error of the connection. Stream 1 may be open,
+ * stream 5 is idle. */
 static const struct {
     struct frame frames[2];
     uint32_t code;
@@ -64,7 +66,7 @@ static const struct {
     {{FRAME(HEADERS, END_HEADERS, 5, "\x82\x00\x81\xff\x01x")}, NGHTTP2_COMPRESSION_ERROR},
 };
 
-static void try_error(size_t row, bool stream_open, struct peer_transfer transfer)
+static void check_error(size_t row, bool stream_open, struct peer_transfer transfer)
 {
     struct peer *peer = peer_open(&peer_options, transfer);
     uint8_t buffer[64];
@@ -100,20 +102,20 @@ static void test_errors(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT(errors); i++) {
-        try_error(i, false, peer_whole);
-        try_error(i, false, bytes);
+        check_error(i, false, peer_whole);
+        check_error(i, false, bytes);
     }
 }
 
-/* RFC 9113 section 5.4.1: the connection is closed, whatever streams are open. */
-static void test_errors_with_a_stream_open(void **state)
+/* The connection is closed even if streams are open (RFC 9113 section 5.4.1). */
+static void test_errors_with_open_stream(void **state)
 {
     (void)state;
     for (size_t i = 0; i < COUNT(errors); i++)
-        try_error(i, true, peer_whole);
+        check_error(i, true, peer_whole);
 }
 
-static void test_not_a_preface(void **state)
+static void test_wrong_preface(void **state)
 {
     static const char *const wrong[] = {"GET / HTTP/1.1\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\rX",
                                         "\x16\x03\x01"};
@@ -142,7 +144,7 @@ static void test_first_frame_is_not_settings(void **state)
     peer_free(peer);
 }
 
-/* The length alone says that the frame is too long: 16,385 bytes. */
+/* The frame header says 16,385 bytes, which is an error before the payload comes. */
 static void test_frame_too_long(void **state)
 {
     static const uint8_t header[WIRE_FRAME_HEADER_SIZE] = {0, 0x40, 1, NGHTTP2_DATA, 0, 0, 0, 0, 1};
@@ -156,8 +158,8 @@ static void test_frame_too_long(void **state)
     peer_free(peer);
 }
 
-/* The ids of a client's streams go up (RFC 9113 section 5.1.1). */
-static void test_stream_id_goes_back(void **state)
+/* A client's stream ids must increase (RFC 9113 section 5.1.1). */
+static void test_stream_id_decreases(void **state)
 {
     struct peer *peer = peer_open(&peer_options, peer_whole);
 
@@ -172,8 +174,9 @@ static void test_stream_id_goes_back(void **state)
     peer_free(peer);
 }
 
-/* But trailers may still be under way to a stream that was reset, however many came after it. */
-static void test_trailers_behind_a_reset(void **state)
+/* A client may have sent trailers before it knew that the server reset the stream. They are
+ * ignored, however many streams were opened since. */
+static void test_trailers_after_reset(void **state)
 {
     static const struct field connect[] = {FIELD(":method", "CONNECT"), FIELD(":authority", "h")};
     static const struct field sum = FIELD("sum", "1");
@@ -195,8 +198,8 @@ static void test_trailers_behind_a_reset(void **state)
     peer_free(peer);
 }
 
-/* And however many were reset with it. */
-static void test_trailers_behind_many_resets(void **state)
+/* The same, however many other streams were reset. */
+static void test_trailers_after_many_resets(void **state)
 {
     static const struct field connect[] = {FIELD(":method", "CONNECT"), FIELD(":authority", "h")};
     static const struct field sum = FIELD("sum", "1");
@@ -217,8 +220,8 @@ static void test_trailers_behind_many_resets(void **state)
     peer_free(peer);
 }
 
-/* As to one that was refused, for it came before the client knew how many it may have. */
-static void test_trailers_behind_a_refusal(void **state)
+/* The same for streams that were refused because the client did not know the limit yet. */
+static void test_trailers_after_refused_stream(void **state)
 {
     static const struct field sum = FIELD("sum", "1");
     struct session_options few = peer_options;
@@ -243,7 +246,7 @@ static void test_trailers_behind_a_refusal(void **state)
     peer_free(peer);
 }
 
-/* Errors of a stream end that stream: its window overflows, or gets DATA after its end. */
+/* A stream's window that becomes too large is an error of that stream. */
 static void test_stream_errors(void **state)
 {
     struct peer *peer = peer_open(&peer_options, peer_whole);
@@ -263,7 +266,7 @@ static void test_stream_errors(void **state)
 /* A client may reset a stream whose window it has just made too large, and open another. Our
  * RST_STREAM, which says what was wrong, is sent first, and the stream no longer counts against the
  * limit; the outcome does not depend on how the input is split. */
-static void try_overflow_at_the_limit(struct peer_transfer transfer, int32_t overflowing)
+static void check_overflow_at_the_limit(struct peer_transfer transfer, int32_t overflowing)
 {
     enum { LAST = 2 * 128 - 1 };
     struct peer *peer = peer_open(&peer_options, transfer);
@@ -293,9 +296,9 @@ static void test_overflow_at_the_limit(void **state)
 
     (void)state;
     for (int32_t overflowing = 1; overflowing <= 3; overflowing++) {
-        try_overflow_at_the_limit(peer_whole, overflowing);
-        try_overflow_at_the_limit(bytes, overflowing);
-        try_overflow_at_the_limit(splits, overflowing);
+        check_overflow_at_the_limit(peer_whole, overflowing);
+        check_overflow_at_the_limit(bytes, overflowing);
+        check_overflow_at_the_limit(splits, overflowing);
     }
 }
 
@@ -319,8 +322,9 @@ static void test_overflow_stops_session_receive(void **state)
     peer_free(peer);
 }
 
-/* A client that knows the limit and breaks it: nghttp2 ends the connection. */
-static void test_one_stream_too_many(void **state)
+/* The client has acknowledged SETTINGS_MAX_CONCURRENT_STREAMS and exceeds it: nghttp2 ends the
+ * connection. */
+static void test_too_many_streams(void **state)
 {
     struct peer *peer = peer_open(&peer_options, peer_whole);
 
@@ -332,8 +336,9 @@ static void test_one_stream_too_many(void **state)
     peer_free(peer);
 }
 
-/* One that cannot know it yet: the stream is refused, and may be asked for again. */
-static void test_one_stream_too_many_before_the_ack(void **state)
+/* The client has not acknowledged it yet: the stream is refused, and the client may repeat the
+ * request. */
+static void test_too_many_streams_before_settings_ack(void **state)
 {
     struct peer *peer = peer_new(&peer_options, peer_whole);
 
@@ -362,14 +367,14 @@ static void test_fail(void **state)
     peer_add_post(peer, 1);
     peer_pump(peer);
     session_fail(peer->session, SESSION_ENHANCE_YOUR_CALM, "a reason");
-    assert_false(session_done(peer->session)); /* GOAWAY is still to be sent */
+    assert_false(session_done(peer->session)); /* the GOAWAY is not sent yet */
     peer_pump(peer);
     peer_check_ended(peer, NGHTTP2_ENHANCE_YOUR_CALM);
     assert_string_equal(peer->goaways[0].debug, "a reason");
     assert_int_equal(peer->goaways[0].last_stream_id, 1);
     peer_add_end(peer, 1);
     session_receive(peer->session, peer->now, peer->out.data, peer->out.length);
-    peer_wait(peer, 1000 * SECOND); /* nothing follows any more */
+    peer_wait(peer, 1000 * SECOND); /* nothing more is sent */
     session_shutdown(peer->session, peer->now);
     peer_pump(peer);
     peer_check_ended(peer, NGHTTP2_ENHANCE_YOUR_CALM);
@@ -378,8 +383,8 @@ static void test_fail(void **state)
     peer_free(peer);
 }
 
-/* It is done when the last byte of the GOAWAY is taken, not before. */
-static void test_done_at_the_last_byte(void **state)
+/* The session is not done before the last byte of the GOAWAY is taken. */
+static void test_done_after_last_byte(void **state)
 {
     struct peer *peer = peer_open(&peer_options, peer_whole);
     uint8_t byte = 0;
@@ -398,7 +403,7 @@ static void test_done_at_the_last_byte(void **state)
     peer_free(peer);
 }
 
-static void test_fail_before_the_preface(void **state)
+static void test_fail_before_preface(void **state)
 {
     struct peer *peer = peer_new(&peer_options, peer_whole);
 
@@ -414,22 +419,22 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_errors_with_a_stream_open),
-        cmocka_unit_test(test_not_a_preface),
+        cmocka_unit_test(test_errors_with_open_stream),
+        cmocka_unit_test(test_wrong_preface),
         cmocka_unit_test(test_first_frame_is_not_settings),
         cmocka_unit_test(test_frame_too_long),
-        cmocka_unit_test(test_stream_id_goes_back),
-        cmocka_unit_test(test_trailers_behind_a_reset),
-        cmocka_unit_test(test_trailers_behind_many_resets),
-        cmocka_unit_test(test_trailers_behind_a_refusal),
+        cmocka_unit_test(test_stream_id_decreases),
+        cmocka_unit_test(test_trailers_after_reset),
+        cmocka_unit_test(test_trailers_after_many_resets),
+        cmocka_unit_test(test_trailers_after_refused_stream),
         cmocka_unit_test(test_stream_errors),
         cmocka_unit_test(test_overflow_at_the_limit),
         cmocka_unit_test(test_overflow_stops_session_receive),
-        cmocka_unit_test(test_one_stream_too_many),
-        cmocka_unit_test(test_one_stream_too_many_before_the_ack),
+        cmocka_unit_test(test_too_many_streams),
+        cmocka_unit_test(test_too_many_streams_before_settings_ack),
         cmocka_unit_test(test_fail),
-        cmocka_unit_test(test_done_at_the_last_byte),
-        cmocka_unit_test(test_fail_before_the_preface),
+        cmocka_unit_test(test_done_after_last_byte),
+        cmocka_unit_test(test_fail_before_preface),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

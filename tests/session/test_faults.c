@@ -1,5 +1,7 @@
 /*
- * Faults.
+ * Sessions that run out of memory: for every n, the n-th allocation of a script of requests fails.
+ * There must be no crash, no leak and no wrong response, and the session either continues or is
+ * done.
  */
 #include "session/failing_alloc.h"
 #include "session/peer.h"
@@ -47,22 +49,23 @@ static void add_more_requests(struct bytes *bytes)
     frame_add_request(bytes, 7, END_STREAM, trailers, COUNT(trailers));
     frame_add_request(bytes, 9, END_STREAM, head, COUNT(head));
     frame_add_request(bytes, 11, 0, connect, COUNT(connect));
-    frame_add_request(bytes, 13, END_STREAM, large, REQUEST_FIELDS + 1); /* an answer of 5 KB */
+    frame_add_request(bytes, 13, END_STREAM, large, REQUEST_FIELDS + 1); /* a response of 5 KB */
     frame_add_request(bytes, 15, END_STREAM, large, REQUEST_FIELDS + 2); /* 431 */
     frame_add_setting(bytes, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 100000);
     for (int32_t id = 17; id < 33; id += 2)
         frame_add_get(bytes, id, "/many");
     frame_add_reset(bytes, 31, NGHTTP2_CANCEL);
-    frame_add_request(bytes, 33, 0, head, COUNT(head)); /* which the drain's timeouts reset */
+    frame_add_request(bytes, 33, 0, head, COUNT(head)); /* it times out during the drain */
 }
 
-/* Which calls for a GOAWAY. */
-static void add_mistake(struct bytes *bytes)
+/* Add an error of the connection. */
+static void add_connection_error(struct bytes *bytes)
 {
     frame_add(bytes, NGHTTP2_DATA, 0, 0, "lost", 4);
 }
 
-/* Frames to be kept, fields never to be indexed, trailers; plain requests and HEAD in between. */
+/* Add detailed requests with never-indexed fields and trailers, frames that detailed answers show,
+ * and plain requests and HEAD in between. */
 static void add_detailed_requests(struct bytes *bytes)
 {
     static const struct field post[] = {REQUEST_OF("POST", "/"),
@@ -102,17 +105,17 @@ enum {
     STREAM_RESET_BY_CLIENT = 31
 };
 
-enum ending { ENDS_WITH_DRAIN, ENDS_WITH_FAILURE, ENDS_WITH_MISTAKE };
+enum ending { ENDS_WITH_DRAIN, ENDS_WITH_FAILURE, ENDS_WITH_CONNECTION_ERROR };
 
-/* What came out of a run. */
+/* The outcome of a run. */
 struct outcome {
     uint8_t out[1 << 17];
     size_t out_length;
     uint8_t bodies[STREAMS][BODY_MAX];
     size_t body_lengths[STREAMS];
     bool ended[STREAMS]; /* END_STREAM or RST_STREAM */
-    bool told;           /* that memory ran out */
-    bool made;           /* by session_new */
+    bool reported;       /* the log says that memory ran out */
+    bool created;        /* session_new succeeded */
     bool done;
     bool failed;
 };
@@ -123,8 +126,8 @@ static void count_report(enum log_level level, int32_t stream_id, const char *te
 
     (void)level;
     (void)stream_id;
-    if (strstr(text, "memory") || strstr(text, "INTERNAL_ERROR")) /* nghttp2's word for it */
-        outcome->told = true;
+    if (strstr(text, "memory") || strstr(text, "INTERNAL_ERROR")) /* GOAWAY of nghttp2's */
+        outcome->reported = true;
 }
 
 static void ignore_request(const struct session_request *request, void *argument)
@@ -142,7 +145,7 @@ static void describe(struct detail_origin *origin, void *argument)
     strcpy(origin->local, "192.0.2.2:8080");
 }
 
-static void pull(struct session *session, struct instant now, struct outcome *outcome)
+static void read_output(struct session *session, struct instant now, struct outcome *outcome)
 {
     enum { ROOM = 1000 };
     size_t length;
@@ -154,35 +157,35 @@ static void pull(struct session *session, struct instant now, struct outcome *ou
     } while (length > 0);
 }
 
-static void give(struct session *session, struct instant now, const struct bytes *bytes,
-                 size_t piece, struct outcome *outcome)
+static void deliver(struct session *session, struct instant now, const struct bytes *bytes,
+                    size_t piece, struct outcome *outcome)
 {
     for (size_t at = 0; at < bytes->length && !session_done(session);) {
         size_t left = bytes->length - at;
 
         at += session_receive(session, now, bytes->data + at, left < piece ? left : piece);
-        pull(session, now, outcome);
+        read_output(session, now, outcome);
     }
 }
 
-/* The drain's second, then the timeout of the stream that is left. */
-static void drain(struct session *session, struct instant now, struct outcome *outcome)
+/* Wait a second for the drain, then for the timeout of the stream that is left. */
+static void run_drain(struct session *session, struct instant now, struct outcome *outcome)
 {
     session_shutdown(session, now);
-    pull(session, now, outcome);
+    read_output(session, now, outcome);
     for (int i = 0; i < 2 && !session_done(session); i++) {
         now.monotonic_us += (i == 0 ? 1 : 40) * SECOND;
         session_expire(session, now);
-        pull(session, now, outcome);
+        read_output(session, now, outcome);
     }
 }
 
-/* What is given to a session, and the streams that are to end by it. */
+/* The input of a session in steps, and how many streams have to end. */
 struct script {
     struct bytes steps[STEPS];
     size_t streams;
     enum ending ending;
-    bool upgraded; /* by the first step */
+    bool upgraded; /* the first step is for session_upgrade */
 };
 
 static void run_script(const struct script *script, size_t piece, struct outcome *outcome)
@@ -199,21 +202,21 @@ static void run_script(const struct script *script, size_t piece, struct outcome
 
     with.upgraded = script->upgraded;
     session = session_new(&with, &observer, &counters, &from, now);
-    outcome->made = session != NULL;
+    outcome->created = session != NULL;
     if (!session)
         return;
-    pull(session, now, outcome);
+    read_output(session, now, outcome);
     if (script->upgraded) {
         session_upgrade(session, now, script->steps[0].data, script->steps[0].length);
-        pull(session, now, outcome);
+        read_output(session, now, outcome);
     }
     for (size_t i = script->upgraded; i < STEPS; i++)
-        give(session, now, &script->steps[i], piece, outcome);
+        deliver(session, now, &script->steps[i], piece, outcome);
     if (script->ending == ENDS_WITH_DRAIN && !session_done(session)) {
-        drain(session, now, outcome);
+        run_drain(session, now, outcome);
     } else if (script->ending == ENDS_WITH_FAILURE && !session_done(session)) {
         session_fail(session, SESSION_ENHANCE_YOUR_CALM, "the end");
-        pull(session, now, outcome);
+        read_output(session, now, outcome);
     }
     outcome->done = session_done(session);
     outcome->failed = session_failed(session);
@@ -235,7 +238,7 @@ static void read_frame(struct outcome *outcome, const uint8_t *frame, size_t len
         outcome->ended[index] = true;
 }
 
-/* Only whole frames count: a session that ran out of memory may stop in the middle of one. */
+/* Only complete frames count: a session that runs out of memory may stop in the middle of one. */
 static void read_frames(struct outcome *outcome)
 {
     size_t at = 0;
@@ -251,31 +254,33 @@ static void read_frames(struct outcome *outcome)
     }
 }
 
-/* Nothing wrong was said; and where the session did not fail, nothing is missing. */
-static void check_outcome(const struct outcome *outcome, const struct outcome *undisturbed,
-                          size_t streams)
+/* Fail if a response differs from the expected one, or if one is missing although the session did
+ * not fail. */
+static void check_run_outcome(const struct outcome *outcome, const struct outcome *expected,
+                              size_t streams)
 {
     assert_true(outcome->done);
     for (size_t i = 0; i < STREAMS; i++) {
-        assert_true(outcome->body_lengths[i] <= undisturbed->body_lengths[i]);
-        assert_memory_equal(outcome->bodies[i], undisturbed->bodies[i], outcome->body_lengths[i]);
+        assert_true(outcome->body_lengths[i] <= expected->body_lengths[i]);
+        assert_memory_equal(outcome->bodies[i], expected->bodies[i], outcome->body_lengths[i]);
         if (!outcome->failed && i < streams && i != STREAM_RESET_BY_CLIENT / 2)
             assert_true(outcome->ended[i]);
     }
 }
 
-static void check_script(const struct script *script, enum failing_mode mode, size_t piece)
+static void check_script_with_failures(const struct script *script, enum failing_mode mode,
+                                       size_t piece)
 {
-    static struct outcome undisturbed;
+    static struct outcome expected;
     static struct outcome outcome;
     size_t live = failing.live;
     size_t n;
 
-    memset(&undisturbed, 0, sizeof(undisturbed));
-    run_script(script, piece, &undisturbed);
-    read_frames(&undisturbed);
-    assert_int_equal(undisturbed.failed, script->ending != ENDS_WITH_DRAIN);
-    check_outcome(&undisturbed, &undisturbed, script->streams);
+    memset(&expected, 0, sizeof(expected));
+    run_script(script, piece, &expected);
+    read_frames(&expected);
+    assert_int_equal(expected.failed, script->ending != ENDS_WITH_DRAIN);
+    check_run_outcome(&expected, &expected, script->streams);
 
     failing.mode = mode;
     failing.failed = true;
@@ -286,13 +291,13 @@ static void check_script(const struct script *script, enum failing_mode mode, si
         run_script(script, piece, &outcome);
         failing.left = SIZE_MAX;
         assert_int_equal(failing.live, live);
-        if (outcome.made) {
+        if (outcome.created) {
             read_frames(&outcome);
-            check_outcome(&outcome, &undisturbed, script->streams);
-            assert_true(!outcome.failed || undisturbed.failed || outcome.told);
+            check_run_outcome(&outcome, &expected, script->streams);
+            assert_true(!outcome.failed || expected.failed || outcome.reported);
         }
     }
-    assert_int_equal(outcome.failed, undisturbed.failed);
+    assert_int_equal(outcome.failed, expected.failed);
     assert_true(n > 100);
 }
 
@@ -302,29 +307,30 @@ static void script_free(struct script *script)
         bytes_free(&script->steps[i]);
 }
 
-static void check_plain(enum failing_mode mode, size_t piece, enum ending ending)
+static void check_plain_script(enum failing_mode mode, size_t piece, enum ending ending)
 {
     struct script script = {.streams = STREAMS, .ending = ending};
 
     add_first_requests(&script.steps[0]);
     add_more_requests(&script.steps[1]);
-    if (ending == ENDS_WITH_MISTAKE)
-        add_mistake(&script.steps[2]);
-    check_script(&script, mode, piece);
+    if (ending == ENDS_WITH_CONNECTION_ERROR)
+        add_connection_error(&script.steps[2]);
+    check_script_with_failures(&script, mode, piece);
     script_free(&script);
 }
 
-static void check_detailed(enum failing_mode mode, size_t piece)
+static void check_detailed_script(enum failing_mode mode, size_t piece)
 {
     struct script script = {.streams = DETAILED_STREAMS, .ending = ENDS_WITH_DRAIN};
 
     add_detailed_requests(&script.steps[0]);
-    check_script(&script, mode, piece);
+    check_script_with_failures(&script, mode, piece);
     script_free(&script);
 }
 
-/* The request is a detailed one, and its settings let little of its answer go out at first. */
-static void check_upgraded(enum failing_mode mode)
+/* An upgrade by a request for the detailed answer, whose settings allow only a small part of it at
+ * first. */
+static void check_upgraded_script(enum failing_mode mode)
 {
     static const struct field get[] = {REQUEST_OF("GET", "/one"),
                                        FIELD("accept", DETAIL_MEDIA_TYPE)};
@@ -335,32 +341,32 @@ static void check_upgraded(enum failing_mode mode)
     frame_add_request(&script.steps[0], 1, END_STREAM, get, COUNT(get));
     frame_add_setting(&script.steps[1], NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 10000);
     frame_add_get(&script.steps[1], 3, "/three");
-    check_script(&script, mode, 100);
+    check_script_with_failures(&script, mode, 100);
     script_free(&script);
 }
 
 static void test_one_failure(void **state)
 {
     (void)state;
-    check_plain(FAIL_ONCE, WHOLE, ENDS_WITH_DRAIN);
-    check_plain(FAIL_ONCE, 100, ENDS_WITH_DRAIN);
-    check_plain(FAIL_ONCE, WHOLE, ENDS_WITH_FAILURE);
-    check_plain(FAIL_ONCE, WHOLE, ENDS_WITH_MISTAKE);
-    check_detailed(FAIL_ONCE, WHOLE);
-    check_detailed(FAIL_ONCE, 100);
-    check_upgraded(FAIL_ONCE);
+    check_plain_script(FAIL_ONCE, WHOLE, ENDS_WITH_DRAIN);
+    check_plain_script(FAIL_ONCE, 100, ENDS_WITH_DRAIN);
+    check_plain_script(FAIL_ONCE, WHOLE, ENDS_WITH_FAILURE);
+    check_plain_script(FAIL_ONCE, WHOLE, ENDS_WITH_CONNECTION_ERROR);
+    check_detailed_script(FAIL_ONCE, WHOLE);
+    check_detailed_script(FAIL_ONCE, 100);
+    check_upgraded_script(FAIL_ONCE);
 }
 
 static void test_no_memory_from_then_on(void **state)
 {
     (void)state;
-    check_plain(FAIL_FROM_THEN_ON, WHOLE, ENDS_WITH_DRAIN);
-    check_plain(FAIL_FROM_THEN_ON, 100, ENDS_WITH_DRAIN);
-    check_plain(FAIL_FROM_THEN_ON, WHOLE, ENDS_WITH_FAILURE);
-    check_plain(FAIL_FROM_THEN_ON, WHOLE, ENDS_WITH_MISTAKE);
-    check_detailed(FAIL_FROM_THEN_ON, WHOLE);
-    check_detailed(FAIL_FROM_THEN_ON, 100);
-    check_upgraded(FAIL_FROM_THEN_ON);
+    check_plain_script(FAIL_FROM_THEN_ON, WHOLE, ENDS_WITH_DRAIN);
+    check_plain_script(FAIL_FROM_THEN_ON, 100, ENDS_WITH_DRAIN);
+    check_plain_script(FAIL_FROM_THEN_ON, WHOLE, ENDS_WITH_FAILURE);
+    check_plain_script(FAIL_FROM_THEN_ON, WHOLE, ENDS_WITH_CONNECTION_ERROR);
+    check_detailed_script(FAIL_FROM_THEN_ON, WHOLE);
+    check_detailed_script(FAIL_FROM_THEN_ON, 100);
+    check_upgraded_script(FAIL_FROM_THEN_ON);
 }
 
 int main(void)

@@ -1,5 +1,6 @@
 /*
- * Faults in echo/.
+ * The parts of echo/ that run out of memory: for every n the n-th allocation fails. The result is
+ * complete or reported as failed, and nothing leaks.
  */
 #include "echo/client_frames.h"
 #include "echo/detail.h"
@@ -16,7 +17,7 @@ static bool echo_add_text(struct echo *echo, const char *name, const char *value
                     strlen(name), (const uint8_t *)value, strlen(value));
 }
 
-/* Names that come twice, values that are Latin-1 or grow when escaped, more than the first room. */
+/* Repeated names, values that are Latin-1 or grow when escaped, and more than the initial size. */
 static bool fill_echo(struct echo *echo, size_t names)
 {
     static char large[5000];
@@ -42,7 +43,7 @@ static bool copy_echo(struct echo *echo, const struct echo *from)
     return true;
 }
 
-/* Return the body of so many fields that were copied; NULL if memory ran out. */
+/* Return the body of ${names} fields that were copied; NULL if memory ran out. */
 static struct echo_body *build_body(size_t names)
 {
     struct echo_body *body = NULL;
@@ -89,16 +90,16 @@ static void test_echo(void **state)
 {
     (void)state;
     check_echo(20);
-    check_echo(100); /* so many that they are sorted */
+    check_echo(100); /* enough for them to be sorted */
 }
 
 /* --- client_frames --- */
 
 enum { SETTINGS_LENGTH = 12 };
-/* So many that no more are kept. */
+/* As many as client_frames keeps. */
 enum { SETTINGS_FRAMES = CLIENT_FRAMES_MAX / (WIRE_FRAME_HEADER_SIZE + SETTINGS_LENGTH) };
 
-static bool add_settings(struct client_frames *client_frames, uint8_t content)
+static bool add_settings_frame(struct client_frames *client_frames, uint8_t content)
 {
     uint8_t payload[SETTINGS_LENGTH];
 
@@ -110,9 +111,9 @@ static bool add_settings(struct client_frames *client_frames, uint8_t content)
     return true;
 }
 
-/* All that was added, and nothing else. */
-static void check_settings(const struct client_frames *client_frames, const uint8_t *contents,
-                           size_t count)
+/* Fail unless exactly these frames were kept. */
+static void check_kept_settings(const struct client_frames *client_frames, const uint8_t *contents,
+                                size_t count)
 {
     struct client_frame frame;
     size_t place = 0;
@@ -127,8 +128,8 @@ static void check_settings(const struct client_frames *client_frames, const uint
     assert_int_equal(client_frames->left_out, 0);
 }
 
-/* A frame for which there is no memory is told, and the others stay as they are. */
-static void test_advert(void **state)
+/* If there is no memory for a frame, the call fails, and the other frames stay as they are. */
+static void test_client_frames(void **state)
 {
     size_t live = failing.live;
     size_t n;
@@ -144,12 +145,12 @@ static void test_advert(void **state)
         failing.failed = false;
         failing.left = n;
         for (uint8_t i = 0; i < SETTINGS_FRAMES; i++) {
-            if (add_settings(&client_frames, i))
+            if (add_settings_frame(&client_frames, i))
                 contents[count++] = i;
         }
         failing.left = SIZE_MAX;
         assert_int_equal(count, SETTINGS_FRAMES - failing.failed);
-        check_settings(&client_frames, contents, count);
+        check_kept_settings(&client_frames, contents, count);
         client_frames_free(&client_frames, &malloc_arena);
         assert_int_equal(failing.live, live);
     }
@@ -175,8 +176,8 @@ static struct field_list *detailed_fields(void)
     return fields;
 }
 
-static void add_frame(struct client_frames *client_frames, uint8_t type, const char *payload,
-                      size_t length)
+static void add_client_frame(struct client_frames *client_frames, uint8_t type, const char *payload,
+                             size_t length)
 {
     assert_true(client_frames_add(client_frames, &malloc_arena,
                                   &(struct frame_header){length, 0, type, 0}));
@@ -210,7 +211,6 @@ static void check_detail(const struct detail *detail)
     echo_body_drop(&malloc_arena, whole);
 }
 
-/* The whole of it, or nothing. */
 static void test_detail(void **state)
 {
     static const struct detail_reports reports = {.count = 2, .latest = {{1, "one"}, {3, "two"}}};
@@ -228,12 +228,12 @@ static void test_detail(void **state)
     };
 
     (void)state;
-    add_frame(&client_frames, NGHTTP2_SETTINGS, "\0\4\0\0\0\1\x13\x37\0\0\0\1", 12);
-    add_frame(&client_frames, NGHTTP2_WINDOW_UPDATE, "\0\0\0\1", 4);
-    add_frame(&client_frames, NGHTTP2_PRIORITY, "\0\0\0\1\7", 5);
-    add_frame(&client_frames, NGHTTP2_SETTINGS, "\0\4\0\0\0\1\x13\x37\0\0\0\1", 12);
-    add_frame(&client_frames, 0x10, "\0\0\0\1u=1", 7);
-    add_frame(&client_frames, 0xaa, "unknown", 7);
+    add_client_frame(&client_frames, NGHTTP2_SETTINGS, "\0\4\0\0\0\1\x13\x37\0\0\0\1", 12);
+    add_client_frame(&client_frames, NGHTTP2_WINDOW_UPDATE, "\0\0\0\1", 4);
+    add_client_frame(&client_frames, NGHTTP2_PRIORITY, "\0\0\0\1\7", 5);
+    add_client_frame(&client_frames, NGHTTP2_SETTINGS, "\0\4\0\0\0\1\x13\x37\0\0\0\1", 12);
+    add_client_frame(&client_frames, 0x10, "\0\0\0\1u=1", 7);
+    add_client_frame(&client_frames, 0xaa, "unknown", 7);
     client_frames.left_out = 3;
     failing.mode = FAIL_ONCE;
     check_detail(&detail);
@@ -249,7 +249,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_echo),
-        cmocka_unit_test(test_advert),
+        cmocka_unit_test(test_client_frames),
         cmocka_unit_test(test_detail),
     };
 

@@ -1,6 +1,6 @@
 /*
- * Floods: what costs a client little and a server much ends the connection with GOAWAY, within a
- * bound; and the same kinds of frames in a measure that clients have use for do not.
+ * Floods: frames that cost a client little and the server much end the connection with GOAWAY. The
+ * same frames in numbers that ordinary clients send do not.
  */
 #include "session/peer.h"
 
@@ -11,7 +11,8 @@ static const struct field malformed[] = {REQUEST_OF("GET", "/"), FIELD("connecti
 
 enum { FLOOD = 20000, BURST = 10000 };
 
-/* Let the peer read after every ${batch} frames, so that no queue fills. */
+/* Add ${count} frames, and exchange bytes after every ${batch} of them so that no queue becomes
+ * full. */
 static void flood(struct peer *peer, void (*add)(struct peer *, int32_t), int count, int batch)
 {
     for (int i = 0; i < count && !session_done(peer->session); i++) {
@@ -22,20 +23,27 @@ static void flood(struct peer *peer, void (*add)(struct peer *, int32_t), int co
     peer_pump(peer);
 }
 
+/* Fail unless the session has ended with GOAWAY, and the last report names the rule. */
+static void check_flood_reported(const struct peer *peer, uint32_t code)
+{
+    peer_check_ended(peer, code);
+    assert_true(peer->report_count > 0 && peer->report_count < 50);
+    assert_non_null(strstr(peer->reports[peer->report_count - 1].text, "RFC 9113 section 10.5"));
+}
+
 static void check_flood(void (*add)(struct peer *, int32_t), uint32_t code)
 {
     struct peer *peer = peer_open(&peer_options, peer_whole);
 
-    /* An open stream does not keep the connection from ending. */
+    /* An open stream must not prevent the end of the connection. */
     frame_add_request(&peer->out, 1, 0, post, COUNT(post));
     flood(peer, add, FLOOD, 100);
-    peer_check_ended(peer, code);
-    assert_true(peer->report_count > 0 && peer->report_count < 50);
+    check_flood_reported(peer, code);
     peer_free(peer);
 }
 
-/* As many as ${count} within a moment are nobody's loss. */
-static void check_measure(void (*add)(struct peer *, int32_t), int count)
+/* Fail unless ${count} of them at once are allowed. */
+static void check_allowed(void (*add)(struct peer *, int32_t), int count)
 {
     struct peer *peer = peer_open(&peer_options, peer_whole);
 
@@ -47,9 +55,9 @@ static void check_measure(void (*add)(struct peer *, int32_t), int count)
     peer_free(peer);
 }
 
-/* --- Streams that end at once --- */
+/* --- Streams that are reset --- */
 
-static void add_rapid_reset(struct peer *peer, int32_t stream_id)
+static void flood_rapid_reset(struct peer *peer, int32_t stream_id)
 {
     frame_add_request(&peer->out, stream_id, 0, post, COUNT(post));
     frame_add_reset(&peer->out, stream_id, NGHTTP2_CANCEL);
@@ -59,32 +67,32 @@ static void add_rapid_reset(struct peer *peer, int32_t stream_id)
 static void test_rapid_reset(void **state)
 {
     (void)state;
-    check_flood(add_rapid_reset, NGHTTP2_ENHANCE_YOUR_CALM);
-    check_measure(add_rapid_reset, 900);
+    check_flood(flood_rapid_reset, NGHTTP2_ENHANCE_YOUR_CALM);
+    check_allowed(flood_rapid_reset, 900);
 }
 
-static void add_malformed(struct peer *peer, int32_t stream_id)
+static void flood_malformed(struct peer *peer, int32_t stream_id)
 {
     frame_add_request(&peer->out, stream_id, END_STREAM, malformed, COUNT(malformed));
 }
 
-static void add_overflow(struct peer *peer, int32_t stream_id)
+static void flood_overflow(struct peer *peer, int32_t stream_id)
 {
     frame_add_request(&peer->out, stream_id, 0, post, COUNT(post));
     frame_add_window(&peer->out, stream_id, 0x7fffffff);
 }
 
-/* CVE-2025-8671: the client makes the server reset. */
+/* CVE-2025-8671: the client's errors make the server reset streams. */
 static void test_provoked_resets(void **state)
 {
     (void)state;
-    check_flood(add_malformed, NGHTTP2_ENHANCE_YOUR_CALM);
-    check_flood(add_overflow, NGHTTP2_ENHANCE_YOUR_CALM);
-    check_measure(add_malformed, 900);
-    check_measure(add_overflow, 900);
+    check_flood(flood_malformed, NGHTTP2_ENHANCE_YOUR_CALM);
+    check_flood(flood_overflow, NGHTTP2_ENHANCE_YOUR_CALM);
+    check_allowed(flood_malformed, 900);
+    check_allowed(flood_overflow, 900);
 }
 
-/* What was spent grows back. */
+/* The budget recovers over time. */
 static void test_provoked_resets_over_time(void **state)
 {
     struct peer *peer = peer_open(&peer_options, peer_whole);
@@ -92,7 +100,7 @@ static void test_provoked_resets_over_time(void **state)
     (void)state;
     for (int i = 0; i < 10; i++) {
         for (int j = 0; j < 300; j++) {
-            add_malformed(peer, 2 * (300 * i + j) + 1);
+            flood_malformed(peer, 2 * (300 * i + j) + 1);
             peer_pump(peer);
         }
         assert_int_equal(peer->goaway_count, 0);
@@ -101,53 +109,53 @@ static void test_provoked_resets_over_time(void **state)
     peer_free(peer);
 }
 
-/* --- Frames that bring nothing --- */
+/* --- Useless frames --- */
 
-static void add_ping(struct peer *peer, int32_t stream_id)
+static void flood_ping(struct peer *peer, int32_t stream_id)
 {
     (void)stream_id;
     frame_add(&peer->out, NGHTTP2_PING, 0, 0, "12345678", 8);
 }
 
-static void add_settings(struct peer *peer, int32_t stream_id)
+static void flood_settings(struct peer *peer, int32_t stream_id)
 {
     (void)stream_id;
     frame_add_setting(&peer->out, NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, (uint32_t)stream_id);
 }
 
-static void add_priority(struct peer *peer, int32_t stream_id)
+static void flood_priority(struct peer *peer, int32_t stream_id)
 {
     frame_add(&peer->out, NGHTTP2_PRIORITY, 0, stream_id, "\0\0\0\0\1", 5);
 }
 
-static void add_empty_data(struct peer *peer, int32_t stream_id)
+static void flood_empty_data(struct peer *peer, int32_t stream_id)
 {
     if (stream_id == 3)
         frame_add_request(&peer->out, 1, 0, post, COUNT(post));
     frame_add(&peer->out, NGHTTP2_DATA, 0, 1, NULL, 0);
 }
 
-static void add_unknown(struct peer *peer, int32_t stream_id)
+static void flood_unknown(struct peer *peer, int32_t stream_id)
 {
     frame_add(&peer->out, 0xbb, 0xff, stream_id, "what", 4);
 }
 
-static void add_window(struct peer *peer, int32_t stream_id)
+static void flood_window_update(struct peer *peer, int32_t stream_id)
 {
     (void)stream_id;
     frame_add_window(&peer->out, 0, 1);
 }
 
-/* CVE-2019-9512, -9515, -9513, -9518, -9511 and a frame that nobody knows. */
-static void test_frames_that_bring_nothing(void **state)
+/* CVE-2019-9512, -9515, -9513, -9518 and -9511, and frames of an unknown type. */
+static void test_useless_frames(void **state)
 {
-    static void (*const floods[])(struct peer *, int32_t) = {add_ping, add_settings, add_priority,
-                                                             add_unknown, add_window};
+    static void (*const floods[])(struct peer *, int32_t) = {
+        flood_ping, flood_settings, flood_priority, flood_unknown, flood_window_update};
 
     (void)state;
     for (size_t i = 0; i < COUNT(floods); i++) {
         check_flood(floods[i], NGHTTP2_ENHANCE_YOUR_CALM);
-        check_measure(floods[i], BURST - 100);
+        check_allowed(floods[i], BURST - 100);
     }
 }
 
@@ -156,15 +164,15 @@ static void test_empty_data(void **state)
     struct peer *peer = peer_open(&peer_options, peer_whole);
 
     (void)state;
-    flood(peer, add_empty_data, FLOOD, 100);
+    flood(peer, flood_empty_data, FLOOD, 100);
     peer_check_ended(peer, NGHTTP2_ENHANCE_YOUR_CALM);
     peer_free(peer);
 }
 
-/* A whole burst of frames that ask for an answer may come in one piece. */
+/* A whole burst of frames that need a reply may come in one piece. */
 static void test_burst_in_one_piece(void **state)
 {
-    static void (*const asking[])(struct peer *, int32_t) = {add_ping, add_settings};
+    static void (*const asking[])(struct peer *, int32_t) = {flood_ping, flood_settings};
 
     (void)state;
     for (size_t i = 0; i < COUNT(asking); i++) {
@@ -176,35 +184,35 @@ static void test_burst_in_one_piece(void **state)
     }
 }
 
-/* --- What looks like one and is none --- */
+/* --- Many frames that are no flood --- */
 
-static void add_get_with_windows(struct peer *peer, int32_t stream_id)
+static void flood_get_with_window_updates(struct peer *peer, int32_t stream_id)
 {
     frame_add_get(&peer->out, stream_id, "/");
     frame_add_window(&peer->out, 0, 100);
 }
 
-/* A busy client that gives back its window after every answer. */
+/* A busy client that sends WINDOW_UPDATE after every response. */
 static void test_busy_client(void **state)
 {
     (void)state;
-    check_measure(add_get_with_windows, FLOOD);
+    check_allowed(flood_get_with_window_updates, FLOOD);
 }
 
-static void add_byte(struct peer *peer, int32_t stream_id)
+static void flood_byte(struct peer *peer, int32_t stream_id)
 {
     if (stream_id == 3)
         frame_add_request(&peer->out, 1, 0, post, COUNT(post));
     frame_add(&peer->out, NGHTTP2_DATA, NGHTTP2_FLAG_PADDED, 1, "\3x\0\0\0", 5);
 }
 
-/* One byte and padding in every frame: slow, but it goes on. */
-static void test_content_by_the_byte(void **state)
+/* One byte and padding in every frame: slow, but progress. */
+static void test_content_byte_by_byte(void **state)
 {
     struct peer *peer = peer_open(&peer_options, peer_whole);
 
     (void)state;
-    flood(peer, add_byte, FLOOD, 100);
+    flood(peer, flood_byte, FLOOD, 100);
     assert_int_equal(peer->goaway_count, 0);
     frame_add(&peer->out, NGHTTP2_DATA, END_STREAM, 1, NULL, 0);
     peer_pump(peer);
@@ -212,8 +220,8 @@ static void test_content_by_the_byte(void **state)
     peer_free(peer);
 }
 
-/* The same, as fast as it can be sent: more such frames in a piece than are forgiven at once. */
-static void test_content_by_the_byte_at_once(void **state)
+/* The same at full speed: more such frames in one piece than the burst allows. */
+static void test_content_byte_by_byte_at_once(void **state)
 {
     struct peer *peer = peer_open(&peer_options, peer_whole);
 
@@ -228,9 +236,9 @@ static void test_content_by_the_byte_at_once(void **state)
     peer_free(peer);
 }
 
-/* --- Header blocks that are read past --- */
+/* --- Header blocks that are ignored --- */
 
-/* A block whose fields are wrong from the first one on has the same bounds as a good one. */
+/* A header block whose first field is malformed has the same limits as any other. */
 static void check_malformed_block(size_t piece, int pieces)
 {
     static const char zeros[16384];
@@ -257,12 +265,12 @@ static void test_malformed_block_is_bounded(void **state)
 
 /* --- Floods in one piece --- */
 
-/* A flood that comes in one piece, before its answers could be sent, ends in words. */
+/* The flood has come in one piece, before any reply could be sent: the connection ends with a
+ * reason. */
 static void check_ended_by_flood(struct peer *peer)
 {
     peer_pump(peer);
-    peer_check_ended(peer, NGHTTP2_ENHANCE_YOUR_CALM);
-    assert_true(peer->report_count > 0 && peer->report_count < 50);
+    check_flood_reported(peer, NGHTTP2_ENHANCE_YOUR_CALM);
     peer_free(peer);
 }
 
@@ -297,7 +305,8 @@ static void test_flood_of_continuations(void **state)
     check_ended_by_flood(peer);
 }
 
-/* A block of 16 MiB, or of few bytes that stand for 57 MiB: neither 431 nor patience. */
+/* A header block of 16 MiB, and one of few bytes that decode to 57 MiB, end the connection: they
+ * are too large for a response 431. */
 static void test_header_block_much_too_large(void **state)
 {
     struct peer *peer = peer_open(&peer_options, peer_whole);
@@ -322,7 +331,8 @@ static void test_header_bomb(void **state)
 
     (void)state;
     memset(value, 'v', sizeof(value));
-    /* a literal with indexing, its value's length being 127 + 0x21 + 128 * 0x1e, then references */
+    /* a literal with indexing, whose value has 127 + 0x21 + 128 * 0x1e bytes, then references to it
+     */
     bytes_add(&block, "\x40\x01x\x7f\xa1\x1e", 6);
     bytes_add(&block, value, 127 + 0x21 + 128 * 0x1e);
     bytes_fill(&block, 0xbe, 14000);
@@ -331,7 +341,7 @@ static void test_header_bomb(void **state)
     check_ended_by_flood(peer);
 }
 
-/* A string that is longer than nghttp2 takes: the table is lost, the connection with it. */
+/* A string literal longer than nghttp2 accepts is a compression error. */
 static void test_string_much_too_long(void **state)
 {
     static char value[100000];
@@ -346,7 +356,7 @@ static void test_string_much_too_long(void **state)
     peer_free(peer);
 }
 
-/* Streams opened and reset, more than any client needs: an end, in words of nghttp2's choice. */
+/* CVE-2023-44487 in one piece; which limit is exceeded first does not matter. */
 static void test_rapid_reset_at_once(void **state)
 {
     struct peer *peer = peer_open(&peer_options, peer_whole);
@@ -369,12 +379,12 @@ int main(void)
         cmocka_unit_test(test_rapid_reset),
         cmocka_unit_test(test_provoked_resets),
         cmocka_unit_test(test_provoked_resets_over_time),
-        cmocka_unit_test(test_frames_that_bring_nothing),
+        cmocka_unit_test(test_useless_frames),
         cmocka_unit_test(test_empty_data),
         cmocka_unit_test(test_burst_in_one_piece),
         cmocka_unit_test(test_busy_client),
-        cmocka_unit_test(test_content_by_the_byte),
-        cmocka_unit_test(test_content_by_the_byte_at_once),
+        cmocka_unit_test(test_content_byte_by_byte),
+        cmocka_unit_test(test_content_byte_by_byte_at_once),
         cmocka_unit_test(test_malformed_block_is_bounded),
         cmocka_unit_test(test_flood_of_pings),
         cmocka_unit_test(test_flood_of_settings),

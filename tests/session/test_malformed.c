@@ -7,12 +7,12 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A row's request has the four fields of a good one but for what the row says. */
+/* A row's request has the four fields of a valid one, except as the row says. */
 enum { FIELDS_MAX = 8 };
 
 struct row {
-    struct field fields[FIELDS_MAX]; /* up to the first without a name */
-    const char *field;               /* as the report names it, with its value if it has one */
+    struct field fields[FIELDS_MAX]; /* up to the first one without a name */
+    const char *field; /* as the report quotes it, with its value if the report has it */
     const char *section;
 };
 
@@ -39,7 +39,7 @@ static const struct row header_sections[] = {
     {{GOOD, FIELD("a", " x")}, "\"a\": \" x\"", "RFC 9113 section 8.2.1"},
     {{GOOD, FIELD("a", "x\t")}, "\"a\": \"x\\x09\"", "RFC 9113 section 8.2.1"},
     {{GOOD, FIELD("cookie", "a\nb")}, "\"cookie\": \"a\\x0ab\"", "RFC 9113 section 8.2.1"},
-    /* fields of a connection */
+    /* connection-specific fields */
     {{GOOD, FIELD("connection", "close")}, "\"connection\": \"close\"", "RFC 9113 section 8.2.2"},
     {{GOOD, FIELD("keep-alive", "1")}, "\"keep-alive\": \"1\"", "RFC 9113 section 8.2.2"},
     {{GOOD, FIELD("proxy-connection", "x")},
@@ -76,7 +76,7 @@ static const struct row header_sections[] = {
     {{METHOD, PATH, SCHEME, FIELD(":authority", "h\x01")},
      "\":authority\": \"h\\x01\"",
      "RFC 9113 section 8.3.1"},
-    /* a section that lacks something, or has too much */
+    /* fields missing from a section, or not allowed in it */
     {{PATH, SCHEME, AUTHORITY}, "\":method\"", "RFC 9113 section 8.3.1"},
     {{METHOD, SCHEME, AUTHORITY}, "\":path\"", "RFC 9113 section 8.3.1"},
     {{METHOD, PATH, AUTHORITY}, "\":scheme\"", "RFC 9113 section 8.3.1"},
@@ -116,9 +116,10 @@ static size_t field_count(const struct row *row)
     return count;
 }
 
-/* What the report says from its first word on, and the rule's place at its end. */
-static void check_reported(const struct peer *peer, int32_t stream_id, const char *field,
-                           const char *section)
+/* Fail unless there is one report, which begins with the field and ends with the rule's RFC
+ * section. */
+static void check_report(const struct peer *peer, int32_t stream_id, const char *field,
+                         const char *section)
 {
     char begin[128];
     char end[64];
@@ -147,7 +148,8 @@ static void check_malformed(const struct peer *peer, int32_t stream_id)
     assert_string_equal(closed->reset_code, "PROTOCOL_ERROR");
 }
 
-static void try_header_section(const struct row *row, uint8_t flags, struct peer_transfer transfer)
+static void check_header_section(const struct row *row, uint8_t flags,
+                                 struct peer_transfer transfer)
 {
     struct peer *peer = peer_open(&peer_options, transfer);
 
@@ -157,13 +159,14 @@ static void try_header_section(const struct row *row, uint8_t flags, struct peer
     frame_add_get(&peer->out, 3, "/after");
     peer_pump(peer);
     check_malformed(peer, 1);
-    check_reported(peer, 1, row->field, row->section);
+    check_report(peer, 1, row->field, row->section);
     peer_check_get(peer, 3, "/after");
     peer_free(peer);
 }
 
-/* The request before was the same, but for what is wrong with this one. */
-static void test_header_section_like_another(void **state)
+/* The request before differs only in what is malformed here, so that most fields are found in the
+ * section cache. */
+static void test_header_section_after_similar_one(void **state)
 {
     static const struct field good[] = {GOOD, FIELD("a", "x")};
 
@@ -177,7 +180,7 @@ static void test_header_section_like_another(void **state)
         frame_add_request(&peer->out, 5, END_STREAM, good, COUNT(good));
         peer_pump(peer);
         check_malformed(peer, 3);
-        check_reported(peer, 3, row->field, row->section);
+        check_report(peer, 3, row->field, row->section);
         assert_int_equal(peer_response(peer, 1)->status, 200);
         peer_check_answer(peer, 5, peer_response(peer, 1)->body.data,
                           peer_response(peer, 1)->body.length);
@@ -192,19 +195,19 @@ static void test_header_section(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT(header_sections); i++) {
-        try_header_section(&header_sections[i], END_STREAM, peer_whole);
-        try_header_section(&header_sections[i], END_STREAM, bytes);
-        try_header_section(&header_sections[i], END_STREAM, splits);
+        check_header_section(&header_sections[i], END_STREAM, peer_whole);
+        check_header_section(&header_sections[i], END_STREAM, bytes);
+        check_header_section(&header_sections[i], END_STREAM, splits);
     }
 }
 
-/* The same while content is still to come: it is dropped. */
+/* The same with content to come, which is ignored. */
 static void test_header_section_before_content(void **state)
 {
     (void)state;
     for (size_t i = 0; i < COUNT(header_sections); i++)
         if (strcmp(header_sections[i].field, "\"content-length\"") != 0)
-            try_header_section(&header_sections[i], 0, peer_whole);
+            check_header_section(&header_sections[i], 0, peer_whole);
 }
 
 static const struct field post[] = {FIELD(":method", "POST"), PATH, SCHEME, AUTHORITY};
@@ -219,8 +222,9 @@ static const struct row trailer_sections[] = {
     {{FIELD("sum", "x"), FIELD(":foo", "x")}, "\":foo\": \"x\"", "RFC 9113 section 8.1"},
 };
 
-/* Trailers with what may come once and was in the header section; others came between. */
-static void test_trailers_that_repeat(void **state)
+/* A field that may occur only once is in the header section and in the trailers, with other
+ * requests in between. */
+static void test_trailers_repeat_header_field(void **state)
 {
     static const struct field once[] = {
         FIELD(":method", "POST"),    PATH, SCHEME, AUTHORITY, FIELD("host", "h"),
@@ -243,7 +247,7 @@ static void test_trailers_that_repeat(void **state)
         frame_add_request(&peer->out, 1, END_STREAM, rows[i].fields, field_count(&rows[i]));
         peer_pump(peer);
         check_malformed(peer, 1);
-        check_reported(peer, 1, rows[i].field, rows[i].section);
+        check_report(peer, 1, rows[i].field, rows[i].section);
         peer_check_get(peer, 3, "/between");
         peer_free(peer);
     }
@@ -262,13 +266,13 @@ static void test_trailer_section(void **state)
         frame_add_get(&peer->out, 3, "/after");
         peer_pump(peer);
         check_malformed(peer, 1);
-        check_reported(peer, 1, row->field, row->section);
+        check_report(peer, 1, row->field, row->section);
         peer_check_get(peer, 3, "/after");
         peer_free(peer);
     }
 }
 
-static void test_trailers_without_end(void **state)
+static void test_trailers_without_end_stream(void **state)
 {
     static const struct field sum = FIELD("sum", "x");
     struct peer *peer = peer_open(&peer_options, peer_whole);
@@ -279,12 +283,13 @@ static void test_trailers_without_end(void **state)
     frame_add_get(&peer->out, 3, "/after");
     peer_pump(peer);
     check_malformed(peer, 1);
-    check_reported(peer, 1, "\"trailers\"", "RFC 9113 section 8.1");
+    check_report(peer, 1, "\"trailers\"", "RFC 9113 section 8.1");
     peer_check_get(peer, 3, "/after");
     peer_free(peer);
 }
 
-/* content-length: 5 and DATA frames that come to something else, in ways to find it out. */
+/* Rows of a wrong content-length that are detected at different points: before content, with too
+ * much of it, at its end. */
 static void test_content_length(void **state)
 {
     static const struct {
@@ -307,16 +312,17 @@ static void test_content_length(void **state)
         frame_add_get(&peer->out, 3, "/after");
         peer_pump(peer);
         check_malformed(peer, 1);
-        check_reported(peer, 1, "\"content-length\"", "RFC 9113 section 8.1.1");
+        check_report(peer, 1, "\"content-length\"", "RFC 9113 section 8.1.1");
         peer_check_get(peer, 3, "/after");
         peer_free(peer);
     }
 }
 
-/* What is refused has been read to its end: HPACK's table is the same on both sides. */
-static void test_table_is_kept(void **state)
+/* A malformed header block is decoded to its end, so that the dynamic tables stay the same on both
+ * sides. */
+static void test_dynamic_table_is_kept(void **state)
 {
-    /* GET, http, :authority "h", :path "/inserted" with indexing; the same by index */
+    /* GET, http, :authority "h", :path "/inserted" with indexing; then the same by index */
     static const char first[] = "\x82\x86\x01\x01h\x40\x05:path\x09/inserted";
     static const char second[] = "\x82\x86\x01\x01h\xbe";
     static const struct field wrong = FIELD("connection", "x");
@@ -340,7 +346,7 @@ static void test_table_is_kept(void **state)
     peer_free(peer);
 }
 
-/* Malformed comes before too large: no 431 for what is no request at all. */
+/* A request that is both malformed and too large is reset rather than answered with 431. */
 static void test_malformed_and_too_large(void **state)
 {
     static char value[40000];
@@ -359,7 +365,7 @@ static void test_malformed_and_too_large(void **state)
     peer_free(peer);
 }
 
-/* A value of the largest size, in bytes that double when shown: one line, cut. */
+/* A very long value whose bytes are all escaped is shown on one line, truncated. */
 static void test_report_is_short(void **state)
 {
     static char value[60000];
@@ -385,7 +391,7 @@ static void test_report_is_short(void **state)
 
 enum { REPORTS_MAX = 32 };
 
-/* A request that goes on, */
+/* A request whose content is still to come. */
 static void frame_add_open(struct bytes *bytes, int32_t stream_id)
 {
     static const struct field fields[] = {REQUEST_OF("POST", "/")};
@@ -393,7 +399,7 @@ static void frame_add_open(struct bytes *bytes, int32_t stream_id)
     frame_add_request(bytes, stream_id, 0, fields, COUNT(fields));
 }
 
-/* one that is answered with 501 all the same, */
+/* The same, which is answered with 501 at once. */
 static void frame_add_connect(struct bytes *bytes, int32_t stream_id)
 {
     static const struct field fields[] = {FIELD(":method", "CONNECT"), FIELD(":authority", "h")};
@@ -401,15 +407,14 @@ static void frame_add_connect(struct bytes *bytes, int32_t stream_id)
     frame_add_request(bytes, stream_id, 0, fields, COUNT(fields));
 }
 
-/* and what was told last. */
-static void check_last_reported(const struct peer *peer, int32_t stream_id, enum log_level level)
+static void check_last_report(const struct peer *peer, int32_t stream_id, enum log_level level)
 {
     assert_true(peer->report_count > 0 && peer->report_count <= PEER_REPORTS);
     assert_int_equal(peer->reports[peer->report_count - 1].stream_id, stream_id);
     assert_int_equal(peer->reports[peer->report_count - 1].level, level);
 }
 
-/* A connection may put so many lines into the log, and no more; its requests are answered on. */
+/* The number of reports of a connection is limited; its requests are still answered. */
 static void test_reports_are_limited(void **state)
 {
     enum { REQUESTS = 500 };
@@ -433,8 +438,8 @@ static void test_reports_are_limited(void **state)
     peer_free(peer);
 }
 
-/* Nor may it hide by resets of its own, nor by what only level debug shows, what was refused. */
-static void test_reports_of_a_level_are_limited_by_themselves(void **state)
+/* Reports of level info and debug do not use up the limit of level notice. */
+static void test_report_limit_is_per_level(void **state)
 {
     enum { RESETS = 200, LAST = 4 * RESETS + 1 };
     static const struct field fields[] = {GOOD, FIELD("connection", "x")};
@@ -442,7 +447,8 @@ static void test_reports_of_a_level_are_limited_by_themselves(void **state)
 
     (void)state;
     for (int32_t i = 0; i < RESETS; i++) {
-        frame_add_connect(&peer->out, 4 * i + 1); /* answered early: RST_STREAM NO_ERROR */
+        frame_add_connect(&peer->out,
+                          4 * i + 1); /* the early response is followed by RST_STREAM NO_ERROR */
         frame_add_open(&peer->out, 4 * i + 3);
         frame_add_reset(&peer->out, 4 * i + 3, NGHTTP2_CANCEL);
         peer_pump(peer);
@@ -451,11 +457,11 @@ static void test_reports_of_a_level_are_limited_by_themselves(void **state)
     assert_int_equal(peer->report_count, REPORTS_MAX + 1);
     frame_add_request(&peer->out, LAST, END_STREAM, fields, COUNT(fields));
     peer_pump(peer);
-    check_last_reported(peer, LAST, LOG_LEVEL_NOTICE);
+    check_last_report(peer, LAST, LOG_LEVEL_NOTICE);
     peer_free(peer);
 }
 
-static void test_resets_are_told(void **state)
+static void test_resets_are_reported(void **state)
 {
     static const struct {
         uint32_t code;
@@ -475,7 +481,7 @@ static void test_resets_are_told(void **state)
         frame_add_reset(&peer->out, 2 * i + 1, rows[i].code);
         peer_pump(peer);
         assert_int_equal(peer->report_count, i + 1);
-        check_last_reported(peer, 2 * i + 1, LOG_LEVEL_INFO);
+        check_last_report(peer, 2 * i + 1, LOG_LEVEL_INFO);
         assert_string_equal(peer->reports[i].text, rows[i].text);
         assert_string_equal(peer_find_request(peer, 2 * i + 1)->reset_code,
                             strrchr(rows[i].text, ' ') + 1);
@@ -483,8 +489,8 @@ static void test_resets_are_told(void **state)
     peer_free(peer);
 }
 
-/* An answer that does not wait for the request's end. */
-static void test_reset_without_an_error_is_told_to_who_looks_closely(void **state)
+/* RST_STREAM NO_ERROR follows a response that is sent before the request has ended. */
+static void test_reset_without_error_is_reported_at_debug(void **state)
 {
     struct peer *peer = peer_open(&peer_options, peer_whole);
 
@@ -494,13 +500,14 @@ static void test_reset_without_an_error_is_told_to_who_looks_closely(void **stat
     peer_pump(peer);
     log_set_level(LOG_LEVEL_INFO);
     assert_int_equal(peer->report_count, 1);
-    check_last_reported(peer, 1, LOG_LEVEL_DEBUG);
+    check_last_report(peer, 1, LOG_LEVEL_DEBUG);
     assert_string_equal(peer->reports[0].text, "RST_STREAM NO_ERROR sent (RFC 9113 section 8.1)");
     peer_free(peer);
 }
 
-/* The access log's line of a request that is refused names it. */
-static void test_refused_request_is_named(void **state)
+/* The observer gets method and path of a malformed request, so that the access log can show them:
+ */
+static void test_observer_gets_path_of_malformed_field(void **state)
 {
     static const struct field fields[] = {REQUEST_OF("PUT", "/named"), FIELD("Bad", "x")};
     struct peer *peer = peer_open(&peer_options, peer_whole);
@@ -514,8 +521,8 @@ static void test_refused_request_is_named(void **state)
     peer_free(peer);
 }
 
-/* So does that of one refused as a whole. */
-static void test_section_refused_is_named(void **state)
+/* also if the section is malformed as a whole, */
+static void test_observer_gets_path_of_malformed_section(void **state)
 {
     static const struct field fields[] = {FIELD(":method", "PUT"), FIELD(":path", "/named"),
                                           FIELD(":authority", "h")};
@@ -528,8 +535,8 @@ static void test_section_refused_is_named(void **state)
     peer_free(peer);
 }
 
-/* And of one whose block did not end in time. */
-static void test_block_without_end_is_named(void **state)
+/* and if the header block is not complete. */
+static void test_observer_gets_path_of_incomplete_block(void **state)
 {
     static const struct field fields[] = {REQUEST_OF("PUT", "/named")};
     struct peer *peer = peer_open(&peer_options, peer_whole);
@@ -544,14 +551,14 @@ static void test_block_without_end_is_named(void **state)
     peer_wait(peer, 31 * SECOND);
     peer_check_ended(peer, NGHTTP2_ENHANCE_YOUR_CALM);
     bytes_free(&block);
-    session_free(peer->session); /* tells of the streams that are cut */
+    session_free(peer->session); /* calls the observer for the open stream */
     peer->session = NULL;
     assert_non_null(peer_find_request(peer, 1));
     assert_string_equal(peer_find_request(peer, 1)->path, "/named");
     peer_free(peer);
 }
 
-/* The rule that is named is the one that is broken. */
+/* The report names the rule that is broken. */
 static void test_trailers_repeat_content_length(void **state)
 {
     static const struct field fields[] = {REQUEST_OF("POST", "/")};
@@ -582,8 +589,8 @@ static void test_trailers_repeat_host(void **state)
     peer_free(peer);
 }
 
-/* More content than was announced is told as that, however its bytes are cut. */
-static void test_too_much_content_is_told(void **state)
+/* More content than content-length says is reported as such, also if the frame is split. */
+static void test_too_much_content(void **state)
 {
     static const struct field fields[] = {REQUEST_OF("POST", "/"), FIELD("content-length", "5")};
     struct peer *peer = peer_open(&peer_options, peer_whole);
@@ -604,25 +611,25 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_header_section),
-        cmocka_unit_test(test_header_section_like_another),
-        cmocka_unit_test(test_trailers_that_repeat),
-        cmocka_unit_test(test_refused_request_is_named),
-        cmocka_unit_test(test_section_refused_is_named),
-        cmocka_unit_test(test_block_without_end_is_named),
+        cmocka_unit_test(test_header_section_after_similar_one),
+        cmocka_unit_test(test_trailers_repeat_header_field),
+        cmocka_unit_test(test_observer_gets_path_of_malformed_field),
+        cmocka_unit_test(test_observer_gets_path_of_malformed_section),
+        cmocka_unit_test(test_observer_gets_path_of_incomplete_block),
         cmocka_unit_test(test_trailers_repeat_content_length),
         cmocka_unit_test(test_trailers_repeat_host),
-        cmocka_unit_test(test_too_much_content_is_told),
+        cmocka_unit_test(test_too_much_content),
         cmocka_unit_test(test_header_section_before_content),
         cmocka_unit_test(test_trailer_section),
-        cmocka_unit_test(test_trailers_without_end),
+        cmocka_unit_test(test_trailers_without_end_stream),
         cmocka_unit_test(test_content_length),
-        cmocka_unit_test(test_table_is_kept),
+        cmocka_unit_test(test_dynamic_table_is_kept),
         cmocka_unit_test(test_malformed_and_too_large),
         cmocka_unit_test(test_report_is_short),
         cmocka_unit_test(test_reports_are_limited),
-        cmocka_unit_test(test_reports_of_a_level_are_limited_by_themselves),
-        cmocka_unit_test(test_resets_are_told),
-        cmocka_unit_test(test_reset_without_an_error_is_told_to_who_looks_closely),
+        cmocka_unit_test(test_report_limit_is_per_level),
+        cmocka_unit_test(test_resets_are_reported),
+        cmocka_unit_test(test_reset_without_error_is_reported_at_debug),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /*
- * Repeated fields.
+ * Requests whose fields repeat those of earlier requests. The session caches the last header
+ * section; responses with the cache have to be the same as without.
  */
 #include "echo/echo.h"
 #include "session/peer.h"
@@ -10,7 +11,8 @@
 
 enum { POOL = 90, FIELDS_MAX = 28, REPEATED_REQUESTS = 400 };
 
-/* Any field: names that repeat, values that JSON escapes, Latin-1, UTF-8, none, long ones. */
+/* Fill ${pool} with fields: repeated names, values with characters that JSON escapes, Latin-1,
+ * UTF-8, empty and long ones. */
 static void fill_pool(struct field pool[static POOL], char bytes[static POOL][3000], uint64_t *seed)
 {
     static const char *const names[] = {"a", "b", "cookie", "x-long-name-of-a-field", "accept"};
@@ -33,16 +35,16 @@ static void fill_pool(struct field pool[static POOL], char bytes[static POOL][30
     }
 }
 
-static struct arena plain_arena; /* of no memory */
+static struct arena malloc_only_arena; /* without memory of its own */
 
-/* The plain way: each field encoded for this body alone. To be dropped. */
-static struct echo_body *plain_body(const struct field *fields, size_t count)
+/* Return the body that the fields have without any cache, to be dropped by the caller. */
+static struct echo_body *compose_uncached(const struct field *fields, size_t count)
 {
     static const struct echo_key none;
     struct echo_body *body;
     struct echo echo;
 
-    echo_start(&echo, &plain_arena, false);
+    echo_start(&echo, &malloc_only_arena, false);
     for (size_t i = 0; i < count; i++)
         assert_true(echo_add(&echo, none, (const uint8_t *)fields[i].name, fields[i].name_length,
                              (const uint8_t *)fields[i].value, fields[i].value_length));
@@ -52,17 +54,18 @@ static struct echo_body *plain_body(const struct field *fields, size_t count)
     return body;
 }
 
-static void check_as_plain(struct peer *peer, int32_t id, const struct field *fields, size_t count)
+static void check_against_uncached(struct peer *peer, int32_t id, const struct field *fields,
+                                   size_t count)
 {
-    struct echo_body *body = plain_body(fields, count);
+    struct echo_body *body = compose_uncached(fields, count);
 
     peer_check_answer(peer, id, body->text, body->length);
-    echo_body_drop(&plain_arena, body);
+    echo_body_drop(&malloc_only_arena, body);
 }
 
-/* What HPACK remembers, and the session with it, is the same as what comes for the first time;
- * also after a rest, and when it was pushed out of both. */
-static void test_fields_come_again(void **state)
+/* Fields that are in HPACK's table and the session's cache give the same response as new ones, also
+ * after idle memory was released and after they were evicted. */
+static void test_repeated_fields(void **state)
 {
     static char bytes[POOL][3000];
     struct field pool[POOL];
@@ -81,22 +84,21 @@ static void test_fields_come_again(void **state)
             fields[f] = pool[peer_random(&seed) % of];
         id = peer_submit(peer, fields, count, NULL);
         peer_pump(peer);
-        check_as_plain(peer, id, fields, count);
+        check_against_uncached(peer, id, fields, count);
         if (i % 50 == 0)
             session_release_idle_memory(peer->session);
     }
     peer_free(peer);
 }
 
-static struct field any_field(struct field pool[static POOL], uint64_t *seed)
+static struct field random_field(struct field pool[static POOL], uint64_t *seed)
 {
     return pool[peer_random(seed) % POOL];
 }
 
-/* The same request again, or with a field changed, left out, put in, moved, or of another method.
- */
-static size_t change(struct field fields[static REQUEST_FIELDS + FIELDS_MAX], size_t count,
-                     struct field pool[static POOL], uint64_t *seed)
+/* Leave the request as it is, or change, remove, insert or move a field, or change the method. */
+static size_t change_request(struct field fields[static REQUEST_FIELDS + FIELDS_MAX], size_t count,
+                             struct field pool[static POOL], uint64_t *seed)
 {
     static const char *const methods[] = {"GET", "HEAD", "PUT"};
     size_t place = REQUEST_FIELDS;
@@ -109,7 +111,7 @@ static size_t change(struct field fields[static REQUEST_FIELDS + FIELDS_MAX], si
         fields[0] = field_of(":method", methods[peer_random(seed) % COUNT(methods)]);
         return count;
     case 1:
-        fields[place] = any_field(pool, seed);
+        fields[place] = random_field(pool, seed);
         return count > REQUEST_FIELDS ? count : count + 1;
     case 2:
         return count > REQUEST_FIELDS ? count - 1 : count;
@@ -117,7 +119,7 @@ static size_t change(struct field fields[static REQUEST_FIELDS + FIELDS_MAX], si
         if (count == REQUEST_FIELDS + FIELDS_MAX)
             return count;
         memmove(&fields[place + 1], &fields[place], (count - place) * sizeof(*fields));
-        fields[place] = any_field(pool, seed);
+        fields[place] = random_field(pool, seed);
         return count + 1;
     case 4:
         if (count == REQUEST_FIELDS)
@@ -131,7 +133,7 @@ static size_t change(struct field fields[static REQUEST_FIELDS + FIELDS_MAX], si
     }
 }
 
-static void check_alike(struct peer *peer, int32_t id, const struct field *fields, size_t count)
+static void check_similar(struct peer *peer, int32_t id, const struct field *fields, size_t count)
 {
     const struct peer_response *response = peer_response(peer, id);
     struct field as_get[REQUEST_FIELDS + FIELDS_MAX];
@@ -139,22 +141,21 @@ static void check_alike(struct peer *peer, int32_t id, const struct field *field
 
     assert_string_equal(peer_find_request(peer, id)->method, fields[0].value);
     if (strcmp(fields[0].value, "HEAD") != 0) {
-        check_as_plain(peer, id, fields, count);
+        check_against_uncached(peer, id, fields, count);
         return;
     }
     assert_int_equal(response->status, 200);
     assert_int_equal(response->data_frames, 0);
     memcpy(as_get, fields, count * sizeof(*fields));
     as_get[0] = field_of(":method", "GET");
-    body = plain_body(as_get, count);
+    body = compose_uncached(as_get, count);
     assert_int_equal(atoi(peer_field(response, "content-length")), body->length);
-    echo_body_drop(&plain_arena, body);
+    echo_body_drop(&malloc_only_arena, body);
 }
 
-/* Requests that are like the one before but for a little: what is done for the like of them is the
- * same as what is done for the first of a kind. From a client that lets HPACK remember, and from
- * one that never does. */
-static void test_requests_alike(void **state)
+/* Requests that differ a little from the one before get the same responses as without a cache, from
+ * a client that uses HPACK's dynamic table and from one that does not. */
+static void test_similar_requests(void **state)
 {
     static char bytes[POOL][3000];
     struct field pool[POOL];
@@ -162,15 +163,15 @@ static void test_requests_alike(void **state)
 
     (void)state;
     fill_pool(pool, bytes, &seed);
-    for (int remembers = 0; remembers < 2; remembers++) {
-        struct peer *peer = remembers ? peer_open_client(&peer_options, peer_whole, 1 << 20)
-                                      : peer_open(&peer_options, peer_whole);
-        struct field fields[REQUEST_FIELDS + FIELDS_MAX] = {REQUEST_OF("GET", "/alike")};
+    for (int uses_hpack_table = 0; uses_hpack_table < 2; uses_hpack_table++) {
+        struct peer *peer = uses_hpack_table ? peer_open_client(&peer_options, peer_whole, 1 << 20)
+                                             : peer_open(&peer_options, peer_whole);
+        struct field fields[REQUEST_FIELDS + FIELDS_MAX] = {REQUEST_OF("GET", "/similar")};
         size_t count = REQUEST_FIELDS;
         int32_t id = -1;
 
         for (int i = 0; i < 2000; i++) {
-            if (remembers) {
+            if (uses_hpack_table) {
                 id = peer_submit(peer, fields, count, NULL);
             } else {
                 id += 2;
@@ -178,8 +179,8 @@ static void test_requests_alike(void **state)
                 frame_add_window(&peer->out, 0, 1 << 16);
             }
             peer_pump(peer);
-            check_alike(peer, id, fields, count);
-            count = change(fields, count, pool, &seed);
+            check_similar(peer, id, fields, count);
+            count = change_request(fields, count, pool, &seed);
             if (peer_random(&seed) % 100 == 0)
                 session_release_idle_memory(peer->session);
         }
@@ -187,10 +188,10 @@ static void test_requests_alike(void **state)
     }
 }
 
-/* A connection that rests amid a header section has it whole in the end. */
-static void test_rest_amid_fields(void **state)
+/* Idle memory is released in the middle of a header block: no field is lost. */
+static void test_idle_release_within_block(void **state)
 {
-    static const struct field fields[] = {REQUEST_OF("GET", "/rest"), FIELD("a", "b"),
+    static const struct field fields[] = {REQUEST_OF("GET", "/idle"), FIELD("a", "b"),
                                           FIELD("c", "d")};
     struct peer *peer = peer_open(&peer_options, peer_whole);
 
@@ -206,7 +207,7 @@ static void test_rest_amid_fields(void **state)
         session_release_idle_memory(peer->session);
         frame_add(&peer->out, NGHTTP2_CONTINUATION, END_HEADERS, id, half[1].data, half[1].length);
         peer_pump(peer);
-        check_as_plain(peer, id, fields, COUNT(fields));
+        check_against_uncached(peer, id, fields, COUNT(fields));
         bytes_free(&half[0]);
         bytes_free(&half[1]);
         if (id % 3 == 0)
@@ -215,8 +216,8 @@ static void test_rest_amid_fields(void **state)
     peer_free(peer);
 }
 
-/* No content answers HEAD, even where its fields are too large before the method comes. */
-static void test_head_behind_too_much(void **state)
+/* The response to HEAD has no content, even if the limit is exceeded before :method comes. */
+static void test_head_with_method_after_limit(void **state)
 {
     static char large[2000];
     struct session_options options = peer_options;
@@ -236,8 +237,8 @@ static void test_head_behind_too_much(void **state)
     peer_free(peer);
 }
 
-/* Expect is a list (RFC 9110 section 10.1.1): another member, after it, takes nothing back. */
-static void test_expect_comes_twice(void **state)
+/* Expect is a list (RFC 9110 section 10.1.1): a later member does not cancel 100-continue. */
+static void test_two_expect_fields(void **state)
 {
     static const struct field fields[] = {REQUEST_OF("POST", "/"), FIELD("expect", "100-continue"),
                                           FIELD("expect", "x")};
@@ -255,8 +256,11 @@ static void test_expect_comes_twice(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        TEST(fields_come_again),  TEST(requests_alike),   TEST(head_behind_too_much),
-        TEST(expect_comes_twice), TEST(rest_amid_fields),
+        TEST(repeated_fields),
+        TEST(similar_requests),
+        TEST(head_with_method_after_limit),
+        TEST(two_expect_fields),
+        TEST(idle_release_within_block),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

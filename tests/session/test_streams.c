@@ -1,5 +1,6 @@
 /*
- * Streams.
+ * Streams: large responses and flow control, unusual but valid frames, streams that are reset, and
+ * an nghttp2 client.
  */
 #include "session/peer.h"
 
@@ -16,8 +17,8 @@ static const struct field post[] = {REQUEST_OF("POST", "/")};
 
 enum { LARGE = 60000 };
 
-/* GET with a field of ${LARGE} quotes, each of which JSON escapes: more than a window, or a frame.
- */
+/* Add GET with a field of LARGE quotes, each escaped in JSON: the response exceeds a window and a
+ * frame. Return the expected body, to be freed. */
 static char *add_large_get(struct peer *peer, int32_t stream_id, size_t *length)
 {
     static const char start[] = "{\":method\": \"GET\", \":path\": \"/\", \":scheme\": \"http\", "
@@ -51,7 +52,8 @@ static void run_large_answer(struct peer *peer)
     free(body);
 }
 
-/* The connection's window holds two large answers up, half a window each time. */
+/* Two large responses wait for the connection's window, which is opened by half a window at a time.
+ */
 static void run_connection_window(struct peer *peer)
 {
     enum { FIRST_WINDOW = 65535 };
@@ -111,7 +113,7 @@ static void run_closed_window(struct peer *peer)
     peer_check_get(peer, 3, "/closed");
 }
 
-/* --- Frames in their odd forms --- */
+/* --- Unusual frames --- */
 
 static void run_padding(struct peer *peer)
 {
@@ -143,7 +145,7 @@ static void run_padding(struct peer *peer)
     }
 }
 
-/* 200 frames of one byte, with an empty one at the end. */
+/* 200 CONTINUATION frames of one byte, and an empty one at the end. */
 static void run_continuation(struct peer *peer)
 {
     static const struct field fields[] = {REQUEST_OF("GET", "/"), FIELD("x", "")};
@@ -199,7 +201,8 @@ static void run_unknown_frames(struct peer *peer)
 {
     frame_add(&peer->out, 0xee, 0xff, 0, "unknown", 7);
     frame_add(&peer->out, 0x20, 0, 1, NULL, 0);
-    frame_add_setting(&peer->out, 0xabc, 5); /* RFC 9113 section 6.5.2: ignored */
+    frame_add_setting(&peer->out, 0xabc,
+                      5); /* unknown settings are ignored (RFC 9113 section 6.5.2) */
     frame_add_get(&peer->out, 1, "/");
     frame_add(&peer->out, 0xee, 0, 1, "unknown", 7);
     peer_pump(peer);
@@ -227,7 +230,7 @@ static void run_many_streams(struct peer *peer)
     assert_int_equal(peer->counters.resets, 0);
 }
 
-/* All of them open at once, and ended in another order. */
+/* All streams are open at once, and end in another order. */
 static void run_open_streams(struct peer *peer)
 {
     enum { STREAMS = 128 };
@@ -242,7 +245,7 @@ static void run_open_streams(struct peer *peer)
         peer_check_post(peer, 2 * i + 1);
 }
 
-/* A client that changes its mind, before and after the answer is under way. */
+/* The client resets streams before and after their response begins. */
 static void run_reset_by_client(struct peer *peer)
 {
     const struct peer_request *closed;
@@ -273,7 +276,7 @@ static void run_reset_by_client(struct peer *peer)
     peer_check_get(peer, 5, "/after");
 }
 
-/* A client that changes its mind before anything could be sent: no response was. */
+/* The client resets the stream in the same piece as its request: there is no response. */
 static void run_reset_at_once(struct peer *peer)
 {
     const struct peer_request *closed;
@@ -287,7 +290,7 @@ static void run_reset_at_once(struct peer *peer)
     assert_int_equal(closed->sent, peer_response(peer, 1)->body.length);
 }
 
-/* --- With an nghttp2 client, which sees to flow control --- */
+/* --- With an nghttp2 client, which does flow control --- */
 
 static void upload(const struct peer_transfer *transfer, size_t length, uint32_t window)
 {
@@ -309,7 +312,7 @@ static void upload(const struct peer_transfer *transfer, size_t length, uint32_t
     peer_free(peer);
 }
 
-/* Content of several MiB, twice at once: the windows go on being opened. */
+/* Two uploads of several MiB at once: the windows are opened again and again. */
 static void test_upload(void **state)
 {
     (void)state;

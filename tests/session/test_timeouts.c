@@ -1,5 +1,5 @@
 /*
- * Timeouts; the time is the test's.
+ * Timeouts: the session's deadline is as specified, and nothing happens a microsecond before it.
  */
 #include "session/peer.h"
 
@@ -7,8 +7,8 @@
 
 static const struct field post[] = {REQUEST_OF("POST", "/")};
 
-/* Time in which the daemon did not read is not the peer's. */
-static void test_excused_time(void **state)
+/* Time in which the daemon did not read does not count. */
+static void test_shifted_timers(void **state)
 {
     struct peer *peer = peer_open(&peer_options, peer_whole);
 
@@ -26,8 +26,9 @@ static void test_excused_time(void **state)
     peer_free(peer);
 }
 
-/* Wait until just before the session's deadline, which is in ${us}; nothing is to happen yet. */
-static void wait_almost(struct peer *peer, int64_t us)
+/* Check that the session's deadline is in ${us}, and that nothing happens until a microsecond
+ * before. */
+static void wait_until_just_before(struct peer *peer, int64_t us)
 {
     size_t goaways = peer->goaway_count;
 
@@ -51,7 +52,7 @@ static void check_timed_out(const struct peer *peer, uint32_t code, enum log_lev
     assert_int_equal(session_deadline(peer->session), INSTANT_NEVER);
 }
 
-static void test_preface_that_does_not_end(void **state)
+static void test_incomplete_preface(void **state)
 {
     static const size_t lengths[] = {0, 1, NGHTTP2_CLIENT_MAGIC_LEN, NGHTTP2_CLIENT_MAGIC_LEN + 8};
 
@@ -61,15 +62,16 @@ static void test_preface_that_does_not_end(void **state)
 
         peer->out.length = lengths[i];
         peer_pump(peer);
-        wait_almost(peer, 10 * SECOND);
+        wait_until_just_before(peer, 10 * SECOND);
         peer_wait(peer, 1);
         check_timed_out(peer, NGHTTP2_ENHANCE_YOUR_CALM, LOG_LEVEL_NOTICE, 0, "header-timeout");
         peer_free(peer);
     }
 }
 
-/* The block began with its first byte; more of it, or other answers, do not prolong it. */
-static void test_header_block_that_does_not_end(void **state)
+/* The time starts with the block's HEADERS frame; neither CONTINUATION frames nor other responses
+ * extend it. */
+static void test_incomplete_header_block(void **state)
 {
     struct peer *peer = peer_open(&peer_options, peer_whole);
 
@@ -81,13 +83,13 @@ static void test_header_block_that_does_not_end(void **state)
     peer_wait(peer, 6 * SECOND);
     frame_add(&peer->out, NGHTTP2_CONTINUATION, 0, 1, "\x86", 1);
     peer_pump(peer);
-    wait_almost(peer, 4 * SECOND);
+    wait_until_just_before(peer, 4 * SECOND);
     peer_wait(peer, 1);
     check_timed_out(peer, NGHTTP2_ENHANCE_YOUR_CALM, LOG_LEVEL_NOTICE, 1, "header-timeout");
     peer_free(peer);
 }
 
-static void test_trailers_that_do_not_end(void **state)
+static void test_incomplete_trailers(void **state)
 {
     struct peer *peer = peer_open(&peer_options, peer_whole);
 
@@ -95,14 +97,14 @@ static void test_trailers_that_do_not_end(void **state)
     peer_add_post(peer, 1);
     frame_add(&peer->out, NGHTTP2_HEADERS, END_STREAM, 1, NULL, 0);
     peer_pump(peer);
-    wait_almost(peer, 10 * SECOND);
+    wait_until_just_before(peer, 10 * SECOND);
     peer_wait(peer, 1);
     check_timed_out(peer, NGHTTP2_ENHANCE_YOUR_CALM, LOG_LEVEL_NOTICE, 1, "header-timeout");
     peer_free(peer);
 }
 
-/* No other frame may come inside a block, a refused one among them: it has to end as well. */
-static void test_refused_header_block_that_does_not_end(void **state)
+/* The timeout holds for the header block of a refused stream, too. */
+static void test_incomplete_refused_header_block(void **state)
 {
     static const struct field wrong = FIELD("connection", "x");
     struct peer *peer = peer_open(&peer_options, peer_whole);
@@ -114,7 +116,7 @@ static void test_refused_header_block_that_does_not_end(void **state)
     bytes_free(&block);
     peer_pump(peer);
     peer_check_reset(peer, 1, NGHTTP2_PROTOCOL_ERROR);
-    wait_almost(peer, 10 * SECOND);
+    wait_until_just_before(peer, 10 * SECOND);
     peer_wait(peer, 1);
     peer_check_ended(peer, NGHTTP2_ENHANCE_YOUR_CALM);
     peer_free(peer);
@@ -130,7 +132,7 @@ static void test_header_block_in_time(void **state)
         block_add(&block, &post[i]);
     frame_add(&peer->out, NGHTTP2_HEADERS, END_STREAM, 1, block.data, 5);
     peer_pump(peer);
-    wait_almost(peer, 10 * SECOND);
+    wait_until_just_before(peer, 10 * SECOND);
     frame_add(&peer->out, NGHTTP2_CONTINUATION, END_HEADERS, 1, block.data + 5, block.length - 5);
     bytes_free(&block);
     peer_pump(peer);
@@ -147,13 +149,13 @@ static void test_idle(void **state)
 
     (void)state;
     peer_pump(peer);
-    wait_almost(peer, 300 * SECOND);
+    wait_until_just_before(peer, 300 * SECOND);
     frame_add_get(&peer->out, 1, "/");
     peer_pump(peer);
-    wait_almost(peer, 300 * SECOND);
+    wait_until_just_before(peer, 300 * SECOND);
     frame_add(&peer->out, NGHTTP2_PING, 0, 0, "12345678", 8);
     peer_pump(peer);
-    wait_almost(peer, 300 * SECOND);
+    wait_until_just_before(peer, 300 * SECOND);
     peer_wait(peer, 1);
     check_timed_out(peer, NGHTTP2_NO_ERROR, LOG_LEVEL_INFO, 0, "idle-timeout");
     assert_int_equal(peer->goaways[0].last_stream_id, 1);
@@ -176,17 +178,17 @@ static void check_stream_timed_out(const struct peer *peer, int32_t stream_id)
     assert_false(session_done(peer->session) || session_failed(peer->session));
 }
 
-static void test_content_that_does_not_go_on(void **state)
+static void test_stalled_content(void **state)
 {
     struct peer *peer = peer_open(&peer_options, peer_whole);
 
     (void)state;
     peer_add_post(peer, 1);
     peer_pump(peer);
-    wait_almost(peer, 30 * SECOND);
+    wait_until_just_before(peer, 30 * SECOND);
     frame_add(&peer->out, NGHTTP2_DATA, 0, 1, "some", 4);
     peer_pump(peer);
-    wait_almost(peer, 30 * SECOND);
+    wait_until_just_before(peer, 30 * SECOND);
     peer_wait(peer, 1);
     check_stream_timed_out(peer, 1);
     assert_int_equal(peer_find_request(peer, 1)->status, 0);
@@ -199,7 +201,7 @@ static void test_content_that_does_not_go_on(void **state)
     peer_free(peer);
 }
 
-static void test_window_that_does_not_open(void **state)
+static void test_exhausted_window(void **state)
 {
     struct peer *peer = peer_open(&peer_options, peer_whole);
 
@@ -208,11 +210,11 @@ static void test_window_that_does_not_open(void **state)
     frame_add_setting(&peer->out, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0);
     frame_add_get(&peer->out, 1, "/");
     peer_pump(peer);
-    wait_almost(peer, 30 * SECOND);
+    wait_until_just_before(peer, 30 * SECOND);
     frame_add_window(&peer->out, 1, 1);
     peer_pump(peer);
     assert_int_equal(peer_response(peer, 1)->body.length, 1);
-    wait_almost(peer, 30 * SECOND);
+    wait_until_just_before(peer, 30 * SECOND);
     peer_wait(peer, 1);
     check_stream_timed_out(peer, 1);
     assert_int_equal(peer_find_request(peer, 1)->status, 200);
@@ -221,8 +223,8 @@ static void test_window_that_does_not_open(void **state)
     peer_free(peer);
 }
 
-/* Each stream has its own 30 seconds; those of one are not prolonged by another's progress. */
-static void test_streams_time_out_each(void **state)
+/* Each stream has its own timeout; the progress of one stream does not extend another's. */
+static void test_streams_time_out_separately(void **state)
 {
     struct peer *peer = peer_open(&peer_options, peer_whole);
 
@@ -234,7 +236,7 @@ static void test_streams_time_out_each(void **state)
     peer_add_post(peer, 5);
     frame_add(&peer->out, NGHTTP2_DATA, 0, 1, "some", 4);
     peer_pump(peer);
-    wait_almost(peer, 20 * SECOND);
+    wait_until_just_before(peer, 20 * SECOND);
     peer_wait(peer, 1);
     check_stream_timed_out(peer, 3);
     assert_false(peer_response(peer, 1)->reset || peer_response(peer, 5)->reset);
@@ -246,8 +248,8 @@ static void test_streams_time_out_each(void **state)
     peer_free(peer);
 }
 
-/* The last stream's end begins the idle time. */
-static void test_idle_after_a_stream(void **state)
+/* The idle time starts with the end of the last stream. */
+static void test_idle_after_stream(void **state)
 {
     struct peer *peer = peer_open(&peer_options, peer_whole);
 
@@ -286,17 +288,17 @@ static void test_expire_early(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_excused_time),
-        cmocka_unit_test(test_preface_that_does_not_end),
-        cmocka_unit_test(test_header_block_that_does_not_end),
-        cmocka_unit_test(test_trailers_that_do_not_end),
-        cmocka_unit_test(test_refused_header_block_that_does_not_end),
+        cmocka_unit_test(test_shifted_timers),
+        cmocka_unit_test(test_incomplete_preface),
+        cmocka_unit_test(test_incomplete_header_block),
+        cmocka_unit_test(test_incomplete_trailers),
+        cmocka_unit_test(test_incomplete_refused_header_block),
         cmocka_unit_test(test_header_block_in_time),
         cmocka_unit_test(test_idle),
-        cmocka_unit_test(test_content_that_does_not_go_on),
-        cmocka_unit_test(test_window_that_does_not_open),
-        cmocka_unit_test(test_streams_time_out_each),
-        cmocka_unit_test(test_idle_after_a_stream),
+        cmocka_unit_test(test_stalled_content),
+        cmocka_unit_test(test_exhausted_window),
+        cmocka_unit_test(test_streams_time_out_separately),
+        cmocka_unit_test(test_idle_after_stream),
         cmocka_unit_test(test_expire_early),
     };
 

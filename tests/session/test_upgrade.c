@@ -1,4 +1,7 @@
-/* A session that begins with the request that asked for it: RFC 7540 section 3.2. */
+/*
+ * Sessions that begin with a translated HTTP/1.1 request that asked for the upgrade (RFC 7540
+ * section 3.2).
+ */
 #include "echo/detail.h"
 #include "session/peer.h"
 
@@ -15,7 +18,8 @@ static struct session_options upgraded_options(void)
     return options;
 }
 
-/* A peer whose session has taken the request, with one setting before it. */
+/* Return a peer whose session has the upgrade request, preceded by a SETTINGS frame with one entry.
+ */
 static struct peer *peer_upgrade(struct peer_transfer transfer, uint16_t id, uint32_t value,
                                  const struct field *fields, size_t count)
 {
@@ -27,7 +31,7 @@ static struct peer *peer_upgrade(struct peer_transfer transfer, uint16_t id, uin
     frame_add_setting(&opening, id, value);
     frame_add_request(&opening, 1, END_STREAM, fields, count);
     session_upgrade(peer->session, peer->now, opening.data, opening.length);
-    peer->opens_windows = false; /* it says nothing before its preface */
+    peer->opens_windows = false; /* a client sends no frames before its preface */
     bytes_free(&opening);
     return peer;
 }
@@ -37,23 +41,23 @@ static struct peer *peer_upgrade_get(struct peer_transfer transfer)
     return peer_upgrade(transfer, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 100, get, COUNT(get));
 }
 
-/* What follows the 24 bytes that the session's owner has taken. */
-static void add_settings(struct peer *peer)
+/* Add the frames of the client's preface; the session's owner removes the 24 bytes before them. */
+static void add_client_preface(struct peer *peer)
 {
     frame_add(&peer->out, NGHTTP2_SETTINGS, 0, 0, NULL, 0);
     frame_add(&peer->out, NGHTTP2_SETTINGS, NGHTTP2_FLAG_ACK, 0, NULL, 0);
     peer->opens_windows = true;
 }
 
-static const struct peer_transfer ways[] = {
+static const struct peer_transfer transfers[] = {
     {SPLIT_NONE, 16384}, {SPLIT_BYTES, 16384}, {SPLIT_RANDOM, 16384}, {SPLIT_NONE, 1}};
 
-/* Its answer goes out behind our SETTINGS, which are not the ACK of any. */
-static void test_request_is_answered_at_once(void **state)
+/* The response follows our SETTINGS, and no SETTINGS are acknowledged yet. */
+static void test_request_is_answered_before_preface(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < COUNT(ways); i++) {
-        struct peer *peer = peer_upgrade_get(ways[i]);
+    for (size_t i = 0; i < COUNT(transfers); i++) {
+        struct peer *peer = peer_upgrade_get(transfers[i]);
 
         peer_pump(peer);
         peer_check_get(peer, 1, "/one");
@@ -64,13 +68,13 @@ static void test_request_is_answered_at_once(void **state)
     }
 }
 
-static void test_connection_goes_on(void **state)
+static void test_connection_continues(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < COUNT(ways); i++) {
-        struct peer *peer = peer_upgrade_get(ways[i]);
+    for (size_t i = 0; i < COUNT(transfers); i++) {
+        struct peer *peer = peer_upgrade_get(transfers[i]);
 
-        add_settings(peer);
+        add_client_preface(peer);
         frame_add_setting(&peer->out, 0x1337, 1);
         frame_add_get(&peer->out, 3, "/three");
         peer_pump(peer);
@@ -84,7 +88,7 @@ static void test_connection_goes_on(void **state)
     }
 }
 
-/* As RFC 9113 section 3.4 asks of every preface. */
+/* RFC 9113 section 3.4 demands it of every preface. */
 static void test_first_frame_is_settings(void **state)
 {
     static const struct {
@@ -104,9 +108,9 @@ static void test_first_frame_is_settings(void **state)
     };
 
     (void)state;
-    for (size_t i = 0; i < COUNT(table) * COUNT(ways); i++) {
-        size_t row = i / COUNT(ways);
-        struct peer *peer = peer_upgrade_get(ways[i % COUNT(ways)]);
+    for (size_t i = 0; i < COUNT(table) * COUNT(transfers); i++) {
+        size_t row = i / COUNT(transfers);
+        struct peer *peer = peer_upgrade_get(transfers[i % COUNT(transfers)]);
 
         peer_pump(peer);
         frame_add(&peer->out, table[row].type, table[row].flags, table[row].stream_id,
@@ -118,14 +122,14 @@ static void test_first_frame_is_settings(void **state)
     }
 }
 
-/* The request is over, and stays so. */
+/* Frames for stream 1 after its end are an error. */
 static void test_stream_1_is_closed(void **state)
 {
     (void)state;
     for (int i = 0; i < 2; i++) {
         struct peer *peer = peer_upgrade_get(peer_whole);
 
-        add_settings(peer);
+        add_client_preface(peer);
         peer_pump(peer);
         if (i == 0)
             frame_add_get(&peer->out, 1, "/again");
@@ -138,9 +142,9 @@ static void test_stream_1_is_closed(void **state)
     }
 }
 
-/* --- What came with the request --- */
+/* --- The request's settings and fields --- */
 
-static void test_its_settings_are_in_force(void **state)
+static void test_settings_of_request_apply(void **state)
 {
     enum { WINDOW = 10 };
     struct peer *peer =
@@ -150,7 +154,7 @@ static void test_its_settings_are_in_force(void **state)
     peer_pump(peer);
     assert_int_equal(peer_response(peer, 1)->body.length, WINDOW);
     assert_false(peer_response(peer, 1)->ended);
-    add_settings(peer);
+    add_client_preface(peer);
     frame_add_window(&peer->out, 1, 1000);
     peer_pump(peer);
     peer_check_get(peer, 1, "/one");
@@ -178,7 +182,7 @@ static void test_fields_over_the_limit(void **state)
     memset(value, 'v', sizeof(value));
     peer =
         peer_upgrade(peer_whole, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 1, large, COUNT(large));
-    add_settings(peer);
+    add_client_preface(peer);
     frame_add_get(&peer->out, 3, "/three");
     peer_pump(peer);
     peer_check_refused(peer, 1, 431);
@@ -186,7 +190,7 @@ static void test_fields_over_the_limit(void **state)
     peer_free(peer);
 }
 
-static void check_says(const struct peer *peer, int32_t stream_id, const char *part)
+static void check_body_contains(const struct peer *peer, int32_t stream_id, const char *part)
 {
     const struct bytes *body = &peer_response(peer, stream_id)->body;
 
@@ -194,7 +198,8 @@ static void check_says(const struct peer *peer, int32_t stream_id, const char *p
         fail_msg("%s is not in %.*s", part, (int)body->length, (const char *)body->data);
 }
 
-/* The settings that came with it are the client's first ones; its preface is still its opening. */
+/* In detailed answers, the settings of the request are the client's first, and what comes with the
+ * preface still counts as sent before the first request. */
 static void test_detailed(void **state)
 {
     static const struct field detailed[] = {REQUEST_OF("GET", "/"),
@@ -204,24 +209,24 @@ static void test_detailed(void **state)
 
     (void)state;
     peer_pump(peer);
-    check_says(peer, 1,
-               "\"settings\": [{\"id\": 3, \"name\": \"MAX_CONCURRENT_STREAMS\", "
-               "\"value\": 7}], \"later_settings\": [], \"window_update\": 0");
-    check_says(peer, 1, "\"wire_bytes\": 0, ");
-    check_says(peer, 1, "\"request\": 1, ");
-    add_settings(peer);
+    check_body_contains(peer, 1,
+                        "\"settings\": [{\"id\": 3, \"name\": \"MAX_CONCURRENT_STREAMS\", "
+                        "\"value\": 7}], \"later_settings\": [], \"window_update\": 0");
+    check_body_contains(peer, 1, "\"wire_bytes\": 0, ");
+    check_body_contains(peer, 1, "\"request\": 1, ");
+    add_client_preface(peer);
     frame_add_window(&peer->out, 0, 1000);
     frame_add_request(&peer->out, 3, END_STREAM, detailed, COUNT(detailed));
     peer_pump(peer);
-    check_says(peer, 3, "\"value\": 7}], \"later_settings\": [], \"window_update\": 1000");
-    check_says(peer, 3, "\"fingerprint\": \"3:7|1000|0|m,p,s,a\"");
-    check_says(peer, 3, "\"request\": 2, ");
+    check_body_contains(peer, 3, "\"value\": 7}], \"later_settings\": [], \"window_update\": 1000");
+    check_body_contains(peer, 3, "\"fingerprint\": \"3:7|1000|0|m,p,s,a\"");
+    check_body_contains(peer, 3, "\"request\": 2, ");
     peer_free(peer);
 }
 
-/* --- Time --- */
+/* --- Timeouts and drain --- */
 
-static void test_preface_that_does_not_come(void **state)
+static void test_missing_preface(void **state)
 {
     struct peer *peer = peer_upgrade_get(peer_whole);
     int64_t timeout = peer_options.header_timeout_us;
@@ -238,7 +243,7 @@ static void test_preface_that_does_not_come(void **state)
     peer_free(peer);
 }
 
-static void test_drain_before_the_preface(void **state)
+static void test_upgrade_drain_before_preface(void **state)
 {
     struct peer *peer = peer_upgrade_get(peer_whole);
 
@@ -256,16 +261,16 @@ static void test_drain_before_the_preface(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(test_request_is_answered_at_once, peer_print_transfer),
-        cmocka_unit_test_teardown(test_connection_goes_on, peer_print_transfer),
+        cmocka_unit_test_teardown(test_request_is_answered_before_preface, peer_print_transfer),
+        cmocka_unit_test_teardown(test_connection_continues, peer_print_transfer),
         cmocka_unit_test_teardown(test_first_frame_is_settings, peer_print_transfer),
         cmocka_unit_test_teardown(test_stream_1_is_closed, peer_print_transfer),
-        cmocka_unit_test_teardown(test_its_settings_are_in_force, peer_print_transfer),
+        cmocka_unit_test_teardown(test_settings_of_request_apply, peer_print_transfer),
         cmocka_unit_test_teardown(test_wrong_settings, peer_print_transfer),
         cmocka_unit_test_teardown(test_fields_over_the_limit, peer_print_transfer),
         cmocka_unit_test_teardown(test_detailed, peer_print_transfer),
-        cmocka_unit_test_teardown(test_preface_that_does_not_come, peer_print_transfer),
-        cmocka_unit_test_teardown(test_drain_before_the_preface, peer_print_transfer),
+        cmocka_unit_test_teardown(test_missing_preface, peer_print_transfer),
+        cmocka_unit_test_teardown(test_upgrade_drain_before_preface, peer_print_transfer),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
