@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 enum {
-    LOOK_MS = 1,
+    POLL_MS = 1,
     DESCRIPTORS_MAX = 1024, /* more than a test has open */
 };
 
@@ -40,17 +40,17 @@ static void on_settings_error(const char *message, void *argument)
 
 struct settings *daemon_settings(const char *word, ...)
 {
-    static const char *const usual[] = {"h2echod", "--port=0", "--address=127.0.0.1",
-                                        "--tls-port=0", "--tls-self-signed"};
-    enum { WORDS_MAX = 16, OF_TLS = 2 };
-    size_t usual_count = COUNT(usual) - (daemon_transport == TRANSPORT_TLS ? 0 : OF_TLS);
+    static const char *const defaults[] = {"h2echod", "--port=0", "--address=127.0.0.1",
+                                           "--tls-port=0", "--tls-self-signed"};
+    enum { WORDS_MAX = 16, FOR_TLS = 2 };
+    size_t default_count = COUNT(defaults) - (daemon_transport == TRANSPORT_TLS ? 0 : FOR_TLS);
     char *words[WORDS_MAX] = {0};
     int count = 0;
     struct settings *settings;
     va_list more;
 
-    for (size_t i = 0; i < usual_count; i++)
-        words[count++] = strdup(usual[i]);
+    for (size_t i = 0; i < default_count; i++)
+        words[count++] = strdup(defaults[i]);
     va_start(more, word);
     for (; word && count < WORDS_MAX - 1; word = va_arg(more, const char *))
         words[count++] = strdup(word);
@@ -78,9 +78,9 @@ static struct settings *no_reload(void *argument)
     return NULL;
 }
 
-static struct daemon *running;
+static struct daemon *running_daemon;
 
-static void *run(void *argument)
+static void *run_daemon(void *argument)
 {
     struct daemon *daemon = argument;
     const struct notify notify = {.fd = -1};
@@ -111,12 +111,12 @@ void daemon_start(struct daemon *daemon, struct settings *settings)
     settings_ref(settings);
     daemon->descriptors = count_descriptors();
     daemon->live = faults_live_blocks();
-    faults_enter(FAULTS_OTHER); /* who frees them is the daemon */
+    faults_enter(FAULTS_OTHER); /* so that these blocks are counted: the daemon frees them */
     assert_int_equal(listeners_open(&settings->listen, &daemon->listeners), 0);
     faults_enter(FAULTS_TEST);
     daemon->port = port_for_clients(&daemon->listeners);
-    assert_int_equal(pthread_create(&daemon->thread, NULL, run, daemon), 0);
-    running = daemon;
+    assert_int_equal(pthread_create(&daemon->thread, NULL, run_daemon, daemon), 0);
+    running_daemon = daemon;
 }
 
 void daemon_terminate(void)
@@ -124,13 +124,13 @@ void daemon_terminate(void)
     assert_int_equal(kill(getpid(), SIGTERM), 0);
 }
 
-/* Wait for its end, while time flies by ${us} every millisecond. A daemon that hangs would spoil
- * whatever is tested next: nothing is. */
-static void join(struct daemon *daemon, int64_t us)
+/* Wait until the daemon has ended, while its clock goes on by ${us} in every millisecond. If it
+ * hangs, exit: it would disturb the tests that follow. */
+static void join_daemon(struct daemon *daemon, int64_t us)
 {
     for (int left = faults_timeout_ms(); left > 0; left--) {
         if (pthread_tryjoin_np(daemon->thread, NULL) == 0) {
-            running = NULL;
+            running_daemon = NULL;
             return;
         }
         poll(NULL, 0, 1);
@@ -142,7 +142,7 @@ static void join(struct daemon *daemon, int64_t us)
 
 void daemon_wait(struct daemon *daemon)
 {
-    join(daemon, 0);
+    join_daemon(daemon, 0);
     assert_int_equal(count_descriptors(), daemon->descriptors);
     assert_int_equal(faults_live_blocks(), daemon->live);
     assert_int_equal(faults_bad_closes(), 0);
@@ -163,14 +163,14 @@ int daemon_over_tcp(void **state)
     return 0;
 }
 
-/* What OpenSSL makes at the first handshake and keeps for all is no leak of a later one. */
-static void warm_up(void)
+/* Do a first handshake, since what OpenSSL allocates for it and keeps would look like a leak. */
+static void initialize_openssl(void)
 {
-    static bool is_warm;
+    static bool is_done;
     static struct daemon daemon;
     struct client *client;
 
-    if (is_warm)
+    if (is_done)
         return;
     daemon_start(&daemon, daemon_settings("--idle-timeout=1h", NULL));
     client = client_connect(&daemon);
@@ -178,16 +178,16 @@ static void warm_up(void)
     client_check_served(client, 1);
     client_free(client);
     daemon_terminate();
-    join(&daemon, 0);
+    join_daemon(&daemon, 0);
     settings_unref(daemon.settings);
-    is_warm = true;
+    is_done = true;
 }
 
 int daemon_over_tls(void **state)
 {
     (void)state;
     daemon_transport = TRANSPORT_TLS;
-    warm_up();
+    initialize_openssl();
     return 0;
 }
 
@@ -196,10 +196,10 @@ int daemon_teardown(void **state)
     (void)state;
     (void)faults_disarm();
     faults_freeze(false);
-    if (running) {
+    if (running_daemon) {
         print_error("the test has failed, and left its daemon running\n");
         daemon_terminate();
-        join(running, SECOND); /* clients that the test left don't hold it up for long */
+        join_daemon(running_daemon, SECOND); /* open connections must not delay that for long */
     }
     return 0;
 }
@@ -225,7 +225,7 @@ struct client *client_connect(const struct daemon *daemon)
     return client;
 }
 
-static void lose(struct client *client)
+static void check_reset(struct client *client)
 {
     assert_true(errno == ECONNRESET || errno == EPIPE);
     client->closed = true;
@@ -237,7 +237,7 @@ static void send_all(struct client *client, const uint8_t *bytes, size_t length)
         ssize_t sent = send(client->fd, bytes, length, MSG_NOSIGNAL);
 
         if (sent < 0) {
-            lose(client);
+            check_reset(client);
         } else {
             bytes += sent;
             length -= (size_t)sent;
@@ -267,7 +267,7 @@ void client_send(struct client *client)
     out->length = 0;
 }
 
-static void take_frames(struct client *client, const uint8_t *bytes, size_t length)
+static void pass_to_peer(struct client *client, const uint8_t *bytes, size_t length)
 {
     size_t skipped = length < client->skip ? length : client->skip;
 
@@ -275,27 +275,27 @@ static void take_frames(struct client *client, const uint8_t *bytes, size_t leng
     peer_receive(client->peer, bytes + skipped, length - skipped);
 }
 
-static void hear(struct client *client, const uint8_t *bytes, size_t length)
+static void process_bytes(struct client *client, const uint8_t *bytes, size_t length)
 {
     bytes_add(&client->raw, bytes, length);
     if (client->is_http2)
-        take_frames(client, bytes, length);
+        pass_to_peer(client, bytes, length);
 }
 
-static void hear_records(struct client *client, const uint8_t *bytes, size_t length)
+static void process_records(struct client *client, const uint8_t *bytes, size_t length)
 {
     uint8_t buffer[FRAME_PAYLOAD_MAX];
-    size_t heard;
+    size_t length_read;
 
     tls_client_add_input(client->tls, bytes, length);
     send_records(client);
-    while ((heard = tls_client_read(client->tls, buffer, sizeof(buffer))) > 0)
-        hear(client, buffer, heard);
+    while ((length_read = tls_client_read(client->tls, buffer, sizeof(buffer))) > 0)
+        process_bytes(client, buffer, length_read);
     client->closed |= client->tls->has_peer_closed || client->tls->is_broken;
 }
 
-/* Return whether something came within ${ms}. */
-static bool take(struct client *client, int ms)
+/* Receive what comes within ${ms}. Return false if nothing does. */
+static bool receive_some(struct client *client, int ms)
 {
     struct pollfd polled = {.fd = client->fd, .events = POLLIN};
     uint8_t buffer[FRAME_PAYLOAD_MAX];
@@ -305,11 +305,11 @@ static bool take(struct client *client, int ms)
         return false;
     length = recv(client->fd, buffer, sizeof(buffer), 0);
     if (length > 0 && client->tls != NULL)
-        hear_records(client, buffer, (size_t)length);
+        process_records(client, buffer, (size_t)length);
     else if (length > 0)
-        hear(client, buffer, (size_t)length);
+        process_bytes(client, buffer, (size_t)length);
     else if (length < 0)
-        lose(client);
+        check_reset(client);
     client->closed |= length <= 0;
     return true;
 }
@@ -317,11 +317,11 @@ static bool take(struct client *client, int ms)
 void client_wait_until(struct client *client, bool (*is_enough)(const struct client *client),
                        int64_t us)
 {
-    int left = faults_timeout_ms() / LOOK_MS;
+    int left = faults_timeout_ms() / POLL_MS;
 
     while (!is_enough(client) && !client->closed) {
-        if (take(client, LOOK_MS)) {
-            client_send(client); /* what the peer answers by itself */
+        if (receive_some(client, POLL_MS)) {
+            client_send(client); /* frames that the peer sends in response, such as ACKs */
             continue;
         }
         assert_true(left-- > 0);
@@ -331,7 +331,7 @@ void client_wait_until(struct client *client, bool (*is_enough)(const struct cli
 
 void client_receive_available(struct client *client)
 {
-    while (take(client, LOOK_MS))
+    while (receive_some(client, POLL_MS))
         ;
 }
 

@@ -1,7 +1,8 @@
 /*
- * A fault at every call that the accept loop makes: at start-up it is refused in words, and nothing
- * is left behind; later nobody is lost, nothing spins, the log says so once a minute, and it goes
- * on when it can. Nothing is measured in time: time is the test's, and calls are counted.
+ * The accept loop when its system calls and allocations fail, each call in turn. During the start
+ * the daemon logs an error and exits, and leaks nothing. Later it keeps serving and does not spin,
+ * logs a warning once a minute, and recovers when the calls succeed again. Nothing depends on real
+ * time: the tests set the clock and count calls.
  */
 #include "faults/daemon.h"
 
@@ -10,21 +11,21 @@
 #include <string.h>
 #include <sysexits.h>
 
-/* Not on a stack: a teardown stops what a failure leaves. */
+/* Not on a stack, since daemon_teardown uses it if a test fails. */
 static struct daemon daemon;
 
-static struct settings *usual_settings(void)
+static struct settings *long_timeouts(void)
 {
     return daemon_settings("--idle-timeout=1h", "--header-timeout=1h", "--stream-timeout=1h",
                            "--drain-timeout=1h", NULL);
 }
 
-static void start(void)
+static void start_daemon(void)
 {
-    daemon_start(&daemon, usual_settings());
+    daemon_start(&daemon, long_timeouts());
 }
 
-static struct client *served_client(void)
+static struct client *open_served_client(void)
 {
     struct client *client = client_connect(&daemon);
 
@@ -33,20 +34,20 @@ static struct client *served_client(void)
     return client;
 }
 
-static bool is_gone(const struct client *client)
+static bool is_closed(const struct client *client)
 {
     return client->closed;
 }
 
-static void say_farewell(struct client *client)
+static void close_served_client(struct client *client)
 {
     client_shutdown_write(client);
-    client_wait_until(client, is_gone, 0);
+    client_wait_until(client, is_closed, 0);
     client_free(client);
 }
 
-/* Wait until the accept loop has made ${more} calls of poll: what it does in a turn is done. */
-static void await_turns(size_t more)
+/* Wait until the accept loop has called poll ${more} times, so that it has handled all events. */
+static void wait_for_polls(size_t more)
 {
     size_t until = faults_count(FAULTS_SERVER, FAULTS_POLL) + more;
     int left = faults_timeout_ms();
@@ -56,20 +57,20 @@ static void await_turns(size_t more)
     assert_true(left > 0);
 }
 
-/* The loop sees ${us} go by in steps of ${step_us}, and has some turns for each. */
-static void pass_time(int64_t us, int64_t step_us)
+/* Advance the clock by ${us} in steps of ${step_us}, and let the loop run some times for each. */
+static void advance_in_steps(int64_t us, int64_t step_us)
 {
     for (; us > 0; us -= step_us) {
         faults_advance(step_us);
-        await_turns(4);
+        wait_for_polls(4);
     }
 }
 
-/* --- Start-up --- */
+/* --- Start --- */
 
 static const struct fault no_fault = {"none", FAULTS_POLL, EINTR, 0, 0};
 
-/* Each is needed, so that the start is refused. */
+/* Each of these calls has to succeed for the daemon to start. */
 static const struct fault start_faults[] = {
     {"signalfd EMFILE", FAULTS_SIGNALFD, EMFILE, 1, 0},
     {"eventfd ENFILE", FAULTS_EVENTFD, ENFILE, 1, 0},
@@ -80,14 +81,14 @@ static const struct fault start_faults[] = {
     {"allocation fails", FAULTS_ALLOCATION, ENOMEM, 1, 0},
 };
 
-/* A start that is followed by an end at once. Return whether the fault struck. */
+/* Start the daemon, and stop it at once. Return whether the fault was injected. */
 static bool try_start(const struct fault *fault, size_t n)
 {
     bool hit;
 
     faults_arm(FAULTS_SERVER, fault, n);
     daemon_terminate();
-    start();
+    start_daemon();
     daemon_wait(&daemon);
     hit = faults_disarm();
     assert_int_equal(daemon.result, hit ? EX_OSERR : 0);
@@ -95,7 +96,7 @@ static bool try_start(const struct fault *fault, size_t n)
     return hit;
 }
 
-static void test_start_that_fails(void **state)
+static void test_failed_start(void **state)
 {
     (void)state;
     for (size_t i = 0; i < COUNT(start_faults); i++) {
@@ -105,16 +106,16 @@ static void test_start_that_fails(void **state)
             n++;
         print_message("%s: at %zu calls\n", start_faults[i].name, n);
         assert_true(n > 0);
-        try_start(&no_fault, 0); /* which takes the SIGTERM that a start that fails leaves */
+        try_start(&no_fault, 0); /* it receives the SIGTERM that is still pending */
     }
 }
 
-/* A listener that cannot be set up as it must be is refused, and leaves nothing behind. */
-static void test_listener_that_fails(void **state)
+/* If a socket option of a listener cannot be set, there is an error and no descriptor is leaked. */
+static void test_failed_listener(void **state)
 {
     enum { OPTIONS = 2 };
     static const struct fault fault = {"setsockopt", FAULTS_SETSOCKOPT, ENOBUFS, 1, 0};
-    struct settings *settings = usual_settings();
+    struct settings *settings = long_timeouts();
     struct listeners listeners;
     long live = faults_live_blocks();
     size_t count;
@@ -134,7 +135,7 @@ static void test_listener_that_fails(void **state)
     count = listeners.count;
     listeners_close(&listeners);
     faults_enter(FAULTS_TEST);
-    assert_int_equal(n, count * OPTIONS); /* each option that an IPv4 listener has is needed */
+    assert_int_equal(n, count * OPTIONS); /* no option of an IPv4 listener may be missing */
     assert_int_equal(faults_live_blocks(), live);
     settings_unref(settings);
 }
@@ -154,35 +155,35 @@ static const struct fault interruptions[] = {
     {"log's poll EINTR", FAULTS_LOG_POLL, EINTR, 1, 0},
 };
 
-/* A whole io, in which two are served. Return whether the fault struck. */
-static bool try_life(enum faults_scope scope, const struct fault *fault, size_t n)
+/* Start a daemon, serve two clients, and stop it. Return whether the fault was injected. */
+static bool serve_two_clients(enum faults_scope scope, const struct fault *fault, size_t n)
 {
     struct client *first;
     struct client *second;
 
-    faults_arm(FAULTS_SERVER, &no_fault, 0); /* its log begins anew */
+    faults_arm(FAULTS_SERVER, &no_fault, 0); /* to clear its log */
     faults_arm(scope, fault, n);
-    start();
-    first = served_client();
-    second = served_client();
-    say_farewell(first);
+    start_daemon();
+    first = open_served_client();
+    second = open_served_client();
+    close_served_client(first);
     client_send_get(second, 3);
     client_check_served(second, 3);
-    say_farewell(second);
+    close_served_client(second);
     daemon_stop(&daemon);
     assert_int_equal(faults_logged(FAULTS_SERVER, " warning "), 0);
     assert_int_equal(faults_logged(FAULTS_SERVER, " error "), 0);
     return faults_disarm();
 }
 
-static void try_lives(enum faults_scope scope, const struct fault *faults, size_t count)
+static void interrupt_every_call(enum faults_scope scope, const struct fault *faults, size_t count)
 {
-    enum { MANY = 30 }; /* since the loop has turns for as long as it lives */
+    enum { CALLS_MAX = 30 }; /* since the loop calls poll as long as the daemon runs */
 
     for (size_t i = 0; i < count; i++) {
         size_t n = 0;
 
-        while (n < MANY && try_life(scope, &faults[i], n))
+        while (n < CALLS_MAX && serve_two_clients(scope, &faults[i], n))
             n++;
         print_message("%s: at %zu calls\n", faults[i].name, n);
         assert_true(n > 0);
@@ -192,67 +193,67 @@ static void try_lives(enum faults_scope scope, const struct fault *faults, size_
 static void test_interruptions(void **state)
 {
     (void)state;
-    try_lives(FAULTS_SERVER, interruptions, COUNT(interruptions));
+    interrupt_every_call(FAULTS_SERVER, interruptions, COUNT(interruptions));
 }
 
-/* What may end a worker's sleep before there is a connection for it. */
-static const struct fault awakenings[] = {
+/* What may end a worker's wait before there is a connection for it. */
+static const struct fault early_wakeups[] = {
     {"sleep EINTR", FAULTS_SLEEP, EINTR, 1, 0},
     {"sleep EINTR thrice", FAULTS_SLEEP, EINTR, 3, 0},
     {"sleep ETIMEDOUT", FAULTS_SLEEP, ETIMEDOUT, 1, 0},
 };
 
-/* Nobody is lost by it, least of all by the one that is reserved, which it is in the first place:
- * its time may be up, and a signal come besides. */
-static void test_awakenings(void **state)
+/* No connection is lost by that, even if it happens to the reserved worker, the first to wait: its
+ * wait may time out, and a signal may interrupt it besides. */
+static void test_early_wakeups(void **state)
 {
     static const struct fault both = {"sleep ETIMEDOUT, and on", FAULTS_SLEEP, ETIMEDOUT, 3, 0};
 
     (void)state;
-    try_lives(FAULTS_WORKER, awakenings, COUNT(awakenings));
-    assert_true(try_life(FAULTS_WORKER, &both, 0));
+    interrupt_every_call(FAULTS_WORKER, early_wakeups, COUNT(early_wakeups));
+    assert_true(serve_two_clients(FAULTS_WORKER, &both, 0));
 }
 
-/* --- Accepting that fails for long --- */
+/* --- Accepting that fails for some time --- */
 
-/* What goes wrong from then on. */
-struct scarcity {
+struct accept_fault {
     struct fault fault;
-    size_t at_once; /* tries before accepting rests */
+    size_t attempts; /* before accepting is paused */
 };
 
-enum { LUCK = 64, TURNS = 30 }; /* so many that go wrong may be bad luck */
+enum { FAILURES_MAX = 64, POLLS = 30 }; /* as ACCEPT_FAILURES_MAX in server_accept.c */
 
-static const struct scarcity scarcities[] = {
+static const struct accept_fault accept_faults[] = {
     {{"accept EMFILE", FAULTS_ACCEPT, EMFILE, FAULTS_FOR_EVER, 0}, 1},
     {{"accept ENFILE", FAULTS_ACCEPT, ENFILE, FAULTS_FOR_EVER, 0}, 1},
     {{"accept ENOBUFS", FAULTS_ACCEPT, ENOBUFS, FAULTS_FOR_EVER, 0}, 1},
     {{"accept ENOMEM", FAULTS_ACCEPT, ENOMEM, FAULTS_FOR_EVER, 0}, 1},
-    {{"accept EPERM", FAULTS_ACCEPT, EPERM, FAULTS_FOR_EVER, 0}, LUCK},
-    {{"accept EPROTO", FAULTS_ACCEPT, EPROTO, FAULTS_FOR_EVER, 0}, LUCK},
-    {{"accept ECONNABORTED", FAULTS_ACCEPT, ECONNABORTED, FAULTS_FOR_EVER, 0}, LUCK},
-    {{"accept EINTR", FAULTS_ACCEPT, EINTR, FAULTS_FOR_EVER, 0}, LUCK},
-    {{"accept EINVAL", FAULTS_ACCEPT, EINVAL, FAULTS_FOR_EVER, 0}, LUCK},
+    {{"accept EPERM", FAULTS_ACCEPT, EPERM, FAULTS_FOR_EVER, 0}, FAILURES_MAX},
+    {{"accept EPROTO", FAULTS_ACCEPT, EPROTO, FAULTS_FOR_EVER, 0}, FAILURES_MAX},
+    {{"accept ECONNABORTED", FAULTS_ACCEPT, ECONNABORTED, FAULTS_FOR_EVER, 0}, FAILURES_MAX},
+    {{"accept EINTR", FAULTS_ACCEPT, EINTR, FAULTS_FOR_EVER, 0}, FAILURES_MAX},
+    {{"accept EINVAL", FAULTS_ACCEPT, EINVAL, FAULTS_FOR_EVER, 0}, FAILURES_MAX},
     {{"pthread_create EAGAIN", FAULTS_THREAD, EAGAIN, FAULTS_FOR_EVER, 0}, 1},
     {{"mmap ENOMEM", FAULTS_MMAP, ENOMEM, FAULTS_FOR_EVER, 0}, 1},
     {{"mprotect ENOMEM", FAULTS_MPROTECT, ENOMEM, FAULTS_FOR_EVER, 0}, 1},
     {{"thread's attributes ENOMEM", FAULTS_THREAD_ATTRIBUTES, ENOMEM, FAULTS_FOR_EVER, 0}, 1},
 };
 
-/* Whom it is tried on. */
-struct scene {
-    struct client *neighbour; /* who is served already */
-    struct client *last;      /* with the thread that stood ready; NULL = it stands ready still */
-    struct client *waiting;   /* who comes when nobody can be taken */
+/* The clients while accepting fails. */
+struct scenario {
+    struct client *served;  /* connected before */
+    struct client *last;    /* served by the thread that was reserved; NULL = it still is */
+    struct client *waiting; /* cannot be accepted yet */
 };
 
-/* However many turns the loop has, it tries so often at once, and again after a second. */
-static void check_tries(const struct scarcity *scarcity, size_t before, size_t seconds)
+/* Check that accepting was tried only at first and once a second after that, although the loop ran
+ * more often. */
+static void check_attempts(const struct accept_fault *accept_fault, size_t before, size_t seconds)
 {
-    size_t tries = faults_count(FAULTS_SERVER, scarcity->fault.call) - before;
+    size_t attempts = faults_count(FAULTS_SERVER, accept_fault->fault.call) - before;
 
-    assert_true(tries >= scarcity->at_once);
-    assert_true(tries <= (1 + seconds) * scarcity->at_once);
+    assert_true(attempts >= accept_fault->attempts);
+    assert_true(attempts <= (1 + seconds) * accept_fault->attempts);
 }
 
 static void check_still_waits(struct client *client)
@@ -262,116 +263,118 @@ static void check_still_waits(struct client *client)
     assert_int_equal(client->raw.length, 0);
 }
 
-static void begin_scarcity(const struct scarcity *scarcity, struct scene *scene)
+static void begin_accept_fault(const struct accept_fault *accept_fault, struct scenario *scenario)
 {
-    *scene = (struct scene){0};
-    start();
-    scene->neighbour = served_client();
-    await_turns(1); /* and a thread stands ready again */
-    faults_arm(FAULTS_SERVER, &scarcity->fault, 0);
-    if (scarcity->fault.call != FAULTS_ACCEPT)
-        scene->last = served_client();
-    scene->waiting = client_connect(&daemon);
-    client_send_get(scene->waiting, 1);
-    await_turns(TURNS);
-    check_tries(scarcity, 0, 0);
-    check_still_waits(scene->waiting);
+    *scenario = (struct scenario){0};
+    start_daemon();
+    scenario->served = open_served_client();
+    wait_for_polls(1); /* so that a thread is reserved again */
+    faults_arm(FAULTS_SERVER, &accept_fault->fault, 0);
+    if (accept_fault->fault.call != FAULTS_ACCEPT)
+        scenario->last = open_served_client();
+    scenario->waiting = client_connect(&daemon);
+    client_send_get(scenario->waiting, 1);
+    wait_for_polls(POLLS);
+    check_attempts(accept_fault, 0, 0);
+    check_still_waits(scenario->waiting);
 }
 
-/* Within the minute it says it once; in the next, once more. */
-static void check_complaints(const struct scarcity *scarcity, struct client *waiting)
+/* Check that the warning is logged once within a minute, and once more in the next. */
+static void check_log(const struct accept_fault *accept_fault, struct client *waiting)
 {
-    size_t before = faults_count(FAULTS_SERVER, scarcity->fault.call);
+    size_t before = faults_count(FAULTS_SERVER, accept_fault->fault.call);
 
     assert_int_equal(faults_logged(FAULTS_SERVER, "accepting is paused"), 1);
-    pass_time(5 * SECOND, SECOND / 2);
-    check_tries(scarcity, before, 5);
+    advance_in_steps(5 * SECOND, SECOND / 2);
+    check_attempts(accept_fault, before, 5);
     check_still_waits(waiting);
     assert_int_equal(faults_logged(FAULTS_SERVER, "accepting is paused"), 1);
-    pass_time(60 * SECOND, 10 * SECOND);
+    advance_in_steps(60 * SECOND, 10 * SECOND);
     assert_int_equal(faults_logged(FAULTS_SERVER, "accepting is paused"), 2);
 }
 
-static void end_scarcity(struct scene *scene)
+static void end_accept_fault(struct scenario *scenario)
 {
-    client_check_served(scene->waiting, 1);
-    say_farewell(scene->waiting);
-    if (scene->last)
-        say_farewell(scene->last);
-    if (scene->neighbour)
-        say_farewell(scene->neighbour);
+    client_check_served(scenario->waiting, 1);
+    close_served_client(scenario->waiting);
+    if (scenario->last)
+        close_served_client(scenario->last);
+    if (scenario->served)
+        close_served_client(scenario->served);
     daemon_stop(&daemon);
 }
 
-/* It is over when the system gives again. */
-static void try_scarcity(const struct scarcity *scarcity)
+/* A call fails for more than a minute. The other connection is served meanwhile, and the waiting
+ * one afterwards. */
+static void try_accept_fault(const struct accept_fault *accept_fault)
 {
-    struct scene scene;
+    struct scenario scenario;
 
-    begin_scarcity(scarcity, &scene);
-    check_complaints(scarcity, scene.waiting);
-    client_send_get(scene.neighbour, 3);
-    client_check_served(scene.neighbour, 3);
+    begin_accept_fault(accept_fault, &scenario);
+    check_log(accept_fault, scenario.waiting);
+    client_send_get(scenario.served, 3);
+    client_check_served(scenario.served, 3);
     assert_true(faults_disarm());
-    pass_time(SECOND, SECOND);
-    end_scarcity(&scene);
+    advance_in_steps(SECOND, SECOND);
+    end_accept_fault(&scenario);
 }
 
-static void test_scarcity(void **state)
+static void test_accept_faults(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < COUNT(scarcities); i++) {
-        print_message("%s\n", scarcities[i].fault.name);
-        try_scarcity(&scarcities[i]);
+    for (size_t i = 0; i < COUNT(accept_faults); i++) {
+        print_message("%s\n", accept_faults[i].fault.name);
+        try_accept_fault(&accept_faults[i]);
     }
 }
 
-/* No thread can be had, but one comes free: whoever waits gets it, at once. */
-static void test_thread_that_comes_free(void **state)
+/* No thread can be created, but one becomes free: the waiting client is served at once. */
+static void test_thread_becomes_free(void **state)
 {
-    static const struct scarcity scarcity = {
+    static const struct accept_fault accept_fault = {
         {"pthread_create", FAULTS_THREAD, EAGAIN, FAULTS_FOR_EVER, 0}, 1};
-    struct scene scene;
+    struct scenario scenario;
 
     (void)state;
-    begin_scarcity(&scarcity, &scene);
-    faults_freeze(true); /* so that it cannot be the pause's end */
-    say_farewell(scene.neighbour);
-    scene.neighbour = NULL;
-    client_check_served(scene.waiting, 1);
+    begin_accept_fault(&accept_fault, &scenario);
+    faults_freeze(true); /* so that the pause cannot end by time */
+    close_served_client(scenario.served);
+    scenario.served = NULL;
+    client_check_served(scenario.waiting, 1);
     faults_freeze(false);
     assert_true(faults_disarm());
-    end_scarcity(&scene);
+    end_accept_fault(&scenario);
 }
 
-/* --- Refusing --- */
+/* --- Refused connections --- */
 
 static void test_refused_connection(void **state)
 {
-    struct client *neighbour;
+    struct client *served;
     struct client *refused;
 
     (void)state;
     daemon_start(&daemon, daemon_settings("--max-connections-per-address=1", NULL));
-    neighbour = served_client();
+    served = open_served_client();
     refused = client_connect(&daemon);
-    client_wait_until(refused, is_gone, 0);
+    client_wait_until(refused, is_closed, 0);
     client_free(refused);
-    client_send_get(neighbour, 3);
-    client_check_served(neighbour, 3);
-    say_farewell(neighbour);
-    daemon_stop(&daemon); /* which sees that no descriptor is left */
+    client_send_get(served, 3);
+    client_check_served(served, 3);
+    close_served_client(served);
+    daemon_stop(&daemon); /* and check that no descriptor was leaked */
 }
 
-/* --- Memory that malloc keeps --- */
+/* --- Trimming the heap --- */
 
-/* Streams that are opened with large fields and reset: malloc had to give a megabyte, in pieces. */
-static struct client *costly_client(void)
+/* Open streams with large fields and reset them, which takes a megabyte of malloc in small blocks.
+ */
+static struct client *open_costly_client(void)
 {
     enum { STREAMS = 40 };
     static char value[4000];
     struct field fields[REQUEST_FIELDS + 4] = {REQUEST_OF("POST", "/costly")};
-    struct client *client = served_client();
+    struct client *client = open_served_client();
     int32_t id = 3;
 
     memset(value, 'v', sizeof(value) - 1);
@@ -387,20 +390,20 @@ static struct client *costly_client(void)
     return client;
 }
 
-/* Giving it back costs the more the more there is, and stops everybody: however many clients ask
- * for it, it is done once a second at most. */
-static void test_memory_is_given_back_seldom(void **state)
+/* malloc_trim takes long if the heap is large, and blocks all threads. So it is called once a
+ * second at most, however many clients cause memory to be freed. */
+static void test_heap_is_trimmed_seldom(void **state)
 {
     enum { CLIENTS = 10, SECONDS = 5 };
     size_t trims;
 
     (void)state;
-    start();
+    start_daemon();
     faults_arm(FAULTS_SERVER, &no_fault, 0);
     faults_freeze(true);
     for (int i = 0; i < CLIENTS; i++) {
-        say_farewell(costly_client());
-        pass_time(SECONDS * SECOND / CLIENTS, SECOND / 4);
+        close_served_client(open_costly_client());
+        advance_in_steps(SECONDS * SECOND / CLIENTS, SECOND / 4);
     }
     trims = faults_count(FAULTS_SERVER, FAULTS_TRIM);
     faults_freeze(false);
@@ -409,28 +412,28 @@ static void test_memory_is_given_back_seldom(void **state)
     daemon_stop(&daemon);
 }
 
-/* --- Polling that fails for long --- */
+/* --- poll that fails for some time --- */
 
-/* The loop rests in each turn, says so once, and serves all the same. */
-static void test_poll_that_fails(void **state)
+/* The loop sleeps each time, logs an error once, and serves clients all the same. */
+static void test_failing_poll(void **state)
 {
     static const struct fault fault = {"poll", FAULTS_POLL, ENOMEM, FAULTS_FOR_EVER, 0};
-    struct client *neighbour;
-    size_t rests;
+    struct client *served;
+    size_t sleeps;
 
     (void)state;
-    start();
-    neighbour = served_client();
+    start_daemon();
+    served = open_served_client();
     faults_arm(FAULTS_SERVER, &fault, 0);
-    rests = faults_sleeps();
-    say_farewell(served_client());
-    client_send_get(neighbour, 3);
-    client_check_served(neighbour, 3);
-    await_turns(TURNS);
-    assert_true(faults_sleeps() - rests >= TURNS);
+    sleeps = faults_sleeps();
+    close_served_client(open_served_client());
+    client_send_get(served, 3);
+    client_check_served(served, 3);
+    wait_for_polls(POLLS);
+    assert_true(faults_sleeps() - sleeps >= POLLS);
     assert_true(faults_logged(FAULTS_SERVER, "poll") <=
                 1 + faults_count(FAULTS_SERVER, FAULTS_POLL) / (60 * 2));
-    say_farewell(neighbour);
+    close_served_client(served);
     daemon_stop(&daemon);
     assert_true(faults_disarm());
 }
@@ -438,11 +441,11 @@ static void test_poll_that_fails(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        TEST_OVER_TCP(test_start_that_fails),    TEST_OVER_EACH(test_listener_that_fails),
-        TEST_OVER_EACH(test_interruptions),      TEST_OVER_EACH(test_awakenings),
-        TEST_OVER_EACH(test_scarcity),           TEST_OVER_EACH(test_thread_that_comes_free),
-        TEST_OVER_EACH(test_refused_connection), TEST_OVER_EACH(test_memory_is_given_back_seldom),
-        TEST_OVER_EACH(test_poll_that_fails),
+        TEST_OVER_TCP(test_failed_start),        TEST_OVER_EACH(test_failed_listener),
+        TEST_OVER_EACH(test_interruptions),      TEST_OVER_EACH(test_early_wakeups),
+        TEST_OVER_EACH(test_accept_faults),      TEST_OVER_EACH(test_thread_becomes_free),
+        TEST_OVER_EACH(test_refused_connection), TEST_OVER_EACH(test_heap_is_trimmed_seldom),
+        TEST_OVER_EACH(test_failing_poll),
     };
 
     daemon_prepare();
