@@ -37,7 +37,7 @@ static bool is_own_pid(const char *pid)
 
 /* --- Notifications -------------------------------------------------------------------------- */
 
-/* ${name} is a path, or an abstract name that begins with '@'. The length of an address tells where
+/* ${name} is a path, or an abstract name that begins with '@'. The length of an address says where
  * an abstract name ends, so it has no NUL at its end. */
 static bool set_notify_address(struct notify *notify, const char *name)
 {

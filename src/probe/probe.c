@@ -145,11 +145,11 @@ static bool try_address(struct probe *probe, const struct sockaddr *address, soc
 
 static int log_connect_failure(const struct probe *probe)
 {
-    char words[128];
+    char reason[128];
 
     if (errno == ETIMEDOUT)
         return log_failure(probe, "timed out after %d s while connecting", TIMEOUT_S);
-    return log_failure(probe, "cannot connect: %s", strerror_r(errno, words, sizeof(words)));
+    return log_failure(probe, "cannot connect: %s", strerror_r(errno, reason, sizeof(reason)));
 }
 
 static int connect_unix(struct probe *probe)
@@ -278,18 +278,18 @@ static void send_goaway(struct probe *probe)
 static int log_incomplete(const struct probe *probe, const struct client_response *response,
                           ssize_t length)
 {
-    char words[128];
-    const char *stage = "the end of the body";
+    char reason[128];
+    const char *awaited = "the end of the body";
 
     if (response->status == 0)
-        stage = response->is_http2 ? "the response" : "SETTINGS";
+        awaited = response->is_http2 ? "the response" : "SETTINGS";
     if (length == 0)
-        (void)snprintf(words, sizeof(words), "the server closed the connection");
+        (void)snprintf(reason, sizeof(reason), "the server closed the connection");
     else if (errno == ETIMEDOUT)
-        (void)snprintf(words, sizeof(words), "timed out after %d s", TIMEOUT_S);
+        (void)snprintf(reason, sizeof(reason), "timed out after %d s", TIMEOUT_S);
     else
-        (void)snprintf(words, sizeof(words), "%s", strerror(errno));
-    return log_failure(probe, "%s while waiting for %s", words, stage);
+        (void)snprintf(reason, sizeof(reason), "%s", strerror(errno));
+    return log_failure(probe, "%s while waiting for %s", reason, awaited);
 }
 
 /* Check that the response is one of h2echod's. Return an exit code. */

@@ -148,7 +148,7 @@ void faults_forget_thread(void)
     OPENSSL_thread_stop();
 }
 
-/* If the second allocation for a thread fails, OpenSSL 3.6 wants to keep an error for that,
+/* If the second allocation for a thread fails, OpenSSL 3.6 tries to keep an error for that,
  * allocates everything again, and leaks four blocks. With older versions these allocations may
  * fail. */
 void faults_prepare_thread(void)
