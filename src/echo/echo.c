@@ -8,32 +8,33 @@
 #include <string.h>
 
 /*
- * The text grows in order of arrival: {"name": "value", "name": "value". Where no name comes twice
- * that is the body but for its end. Where one does, echo_compose puts the values together.
+ * The text grows as fields arrive: {"name": "value", "name": "value". If no name occurs twice, that
+ * is the body except for its end. Otherwise echo_compose joins the values of each name.
  */
-enum { WORDS_MAX = 8 };
+enum { LITERAL_MAX = 8 };
 
-/* A few bytes, copied all at once with those behind them, which are not of the text. */
-struct words {
-    char text[WORDS_MAX];
+/* A few characters. All of the array may be copied at once: that is faster than its length alone.
+ */
+struct literal {
+    char text[LITERAL_MAX];
     size_t length;
 };
 
 /* clang-format off */
-#define WORDS(text) {text, sizeof(text) - 1}
+#define LITERAL(text) {text, sizeof(text) - 1}
 /* clang-format on */
 
-/* Where a JSON object's parts stand apart. */
+/* What is between the parts of a JSON object. */
 struct layout {
-    struct words open;
-    struct words comma;
-    struct words close;
+    struct literal open;
+    struct literal comma;
+    struct literal close;
 };
 
-static const struct layout compact = {WORDS("{"), WORDS(", "), WORDS("}")};
-static const struct layout indented = {WORDS("{\n  "), WORDS(",\n  "), WORDS("\n}\n")};
-static const struct words colon = WORDS(": ");
-static const struct words quote = WORDS("\"");
+static const struct layout compact = {LITERAL("{"), LITERAL(", "), LITERAL("}")};
+static const struct layout indented = {LITERAL("{\n  "), LITERAL(",\n  "), LITERAL("\n}\n")};
+static const struct literal colon = LITERAL(": ");
+static const struct literal quote = LITERAL("\"");
 
 static const struct layout *layout_of(const struct echo *echo)
 {
@@ -60,9 +61,9 @@ void echo_free(struct echo *echo)
     echo_start(echo, echo->arena, echo->pretty);
 }
 
-static bool grow(struct echo *echo, size_t more)
+static bool grow_text(struct echo *echo, size_t more)
 {
-    enum { FIRST = 500 }; /* most requests; an arena's small block */
+    enum { FIRST = 500 }; /* bytes: enough for most requests, and a small block of the arena */
     size_t capacity = echo->capacity > 0 ? echo->capacity : FIRST;
     char *text;
 
@@ -76,25 +77,25 @@ static bool grow(struct echo *echo, size_t more)
     return true;
 }
 
-/* Make room for ${more} bytes behind the text. */
-static inline bool reserve(struct echo *echo, size_t more)
+/* Make room for ${more} bytes. Return false if memory ran out. */
+static inline bool reserve_text(struct echo *echo, size_t more)
 {
-    return more <= echo->capacity - echo->length || grow(echo, more);
+    return more <= echo->capacity - echo->length || grow_text(echo, more);
 }
 
-/* Put text behind the other, for which there is room. */
-static void put(struct echo *echo, const char *text, size_t length)
+/* There must be room for it. */
+static void append(struct echo *echo, const char *text, size_t length)
 {
     memcpy(echo->text + echo->length, text, length);
     echo->length += length;
 }
 
-static void put_words(struct echo *echo, const struct words *words)
+static void append_literal(struct echo *echo, const struct literal *literal)
 {
-    put(echo, words->text, words->length);
+    append(echo, literal->text, literal->length);
 }
 
-/* The bytes as Latin-1 characters: NULL only if memory ran out. */
+/* Return the bytes as Latin-1 characters, NULL only if memory ran out. */
 static json_t *latin1_string(const uint8_t *bytes, size_t length)
 {
     char *utf8 = malloc(2 * length + 1);
@@ -116,9 +117,9 @@ static json_t *latin1_string(const uint8_t *bytes, size_t length)
     return string;
 }
 
-/* The bytes as UTF-8, or as Latin-1 where they are not. jansson has one NULL for "not UTF-8" and
- * for "no memory"; errno tells them apart, lest a short moment of want change an answer. */
-static json_t *string_of(const uint8_t *bytes, size_t length)
+/* Return the bytes as UTF-8, or as Latin-1 if they are not UTF-8; NULL only if memory ran out.
+ * jansson returns NULL in both cases; errno tells them apart. */
+static json_t *json_string_of(const uint8_t *bytes, size_t length)
 {
     json_t *string;
 
@@ -131,25 +132,27 @@ static json_t *string_of(const uint8_t *bytes, size_t length)
 
 enum { QUOTES = 2 };
 
-typedef uint8_t block __attribute__((vector_size(16)));
+typedef uint8_t plain_block __attribute__((vector_size(16)));
 
-/* Is every one of the bytes a character that JSON writes as it is, and ASCII? All at once. */
-static bool is_plain_block(const uint8_t bytes[static sizeof(block)])
+/* Are all bytes ASCII characters that JSON does not escape? They are compared at once. */
+static bool is_plain_block(const uint8_t bytes[static sizeof(plain_block)])
 {
-    block each;
-    uint64_t others[sizeof(block) / sizeof(uint64_t)];
+    plain_block each;
+    uint64_t others[sizeof(plain_block) / sizeof(uint64_t)];
 
     memcpy(&each, bytes, sizeof(each));
-    each = (block)(each < ' ') | (block)(each > '~') | (block)(each == '"') | (block)(each == '\\');
+    each = (plain_block)(each < ' ') | (plain_block)(each > '~') | (plain_block)(each == '"') |
+           (plain_block)(each == '\\');
     memcpy(others, &each, sizeof(others));
     return (others[0] | others[1]) == 0;
 }
 
 static bool is_plain(const uint8_t *bytes, size_t length)
 {
-    uint8_t last[sizeof(block)];
+    uint8_t last[sizeof(plain_block)];
 
-    for (; length >= sizeof(block); bytes += sizeof(block), length -= sizeof(block)) {
+    for (; length >= sizeof(plain_block);
+         bytes += sizeof(plain_block), length -= sizeof(plain_block)) {
         if (!is_plain_block(bytes))
             return false;
     }
@@ -158,17 +161,18 @@ static bool is_plain(const uint8_t *bytes, size_t length)
     return is_plain_block(last);
 }
 
-/* What JSON escapes, or may not be UTF-8, is jansson's. It says how much it would have written:
- * what needs no escape fits the first time. */
+/* Append bytes that JSON may have to escape, or that may not be UTF-8, encoded by jansson. It
+ * returns how much it would have written: if nothing needs an escape, the first attempt succeeds.
+ */
 static bool append_encoded(struct echo *echo, const uint8_t *bytes, size_t length)
 {
-    json_t *string = string_of(bytes, length);
+    json_t *string = json_string_of(bytes, length);
     size_t need = length + QUOTES;
     size_t room = 0;
 
     if (string == NULL)
         return false;
-    while (need > room && reserve(echo, need)) {
+    while (need > room && reserve_text(echo, need)) {
         room = need;
         need = json_dumpb(string, echo->text + echo->length, room, JSON_ENCODE_ANY);
     }
@@ -179,16 +183,16 @@ static bool append_encoded(struct echo *echo, const uint8_t *bytes, size_t lengt
     return true;
 }
 
-/* Append ${bytes} as a JSON string. Nearly all are plain, and need no more than their quotes. */
+/* Append ${bytes} as a JSON string. Return false if memory ran out. */
 static bool append_string(struct echo *echo, const uint8_t *bytes, size_t length)
 {
     if (!is_plain(bytes, length))
         return append_encoded(echo, bytes, length);
-    if (!reserve(echo, length + QUOTES))
+    if (!reserve_text(echo, length + QUOTES))
         return false;
-    put_words(echo, &quote);
-    put(echo, (const char *)bytes, length);
-    put_words(echo, &quote);
+    append_literal(echo, &quote);
+    append(echo, (const char *)bytes, length);
+    append_literal(echo, &quote);
     return true;
 }
 
@@ -210,8 +214,8 @@ static bool reserve_field(struct echo *echo)
     return true;
 }
 
-/* FNV-1a: only to pass over most names at a glance. */
-static uint32_t hash_of(const uint8_t *name, size_t length)
+/* FNV-1a. It only has to tell most names apart, which makes comparing them fast. */
+static uint32_t hash_name(const uint8_t *name, size_t length)
 {
     uint32_t hash = 2166136261U;
 
@@ -220,7 +224,8 @@ static uint32_t hash_of(const uint8_t *name, size_t length)
     return hash;
 }
 
-/* Every name leaves a mark. Return true if one of this hash may have left it before. */
+/* Note that a name of this hash has been seen (in a Bloom filter). Return true if the same name may
+ * have been seen before. */
 static bool mark_name(struct echo *echo, uint32_t hash)
 {
     uint64_t *word = &echo->names_seen[hash % ECHO_NAME_WORDS];
@@ -231,54 +236,56 @@ static bool mark_name(struct echo *echo, uint32_t hash)
     return seen;
 }
 
-/* What stands before the next field: there is room for it and for the field's place in the list. */
-static bool begin_field(struct echo *echo)
+/* Append what comes before the next field, and make room for its entry in the list. Return false if
+ * memory ran out. */
+static bool start_field(struct echo *echo)
 {
     const struct layout *layout = layout_of(echo);
-    const struct words *before = echo->field_count == 0 ? &layout->open : &layout->comma;
+    const struct literal *before = echo->field_count == 0 ? &layout->open : &layout->comma;
 
-    if (!reserve_field(echo) || !reserve(echo, WORDS_MAX))
+    if (!reserve_field(echo) || !reserve_text(echo, LITERAL_MAX))
         return false;
-    memcpy(echo->text + echo->length, before->text, WORDS_MAX);
+    memcpy(echo->text + echo->length, before->text, LITERAL_MAX);
     echo->length += before->length;
     return true;
 }
 
-static void end_field(struct echo *echo, const struct echo_field *field)
+static void finish_field(struct echo *echo, const struct echo_field *field)
 {
     echo->may_repeat = mark_name(echo, field->name_hash) || echo->may_repeat;
     echo->fields[echo->field_count++] = *field;
 }
 
-/* The name is there: what it belongs to comes behind it. */
-static bool add_value(struct echo *echo, struct echo_field *field, const uint8_t *value,
-                      size_t length)
+/* The name has been appended: append the value, and add the field to the list. Return false if
+ * memory ran out. */
+static bool append_value(struct echo *echo, struct echo_field *field, const uint8_t *value,
+                         size_t length)
 {
     size_t value_at;
 
-    if (!reserve(echo, colon.length))
+    if (!reserve_text(echo, colon.length))
         return false;
-    put_words(echo, &colon);
+    append_literal(echo, &colon);
     value_at = echo->length;
     if (!append_string(echo, value, length))
         return false;
     field->value_length = (uint32_t)(echo->length - value_at);
-    end_field(echo, field);
+    finish_field(echo, field);
     return true;
 }
 
 bool echo_add(struct echo *echo, struct echo_key key, const uint8_t *name, size_t name_length,
               const uint8_t *value, size_t value_length)
 {
-    struct echo_field field = {.key = key, .name_hash = hash_of(name, name_length)};
+    struct echo_field field = {.key = key, .name_hash = hash_name(name, name_length)};
 
-    if (!begin_field(echo))
+    if (!start_field(echo))
         return false;
     field.name_at = (uint32_t)echo->length;
     if (!append_string(echo, name, name_length))
         return false;
     field.name_length = (uint32_t)echo->length - field.name_at;
-    return add_value(echo, &field, value, value_length);
+    return append_value(echo, &field, value, value_length);
 }
 
 const struct echo_field *echo_find(const struct echo *echo, size_t place, size_t most,
@@ -296,8 +303,8 @@ const struct echo_field *echo_find(const struct echo *echo, size_t place, size_t
     return NULL;
 }
 
-/* How much of the text is the field's: name, colon, value. */
-static size_t extent_of(const struct echo_field *field)
+/* The length of the field's text: name, colon and value. */
+static size_t field_length(const struct echo_field *field)
 {
     return field->name_length + colon.length + field->value_length;
 }
@@ -306,11 +313,11 @@ bool echo_copy(struct echo *echo, const struct echo *other, const struct echo_fi
 {
     struct echo_field copy = *field;
 
-    if (!begin_field(echo) || !reserve(echo, extent_of(field)))
+    if (!start_field(echo) || !reserve_text(echo, field_length(field)))
         return false;
     copy.name_at = (uint32_t)echo->length;
-    put(echo, other->text + field->name_at, extent_of(field));
-    end_field(echo, &copy);
+    append(echo, other->text + field->name_at, field_length(field));
+    finish_field(echo, &copy);
     return true;
 }
 
@@ -319,12 +326,12 @@ bool echo_add_value(struct echo *echo, const struct echo *other, const struct ec
 {
     struct echo_field field = *like;
 
-    if (!begin_field(echo) || !reserve(echo, like->name_length))
+    if (!start_field(echo) || !reserve_text(echo, like->name_length))
         return false;
     field.key.value = value_key;
     field.name_at = (uint32_t)echo->length;
-    put(echo, other->text + like->name_at, like->name_length);
-    return add_value(echo, &field, value, length);
+    append(echo, other->text + like->name_at, like->name_length);
+    return append_value(echo, &field, value, length);
 }
 
 static const char *name_of(const struct echo *echo, const struct echo_field *field)
@@ -358,41 +365,43 @@ bool echo_has_regular(const struct echo *echo)
     return false;
 }
 
-/* --- Names that come more than once -------------------------------------------------------- */
+/* --- Names that occur more than once ------------------------------------------------------- */
 
-/* Of a field, among those of its name. */
+/* Connects a field with the others of its name. */
 struct link {
-    uint32_t next; /* its place in the list; 0 = none, since the first field repeats nothing */
-    bool repeats;  /* one that came before */
+    uint32_t next; /* place in the list of fields; 0 = none, since the next is never the first */
+    bool repeats;  /* there is one before it */
 };
 
-static bool same_name(const struct echo *echo, const struct echo_field *a,
-                      const struct echo_field *b)
+static bool have_same_name(const struct echo *echo, const struct echo_field *a,
+                           const struct echo_field *b)
 {
     return a->name_hash == b->name_hash && a->name_length == b->name_length &&
            memcmp(name_of(echo, a), name_of(echo, b), a->name_length) == 0;
 }
 
-static void link_repeat(struct link *links, size_t earlier, size_t later)
+static void link_to_earlier(struct link *links, size_t earlier, size_t later)
 {
     links[earlier].next = (uint32_t)later;
     links[later].repeats = true;
 }
 
-/* Compare each with all before it: for as many fields as requests have, nothing is quicker. */
-static void link_few(const struct echo *echo, struct link *links)
+/* Compare each field with all before it: for the number of fields that requests usually have, that
+ * is the fastest. */
+static void link_by_comparing(const struct echo *echo, struct link *links)
 {
     for (size_t later = 1; later < echo->field_count; later++) {
         size_t earlier = later;
 
-        while (earlier > 0 && !same_name(echo, &echo->fields[earlier - 1], &echo->fields[later]))
+        while (earlier > 0 &&
+               !have_same_name(echo, &echo->fields[earlier - 1], &echo->fields[later]))
             earlier--;
         if (earlier > 0)
-            link_repeat(links, earlier - 1, later);
+            link_to_earlier(links, earlier - 1, later);
     }
 }
 
-/* Order places in the list of fields by name, those of one name by their arrival. */
+/* Order places in the list of fields by name; those of one name by their order of arrival. */
 static int compare_fields(const void *a, const void *b, void *argument)
 {
     const struct echo *echo = argument;
@@ -410,8 +419,10 @@ static int compare_fields(const void *a, const void *b, void *argument)
     return first < second ? -1 : first > second;
 }
 
-/* Sort, so that no choice of names by a client makes this slow. */
-static bool link_many(struct echo *echo, struct link *links)
+/* Sort the fields by name, so that no choice of names makes this slow. Return false if memory ran
+ * out.
+ */
+static bool link_by_sorting(struct echo *echo, struct link *links)
 {
     size_t count = echo->field_count;
     size_t *order = malloc(count * sizeof(*order));
@@ -422,14 +433,14 @@ static bool link_many(struct echo *echo, struct link *links)
         order[i] = i;
     qsort_r(order, count, sizeof(*order), compare_fields, echo);
     for (size_t i = 1; i < count; i++) {
-        if (same_name(echo, &echo->fields[order[i - 1]], &echo->fields[order[i]]))
-            link_repeat(links, order[i - 1], order[i]);
+        if (have_same_name(echo, &echo->fields[order[i - 1]], &echo->fields[order[i]]))
+            link_to_earlier(links, order[i - 1], order[i]);
     }
     free(order);
     return true;
 }
 
-/* Return a link for each field, to be freed by arena_free; NULL if memory ran out. */
+/* Return one link for each field, to be freed by arena_free; NULL if memory ran out. */
 static struct link *link_fields(struct echo *echo)
 {
     enum { FEW = 64 };
@@ -438,8 +449,8 @@ static struct link *link_fields(struct echo *echo)
     if (links == NULL)
         return NULL;
     if (echo->field_count <= FEW) {
-        link_few(echo, links);
-    } else if (!link_many(echo, links)) {
+        link_by_comparing(echo, links);
+    } else if (!link_by_sorting(echo, links)) {
         arena_free(echo->arena, links);
         return NULL;
     }
@@ -448,52 +459,53 @@ static struct link *link_fields(struct echo *echo)
 
 /* --- Bodies -------------------------------------------------------------------------------- */
 
-static void write_text(struct echo_body *body, const char *text, size_t length)
+static void body_append(struct echo_body *body, const char *text, size_t length)
 {
     memcpy(body->text + body->length, text, length);
     body->length += length;
 }
 
-static void write_words(struct echo_body *body, const struct words *words)
+static void body_append_literal(struct echo_body *body, const struct literal *literal)
 {
-    write_text(body, words->text, words->length);
+    body_append(body, literal->text, literal->length);
 }
 
-/* Write what stands between the quotes of every value that ${first}'s name has. */
-static void write_values(struct echo_body *body, const struct echo *echo, const struct link *links,
-                         size_t first)
+/* Append every value of the name that the field at ${first} has, without the quotes. */
+static void body_append_values(struct echo_body *body, const struct echo *echo,
+                               const struct link *links, size_t first)
 {
     static const char cookie[] = "\"cookie\"";
-    static const struct words semicolon = WORDS("; ");
-    static const struct words comma = WORDS(", ");
+    static const struct literal semicolon = LITERAL("; ");
+    static const struct literal comma = LITERAL(", ");
     const struct echo_field *field = &echo->fields[first];
     bool is_cookie = field->name_length == sizeof(cookie) - 1 &&
                      memcmp(name_of(echo, field), cookie, sizeof(cookie) - 1) == 0;
 
     for (size_t place = first;; place = links[place].next) {
         field = &echo->fields[place];
-        write_text(body, value_of(echo, field) + 1, field->value_length - QUOTES);
+        body_append(body, value_of(echo, field) + 1, field->value_length - QUOTES);
         if (links[place].next == 0)
             return;
-        write_words(body, is_cookie ? &semicolon : &comma);
+        body_append_literal(body, is_cookie ? &semicolon : &comma);
     }
 }
 
-/* Write one member for each name. That takes no more room than the text does: a separator is
- * shorter than a name with what belongs to it. */
-static void write_joined(struct echo_body *body, const struct echo *echo, const struct link *links)
+/* Append one member for each name. It takes no more room than the text does, since a separator is
+ * shorter than a name with its quotes. */
+static void body_append_joined(struct echo_body *body, const struct echo *echo,
+                               const struct link *links)
 {
     const struct layout *layout = layout_of(echo);
 
     for (size_t i = 0; i < echo->field_count; i++) {
         if (links[i].repeats)
             continue;
-        write_words(body, i == 0 ? &layout->open : &layout->comma);
-        write_text(body, name_of(echo, &echo->fields[i]), echo->fields[i].name_length);
-        write_words(body, &colon);
-        write_words(body, &quote);
-        write_values(body, echo, links, i);
-        write_words(body, &quote);
+        body_append_literal(body, i == 0 ? &layout->open : &layout->comma);
+        body_append(body, name_of(echo, &echo->fields[i]), echo->fields[i].name_length);
+        body_append_literal(body, &colon);
+        body_append_literal(body, &quote);
+        body_append_values(body, echo, links, i);
+        body_append_literal(body, &quote);
     }
 }
 
@@ -517,14 +529,14 @@ struct echo_body *echo_compose(struct echo *echo)
     body = echo_body_new(echo->arena, layout->open.length + echo->length + layout->close.length);
     if (body == NULL)
         goto free_links;
-    body->length = 0; /* it grows */
+    body->length = 0; /* nothing has been appended yet */
     if (echo->field_count == 0)
-        write_words(body, &layout->open);
+        body_append_literal(body, &layout->open);
     else if (links != NULL)
-        write_joined(body, echo, links);
+        body_append_joined(body, echo, links);
     else
-        write_text(body, echo->text, echo->length);
-    write_words(body, &layout->close);
+        body_append(body, echo->text, echo->length);
+    body_append_literal(body, &layout->close);
 
 free_links:
     arena_free(echo->arena, links);
