@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Callable, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from clients import SEARCH_PATH, environment, h2load_counts
+from clients import SEARCH_PATH, environment_without_proxies, h2load_counts
 from waiting import SLOW, poll
 
 PROGRAMS = Path(__file__).parent
@@ -49,7 +49,7 @@ class Bench:
     def begin(self, words: Sequence[object], variables: Mapping[str, str] | None = None,
               **options: object) -> subprocess.Popen[bytes]:
         """Start a program in a process group of its own, for what it starts in turn."""
-        given = environment() | self.variables | dict(variables or {})
+        given = environment_without_proxies() | self.variables | dict(variables or {})
         return subprocess.Popen([str(word) for word in words], cwd=self.directory, env=given, start_new_session=True,
                                 stdin=subprocess.DEVNULL, **options)
 

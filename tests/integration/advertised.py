@@ -17,7 +17,7 @@ try:
 except ImportError:
     sys.exit(f"advertised.py: {sys.executable} has no module h2: `make deps check` installs it for /usr/bin/python3")
 
-from clients import call, curl_h2, curl_version, node
+from clients import run_tool, curl_h2, curl_version, node
 
 TYPE = "application/vnd.h2echod+json"
 Detail = dict[str, Any]
@@ -28,7 +28,7 @@ def by_curl(url: str) -> bytes:
 
 
 def by_nghttp(url: str) -> bytes:
-    return call(["nghttp", "-H", "cookie: a=1", "-H", f"accept: {TYPE}", url]).stdout
+    return run_tool(["nghttp", "-H", "cookie: a=1", "-H", f"accept: {TYPE}", url]).stdout
 
 
 def by_node(url: str) -> bytes:
@@ -57,7 +57,7 @@ def by_h2(url: str) -> bytes:
 
 
 def version(*words: str) -> str:
-    found = re.search(r"\d+(\.\d+)+", call(words).stdout.decode())
+    found = re.search(r"\d+(\.\d+)+", run_tool(words).stdout.decode())
     assert found, words
     return found[0]
 

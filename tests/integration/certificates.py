@@ -6,7 +6,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from clients import call
+from clients import run_tool
 
 
 @dataclass
@@ -49,4 +49,4 @@ class Authority:
 
 
 def openssl(*words: object, stdin: bytes = b"") -> str:
-    return call(["openssl", *words], stdin=stdin).stdout.decode()
+    return run_tool(["openssl", *words], stdin=stdin).stdout.decode()

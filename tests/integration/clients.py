@@ -15,22 +15,22 @@ SEARCH_PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin"  # servers are t
 NODE_SCRIPT = Path(__file__).with_name("node_client.js")
 
 
-def environment() -> dict[str, str]:
+def environment_without_proxies() -> dict[str, str]:
     """Ours, without proxies: everything here stays on the machine."""
     return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
 
 
-def call(words: Sequence[object], seconds: float = 20, check: bool = True,
+def run_tool(words: Sequence[object], seconds: float = 20, check: bool = True,
          stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     done = subprocess.run([str(word) for word in words], input=stdin, capture_output=True, check=False,
-                          timeout=seconds * SLOW, env=environment())
+                          timeout=seconds * SLOW, env=environment_without_proxies())
     assert not check or done.returncode == 0, f"{done.args}: {done.returncode}: {done.stderr!r}"
     return done
 
 
 def curl(*arguments: object, check: bool = True, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """curl without its user's settings, quiet but for errors."""
-    return call(["curl", "-q", "-sS", "--max-time", 15 * SLOW, *arguments], check=check, stdin=stdin)
+    return run_tool(["curl", "-q", "-sS", "--max-time", 15 * SLOW, *arguments], check=check, stdin=stdin)
 
 
 def curl_h2(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -39,12 +39,12 @@ def curl_h2(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProce
 
 
 def curl_version() -> str:
-    return call(["curl", "--version"]).stdout.decode().split()[1]
+    return run_tool(["curl", "--version"]).stdout.decode().split()[1]
 
 
 def node(url: str, requests: Sequence[dict[str, object]]) -> list[dict[str, str]]:
     """Send requests ({"fields": {...}, "bodySize": N}) on one connection; their statuses and bodies."""
-    return json.loads(call(["node", NODE_SCRIPT, url], stdin=json.dumps(requests).encode()).stdout)
+    return json.loads(run_tool(["node", NODE_SCRIPT, url], stdin=json.dumps(requests).encode()).stdout)
 
 
 def h2load_counts(output: str) -> dict[str, int]:

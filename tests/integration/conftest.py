@@ -78,7 +78,7 @@ def daemon(shared: list[Daemon]) -> Iterator[Daemon]:
     if not shared[-1].alive():
         shared.append(Daemon("--log-level=debug", transport=shared[-1].transport))
     yield shared[-1]
-    shared[-1].hang_up()
+    shared[-1].close_clients()
     if not shared[-1].alive():
         shared[-1].wait()
 
@@ -102,7 +102,7 @@ def neighbour(shared: list[Daemon]) -> Iterator[Client]:
 def try_rule(daemon: Daemon, neighbour: Client, request: pytest.FixtureRequest) -> Callable[[Rule], None]:
     """try_rule(rule): go through it on a new connection, and see that the neighbour has not felt it."""
     def attempt(rule: Rule) -> None:
-        rule.run(daemon.dial(refill=False), request.param)
+        rule.run(daemon.open_connection(refill=False), request.param)
         neighbour.assert_answered(f"/{rule}")
     return attempt
 

@@ -14,7 +14,7 @@ from typing import Callable, Mapping, Sequence
 
 import needs
 from waiting import SLOW, Deadline, poll
-from wire import Address, Client, trusting
+from wire import Address, Client, unverified_tls
 
 TOP = Path(__file__).resolve().parents[2]
 BINARY = TOP / (os.environ.get("H2ECHOD") or "build/release/h2echod")
@@ -27,7 +27,7 @@ SANITIZER = re.compile(r"ERROR: AddressSanitizer|runtime error|WARNING: ThreadSa
 VALGRIND_LINE = re.compile(r"==\d+==|--\d+--")
 
 
-def environment() -> dict[str, str]:
+def environment_without_systemd() -> dict[str, str]:
     """Ours, without what systemd may have told the one who runs the tests."""
     foreign = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
                "JOURNAL_STREAM")
@@ -38,7 +38,7 @@ def command(arguments: Sequence[object], prefix: Sequence[str] = (), binary: Pat
     return [*prefix, *WRAPPER, str(binary), *map(str, arguments)]
 
 
-def without_valgrind(lines: Sequence[str]) -> list[str]:
+def without_valgrind_lines(lines: Sequence[str]) -> list[str]:
     return [line for line in lines if not VALGRIND_LINE.match(line)]
 
 
@@ -66,10 +66,11 @@ class Finished:
 def run(*arguments: object, prefix: Sequence[str] = (), binary: Path = BINARY,
         pass_fds: Sequence[int] = ()) -> Finished:
     """Run the daemon with arguments that make it end by itself."""
-    done = subprocess.run(command(arguments, prefix, binary), env=environment(), stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=10 * SLOW, check=False, pass_fds=pass_fds)
+    done = subprocess.run(command(arguments, prefix, binary), env=environment_without_systemd(),
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10 * SLOW, check=False,
+                          pass_fds=pass_fds)
     assert not SANITIZER.search(done.stderr), done.stderr
-    return Finished(done.returncode, done.stdout, without_valgrind(done.stderr.splitlines()))
+    return Finished(done.returncode, done.stdout, without_valgrind_lines(done.stderr.splitlines()))
 
 
 def parse_dump(text: str) -> dict[str, list[str]]:
@@ -90,9 +91,9 @@ class Daemon:
 
     def __init__(self, *arguments: object, listen: Sequence[str] = ("--port=0", "--address=127.0.0.1"),
                  prefix: Sequence[str] = (), binary: Path = BINARY, extra: Mapping[str, str] | None = None,
-                 pass_fds: Sequence[int] = (), once_begun: Callable[[Daemon], None] | None = None,
+                 pass_fds: Sequence[int] = (), before_ready: Callable[[Daemon], None] | None = None,
                  transport: str = "plain") -> None:
-        """`extra` goes into its environment; `once_begun` is called when the process is there, before it is ready."""
+        """`extra` goes into its environment; `before_ready` is called when the process is there, before it is ready."""
         self.lines: list[str] = []
         self.changed = threading.Condition()
         self.clients: list[Client] = []
@@ -102,14 +103,14 @@ class Daemon:
             needs.ipv6()
         listen = [*listen, *TRANSPORTS[transport]]
         self.process = subprocess.Popen(command([*listen, *arguments], prefix, binary),
-                                        env=environment() | dict(extra or {}), stdin=subprocess.DEVNULL,
+                                        env=environment_without_systemd() | dict(extra or {}), stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=pass_fds)
         self.pid = self.process.pid
         self.reader = threading.Thread(target=self._read_log, daemon=True)
         self.reader.start()
         try:
-            if once_begun:
-                once_begun(self)
+            if before_ready:
+                before_ready(self)
             self.ready = self.wait_for_log(r"notice h2echod \S+ is ready: (.*)$", seconds=10)[1]
             if "NOTIFY_SOCKET" not in (extra or {}):  # a service manager knows how to stop it
                 self.wait_for_log("notice to stop it: ")
@@ -128,7 +129,7 @@ class Daemon:
         with self.changed:
             self.changed.notify_all()
 
-    def mark(self) -> int:
+    def log_position(self) -> int:
         """Here the log ends now: for `since`."""
         return len(self.lines)
 
@@ -178,11 +179,11 @@ class Daemon:
         host, port = self.address
         return f"{self.scheme}://{host}:{port}{path}"
 
-    def dial(self, address: Address | None = None, **options: object) -> Client:
+    def open_connection(self, address: Address | None = None, **options: object) -> Client:
         """A client that has connected and not said anything."""
-        since = self.mark()
+        since = self.log_position()
         if self.transport == "tls" and not address:
-            options.setdefault("tls", trusting("h2"))
+            options.setdefault("tls", unverified_tls("h2"))
         client = Client(address or self.address, **options)
         client.since = since
         self.clients.append(client)
@@ -191,9 +192,9 @@ class Daemon:
     def connect(self, settings: dict[int, int] | None = None, address: Address | None = None,
                 **options: object) -> Client:
         """A client that has sent its preface."""
-        return self.dial(address, **options).send_preface(settings)
+        return self.open_connection(address, **options).send_preface(settings)
 
-    def hang_up(self) -> None:
+    def close_clients(self) -> None:
         """Close what dial and connect opened."""
         for client in self.clients:
             client.close()
@@ -205,17 +206,17 @@ class Daemon:
         self.stopping |= number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
         self.process.send_signal(number)
 
-    def figures(self) -> dict[str, int]:
+    def stats(self) -> dict[str, int]:
         """What SIGUSR1 makes it say."""
-        since = self.mark()
+        since = self.log_position()
         self.signal(signal.SIGUSR1)
         words = self.wait_for_log(r"info stats: (.*)$", since)[1].split()
         return {name: int(value) for name, value in (word.split("=") for word in words)}
 
-    def wait_for_figures(self, **wanted: int) -> dict[str, int]:
+    def wait_for_stats(self, **wanted: int) -> dict[str, int]:
         """Ask for the figures until those named are as wanted."""
         def ask() -> dict[str, int] | None:
-            figures.update(self.figures())
+            figures.update(self.stats())
             return figures if all(figures[name] == value for name, value in wanted.items()) else None
         figures: dict[str, int] = {}
         try:
@@ -260,7 +261,7 @@ class Daemon:
     def stop(self) -> None:
         """SIGTERM, if it had none, and wait for a clean end, if nobody did."""
         if not self.ended:
-            self.hang_up()
+            self.close_clients()
             if not self.stopping:
                 self.signal()
             self.wait()
@@ -272,7 +273,7 @@ class Daemon:
 
     def _over(self) -> None:
         self.ended = True
-        self.hang_up()
+        self.close_clients()
         self.reader.join()
         assert self.process.stderr
         self.process.stderr.close()

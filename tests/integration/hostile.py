@@ -71,7 +71,7 @@ def pour(client: Client, data: bytes, reading: bool = True) -> None:
 
 def assert_goaway(client: Client, code: int) -> None:
     """The connection is over, and the client was told why."""
-    client.polite = client.refill = False
+    client.acknowledge = client.refill = False
     client.read_to_end()
     assert [goaway.error_code for goaway in client.goaways] == [code]
 
@@ -126,7 +126,7 @@ class Watch:
             client.assert_answered()
         for client in clients:
             client.close()
-        self.daemon.wait_for_figures(connections=1)
+        self.daemon.wait_for_stats(connections=1)
 
     def _measure_request(self) -> float:
         """The processor time that the daemon takes for one of the neighbour's requests."""
@@ -165,7 +165,7 @@ class Watch:
             raise AssertionError(f"the neighbour's request {self.answers} failed") from self.failure
         for client in clients:
             client.close()
-        self.daemon.wait_for_figures(connections=1)
+        self.daemon.wait_for_stats(connections=1)
         poll(lambda: self.daemon.descriptors() <= self.before.descriptors, "the descriptors of before")
         poll(lambda: self.daemon.threads() <= self.before.threads, "the threads of before")
         assert self.cost < cost * SLOW, "requests that could have been answered meanwhile"

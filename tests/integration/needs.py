@@ -9,7 +9,7 @@ from typing import NoReturn
 import pytest
 
 
-def leave_out(reason: str) -> NoReturn:
+def skip(reason: str) -> NoReturn:
     """Leave the test out that is running, for this reason."""
     if os.environ.get("CI"):
         pytest.fail(f"cannot run here: {reason}")
@@ -22,11 +22,11 @@ def ipv6() -> None:
         try:
             probe.bind(("::1", 0))
         except OSError as error:
-            leave_out(f"no IPv6: {error.strerror}")
+            skip(f"no IPv6: {error.strerror}")
 
 
 def proc(path: object) -> Path:
     """A path below /proc, where that is mounted."""
     if not os.path.exists("/proc/self"):
-        leave_out("/proc is not mounted")
+        skip("/proc is not mounted")
     return Path("/proc", str(path))

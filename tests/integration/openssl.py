@@ -72,7 +72,7 @@ class OpenSslClient:
         self._do("SSL_write", data, len(data))
 
     @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
+    def in_one_segment(self) -> Iterator[None]:
         """What is sent meanwhile arrives at once, if it has room in a segment."""
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
         yield

@@ -170,7 +170,7 @@ class Reaction:
 
 def ended(client: Client) -> bool:
     client.send_if_open(ping(b"anybody?"))
-    client.read_until(lambda: bool(client.goaways) or b"anybody?" in client.pongs, "GOAWAY or a PING's ACK")
+    client.read_until(lambda: bool(client.goaways) or b"anybody?" in client.ping_acks, "GOAWAY or a PING's ACK")
     return bool(client.goaways)
 
 

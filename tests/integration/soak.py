@@ -25,7 +25,7 @@ from hyperframe.frame import DataFrame, PingFrame, RstStreamFrame, SettingsFrame
 
 from daemon import BINARY, LOG_LINE, TOP, TRANSPORTS, Daemon
 from waiting import SLOW, Deadline
-from wire import CANCEL, LAST_STREAM, MAGIC, NO_ERROR, PROTOCOL_ERROR, Address, Client, Fields, fields, trusting
+from wire import CANCEL, LAST_STREAM, MAGIC, NO_ERROR, PROTOCOL_ERROR, Address, Client, Fields, fields, unverified_tls
 
 CROWDS = 4          # processes that the clients are in
 PATIENCE = 30       # seconds for whatever a client waits for
@@ -76,7 +76,7 @@ class Place:
 
     def reload(self, daemon: Daemon, text: str, words: str) -> None:
         """Have it read this file, and wait until it says in these words how that went."""
-        since = daemon.mark()
+        since = daemon.log_position()
         draft = self.config.with_suffix(".new")
         draft.write_text(text)
         draft.replace(self.config)
@@ -104,7 +104,7 @@ class Visit:
         # From another address than the daemon's: where nobody listens, a socket could connect to itself.
         self.client = Client(self._address(), source=None if self.way == "unix" else "127.0.0.2",
                              receive_buffer=4096 if dice.random() < 0.2 else None,
-                             tls=trusting("h2") if self.way == "tls" else None)
+                             tls=unverified_tls("h2") if self.way == "tls" else None)
         self.asked: dict[int, Fields] = {}
         self.given_up: set[int] = set()
         self.pretty: bool | None = None
@@ -174,7 +174,7 @@ class Visit:
 
     def settle_one(self, stream: int, request: Fields) -> None:
         answer = self.client.answer(stream)
-        self.read_until(lambda: answer.over or stream > self.last_stream())
+        self.read_until(lambda: answer.finished or stream > self.last_stream())
         if self.excused(stream):
             assert not answer.fields, answer
             return
@@ -221,7 +221,7 @@ def idle(visit: Visit) -> None:
 
 
 def upload(visit: Visit) -> None:
-    stream = visit.greet().begin()
+    stream = visit.greet().send_request()
     try:
         visit.client.send_body(stream, bytes(visit.dice.randrange(200000)), seconds=PATIENCE)
     except (AssertionError, BrokenPipeError, ConnectionResetError):
@@ -258,14 +258,14 @@ def speak_no_more(visit: Visit) -> None:
 
 def _shut_down(client: Client) -> None:
     try:
-        client.finish()
+        client.shut_down_writes()
     except OSError:  # the daemon was quicker; that it may be is seen to by `settle`
         pass
 
 
 def reset_some(visit: Visit) -> None:
     visit.greet()
-    for stream in [visit.begin() for _ in range(visit.dice.randint(2, 50))]:
+    for stream in [visit.send_request() for _ in range(visit.dice.randint(2, 50))]:
         if visit.dice.random() < 0.5:
             visit.given_up.add(stream)
             visit.client.send_if_open(RstStreamFrame(stream, CANCEL))
@@ -278,7 +278,7 @@ def send_malformed(visit: Visit) -> None:
     stream, data = visit.greet().prepare(("connection", "close"))
     visit.client.send_if_open(data)
     answer = visit.client.answer(stream)
-    visit.read_until(lambda: answer.over)
+    visit.read_until(lambda: answer.finished)
     assert answer.reset == PROTOCOL_ERROR or visit.excused(stream), answer
     del visit.asked[stream]
     visit.ask(1)
@@ -296,7 +296,7 @@ def abort_anywhere(visit: Visit) -> None:
 
 
 def abort_upload(visit: Visit) -> None:
-    stream = visit.greet().begin()
+    stream = visit.greet().send_request()
     visit.client.send_if_open(DataFrame(stream, b"the beginning"))
     visit.pause(1)
     visit.abort()
@@ -504,7 +504,7 @@ class Soak:
         while not self._failed():
             place.reload(daemon, self.dice.choice(GOOD_FILES), rf"notice reloaded {place.config}$")
             place.reload(daemon, self.dice.choice(BAD_FILES), "error reload failed: the previous settings remain in force$")
-            figures = daemon.figures()
+            figures = daemon.stats()
             assert figures["connections"] <= figures["accepted"], figures
             self.counts.update(["reloads", "bad reloads"])
             if time.monotonic() >= end:

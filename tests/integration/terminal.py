@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Sequence
 
 import needs
-from daemon import BINARY, command, environment
+from daemon import BINARY, command, environment_without_systemd
 from waiting import SLOW, poll
 
 
@@ -43,7 +43,7 @@ def variables() -> dict[str, str]:
     """The environment of what runs in a terminal. LeakSanitizer stops the process with ptrace as it exits, and tries
     that for ever where a SIGCONT is pending, as a closed terminal may leave one: it is off."""
     options = ":".join(filter(None, (os.environ.get("ASAN_OPTIONS"), "detect_leaks=0")))
-    return {**environment(), "TERM": "dumb", "PS1": "$ ", "HISTFILE": "", "ASAN_OPTIONS": options}
+    return {**environment_without_systemd(), "TERM": "dumb", "PS1": "$ ", "HISTFILE": "", "ASAN_OPTIONS": options}
 
 
 class Terminal:

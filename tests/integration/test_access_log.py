@@ -79,8 +79,8 @@ def test_json_members_have_their_order(start: Start) -> None:
     daemon = start("--access-log=json")
     client = daemon.connect()
     client.assert_answered()
-    client.send(RstStreamFrame(client.begin(fields(b"/\xff", "POST"), end=False), CANCEL))
-    client.begin(fields("/", "POST"), end=False)
+    client.send(RstStreamFrame(client.send_request(fields(b"/\xff", "POST"), end=False), CANCEL))
+    client.send_request(fields("/", "POST"), end=False)
     client.ping()
     client.close()
     ended, reset, cut = wait_for_records(daemon, json_records, 3)
@@ -109,8 +109,8 @@ def test_the_time_that_a_request_waits_counts(start: Start, form: str, records: 
     daemon = start(f"--access-log={form}")
     client = daemon.connect()
     watch = Stopwatch()
-    client.begin(fields("/answered", "POST"), end=False)
-    client.begin(fields("/cut", "POST"), end=False)
+    client.send_request(fields("/answered", "POST"), end=False)
+    client.send_request(fields("/cut", "POST"), end=False)
     client.ping()
     time.sleep(0.2)  # what is measured
     client.send_body(1, b"")
@@ -138,7 +138,7 @@ def test_resets_say_whose(start: Start, form: str, records: Records) -> None:
     daemon = start(f"--access-log={form}")
     client = daemon.connect()
     client.request(fields("/malformed", "GET", ("Bad", "x")))
-    stream = client.begin(fields("/cancelled", "POST"), end=False)
+    stream = client.send_request(fields("/cancelled", "POST"), end=False)
     client.send(RstStreamFrame(stream, CANCEL))
     malformed, cancelled = wait_for_records(daemon, records, 2)
     assert (malformed["status"], malformed["reset"], malformed["by"]) == (0, "PROTOCOL_ERROR", "server")
@@ -151,7 +151,7 @@ def test_resets_say_whose(start: Start, form: str, records: Records) -> None:
 def test_requests_cut_off_with_the_connection_have_a_line(start: Start, form: str, records: Records) -> None:
     daemon = start(f"--access-log={form}")
     client = daemon.connect()
-    client.begin(fields("/cut", "POST"), end=False)
+    client.send_request(fields("/cut", "POST"), end=False)
     client.ping()
     client.close()
     [record] = wait_for_records(daemon, records, 1)
@@ -194,7 +194,7 @@ def test_long_path_does_not_break_the_line(start: Start, form: str, records: Rec
 def test_off_is_off(start: Start) -> None:
     daemon = start()
     daemon.connect().assert_answered("/secret")
-    daemon.figures()
+    daemon.stats()
     assert not daemon.log("/secret")
 
 
@@ -236,39 +236,39 @@ class Asker:
 
     def begin(self, whole: bool, *more: tuple[str, str], **members: Any) -> int:
         method, path = b"M" + self.some(TOKEN, 80), self.path()  # neither HEAD nor CONNECT
-        stream = self.client.begin(fields(path, method, *more), whole)
+        stream = self.client.send_request(fields(path, method, *more), whole)
         self.sent[stream] = Sent(method, path, {"status": 200, "received": 0, "end": "END_STREAM"} | members)
         return stream
 
     def plain(self) -> None:
-        self.begin(True)
+        self.send_request(True)
 
     def with_content(self) -> None:
         body = bytes(self.random.randint(1, 3000))
-        self.client.send_body(self.begin(False, received=len(body)), body)
+        self.client.send_body(self.send_request(False, received=len(body)), body)
 
     def head(self) -> None:
         path = self.path()
-        stream = self.client.begin(fields(path, "HEAD"))
+        stream = self.client.send_request(fields(path, "HEAD"))
         self.sent[stream] = Sent(b"HEAD", path, {"status": 200, "received": 0, "end": "END_STREAM"})
 
     def connect(self) -> None:
-        stream = self.client.begin([(":method", "CONNECT"), (":authority", "a:1")])
+        stream = self.client.send_request([(":method", "CONNECT"), (":authority", "a:1")])
         self.sent[stream] = Sent(b"CONNECT", None, {"status": 501, "received": 0, "end": "END_STREAM"})
 
     def reset(self) -> None:
         code, body = self.random.choice(list(CODES)), bytes(self.random.randint(0, 500))
-        stream = self.begin(False, status=0, received=len(body), end="RST_STREAM", reset=CODES[code], by="peer")
+        stream = self.send_request(False, status=0, received=len(body), end="RST_STREAM", reset=CODES[code], by="peer")
         self.client.send(DataFrame(stream, body), RstStreamFrame(stream, code))
 
     def malformed(self) -> None:
-        self.begin(True, ("Bad", "x"), status=0, end="RST_STREAM", reset="PROTOCOL_ERROR", by="server")
+        self.send_request(True, ("Bad", "x"), status=0, end="RST_STREAM", reset="PROTOCOL_ERROR", by="server")
 
     def too_large(self) -> None:
-        self.begin(True, ("x", "y" * LIST_MAX), status=431)
+        self.send_request(True, ("x", "y" * LIST_MAX), status=431)
 
     def too_large_and_open(self) -> None:
-        self.begin(False, ("x", "y" * LIST_MAX), status=431, end="RST_STREAM", reset="NO_ERROR", by="server")
+        self.send_request(False, ("x", "y" * LIST_MAX), status=431, end="RST_STREAM", reset="NO_ERROR", by="server")
 
     def run(self) -> None:
         for _ in range(TURNS):
@@ -291,7 +291,7 @@ class Asker:
         assert answer.status == sent.members["status"]
 
     def cut_off(self) -> None:
-        self.begin(False, status=0, end="cut", cut=True, sent=0)
+        self.send_request(False, status=0, end="cut", cut=True, sent=0)
         self.client.ping()
         self.client.close()
 
@@ -350,7 +350,7 @@ def test_thousands_at_once_are_each_a_whole_line(start: Start, form: str, record
     sent = {(asker.name, stream): request for asker in askers for stream, request in asker.sent.items()}
     assert len(sent) == CONNECTIONS * (8 * TURNS + 1)
     found = wait_for_records(daemon, records, len(sent))
-    assert daemon.figures()["requests"] == len(sent)
+    assert daemon.stats()["requests"] == len(sent)
     assert Counter((record["peer"], record["stream"]) for record in found) == Counter(sent.keys())
     assert len({(record["peer"], record["connection"]) for record in found}) == CONNECTIONS
     for record in found:

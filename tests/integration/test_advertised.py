@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from clients import environment
+from clients import environment_without_proxies
 from daemon import Daemon
 
 SCRIPT = Path(__file__).with_name("advertised.py")
 
 
 def advertised(*words: object, path: str | None = None) -> subprocess.CompletedProcess[str]:
-    variables = environment() if path is None else {**environment(), "PATH": path}
+    variables = environment_without_proxies() if path is None else {**environment_without_proxies(), "PATH": path}
     return subprocess.run([str(word) for word in words], env=variables, capture_output=True, text=True, check=False)
 
 
@@ -27,7 +27,7 @@ def assert_one_line(done: subprocess.CompletedProcess[str], *parts: str) -> None
 def test_does_not_depend_on_the_python_that_is_first_in_path(daemon: Daemon, tmp_path: Path) -> None:
     (tmp_path / "python3").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "python3").chmod(0o755)
-    done = advertised(SCRIPT, daemon.url("/"), path=f"{tmp_path}:{environment()['PATH']}")
+    done = advertised(SCRIPT, daemon.url("/"), path=f"{tmp_path}:{environment_without_proxies()['PATH']}")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("|  | curl ")
 
@@ -62,5 +62,5 @@ def test_says_that_another_server_answers(daemon: Daemon, tmp_path: Path, answer
     """As curl shows what it has answered."""
     (tmp_path / "curl").write_text(f"#!/bin/sh\ncase $* in *--version) echo curl 8.14.1 ;; *) echo '{answer}' ;; esac\n")
     (tmp_path / "curl").chmod(0o755)
-    done = advertised(SCRIPT, daemon.url("/"), path=f"{tmp_path}:{environment()['PATH']}")
+    done = advertised(SCRIPT, daemon.url("/"), path=f"{tmp_path}:{environment_without_proxies()['PATH']}")
     assert_one_line(done, f"{daemon.url('/')} does not answer with the detailed representation")

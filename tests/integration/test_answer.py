@@ -162,7 +162,7 @@ def test_date_goes_on_while_a_connection_lives(client: Client) -> None:
 
 def test_head_is_a_get_without_data(client: Client) -> None:
     answer = client.request(fields("/", "HEAD"))
-    assert answer.status == 200 and not answer.pieces and answer.ended
+    assert answer.status == 200 and not answer.data_lengths and answer.ended
     # RFC 9110 section 8.6: the length that the answer to a GET would have.
     assert int(answer["content-length"]) == len(echo(fields("/", "GET")))
     assert answer["content-type"] == "application/json"
@@ -195,7 +195,7 @@ def test_body_of_8_mib_raw(client: Client) -> None:
 
 def test_body_in_a_thousand_frames(client: Client) -> None:
     request = fields("/upload", "PUT")
-    stream = client.begin(request, end=False)
+    stream = client.send_request(request, end=False)
     for _ in range(1000):
         client.send_body(stream, bytes(1000), end=False)
     client.send_body(stream, b"")
@@ -214,7 +214,7 @@ def test_body_of_8_mib_from_node(daemon: Daemon) -> None:
 
 
 def test_bodies_on_many_streams_share_the_connections_window(client: Client) -> None:
-    requests = {client.begin(fields(f"/{number}", "POST"), end=False): fields(f"/{number}", "POST")
+    requests = {client.send_request(fields(f"/{number}", "POST"), end=False): fields(f"/{number}", "POST")
                 for number in range(20)}
     for _ in range(10):
         for stream in requests:
@@ -226,7 +226,7 @@ def test_bodies_on_many_streams_share_the_connections_window(client: Client) -> 
 
 def test_credit_comes_back_when_a_stream_is_reset_with_data_on_the_way(client: Client) -> None:
     for _ in range(20):  # 20 * 60000 bytes: the connection's window would be used up many times
-        stream = client.begin(fields("/", "POST"), end=False)
+        stream = client.send_request(fields("/", "POST"), end=False)
         client.send_body(stream, bytes(60000), end=False)
         client.send(RstStreamFrame(stream, CANCEL))
     client.request(fields("/", "POST"), bytes(100000)).assert_echo(fields("/", "POST"))
@@ -247,7 +247,7 @@ def test_trailers_without_data(client: Client) -> None:
 
 def test_continue_comes_before_the_body(client: Client) -> None:
     request = fields("/", "POST", ("expect", "100-continue"))
-    stream = client.begin(request, end=False)
+    stream = client.send_request(request, end=False)
     client.read_until(lambda: bool(client.answer(stream).interim), "the 100")
     assert client.answer(stream).interim[0][0] == (b":status", b"100")
     assert not client.answer(stream).fields
@@ -258,7 +258,7 @@ def test_continue_comes_before_the_body(client: Client) -> None:
 
 @pytest.mark.parametrize("value", ["100-Continue", "100-CONTINUE"])
 def test_continue_is_asked_for_in_any_case(client: Client, value: str) -> None:
-    stream = client.begin(fields("/", "POST", ("expect", value)), end=False)
+    stream = client.send_request(fields("/", "POST", ("expect", value)), end=False)
     client.read_until(lambda: bool(client.answer(stream).interim), "the 100")
 
 
@@ -282,7 +282,7 @@ def test_curl_is_told_to_continue(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("end", [True, False], ids=["ended", "open"])
 def test_connect_is_not_implemented(client: Client, end: bool) -> None:
-    stream = client.begin([(":method", "CONNECT"), (":authority", "example.org:443")], end)
+    stream = client.send_request([(":method", "CONNECT"), (":authority", "example.org:443")], end)
     answer = client.wait(stream)
     assert answer.status == 501 and answer.ended
     assert answer["content-type"].startswith("text/plain")
@@ -307,7 +307,7 @@ def list_size(request: Fields) -> int:
 @pytest.mark.parametrize("end", [True, False], ids=["ended", "open"])
 def test_fields_over_the_limit_are_431_and_the_connection_lives_on(start: Start, end: bool) -> None:
     client = start("--max-header-list-size=4KiB").connect()
-    answer = client.wait(client.begin(fields("/", "POST", ("x", "y" * 4096)), end))
+    answer = client.wait(client.send_request(fields("/", "POST", ("x", "y" * 4096)), end))
     assert answer.status == 431 and answer.ended
     assert answer["content-type"].startswith("text/plain")
     assert len(answer.body.splitlines()) == 1 and int(answer["content-length"]) == len(answer.body)
@@ -342,7 +342,7 @@ def test_many_references_to_one_large_entry_are_431(client: Client) -> None:
 @pytest.mark.parametrize("first, second", [("u=7", "u=0"), ("u=4", "u=3"), ("u=7", "")])
 def test_urgent_answers_come_first(daemon: Daemon, first: str, second: str) -> None:
     """Of two that compete for the connection's window, by the priority field (RFC 9218), whatever nghttp2 does."""
-    client = daemon.dial(refill=False).send_preface()
+    client = daemon.open_connection(refill=False).send_preface()
     entry = ("x", "y" * 3900)
     client.request(fields("/", "GET", entry)).assert_echo(fields("/", "GET", entry))
     streams = [client.new_stream(), client.new_stream()]
@@ -362,8 +362,8 @@ def test_a_small_block_that_unfolds_to_55_mib_costs_no_memory(daemon: Daemon, cl
     entry = ("x", "y" * 3900)
     client.request(fields("/", "GET", entry)).assert_echo(fields("/", "GET", entry))
     before = peak_kib(daemon)
-    stream = client.begin(fields("/", "GET", *[entry] * 14000))
-    client.read_until(lambda: client.answer(stream).over or bool(client.goaways), "a refusal")
+    stream = client.send_request(fields("/", "GET", *[entry] * 14000))
+    client.read_until(lambda: client.answer(stream).finished or bool(client.goaways), "a refusal")
     assert client.answer(stream).status == 431 or client.goaways[0].error_code == ENHANCE_YOUR_CALM
     assert peak_kib(daemon) - before < 4096
     daemon.connect().assert_answered()
@@ -386,7 +386,7 @@ def test_curl_gets_431(start: Start) -> None:
 
 @pytest.mark.parametrize("piece", [None, 1, 7, 9], ids=["whole", "by-byte", "by-7", "by-9"])
 def test_several_requests_in_one_go(daemon: Daemon, piece: int | None) -> None:
-    client = daemon.dial()
+    client = daemon.open_connection()
     requests = [fields(f"/{number}", "GET", ("number", str(number))) for number in range(10)]
     everything = b"".join(client.headers(request) for request in requests)
     client.send(MAGIC, SettingsFrame(0), everything, piece=piece)
@@ -406,7 +406,7 @@ def test_continuation_in_many_pieces(client: Client, piece: int | None, block_pi
 
 def test_continuation_of_the_largest_frames(client: Client) -> None:
     request = fields("/", "GET", ("x", os.urandom(25000).hex()))
-    stream = client.begin(request)
+    stream = client.send_request(request)
     client.wait(stream).assert_echo(request)
 
 
@@ -421,7 +421,7 @@ def test_padding(client: Client) -> None:
 
 
 def test_credit_comes_back_for_padding(client: Client) -> None:
-    stream = client.begin(fields("/", "POST"), end=False)
+    stream = client.send_request(fields("/", "POST"), end=False)
     for _ in range(600):  # 150 KB that flow control counts, 600 bytes of them data
         client.send_body(stream, b"x", end=False, padding=255)
     client.send_body(stream, bytes(100000))
@@ -430,7 +430,7 @@ def test_credit_comes_back_for_padding(client: Client) -> None:
 
 def test_content_length_counts_data_not_padding(client: Client) -> None:
     request = fields("/", "POST", ("content-length", "3"))
-    stream = client.begin(request, end=False)
+    stream = client.send_request(request, end=False)
     client.send(DataFrame(stream, b"abc", flags=["PADDED", "END_STREAM"], pad_length=9))
     client.wait(stream).assert_echo(request)
 
@@ -460,7 +460,7 @@ def test_128_streams_at_once(daemon: Daemon) -> None:
     requests = {2 * number + 1: fields(f"/{number}") for number in range(128)}
     client.send(*(client.headers(request) for request in requests.values()))
     client.read_until(lambda: all(client.answer(stream).fields for stream in requests), "128 headers")
-    assert not any(client.answer(stream).over for stream in requests)
+    assert not any(client.answer(stream).finished for stream in requests)
     client.send(SettingsFrame(0, settings={WINDOW: 65535}))
     for stream, request in requests.items():
         client.wait(stream).assert_echo(request)
@@ -474,12 +474,12 @@ def test_body_larger_than_a_frame_and_than_the_peers_window(daemon: Daemon, wind
     client = daemon.connect({WINDOW: window})
     answer = client.request(LARGE)
     answer.assert_echo(LARGE)
-    assert max(answer.pieces) <= min(window, 16384)
+    assert max(answer.data_lengths) <= min(window, 16384)
 
 
 def test_body_larger_than_the_connections_window(daemon: Daemon) -> None:
     client = daemon.connect({WINDOW: 2**31 - 1})
-    streams = [client.begin(LARGE) for _ in range(5)]
+    streams = [client.send_request(LARGE) for _ in range(5)]
     for stream in streams:
         client.wait(stream).assert_echo(LARGE)
 
@@ -488,22 +488,22 @@ def test_window_of_one_byte(daemon: Daemon) -> None:
     client = daemon.connect({WINDOW: 1})
     answer = client.request(fields())
     answer.assert_echo(fields())
-    assert set(answer.pieces) <= {0, 1} and sum(answer.pieces) == len(answer.body)
+    assert set(answer.data_lengths) <= {0, 1} and sum(answer.data_lengths) == len(answer.body)
 
 
 def test_window_that_opens_later_by_settings(daemon: Daemon) -> None:
     client = daemon.connect({WINDOW: 0})
-    stream = client.begin(fields())
+    stream = client.send_request(fields())
     client.read_until(lambda: bool(client.answer(stream).fields), "the HEADERS")
     client.ping()
-    assert not client.answer(stream).pieces
+    assert not client.answer(stream).data_lengths
     client.send(SettingsFrame(0, settings={WINDOW: 65535}))
     client.wait(stream).assert_echo(fields())
 
 
 def test_window_that_becomes_negative(daemon: Daemon) -> None:
     client = daemon.connect({WINDOW: 20000}, refill=False)
-    stream = client.begin(LARGE)
+    stream = client.send_request(LARGE)
     client.read_until(lambda: len(client.answer(stream).body) == 20000, "what the window lets through")
     client.send(SettingsFrame(0, settings={WINDOW: 100}))  # 19900 below zero now
     client.ping()
@@ -527,15 +527,15 @@ def test_larger_frames_are_used_only_where_the_peer_allows_them(daemon: Daemon) 
     client = daemon.connect({SettingsFrame.MAX_FRAME_SIZE: 20000})
     answer = client.request(LARGE)
     answer.assert_echo(LARGE)
-    assert max(answer.pieces) <= 20000
+    assert max(answer.data_lengths) <= 20000
 
 
 # --- the end of the sending side ---
 
 def test_half_closed_socket_gets_all_its_answers(daemon: Daemon) -> None:
-    client = daemon.dial()
+    client = daemon.open_connection()
     client.send(MAGIC, SettingsFrame(0), *(client.headers(fields(f"/{number}")) for number in range(100)))
-    client.finish()
+    client.shut_down_writes()
     assert client.read_to_end() == "end"
     for number in range(100):
         client.answer(2 * number + 1).assert_echo(fields(f"/{number}"))
@@ -543,16 +543,16 @@ def test_half_closed_socket_gets_all_its_answers(daemon: Daemon) -> None:
 
 def test_half_closed_socket_gets_a_large_answer(daemon: Daemon) -> None:
     client = daemon.connect({WINDOW: 100000})
-    stream = client.begin(LARGE)
-    client.finish()
+    stream = client.send_request(LARGE)
+    client.shut_down_writes()
     assert client.read_to_end() == "end"
     client.answer(stream).assert_echo(LARGE)
 
 
 def test_half_closed_socket_with_a_request_that_cannot_end_is_closed(daemon: Daemon) -> None:
     client = daemon.connect()
-    whole, cut = client.begin(fields("/whole")), client.begin(fields("/cut", "POST"), end=False)
-    client.finish()
+    whole, cut = client.send_request(fields("/whole")), client.send_request(fields("/cut", "POST"), end=False)
+    client.shut_down_writes()
     client.read_to_end()
     client.answer(whole).assert_echo(fields("/whole"))
     assert not client.answer(cut).fields
@@ -564,4 +564,4 @@ def test_client_that_leaves_after_its_answer_is_forgotten(start: Start) -> None:
     client.assert_answered()
     client.close()
     daemon.wait_for_log(r"debug connection 1 from 127\.0\.0\.1:\d+: closed: .+")
-    daemon.wait_for_figures(connections=0)
+    daemon.wait_for_stats(connections=0)

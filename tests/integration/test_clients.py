@@ -13,7 +13,7 @@ import h2.events
 import hpack
 import pytest
 
-from clients import call, curl_h2, h2load_counts, node
+from clients import run_tool, curl_h2, h2load_counts, node
 from conftest import Start
 from daemon import Daemon
 from waiting import Deadline
@@ -45,12 +45,12 @@ def test_curl_over_ipv6(start: Start) -> None:
 # --- nghttp ---
 
 def test_nghttp(daemon: Daemon) -> None:
-    body = json.loads(call(["nghttp", "-H", "x-mine: 1", daemon.url("/n")]).stdout)
+    body = json.loads(run_tool(["nghttp", "-H", "x-mine: 1", daemon.url("/n")]).stdout)
     assert (body[":path"], body["x-mine"]) == ("/n", "1")
 
 
 def test_nghttp_with_padding_continuation_and_a_body(daemon: Daemon) -> None:
-    done = call(["nghttp", "--padding=200", "--continuation", "--data=-", daemon.url("/n")],
+    done = run_tool(["nghttp", "--padding=200", "--continuation", "--data=-", daemon.url("/n")],
                 stdin=bytes(300_000))
     members = json.loads(done.stdout)
     assert (members[":method"], members["content-length"]) == ("POST", "300000")
@@ -58,7 +58,7 @@ def test_nghttp_with_padding_continuation_and_a_body(daemon: Daemon) -> None:
 
 
 def test_nghttp_with_a_small_window_and_trailers(daemon: Daemon) -> None:
-    done = call(["nghttp", "-w", "1", "--trailer=x-sum: 1", "--data=-", "-H", "x: " + "v" * 5000,
+    done = run_tool(["nghttp", "-w", "1", "--trailer=x-sum: 1", "--data=-", "-H", "x: " + "v" * 5000,
                  daemon.url("/n")], stdin=b"body")
     assert json.loads(done.stdout)["x"] == "v" * 5000
 
@@ -73,9 +73,9 @@ def test_nghttp_with_a_small_window_and_trailers(daemon: Daemon) -> None:
 ])
 def test_h2load(start: Start, options: list[str]) -> None:
     daemon = start()
-    counts = h2load_counts(call(["h2load", *options, daemon.url()], seconds=30).stdout.decode())
+    counts = h2load_counts(run_tool(["h2load", *options, daemon.url()], seconds=30).stdout.decode())
     assert counts["total"] == counts["succeeded"] == counts["2xx"] == int(options[5])
-    assert daemon.wait_for_figures(connections=0)["requests"] == counts["total"]
+    assert daemon.wait_for_stats(connections=0)["requests"] == counts["total"]
 
 
 # --- node ---

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from advertised import CLIENTS, table
-from clients import call, curl_h2, curl_version
+from clients import run_tool, curl_h2, curl_version
 from conftest import Start
 from daemon import TOP, Daemon
 from rules import (END_HEADERS, END_STREAM, HAS_PRIORITY, HEADERS, PADDED, SETTINGS, block, continuation, data, frame,
@@ -76,7 +76,7 @@ def ask(client: Client, *more: tuple[Text, Text], **options: Any) -> Detail:
 
 def raw(daemon: Daemon, *frames: bytes, opening: bytes = settings(), stream: int = 1, piece: int | None = None) -> Detail:
     """Send these frames behind the preface; the answer that comes on the stream."""
-    client = daemon.dial()
+    client = daemon.open_connection()
     client.send(MAGIC, opening, *frames, piece=piece)
     return detail_of(client.wait(stream))
 
@@ -148,14 +148,14 @@ def test_never_indexed_behind_the_same_fields(daemon: Daemon) -> None:
     """A section that comes as the one before it is only counted at first."""
     plain = block(fields()) + literal("a", "1")
     marked = block(fields()) + never_indexed("a", "1") + block([ASKING])
-    client = daemon.dial()
+    client = daemon.open_connection()
     client.send(MAGIC, settings(), headers(1, plain), headers(3, marked), headers(5, plain))
     assert detail_of(client.wait(3))["fields"][4] == ["a", "1", "never-indexed"]
     client.wait(5).assert_echo([*fields(), ("a", "1")])
 
 
 def test_marks_are_those_of_their_own_request(daemon: Daemon) -> None:
-    client = daemon.dial()
+    client = daemon.open_connection()
     client.send(MAGIC, settings(), headers(1, asking(never_indexed("a", "1"))), headers(3, asking(literal("a", "1"))))
     assert detail_of(client.wait(1))["fields"][-1] == ["a", "1", "never-indexed"]
     assert detail_of(client.wait(3))["fields"][-1] == ["a", "1"]
@@ -228,7 +228,7 @@ def test_content_without_padding(daemon: Daemon) -> None:
 
 def test_send_windows(daemon: Daemon) -> None:
     """Of the moment of the answer: what was sent before has been taken off, what was given is there."""
-    client = daemon.dial()
+    client = daemon.open_connection()
     client.refill = False
     client.send(MAGIC, settings((0x4, 5000)), window_update(0, 1000), headers(1, fields()))
     taken = len(client.wait(1).body)
@@ -272,7 +272,7 @@ def test_priority_in_headers(daemon: Daemon) -> None:
 
 def test_priority_frames(daemon: Daemon) -> None:
     opening = [priority(3, 0, 200), frame(2, 0, 5, number(1 << 31 | 3) + b"\x00")]
-    client = daemon.dial()
+    client = daemon.open_connection()
     client.send(MAGIC, settings((1, 65536)), *opening, headers(7, fields()), priority(9, 7, 1), headers(11, asking()))
     found = detail_of(client.wait(11))["client"]
     told = [(told["stream"], told["depends_on"], told["weight"], told["exclusive"]) for told in found["priority_frames"]]
@@ -311,7 +311,7 @@ def test_nothing_advertised(daemon: Daemon) -> None:
 
 
 def test_windows_opened_later_are_not_its_choice(daemon: Daemon) -> None:
-    client = daemon.dial()
+    client = daemon.open_connection()
     client.send(MAGIC, settings(), window_update(0, 5), window_update(0, 6), headers(1, fields()), window_update(0, 7))
     client.wait(1)
     found = ask_on(client, 3)["client"]
@@ -378,7 +378,7 @@ def test_frames_of_unknown_types(daemon: Daemon) -> None:
 
 def test_a_flood_of_frames_leaves_the_opening(daemon: Daemon) -> None:
     """Of those behind the first request the latest are kept; the opening stays."""
-    client = daemon.dial()
+    client = daemon.open_connection()
     client.send(MAGIC, settings((1, 4096)), priority(3, 0, 200), headers(1, fields()))
     client.wait(1)
     client.send(*(priority(5, 0, n % 256) for n in range(1000)))
@@ -392,7 +392,7 @@ def test_a_flood_of_frames_leaves_the_opening(daemon: Daemon) -> None:
 
 def test_reports_of_what_was_refused_before(daemon: Daemon) -> None:
     client = daemon.connect()
-    bad = client.begin([*fields(), ("Upper", "x")])
+    bad = client.send_request([*fields(), ("Upper", "x")])
     client.wait(bad)
     found = ask(client)
     assert [entry["stream"] for entry in found["reports"]] == [bad]
@@ -406,15 +406,15 @@ def test_reports_show_nobodys_values(daemon: Daemon) -> None:
     bad = [[("connection", "s3cret")], [("te", "s3cret")], [("x", b"s3cret\x01")], [("content-length", "s3cret")],
            [(":unknown", "s3cret")], [("host", "a"), ("host", "s3cret")], [("s p", "s3cret")]]
     for more in bad:
-        client.wait(client.begin([*fields(), *more]))
-    client.wait(client.begin(fields(authority="s3cret@host")))
+        client.wait(client.send_request([*fields(), *more]))
+    client.wait(client.send_request(fields(authority="s3cret@host")))
     answer = client.request(fields("/", "GET", ASKING))
     assert len(detail_of(answer)["reports"]) == 8 and b"s3cret" not in answer.body
 
 
 def test_the_latest_reports(daemon: Daemon) -> None:
     client = daemon.connect()
-    bad = [client.begin([*fields(), (f"U{n}", "x" * 2000)]) for n in range(20)]
+    bad = [client.send_request([*fields(), (f"U{n}", "x" * 2000)]) for n in range(20)]
     for stream in bad:
         client.wait(stream)
     found = ask(client)["reports"]
@@ -426,7 +426,7 @@ def test_the_latest_reports(daemon: Daemon) -> None:
 
 def test_its_size_is_bounded(daemon: Daemon) -> None:
     """Nothing that fits the limits makes it larger than a few times the fields."""
-    client = daemon.dial()
+    client = daemon.open_connection()
     client.send(MAGIC, settings(*((0xF000 + n, 2**32 - 1) for n in range(32))),
                 *(frame(0xF0, 0, 2**31 - 1, b"") for _ in range(500)), *(priority(3, 0, 255) for _ in range(500)))
     many = [(b"x", b"\xff")] * 1800
@@ -458,7 +458,7 @@ def test_fields_over_the_limit(daemon: Daemon) -> None:
 
 def test_trailers_over_the_limit(daemon: Daemon) -> None:
     client = daemon.connect()
-    stream = client.begin(fields("/", "POST", ASKING), end=False)
+    stream = client.send_request(fields("/", "POST", ASKING), end=False)
     client.send(client.headers([("x", "v" * 9000)] * 8, True, stream))
     assert client.wait(stream).status == 431
 
@@ -469,7 +469,7 @@ def test_connect(daemon: Daemon) -> None:
 
 
 def test_cut_in_every_state(daemon: Daemon) -> None:
-    client = daemon.dial()
+    client = daemon.open_connection()
     client.send(MAGIC, settings(), headers(1, asking(method="POST"), END_HEADERS), reset_stream(1),
                 headers(3, asking(method="POST"), END_HEADERS), headers(3, literal("a", "1"), END_STREAM),
                 continuation(3, literal("b", "2")), headers(5, asking(method="POST"), END_HEADERS))

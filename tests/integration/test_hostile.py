@@ -162,12 +162,12 @@ def test_error_ends_the_connection(start: Start, record_property: Record, case: 
 
 def streams_before_the_limit_is_known(daemon: Daemon) -> Client:
     """Those above it are refused one by one, until the client must have known it."""
-    client = daemon.dial()
-    client.polite = False
+    client = daemon.open_connection()
+    client.acknowledge = False
     client.send_preface()
     client.send(flood(lambda s: request(s, POST, False), 228))
     assert {client.wait(s).reset for s in ids(100, 257)} == {REFUSED_STREAM}
-    assert not any(client.answer(s).over for s in ids(128))
+    assert not any(client.answer(s).finished for s in ids(128))
     client.send(*(frame(DATA, END_STREAM, s) for s in ids(128)))
     for stream in ids(128):
         assert client.wait(stream).status == 200
@@ -208,11 +208,11 @@ def answer_by_the_byte(daemon: Daemon) -> Client:
     """A large answer is taken through a window of one byte (CVE-2019-9511, -9517)."""
     client = daemon.connect({WINDOW: 0}, refill=False)
     wanted = fields("/", "GET", ("x", "y" * 20000))
-    stream = client.begin(wanted)
+    stream = client.send_request(wanted)
     for taken in range(1000):
         client.send(frame(WINDOW_UPDATE, 0, stream, number(1)))
         client.read_until(lambda: len(client.answer(stream).body) > taken, "a byte")
-    assert set(client.answer(stream).pieces) == {1}
+    assert set(client.answer(stream).data_lengths) == {1}
     client.send(frame(SETTINGS, 0, 0, b"\0\4" + number(65535)))
     client.wait(stream).assert_echo(wanted)
     return client

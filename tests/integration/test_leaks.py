@@ -16,7 +16,7 @@ WORKERS_LINGER = 20  # seconds after which a worker without a connection must ha
 
 
 def wait_for_baseline(daemon: Daemon, threads: int, descriptors: int) -> None:
-    daemon.wait_for_figures(connections=0)
+    daemon.wait_for_stats(connections=0)
     poll(lambda: daemon.descriptors() == descriptors, f"{descriptors} descriptors")
     poll(lambda: daemon.threads() <= threads, f"{threads} threads", WORKERS_LINGER)
 
@@ -36,15 +36,15 @@ def test_a_thousand_connections_half_of_them_aborted(start: Start) -> None:
     daemon = start()
     threads, descriptors = daemon.threads(), daemon.descriptors()
     for number in range(ROUNDS):
-        with daemon.dial() as client:
+        with daemon.open_connection() as client:
             if number % 2:
                 abort_somewhere(client, number)
             else:
                 client.send_preface().assert_answered()
         daemon.clients.clear()
     daemon.connect().assert_answered()
-    daemon.hang_up()
-    assert daemon.wait_for_figures(connections=0)["accepted"] == ROUNDS + 1
+    daemon.close_clients()
+    assert daemon.wait_for_stats(connections=0)["accepted"] == ROUNDS + 1
     wait_for_baseline(daemon, threads, descriptors)
 
 
@@ -69,5 +69,5 @@ def test_connections_one_after_the_other_share_a_worker(start: Start) -> None:
     for number in range(50):
         with daemon.connect() as client:
             client.assert_answered(f"/{number}")
-        daemon.wait_for_figures(connections=0)
+        daemon.wait_for_stats(connections=0)
     assert daemon.threads() <= 5

@@ -9,7 +9,7 @@ from typing import Sequence
 
 import pytest
 
-from clients import call
+from clients import run_tool
 from conftest import Start
 from daemon import BINARY, Daemon, as_user, run
 from waiting import SLOW, Stopwatch, poll
@@ -27,8 +27,8 @@ def assert_waits(client: Client) -> None:
 
 def waiting_client(daemon: Daemon) -> Client:
     """A connection that has asked already, though nobody may have accepted it."""
-    client = daemon.connect(patient=True)
-    client.begin(fields("/waiting"))
+    client = daemon.connect(handshake_later=True)
+    client.send_request(fields("/waiting"))
     return client
 
 
@@ -48,7 +48,7 @@ def test_connections_past_the_limit_wait_in_the_backlog(start: Start) -> None:
     for client in inside:
         client.assert_answered()
     outside = [waiting_client(daemon), waiting_client(daemon)]
-    figures = daemon.figures()
+    figures = daemon.stats()
     assert (figures["connections"], figures["accepted"], figures["refused"]) == (2, 2, 0)
     for client in outside:
         assert_waits(client)
@@ -56,7 +56,7 @@ def test_connections_past_the_limit_wait_in_the_backlog(start: Start) -> None:
         client.assert_answered()
     inside[0].close()
     poll(lambda: readable(outside), "one to be served")
-    assert daemon.figures()["connections"] == 2
+    assert daemon.stats()["connections"] == 2
     inside[1].close()
     for client in outside:
         assert_served(client)
@@ -67,7 +67,7 @@ def test_limit_of_one_serves_one_after_the_other(start: Start) -> None:
     for number in range(20):
         with daemon.connect() as client:
             client.assert_answered(f"/{number}")
-    assert daemon.wait_for_figures(connections=0)["accepted"] == 20
+    assert daemon.wait_for_stats(connections=0)["accepted"] == 20
 
 
 def test_waiting_costs_no_processor(start: Start) -> None:
@@ -92,11 +92,11 @@ def test_one_address_has_a_limit_of_its_own(start: Start) -> None:
     inside = [daemon.connect(), daemon.connect()]
     for client in inside:
         client.assert_answered()
-    daemon.dial().read_to_end()
-    assert daemon.figures()["refused"] == 1
+    daemon.open_connection().read_to_end()
+    assert daemon.stats()["refused"] == 1
     daemon.connect(source="127.0.0.2").assert_answered()
     inside[0].close()
-    daemon.wait_for_figures(connections=2)
+    daemon.wait_for_stats(connections=2)
     daemon.connect().assert_answered()
     inside[1].assert_answered()
 
@@ -113,7 +113,7 @@ def test_unix_peers_are_not_one_address(start: Start, tmp_path: Path) -> None:
 
 def set_limit(daemon: Daemon, limit: str, user: Sequence[str] = ()) -> None:
     """Change a soft limit of the running daemon, as its own user: root may lack the capability for others."""
-    call([*user, "prlimit", f"--pid={daemon.pid}", limit])
+    run_tool([*user, "prlimit", f"--pid={daemon.pid}", limit])
 
 
 @pytest.mark.heavy
@@ -168,7 +168,7 @@ def test_threads_that_cannot_be_had(start: Start, open_directory: Path) -> None:
     inside = daemon.connect()
     inside.assert_answered()
     set_limit(daemon, "--nproc=1:", user)
-    outside = [daemon.connect(patient=True) for _ in range(3)]
+    outside = [daemon.connect(handshake_later=True) for _ in range(3)]
     daemon.wait_for_log(r"(error|warning) .*thread.*Resource temporarily unavailable")
     for number in range(10):
         inside.assert_answered(f"/{number}")
@@ -177,5 +177,5 @@ def test_threads_that_cannot_be_had(start: Start, open_directory: Path) -> None:
     for client in outside:
         client.close()
     daemon.connect().assert_answered()
-    daemon.wait_for_figures(connections=2)
+    daemon.wait_for_stats(connections=2)
     assert poll(lambda: daemon.descriptors() == baseline + 2, "the descriptors of two connections")

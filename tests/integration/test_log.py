@@ -13,7 +13,7 @@ import pytest
 
 from clients import curl_h2
 from conftest import Start
-from daemon import LOG_LINE, VALGRIND_LINE, Daemon, command, environment
+from daemon import LOG_LINE, VALGRIND_LINE, Daemon, command, environment_without_systemd
 from waiting import SLOW, Stopwatch, poll
 from wire import Client
 
@@ -35,8 +35,8 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 def whole_log(out: int, into: int, journal_stream: str) -> list[str]:
     """All lines of a daemon that answers one request, with its stderr at `into`."""
-    process = subprocess.Popen(command(ARGUMENTS), env=environment() | {"JOURNAL_STREAM": journal_stream},
-                               stderr=into)
+    process = subprocess.Popen(command(ARGUMENTS), stderr=into,
+                               env=environment_without_systemd() | {"JOURNAL_STREAM": journal_stream})
     os.close(into)
     with os.fdopen(out, encoding="ascii") as log:
         lines = []
@@ -86,7 +86,7 @@ def answers_on(path: Path) -> bool:
 def test_log_that_goes_nowhere_does_not_hurt(tmp_path: Path, redirection: str) -> None:
     path = tmp_path / "socket"
     words = command([*ARGUMENTS, f"--unix={path}"], ["sh", "-c", f'exec "$@" {redirection}', "sh"])
-    process = subprocess.Popen(words, env=environment())
+    process = subprocess.Popen(words, env=environment_without_systemd())
     try:
         for _ in range(3):
             poll(lambda: answers_on(path), "an answer", 10)
@@ -99,7 +99,7 @@ def test_log_that_goes_nowhere_does_not_hurt(tmp_path: Path, redirection: str) -
 def test_reader_of_the_log_that_goes_away_does_not_end_it(pipe: tuple[int, int], tmp_path: Path, form: str) -> None:
     path = tmp_path / "socket"
     words = command([*ARGUMENTS, f"--unix={path}", f"--access-log={form}"])
-    process = subprocess.Popen(words, env=environment(), stderr=pipe[1])
+    process = subprocess.Popen(words, env=environment_without_systemd(), stderr=pipe[1])
     try:
         poll(lambda: answers_on(path), "an answer", 10)
         os.close(pipe[0])
@@ -115,7 +115,7 @@ def test_log_that_nobody_reads_stops_nobody(pipe: tuple[int, int], tmp_path: Pat
     """The pipe is full: clients are answered, and both signals do what they do."""
     path = tmp_path / "socket"
     words = command([*ARGUMENTS, f"--unix={path}", f"--access-log={form}"])
-    process = subprocess.Popen(words, env=environment(), stderr=pipe[1])
+    process = subprocess.Popen(words, env=environment_without_systemd(), stderr=pipe[1])
     try:
         poll(lambda: answers_on(path), "an answer", 10)
         fill(pipe[1])
@@ -147,11 +147,11 @@ def test_lines_about_peers_are_bounded_in_all(start: Start) -> None:
     began = time.monotonic()
     count = 0
     while count < 1300 + 100 * (time.monotonic() - began):
-        with daemon.dial() as client:
+        with daemon.open_connection() as client:
             client.socket.sendall(b"\x00garbage")
         count += 1
         assert count < 20_000, "too slow to come more often than lines are let through"
-    daemon.wait_for_figures(connections=0)
+    daemon.wait_for_stats(connections=0)
     allowed = 1000 + 100 * (time.monotonic() - began)
     assert 1000 <= len(daemon.log("not an HTTP/2 preface")) <= allowed + 1
     poll(lambda: is_told(daemon), "the count of what was left out")
@@ -159,7 +159,7 @@ def test_lines_about_peers_are_bounded_in_all(start: Start) -> None:
 
 def is_told(daemon: Daemon) -> bool:
     """Garbage again, until a line about it is let through: what was left out is told before."""
-    with daemon.dial() as client:
+    with daemon.open_connection() as client:
         client.socket.sendall(b"\x00garbage")
         client.socket.recv(100)
     return bool(daemon.log(r"warning \d+ lines about clients were left out"))
@@ -170,7 +170,8 @@ def test_log_without_a_reader_from_the_start(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     reader, writer = os.pipe()
     os.close(reader)
-    process = subprocess.Popen(command([*ARGUMENTS, f"--unix={path}"]), env=environment(), stderr=writer)
+    process = subprocess.Popen(command([*ARGUMENTS, f"--unix={path}"]), stderr=writer,
+                               env=environment_without_systemd())
     os.close(writer)
     try:
         poll(lambda: answers_on(path), "an answer", 10)
@@ -181,6 +182,6 @@ def test_log_without_a_reader_from_the_start(tmp_path: Path) -> None:
 
 def test_every_line_has_its_shape(daemon: Daemon) -> None:
     daemon.connect().assert_answered()
-    daemon.hang_up()
+    daemon.close_clients()
     daemon.wait_for_log("closed")
     assert all(LOG_LINE.fullmatch(line) for line in daemon.lines if not VALGRIND_LINE.match(line))

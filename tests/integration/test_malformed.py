@@ -105,16 +105,16 @@ def assert_malformed(daemon: Daemon, client: Client, stream: int, field: str, ru
 @pytest.mark.parametrize("request_fields, field, rule", MALFORMED)
 def test_malformed_request(daemon: Daemon, client: Client, request_fields: Fields, field: str,
                            rule: str) -> None:
-    since = daemon.mark()
+    since = daemon.log_position()
     client.assert_answered("/before")
-    assert_malformed(daemon, client, client.begin(request_fields), field, rule, since)
+    assert_malformed(daemon, client, client.send_request(request_fields), field, rule, since)
 
 
 @pytest.mark.parametrize("request_fields, field, rule", MALFORMED[:3])
 def test_malformed_request_that_is_open(daemon: Daemon, client: Client, request_fields: Fields, field: str,
                                         rule: str) -> None:
-    since = daemon.mark()
-    stream = client.begin(request_fields, end=False)
+    since = daemon.log_position()
+    stream = client.send_request(request_fields, end=False)
     assert_malformed(daemon, client, stream, field, rule, since)
     client.send(DataFrame(stream, b"on its way", flags=["END_STREAM"]))
     client.assert_answered("/after-data-on-the-reset-stream")
@@ -122,8 +122,8 @@ def test_malformed_request_that_is_open(daemon: Daemon, client: Client, request_
 
 @pytest.mark.parametrize("body", [b"", b"abc", b"abcde"], ids=["empty", "short", "long"])
 def test_content_length_that_is_not_the_bodys(daemon: Daemon, client: Client, body: bytes) -> None:
-    since = daemon.mark()
-    stream = client.begin(fields("/", "POST", ("content-length", "4")), end=False)
+    since = daemon.log_position()
+    stream = client.send_request(fields("/", "POST", ("content-length", "4")), end=False)
     client.send(DataFrame(stream, body, flags=["END_STREAM"]))
     assert_malformed(daemon, client, stream, "content-length", LENGTH, since)
 
@@ -137,15 +137,15 @@ def test_content_length_that_is_not_the_bodys(daemon: Daemon, client: Client, bo
 ])
 def test_malformed_trailers(daemon: Daemon, client: Client, trailer: tuple[str, str | bytes], field: str,
                             rule: str) -> None:
-    since = daemon.mark()
-    stream = client.begin(fields("/", "POST"), end=False)
+    since = daemon.log_position()
+    stream = client.send_request(fields("/", "POST"), end=False)
     client.send_body(stream, b"body", end=False)
     client.send(client.headers([trailer], True, stream))
     assert_malformed(daemon, client, stream, field, rule, since)
 
 
 def test_trailers_that_do_not_end_the_stream(client: Client) -> None:
-    stream = client.begin(fields("/", "POST"), end=False)
+    stream = client.send_request(fields("/", "POST"), end=False)
     client.send_body(stream, b"body", end=False)
     client.send(client.headers([("x", "y")], False, stream))
     assert client.wait(stream).reset == PROTOCOL_ERROR
@@ -153,8 +153,8 @@ def test_trailers_that_do_not_end_the_stream(client: Client) -> None:
 
 
 def test_long_field_is_cut_in_the_log(daemon: Daemon, client: Client) -> None:
-    since = daemon.mark()
-    stream = client.begin(fields("/", "GET", ("x", b"\n" + b"y" * 20000)))
+    since = daemon.log_position()
+    stream = client.send_request(fields("/", "GET", ("x", b"\n" + b"y" * 20000)))
     assert_malformed(daemon, client, stream, r'"x": "\x0ayyy', NAME_OR_VALUE, since)
     assert all(len(line) < 1024 for line in daemon.lines[since:])
 
@@ -202,7 +202,7 @@ FLOODS = {
 @pytest.mark.heavy
 @pytest.mark.parametrize("name", FLOODS)
 def test_flood_does_not_hurt_others(daemon: Daemon, client: Client, name: str) -> None:
-    client.begin(fields("/", "POST"), end=False)
+    client.send_request(fields("/", "POST"), end=False)
     flood(client, FLOODS[name], 50)
     daemon.connect().assert_answered()
 

@@ -86,7 +86,7 @@ def fill(client: Client, streams: int, fields: bytes, end: bool, get: bytes = GE
     if end:
         client.read_until(lambda: all(client.answer(s).fields for s in ids(streams, first)), "every answer's begin")
         assert {client.answer(s).status for s in ids(streams, first)} == {200}
-    assert not any(client.answer(s).over for s in ids(streams, first))
+    assert not any(client.answer(s).finished for s in ids(streams, first))
 
 
 def reset(client: Client, streams: int) -> None:

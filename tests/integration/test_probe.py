@@ -113,7 +113,7 @@ def test_output_that_cannot_be_written(daemon: Daemon) -> None:
 def test_daemon_that_drains_takes_no_new_connection(start: Start) -> None:
     daemon = start()
     client = daemon.connect()
-    stream = client.begin(fields("/last", "POST"), end=False)
+    stream = client.send_request(fields("/last", "POST"), end=False)
     client.ping()
     daemon.signal()
     client.read_until(lambda: len(client.goaways) == 2, "the final GOAWAY")
@@ -210,7 +210,7 @@ def wait_for_client(connection: socket.socket) -> None:
         pass
 
 
-def hang_up(connection: socket.socket) -> None:
+def close_clients(connection: socket.socket) -> None:
     connection.shutdown(socket.SHUT_WR)
     wait_for_client(connection)
 
@@ -356,7 +356,7 @@ def test_server_that_does_wrong(serve: Serve, case: str) -> None:
                                            ([SETTINGS, head(status="100")], "the response"),
                                            ([SETTINGS, head(), data(GOOD, end=False)], "the end of the body")])
 def test_server_that_hangs_up(serve: Serve, pieces: Pieces, stage: str) -> None:
-    url = serve(pieces, hang_up)
+    url = serve(pieces, close_clients)
     done = run("--probe", url)
     assert (done.status, done.error()) == (1, f"{url}: the server closed the connection while waiting for {stage}")
 

@@ -11,7 +11,7 @@ from typing import Iterator
 import pytest
 from hyperframe.frame import SettingsFrame
 
-from clients import call, curl
+from clients import run_tool, curl
 from conftest import Start
 from daemon import Daemon
 from wire import MAGIC, PROTOCOL_ERROR, Client, read_all
@@ -30,7 +30,7 @@ def knock(client: Client, first: bytes, piece: int | None = None) -> None:
 
 def reply(daemon: Daemon, first: bytes, piece: int | None = None) -> bytes:
     """Everything that comes back for these first bytes, until the daemon closes."""
-    client = daemon.dial()
+    client = daemon.open_connection()
     knock(client, first, piece)
     return read_all(client.socket)
 
@@ -50,21 +50,21 @@ def one_line(daemon: Daemon, client: Client, words: str) -> str:
 
 @PIECES
 def test_preface(daemon: Daemon, piece: int | None) -> None:
-    client = daemon.dial()
+    client = daemon.open_connection()
     client.send(MAGIC, SettingsFrame(0), piece=piece)
     client.assert_answered()
     assert client.acknowledged == 1
 
 
 def test_nothing_is_sent_before_the_clients_first_bytes(start: Start) -> None:
-    client = start("--header-timeout=300ms").dial()
+    client = start("--header-timeout=300ms").open_connection()
     assert read_all(client.socket) == b""
 
 
 @pytest.mark.parametrize("first", [b"P", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r", b"G", b"GET / HTTP/1",
                                    b"\x16"], ids=["p", "preface", "g", "get", "tls"])
 def test_nothing_is_sent_while_the_bytes_could_still_be_anything(daemon: Daemon, first: bytes) -> None:
-    client = daemon.dial()
+    client = daemon.open_connection()
     client.send(first)
     daemon.connect().assert_answered()  # in the meantime
     assert select.select([client.socket], [], [], 0.05) == ([], [], [])
@@ -103,7 +103,7 @@ def test_curl_without_http2_is_told_the_command_that_works(unwilling: Daemon) ->
     command = assert_505(done.stdout, host)
     printed = re.search(r"curl --http2-prior-knowledge \S+", done.stdout.decode())
     assert printed and printed[0] == command
-    works = call([*shlex.split(printed[0]), "-q", "-sS"])
+    works = run_tool([*shlex.split(printed[0]), "-q", "-sS"])
     assert works.stdout.startswith(b'{":method": "GET", ')
 
 
@@ -112,7 +112,7 @@ def test_curl_without_http2_is_told_the_command_that_works(unwilling: Daemon) ->
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "OPTIONS", "PROPFIND", "PATCH", "P"])
 def test_http_1_is_505(unwilling: Daemon, method: str, version: str, piece: int | None) -> None:
     host = f"127.0.0.1:{unwilling.port}"
-    client = unwilling.dial()
+    client = unwilling.open_connection()
     knock(client, f"{method} / HTTP/{version}\r\nHost: {host}\r\n\r\n".encode(), piece)
     assert_505(read_all(client.socket), host)
     one_line(unwilling, client, "HTTP/1.1 request")
@@ -159,7 +159,7 @@ def test_curl_with_upgrade_reads_the_505(unwilling: Daemon) -> None:
 
 def test_http_1_request_line_alone_is_enough(unwilling: Daemon) -> None:
     """It tells who knocks: nobody has to wait for the end of the header section."""
-    client = unwilling.dial()
+    client = unwilling.open_connection()
     client.send(b"GET / HTTP/1.1\r\nAccept: */*\r\n")
     assert_505(read_all(client.socket), f"127.0.0.1:{unwilling.port}")
 
@@ -179,7 +179,7 @@ def client_hello(minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2) -> bytes:
 
 @PIECES
 def test_tls_hello_gets_an_alert_and_a_line(daemon: Daemon, piece: int | None) -> None:
-    client = daemon.dial()
+    client = daemon.open_connection()
     knock(client, client_hello(), piece)
     assert read_all(client.socket) == ALERT
     one_line(daemon, client, "TLS ClientHello")
@@ -209,7 +209,7 @@ GARBAGE = {
 @pytest.mark.parametrize("name", GARBAGE)
 def test_garbage_gets_goaway_and_a_line(daemon: Daemon, name: str, piece: int | None) -> None:
     garbage, escaped = GARBAGE[name]
-    client = daemon.dial()
+    client = daemon.open_connection()
     knock(client, garbage, piece)
     assert client.read_to_end() == "end"
     assert [goaway.error_code for goaway in client.goaways] == [PROTOCOL_ERROR]
@@ -220,7 +220,7 @@ def test_garbage_gets_goaway_and_a_line(daemon: Daemon, name: str, piece: int | 
 
 
 def test_client_that_connects_and_leaves_gets_no_line_above_debug(daemon: Daemon) -> None:
-    client = daemon.dial()
+    client = daemon.open_connection()
     about = rf"connection \d+ from {re.escape(client.name)}: "
     client.close()
     daemon.wait_for_log(rf"debug {about}closed", client.since)
@@ -228,14 +228,14 @@ def test_client_that_connects_and_leaves_gets_no_line_above_debug(daemon: Daemon
 
 
 def test_neighbours_of_strangers_are_answered(daemon: Daemon) -> None:
-    strangers = [daemon.dial() for _ in range(3)]
+    strangers = [daemon.open_connection() for _ in range(3)]
     for stranger, first in zip(strangers, (b"", b"GET / HT", b"\x16\x03\x01\x02")):
         stranger.send(first)
     daemon.connect().assert_answered()
 
 
 def test_ten_thousand_bytes_after_the_garbage_do_not_take_the_goaway_away(daemon: Daemon) -> None:
-    client = daemon.dial()
+    client = daemon.open_connection()
     client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 200_000)
     client.send(b"\x00" * 100_000)
     assert client.read_to_end() == "end" and client.goaways[0].error_code == PROTOCOL_ERROR

@@ -19,7 +19,7 @@ from clients import curl
 from conftest import Start
 from daemon import Daemon, run
 from waiting import SLOW, Deadline, poll
-from wire import Address, Client, fields, read_all, trusting
+from wire import Address, Client, fields, read_all, unverified_tls
 
 CONFIGURATION, UNAVAILABLE = 78, 69
 MARGIN_US = 5_000_000  # beyond the drain timeout, for which the manager is asked to wait
@@ -81,7 +81,8 @@ def test_life_is_told_in_order(start: Start, manager: Manager, tmp_path: Path) -
         assert message["STATUS"] == "serving: 0 connections, 0 accepted, 0 requests"
         early.append(Client(path).send_preface())
 
-    daemon = start("-c", config, f"--unix={path}", extra={"NOTIFY_SOCKET": manager.name}, once_begun=connect_once_ready)
+    daemon = start("-c", config, f"--unix={path}", extra={"NOTIFY_SOCKET": manager.name},
+                   before_ready=connect_once_ready)
     early[0].assert_answered()
     for good in (True, False, True):
         config.write_text("drain-timeout = 8s\n" if good else "drain-timeout = often\n")
@@ -128,9 +129,9 @@ def test_status_and_figures_agree(start: Start, manager: Manager) -> None:
         for _ in range(3):
             client.assert_answered()
     assert clients[0].request(fields("/", "GET", ("Bad", "x"))).reset is not None
-    assert read_all(daemon.dial().socket) == b""  # refused, and not accepted
+    assert read_all(daemon.open_connection().socket) == b""  # refused, and not accepted
     clients[1].close()
-    figures = daemon.wait_for_figures(connections=1)
+    figures = daemon.wait_for_stats(connections=1)
     assert (figures["accepted"], figures["requests"], figures["refused"]) == (2, 7, 1)
     manager.forget()
     assert manager.message()["STATUS"] == "serving: {connections} connection, {accepted} accepted, " \
@@ -241,7 +242,7 @@ def test_unix_socket_handed_over_is_named_in_commands(start: Start, open_directo
     path = address_of(listener)
     daemon = start_with(start, [listener])
     assert daemon.ready == f"curl --http2-prior-knowledge --unix-socket {path} http://localhost/"
-    with daemon.dial(path) as client:
+    with daemon.open_connection(path) as client:
         client.send(b"GET / HTTP/1.1\r\n\r\n")
         assert f"--unix-socket {path} http://localhost/".encode() in read_all(client.socket)
     listener.close()
@@ -333,7 +334,7 @@ SELF_SIGNED = "--tls-self-signed"
 
 
 def assert_answers_over_tls(listener: socket.socket, host: str | None = None) -> None:
-    with Client(address_of(listener), tls=trusting("h2"), host=host) as client:
+    with Client(address_of(listener), tls=unverified_tls("h2"), host=host) as client:
         client.send_preface().assert_answered()
 
 
@@ -469,9 +470,9 @@ def activate(start: Start, hosts: Sequence[str], path: Path | None) -> tuple[Dae
             daemon.wait_for_log(rf"Listening on .* as {2 + len(addresses)}\.$")
             for address in addresses:
                 clients.append(Client(address).send_preface())
-                clients[-1].begin(fields("/early"))
+                clients[-1].send_request(fields("/early"))
         try:
-            return start(listen=[], prefix=["systemd-socket-activate", *words], once_begun=connect), clients
+            return start(listen=[], prefix=["systemd-socket-activate", *words], before_ready=connect), clients
         except AssertionError as error:
             if "Address already in use" not in str(error):
                 raise
@@ -496,7 +497,7 @@ def test_daemons_share_a_port_if_both_say_so(start: Start) -> None:
     first = start("--reuse-port")
     second = start("--reuse-port", listen=[f"--port={first.port}", "--address=127.0.0.1"])
     deadline = Deadline(20)
-    while not all(daemon.figures()["requests"] for daemon in (first, second)):
+    while not all(daemon.stats()["requests"] for daemon in (first, second)):
         assert deadline.left()
         with Client(first.address) as client:
             client.send_preface().assert_answered()

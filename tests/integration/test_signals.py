@@ -14,7 +14,7 @@ import pytest
 from hyperframe.frame import DataFrame, PingFrame, SettingsFrame, WindowUpdateFrame
 
 import needs
-from clients import environment, h2load_counts
+from clients import environment_without_proxies, h2load_counts
 from conftest import Start
 from daemon import Daemon
 from waiting import SLOW, Deadline, Stopwatch, poll
@@ -65,7 +65,7 @@ def test_request_whose_body_is_half_sent_is_answered(start: Start) -> None:
     daemon = start()
     client = daemon.connect()
     request = fields("/upload", "POST", ("content-length", "200000"))
-    stream = client.begin(request, end=False)
+    stream = client.send_request(request, end=False)
     client.send_body(stream, bytes(100000), end=False)
     daemon.signal(signal.SIGTERM)
     wait_for_goaway(client, 2)
@@ -79,7 +79,7 @@ def test_request_whose_body_is_half_sent_is_answered(start: Start) -> None:
 def test_answer_whose_window_is_closed_is_finished(start: Start) -> None:
     daemon = start()
     client = daemon.connect({SettingsFrame.INITIAL_WINDOW_SIZE: 10}, refill=False)
-    stream = client.begin(LARGE)
+    stream = client.send_request(LARGE)
     client.read_until(lambda: len(client.answer(stream).body) == 10, "the beginning")
     daemon.signal(signal.SIGTERM)
     wait_for_goaway(client, 2)
@@ -95,8 +95,8 @@ def test_answers_that_are_taken_slowly_are_finished(start: Start) -> None:
     daemon = start()
     client = daemon.connect({SettingsFrame.INITIAL_WINDOW_SIZE: 2**20}, receive_buffer=4096)
     client.send(WindowUpdateFrame(0, 2**20))
-    streams = [client.begin(LARGE) for _ in range(20)]
-    poll(lambda: daemon.figures()["sent"] > len(streams) * 40000, "everything to be sent")
+    streams = [client.send_request(LARGE) for _ in range(20)]
+    poll(lambda: daemon.stats()["sent"] > len(streams) * 40000, "everything to be sent")
     daemon.signal(signal.SIGTERM)
     watch = Stopwatch()
     while watch.seconds() < 2.5:
@@ -115,10 +115,10 @@ def test_request_that_was_on_its_way_is_answered(start: Start) -> None:
     client = daemon.connect()
     client.assert_answered()
     daemon.signal(signal.SIGTERM)
-    client.polite = False
+    client.acknowledge = False
     client.read_until(lambda: bool(client.pings and client.goaways), "GOAWAY and PING")
     assert [goaway.last_stream_id for goaway in client.goaways] == [LAST_STREAM]
-    stream = client.begin(fields("/late"))
+    stream = client.send_request(fields("/late"))
     client.send(PingFrame(0, client.pings[0], flags=["ACK"]))
     client.wait(stream).assert_echo(fields("/late"))
     client.read_to_end()
@@ -131,7 +131,7 @@ def test_peer_that_ignores_the_ping_gets_its_final_goaway(start: Start) -> None:
     client = daemon.connect()
     client.assert_answered()
     daemon.signal(signal.SIGTERM)
-    client.polite = False
+    client.acknowledge = False
     client.read_to_end()
     assert [goaway.last_stream_id for goaway in client.goaways] == [LAST_STREAM, 1]
     daemon.wait(0)
@@ -140,11 +140,11 @@ def test_peer_that_ignores_the_ping_gets_its_final_goaway(start: Start) -> None:
 def test_request_after_the_final_goaway_is_not_begun(start: Start) -> None:
     daemon = start()
     client = daemon.connect()
-    open_stream = client.begin(fields("/open", "POST"), end=False)
+    open_stream = client.send_request(fields("/open", "POST"), end=False)
     client.ping()
     daemon.signal(signal.SIGTERM)
     wait_for_goaway(client, 2)
-    late = client.begin(fields("/late"))
+    late = client.send_request(fields("/late"))
     client.send_body(open_stream, b"")
     client.wait(open_stream).assert_echo(fields("/open", "POST"))
     client.read_to_end()
@@ -158,8 +158,8 @@ def test_clients_in_the_backlog_are_answered(start: Start) -> None:
     """They have connected and asked, though the daemon has not got round to them yet."""
     daemon = start()
     daemon.signal(signal.SIGSTOP)
-    clients = [daemon.dial().send_preface() for _ in range(200)]
-    streams = [client.begin(fields(f"/{number}")) for number, client in enumerate(clients)]
+    clients = [daemon.open_connection().send_preface() for _ in range(200)]
+    streams = [client.send_request(fields(f"/{number}")) for number, client in enumerate(clients)]
     daemon.signal(signal.SIGTERM)
     daemon.signal(signal.SIGCONT)
     for number, client in enumerate(clients):
@@ -172,7 +172,7 @@ def test_clients_in_the_backlog_are_answered(start: Start) -> None:
 def test_newcomer_may_still_ask(start: Start, first: bytes) -> None:
     """Who had just connected when the drain began has something to ask: it is under way."""
     daemon = start("--log-level=debug")
-    client = daemon.dial()
+    client = daemon.open_connection()
     client.send(first)
     daemon.wait_for_log("connection 1 from .*: open")
     daemon.signal(signal.SIGTERM)
@@ -186,14 +186,14 @@ def test_newcomer_may_still_ask(start: Start, first: bytes) -> None:
 def test_new_connections_are_not_taken_while_draining(start: Start) -> None:
     daemon = start()
     client = daemon.connect()
-    client.begin(fields("/open", "POST"), end=False)
+    client.send_request(fields("/open", "POST"), end=False)
     client.ping()
     daemon.signal(signal.SIGTERM)
     wait_for_goaway(client)
 
     def refused() -> bool:
         try:
-            daemon.dial().close()
+            daemon.open_connection().close()
             return False
         except ConnectionRefusedError:
             return True
@@ -203,9 +203,9 @@ def test_new_connections_are_not_taken_while_draining(start: Start) -> None:
 @pytest.mark.parametrize("first", [b"", b"PRI * HT", b"GET / HT"], ids=["silent", "preface", "http1"])
 def test_connection_that_has_not_begun_does_not_hold_the_end(start: Start, first: bytes) -> None:
     daemon = start()
-    client = daemon.dial()
+    client = daemon.open_connection()
     client.send(first)
-    daemon.wait_for_figures(connections=1)
+    daemon.wait_for_stats(connections=1)
     watch = Stopwatch()
     daemon.signal(signal.SIGTERM)
     daemon.wait(0)
@@ -215,7 +215,7 @@ def test_connection_that_has_not_begun_does_not_hold_the_end(start: Start, first
 def test_drain_timeout_cuts_what_hangs(start: Start) -> None:
     daemon = start("--drain-timeout=500ms")
     client = daemon.connect()
-    client.begin(fields("/open", "POST"), end=False)
+    client.send_request(fields("/open", "POST"), end=False)
     client.ping()
     watch = Stopwatch()
     daemon.signal(signal.SIGTERM)
@@ -240,7 +240,7 @@ def test_drain_timeout_cuts_a_peer_that_takes_nothing(start: Start) -> None:
 def test_second_signal_ends_at_once_with_1(start: Start) -> None:
     daemon = start()
     client = daemon.connect()
-    client.begin(fields("/open", "POST"), end=False)
+    client.send_request(fields("/open", "POST"), end=False)
     client.ping()
     daemon.signal(signal.SIGTERM)
     daemon.wait_for_log("SIGTERM: draining")
@@ -256,7 +256,7 @@ def test_second_signal_ends_at_once_with_1(start: Start) -> None:
 def test_drain_that_waits_says_what_ends_it(start: Start, number: signal.Signals, words: str) -> None:
     daemon = start()
     client = daemon.connect()
-    client.begin(fields("/open", "POST"), end=False)
+    client.send_request(fields("/open", "POST"), end=False)
     client.ping()
     daemon.signal(number)
     daemon.wait_for_log(f"notice still draining 1 connection: a second {words} ends the drain at once$")
@@ -269,7 +269,7 @@ def test_drain_that_waits_says_what_ends_it(start: Start, number: signal.Signals
 def test_drain_that_is_short_says_so_in_time(start: Start) -> None:
     daemon = start("--drain-timeout=500ms")
     client = daemon.connect()
-    client.begin(fields("/open", "POST"), end=False)
+    client.send_request(fields("/open", "POST"), end=False)
     client.ping()
     daemon.signal(signal.SIGTERM)
     daemon.wait(0)
@@ -301,7 +301,7 @@ class Loader(threading.Thread):
             self._ask()
         deadline = Deadline(10)
         oldest = self.client.answer(self.client.next_stream - 2 * self.width)
-        while not oldest.over and self.client.read_frame(deadline):
+        while not oldest.finished and self.client.read_frame(deadline):
             pass
         if len(self.client.goaways) == 2:
             self.client.read_to_end(10)
@@ -349,7 +349,7 @@ def test_h2load_loses_nothing_that_was_begun(start: Start) -> None:
     """As many answers reached h2load whole as the daemon says that it gave."""
     daemon = start("--access-log=json")
     load = subprocess.Popen(["h2load", "-n", "1000000", "-c", "8", "-m", "50", daemon.url()],
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment())
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment_without_proxies())
     poll(lambda: len(daemon.lines) > 5000, "load", seconds=20)
     daemon.signal(signal.SIGTERM)
     daemon.wait(0)
@@ -376,7 +376,7 @@ def limit(client: Client) -> int:
 def reload(daemon: Daemon, config: Path, text: str, result: str) -> int:
     """Change the file and say so; where the log ended before."""
     config.write_text(text)
-    since = daemon.mark()
+    since = daemon.log_position()
     daemon.signal(signal.SIGHUP)
     daemon.wait_for_log(result, since)
     return since
@@ -469,7 +469,7 @@ def test_reloads_do_not_disturb_connections(start: Start, config: Path) -> None:
 
 def test_figures(start: Start) -> None:
     daemon = start()
-    assert daemon.figures() == {"connections": 0, "accepted": 0, "requests": 0, "resets": 0, "received": 0,
+    assert daemon.stats() == {"connections": 0, "accepted": 0, "requests": 0, "resets": 0, "received": 0,
                                 "sent": 0, "refused": 0, "timed-out": 0}
     clients = [daemon.connect() for _ in range(3)]
     for client in clients:
@@ -480,7 +480,7 @@ def test_figures(start: Start) -> None:
         client.ping()
     received, sent = sum(client.sent for client in clients), sum(client.received for client in clients)
     clients[2].close()
-    figures = daemon.wait_for_figures(connections=2, received=received, sent=sent)
+    figures = daemon.wait_for_stats(connections=2, received=received, sent=sent)
     assert (figures["accepted"], figures["requests"]) == (3, 5)
     assert (figures["resets"], figures["refused"], figures["timed-out"]) == (1, 0, 0)
 
@@ -488,10 +488,10 @@ def test_figures(start: Start) -> None:
 def test_figures_while_streams_are_open(start: Start) -> None:
     daemon = start()
     client = daemon.connect()
-    stream = client.begin(fields("/", "POST"), end=False)
+    stream = client.send_request(fields("/", "POST"), end=False)
     client.send(DataFrame(stream, b"x"))
     client.ping()
-    figures = daemon.wait_for_figures(connections=1, received=client.sent)
+    figures = daemon.wait_for_stats(connections=1, received=client.sent)
     assert figures["sent"] == client.received
 
 

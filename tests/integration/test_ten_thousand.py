@@ -9,7 +9,7 @@ from typing import Callable
 import pytest
 
 import needs
-from caller import Caller, call, descriptors
+from light_client import LightClient, connect_light_clients, raise_descriptor_limit
 from conftest import Start
 from daemon import BINARY, Daemon, run
 from test_leaks import WORKERS_LINGER
@@ -29,9 +29,9 @@ ROUNDS = 150
 SLOWDOWN = 3  # how many times slower a request may be answered beside MANY than beside FEW
 
 
-def call_daemon(daemon: Daemon, count: int) -> list[Caller]:
+def call_daemon(daemon: Daemon, count: int) -> list[LightClient]:
     try:
-        return call(daemon.address, count)
+        return connect_light_clients(daemon.address, count)
     except AssertionError as error:
         pytest.fail(f"{error}{daemon.report()}")
 
@@ -64,10 +64,10 @@ def assert_comes_down(measure: Callable[[], float], most: float, what: str) -> N
 def ask_anew(daemon: Daemon, number: int) -> float:
     """Seconds from connecting to the answer's end."""
     began = time.perf_counter()
-    caller = Caller(daemon.address)
-    caller.ask(number)
+    client = LightClient(daemon.address)
+    client.ask(number)
     took = time.perf_counter() - began
-    caller.socket.close()
+    client.socket.close()
     return took
 
 
@@ -81,7 +81,7 @@ def assert_as_quick(what: str, few: Callable[[int], float], many: Callable[[int]
 
 def assert_all_gone(daemon: Daemon, threads: int, descriptors: int, kib: int) -> None:
     """Everything is as it was before the first one came."""
-    daemon.wait_for_figures(connections=0)
+    daemon.wait_for_stats(connections=0)
     poll(lambda: daemon.descriptors() == descriptors, f"{descriptors} descriptors")
     poll(lambda: daemon.threads() == threads, f"{threads} threads", WORKERS_LINGER)
     assert_comes_down(lambda: resident(daemon) - kib, KIB_LEFT, "KiB that are left of them")
@@ -89,7 +89,7 @@ def assert_all_gone(daemon: Daemon, threads: int, descriptors: int, kib: int) ->
 
 @pytest.mark.heavy
 def test_many_idle_connections(start: Start) -> None:
-    with descriptors(MANY + 2 * ROOM):
+    with raise_descriptor_limit(MANY + 2 * ROOM):
         compare_few_with_many(start)
 
 
@@ -114,13 +114,13 @@ def compare_few_with_many(start: Start) -> None:
     few, many = start(*options), start(*options)
     baseline = many.threads(), many.descriptors(), resident(many)
     some, all_of_them = call_daemon(few, FEW), call_daemon(many, MANY)
-    assert many.figures()["connections"] == MANY
+    assert many.stats()["connections"] == MANY
     assert_comes_down(lambda: (resident(many) - resident(few)) / (MANY - FEW), KIB_PER_CONNECTION,
                       "KiB a connection")
     assert_as_quick("a new connection and its request", lambda number: ask_anew(few, number),
                     lambda number: ask_anew(many, number))
     assert_as_quick("a request on a connection", lambda number: some[number % FEW].ask(number),
                     lambda number: all_of_them[number % FEW].ask(number))
-    for caller in all_of_them + some:
-        caller.socket.close()
+    for client in all_of_them + some:
+        client.socket.close()
     assert_all_gone(many, *baseline)

@@ -218,7 +218,7 @@ def test_what_was_begun_is_answered() -> None:
     with Terminal(ALONE) as terminal:
         with Client(("127.0.0.1", int(terminal.read_until(READY)[1]))).send_preface() as client:
             request = fields("/upload", "POST", ("content-length", "3"))
-            stream = client.begin(request, end=False)
+            stream = client.send_request(request, end=False)
             client.ping()
             terminal.close()
             client.read_until(lambda: len(client.goaways) == 2, "the final GOAWAY")
@@ -233,7 +233,7 @@ def test_signal_after_the_hang_up_is_the_first_one(begin: Begin, line: str) -> N
     session = begin(("sh", "-c", f"exec {line}"))
     with session.connect() as client:
         request = fields("/upload", "POST")
-        stream = client.begin(request, end=False)
+        stream = client.send_request(request, end=False)
         client.ping()
         session.terminal.close()
         session.wait_for_log(f"{CLOSED} 1 connection within 10s$")
@@ -360,7 +360,7 @@ def test_script_is_not_told_to_type(begin: Begin, line: str) -> None:
 def test_drain_that_waits_says_that_a_second_control_c_ends_it() -> None:
     with Terminal(ALONE) as terminal, \
             Client(("127.0.0.1", int(terminal.read_until(READY)[1]))).send_preface() as client:
-        client.begin(fields("/open", "POST"), end=False)
+        client.send_request(fields("/open", "POST"), end=False)
         client.ping()
         terminal.type(CONTROL_C)
         terminal.read_until("notice still draining 1 connection: a second Ctrl-C ends the drain at once$")

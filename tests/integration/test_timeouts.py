@@ -46,20 +46,20 @@ def trickle(client: Client, pieces: list[bytes], pause: float = LIMIT / 4) -> No
 def test_silence_is_closed_without_a_byte(start: Start, first: bytes) -> None:
     daemon = start(f"--header-timeout={TEXT}")
     watch = Stopwatch()
-    client = daemon.dial()
+    client = daemon.open_connection()
     client.send(first)
     assert_neighbour_is_answered(daemon)
     assert read_all(client.socket) == b""
     watch.assert_between(LIMIT)
     assert_logged(daemon, "notice", "header-timeout")
-    assert daemon.figures()["timed-out"] == 1
+    assert daemon.stats()["timed-out"] == 1
 
 
 def test_preface_that_trickles_is_closed(start: Start) -> None:
     """The time-out is for all of the preface: bytes that keep coming don't prolong it."""
     daemon = start(f"--header-timeout={TEXT}")
     watch = Stopwatch()
-    client = daemon.dial()
+    client = daemon.open_connection()
     trickle(client, [bytes([byte]) for byte in MAGIC])
     assert read_all(client.socket) == b""
     watch.assert_between(LIMIT)
@@ -69,8 +69,8 @@ def test_preface_without_settings_is_closed(start: Start) -> None:
     """The client's whole preface ends with its SETTINGS (RFC 9113 section 3.4)."""
     daemon = start(f"--header-timeout={TEXT}")
     watch = Stopwatch()
-    client = daemon.dial()
-    client.polite = False  # an acknowledgement would be the wrong frame
+    client = daemon.open_connection()
+    client.acknowledge = False  # an acknowledgement would be the wrong frame
     client.send(MAGIC)
     client.read_to_end()
     watch.assert_between(LIMIT)
@@ -120,7 +120,7 @@ def test_header_blocks_that_end_in_time_do_not_add_up(start: Start) -> None:
 def test_trailers_that_do_not_end(start: Start) -> None:
     daemon = start(f"--header-timeout={TEXT}")
     client = daemon.connect()
-    stream = client.begin(fields("/", "POST"), end=False)
+    stream = client.send_request(fields("/", "POST"), end=False)
     client.ping()
     watch = Stopwatch()
     client.send(HeadersFrame(stream, b"", flags=["END_STREAM"]))
@@ -162,7 +162,7 @@ def test_frames_keep_a_connection_from_being_idle(start: Start) -> None:
 
 def test_open_stream_keeps_a_connection_from_being_idle(start: Start) -> None:
     client = start(f"--idle-timeout={TEXT}").connect()
-    stream = client.begin(fields("/", "POST"), end=False)
+    stream = client.send_request(fields("/", "POST"), end=False)
     client.ping()
     assert select.select([client.socket], [], [], 2 * LIMIT)[0] == []
     client.send_body(stream, b"")
@@ -174,7 +174,7 @@ def test_open_stream_keeps_a_connection_from_being_idle(start: Start) -> None:
 def test_body_that_stops_is_reset(start: Start) -> None:
     daemon = start(f"--stream-timeout={TEXT}")
     client = daemon.connect()
-    stream = client.begin(fields("/", "POST"), end=False)
+    stream = client.send_request(fields("/", "POST"), end=False)
     client.ping()
     watch = Stopwatch()
     client.send(DataFrame(stream, b"some"))
@@ -189,7 +189,7 @@ def test_body_that_stops_is_reset(start: Start) -> None:
 def test_body_that_never_begins_is_reset(start: Start) -> None:
     client = start(f"--stream-timeout={TEXT}").connect()
     watch = Stopwatch()
-    assert client.wait(client.begin(fields("/", "POST"), end=False)).reset == CANCEL
+    assert client.wait(client.send_request(fields("/", "POST"), end=False)).reset == CANCEL
     watch.assert_between(LIMIT)
     client.assert_answered()
 
@@ -197,8 +197,8 @@ def test_body_that_never_begins_is_reset(start: Start) -> None:
 def test_other_streams_and_pings_do_not_prolong_a_body_that_stops(start: Start) -> None:
     client = start(f"--stream-timeout={TEXT}").connect()
     watch = Stopwatch()
-    stream = client.begin(fields("/", "POST"), end=False)
-    while not client.answer(stream).over:
+    stream = client.send_request(fields("/", "POST"), end=False)
+    while not client.answer(stream).finished:
         client.send(PingFrame(0, b"12345678"))
         client.assert_answered()
         time.sleep(LIMIT / 20)
@@ -208,7 +208,7 @@ def test_other_streams_and_pings_do_not_prolong_a_body_that_stops(start: Start) 
 
 def test_body_that_goes_on_slowly_is_not_reset(start: Start) -> None:
     client = start(f"--stream-timeout={TEXT}").connect()
-    stream = client.begin(fields("/", "POST"), end=False)
+    stream = client.send_request(fields("/", "POST"), end=False)
     watch = Stopwatch()
     while watch.seconds() < 3 * LIMIT:
         client.send(DataFrame(stream, b"x"))
@@ -222,7 +222,7 @@ def test_response_whose_window_does_not_open_is_reset(start: Start, window: int)
     daemon = start(f"--stream-timeout={TEXT}")
     client = daemon.connect({WINDOW: window}, refill=False)
     watch = Stopwatch()
-    answer = client.wait(client.begin(fields()))
+    answer = client.wait(client.send_request(fields()))
     watch.assert_between(LIMIT)
     assert (answer.reset, answer.status, len(answer.body)) == (CANCEL, 200, window)
     assert_logged(daemon, "notice", "stream-timeout")
@@ -232,7 +232,7 @@ def test_response_whose_window_does_not_open_is_reset(start: Start, window: int)
 
 def test_response_whose_window_opens_slowly_is_not_reset(start: Start) -> None:
     client = start(f"--stream-timeout={TEXT}").connect({WINDOW: 0}, refill=False)
-    stream = client.begin(fields())
+    stream = client.send_request(fields())
     watch = Stopwatch()
     while watch.seconds() < 3 * LIMIT:
         client.send(WindowUpdateFrame(stream, 1))
@@ -268,7 +268,7 @@ def test_peer_that_takes_nothing_is_cut_off(start: Start) -> None:
     watch.assert_between(LIMIT)
     assert client.read_to_end() == "reset"
     assert_logged(daemon, "notice", "write-timeout")
-    assert daemon.wait_for_figures(connections=0)["timed-out"] == 1
+    assert daemon.wait_for_stats(connections=0)["timed-out"] == 1
 
 
 def test_peer_that_takes_nothing_of_the_last_words(start: Start) -> None:
@@ -277,12 +277,12 @@ def test_peer_that_takes_nothing_of_the_last_words(start: Start) -> None:
     client = daemon.connect({WINDOW: 2**31 - 1}, receive_buffer=4096)
     client.send(WindowUpdateFrame(0, 2**31 - 1 - 65535))
     client.send(*(client.headers(fields("/last", "GET", *[("x", "y" * 3000)] * 20)) for _ in range(5)))
-    poll(lambda: daemon.figures()["sent"] > 5 * 60_000, "the kernel to have all answers")
+    poll(lambda: daemon.stats()["sent"] > 5 * 60_000, "the kernel to have all answers")
     client.send(bytes.fromhex("000000 00 00 00000000"))  # DATA on stream 0: a connection error
     assert_logged(daemon, "notice", "GOAWAY")
     assert_neighbour_is_answered(daemon)
     assert_logged(daemon, "notice", "write-timeout")
-    assert daemon.wait_for_figures(connections=0)["timed-out"] == 1
+    assert daemon.wait_for_stats(connections=0)["timed-out"] == 1
     assert client.read_to_end() == "reset"
 
 

@@ -18,12 +18,12 @@ import pytest
 
 import needs
 from certificates import Authority, Identity, openssl
-from clients import call, curl
+from clients import run_tool, curl
 from conftest import Start
 from daemon import TOP, Daemon, as_user, command, run
 from terminal import Terminal
 from waiting import SLOW, Stopwatch
-from wire import INADEQUATE_SECURITY, MAGIC, PROTOCOL_ERROR, fields, read_all, trusting
+from wire import INADEQUATE_SECURITY, MAGIC, PROTOCOL_ERROR, fields, read_all, unverified_tls
 
 CONFIGURATION = 78
 LIMIT = 0.5 * min(SLOW, 4)  # seconds that a neighbour's handshake, too, has to be over in
@@ -65,7 +65,7 @@ def secure(daemon: Daemon, context: ssl.SSLContext, host: str | None = None) -> 
 
 def details(daemon: Daemon, context: ssl.SSLContext, host: str | None = None) -> dict[str, object]:
     """What a detailed answer says of its connection."""
-    client = daemon.dial(tls=context, host=host).send_preface()
+    client = daemon.open_connection(tls=context, host=host).send_preface()
     answer = json.loads(bytes(client.request(fields("/", "GET", *DETAIL)).body))
     jsonschema.validate(answer, SCHEMA)
     return answer["connection"]
@@ -73,7 +73,7 @@ def details(daemon: Daemon, context: ssl.SSLContext, host: str | None = None) ->
 
 def s_client(daemon: Daemon, *options: str, said: bytes = b"", check: bool = False) -> str:
     host, port = daemon.address
-    done = call(["openssl", "s_client", "-connect", f"{host}:{port}", *options], check=check, stdin=said)
+    done = run_tool(["openssl", "s_client", "-connect", f"{host}:{port}", *options], check=check, stdin=said)
     return (done.stdout + done.stderr).decode(errors="replace")
 
 
@@ -88,14 +88,14 @@ def test_curl_that_knows_the_authority_gets_the_same_bytes(start: Start, authori
 
 
 def test_what_a_detailed_answer_tells(daemon: Daemon) -> None:
-    told = details(daemon, trusting("h2"), "name.example")
+    told = details(daemon, unverified_tls("h2"), "name.example")
     assert told["protocol"] == "h2"
     assert told["tls"] == {"version": "TLSv1.3", "cipher": "TLS_AES_128_GCM_SHA256", "alpn": "h2", "sni": "name.example",
                            "client": None, "resumed": False}
 
 
 def test_what_was_not_said_is_null(daemon: Daemon) -> None:
-    tls = details(daemon, trusting())["tls"]
+    tls = details(daemon, unverified_tls())["tls"]
     assert (tls["alpn"], tls["sni"], tls["client"]) == (None, None, None)
 
 
@@ -114,20 +114,20 @@ def test_version_names_the_library() -> None:
 @pytest.mark.parametrize("offered, chosen", [(["h2"], "h2"), (["http/1.1", "h2"], "h2"), (["x", "h2", "http/1.1"], "h2"),
                                              (["http/1.1"], "http/1.1"), ([], None)])
 def test_protocol_that_is_chosen(daemon: Daemon, offered: list[str], chosen: str | None) -> None:
-    with secure(daemon, trusting(*offered)) as connection:
+    with secure(daemon, unverified_tls(*offered)) as connection:
         assert connection.selected_alpn_protocol() == chosen
 
 
 def test_other_protocols_are_refused_by_their_alert(daemon: Daemon) -> None:
-    since = daemon.mark()
+    since = daemon.log_position()
     with pytest.raises(ssl.SSLError, match="(?i)no.application.protocol"):
-        secure(daemon, trusting("spdy/3", "http/1.0"))
+        secure(daemon, unverified_tls("spdy/3", "http/1.0"))
     daemon.wait_for_log("notice .*TLS handshake failed: no application protocol", since)
 
 
 @pytest.mark.parametrize("offered", [["http/1.1"], [], ["h2"]])
 def test_http1_within_tls_is_told_the_command_that_works(daemon: Daemon, offered: list[str]) -> None:
-    with secure(daemon, trusting(*offered)) as connection:
+    with secure(daemon, unverified_tls(*offered)) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost:8443\r\n\r\n")
         answer = read_all(connection)
     assert answer.startswith(b"HTTP/1.1 505 ")
@@ -135,11 +135,11 @@ def test_http1_within_tls_is_told_the_command_that_works(daemon: Daemon, offered
 
 
 def test_without_alpn_the_preface_decides(daemon: Daemon) -> None:
-    daemon.dial(tls=trusting()).send_preface().assert_answered()
+    daemon.open_connection(tls=unverified_tls()).send_preface().assert_answered()
 
 
 def test_tls_within_tls_is_refused(daemon: Daemon) -> None:
-    with secure(daemon, trusting("h2")) as connection:
+    with secure(daemon, unverified_tls("h2")) as connection:
         connection.sendall(b"\x16\x03\x01\x02\x00")
         assert read_all(connection)[:1] == b"\x15"
 
@@ -199,13 +199,13 @@ def test_group_that_the_system_allows_but_http2_does_not(start: Start, tmp_path:
     daemon = start("--tls-port=0", *authority.issue("weak", "-newkey", "rsa:2048").options(), transport="plain",
                    extra={"OPENSSL_CONF": str(weak)})
     daemon.transport = "tls"
-    context = trusting("h2")
+    context = unverified_tls("h2")
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
-    with daemon.dial(tls=context) as strong:
+    with daemon.open_connection(tls=context) as strong:
         strong.send_preface().assert_answered()
     context.set_ecdh_curve("prime192v1")
-    client = daemon.dial(tls=context).send_preface()
+    client = daemon.open_connection(tls=context).send_preface()
     client.read_to_end()
     words = "an ephemeral key of fewer than 224 bits (RFC 9113 section 9.2.1)"
     assert [(frame.error_code, frame.additional_data) for frame in client.goaways] == \
@@ -230,9 +230,9 @@ def test_nothing_is_taken_before_the_handshake_is_over(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_sessions_are_resumed(daemon: Daemon, version: ssl.TLSVersion) -> None:
-    context = trusting("h2")
+    context = unverified_tls("h2")
     context.minimum_version = context.maximum_version = version
-    first = daemon.dial(tls=context).send_preface()
+    first = daemon.open_connection(tls=context).send_preface()
     first.assert_answered()
     with socket.create_connection(daemon.address, 5 * SLOW) as plain:
         with context.wrap_socket(plain, session=first.socket.session) as again:
@@ -244,7 +244,7 @@ def test_sessions_are_resumed(daemon: Daemon, version: ssl.TLSVersion) -> None:
 def hello() -> bytes:
     """The first record of a handshake."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = trusting("h2").wrap_bio(incoming, outgoing)
+    client = unverified_tls("h2").wrap_bio(incoming, outgoing)
     with pytest.raises(ssl.SSLWantReadError):
         client.do_handshake()
     return outgoing.read()
@@ -261,7 +261,7 @@ def test_handshake_that_does_not_go_on(start: Start, said: int | None) -> None:
         read_all(connection, seconds=5)
         watch.assert_between(LIMIT)
     daemon.wait_for_log("notice .*header-timeout: (no|incomplete) TLS handshake")
-    assert daemon.wait_for_figures(connections=1)["timed-out"] == 1
+    assert daemon.wait_for_stats(connections=1)["timed-out"] == 1
 
 
 def test_handshake_byte_by_byte_has_no_more_time(start: Start) -> None:
@@ -278,7 +278,7 @@ def test_handshake_byte_by_byte_has_no_more_time(start: Start) -> None:
 
 def test_handshake_byte_by_byte_that_is_quick_enough(daemon: Daemon) -> None:
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = trusting("h2").wrap_bio(incoming, outgoing)
+    client = unverified_tls("h2").wrap_bio(incoming, outgoing)
     with socket.create_connection(daemon.address, 5 * SLOW) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         is_over = False
@@ -305,7 +305,7 @@ def broken_hello() -> bytes:
 @pytest.mark.parametrize("said, words", [(b"\x16\x03\x01\xff\xff" + bytes(60_000), "record too long"),
                                          (broken_hello(), "length mismatch")], ids=["a long record", "a broken hello"])
 def test_what_only_begins_as_a_handshake_is_refused_in_words(daemon: Daemon, said: bytes, words: str) -> None:
-    since = daemon.mark()
+    since = daemon.log_position()
     with socket.create_connection(daemon.address, 5 * SLOW) as connection:
         connection.sendall(said)
         assert read_all(connection)[:1] == b"\x15"
@@ -318,7 +318,7 @@ def test_http1_without_tls_is_told_to_use_it(daemon: Daemon) -> None:
 
 
 def test_http2_without_tls_is_told_to_use_it(daemon: Daemon) -> None:
-    client = daemon.dial(address=daemon.address).send_preface()
+    client = daemon.open_connection(address=daemon.address).send_preface()
     client.read_to_end()
     assert [(frame.error_code, frame.additional_data) for frame in client.goaways] == \
         [(PROTOCOL_ERROR, b"this port requires TLS")]
@@ -326,7 +326,7 @@ def test_http2_without_tls_is_told_to_use_it(daemon: Daemon) -> None:
 
 
 def test_client_that_refuses_the_certificate_is_told_of(daemon: Daemon) -> None:
-    since = daemon.mark()
+    since = daemon.log_position()
     with pytest.raises(ssl.SSLCertVerificationError):
         secure(daemon, ssl.create_default_context(), "localhost")
     daemon.wait_for_log("notice .*(TLS handshake failed|TLS error): .*alert unknown ca", since)
@@ -345,12 +345,12 @@ def test_record_that_is_not_authentic_ends_the_connection(daemon: Daemon) -> Non
 
 def test_a_drain_says_goodbye_in_tls_too(start: Start) -> None:
     daemon = start()
-    context = trusting("h2")
+    context = unverified_tls("h2")
     context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # an end without close_notify is an error
     with secure(daemon, context) as connection:
         connection.suppress_ragged_eofs = False
         connection.sendall(MAGIC + bytes.fromhex("000000 04 00 00000000"))
-        daemon.wait_for_figures(connections=1)
+        daemon.wait_for_stats(connections=1)
         daemon.signal()
         assert b"\x00\x00" in read_all(connection)
     daemon.wait()
@@ -358,7 +358,7 @@ def test_a_drain_says_goodbye_in_tls_too(start: Start) -> None:
 
 def test_what_comes_behind_the_end_is_not_looked_at(start: Start) -> None:
     daemon = start("--log-level=debug")
-    with secure(daemon, trusting("h2")) as connection:
+    with secure(daemon, unverified_tls("h2")) as connection:
         connection.sendall(b"\x00 no preface")
         assert b"not an HTTP/2 preface" in read_all(connection)
         with socket.socket(fileno=socket.dup(connection.fileno())) as raw:
@@ -370,7 +370,7 @@ def test_what_comes_behind_the_end_is_not_looked_at(start: Start) -> None:
 # --- reload ---
 
 def fingerprint(daemon: Daemon) -> bytes:
-    with secure(daemon, trusting("h2")) as connection:
+    with secure(daemon, unverified_tls("h2")) as connection:
         return connection.getpeercert(binary_form=True)
 
 
@@ -385,7 +385,7 @@ def files(start: Start, authority: Authority, tmp_path: Path) -> tuple[Daemon, I
 
 
 def reload(daemon: Daemon, outcome: str) -> None:
-    since = daemon.mark()
+    since = daemon.log_position()
     daemon.signal(signal.SIGHUP)
     daemon.wait_for_log(outcome, since)
 
@@ -468,7 +468,7 @@ def test_its_names_are_localhost_and_the_addresses_in_use(start: Start, listen: 
     assert len(addresses) == len(set(addresses))
     if more is None:
         assert hosts == {"localhost", socket.gethostname()}
-        assert set(addresses) >= {"127.0.0.1", "::1", *call(["hostname", "-I"]).stdout.decode().split()}
+        assert set(addresses) >= {"127.0.0.1", "::1", *run_tool(["hostname", "-I"]).stdout.decode().split()}
     else:
         assert hosts == {"localhost"}
         assert set(addresses) == {"127.0.0.1", "::1"} | more
@@ -522,7 +522,7 @@ def test_reload_keeps_a_certificate_while_there_is_a_port(start: Start, tmp_path
 # --- clients' certificates ---
 
 def showing(identity: Identity) -> ssl.SSLContext:
-    context = trusting("h2")
+    context = unverified_tls("h2")
     context.load_cert_chain(identity.certificate, identity.key)
     return context
 
@@ -552,16 +552,16 @@ def test_client_whose_certificate_has_no_subject(verifying: Daemon, authority: A
 
 
 def test_client_whose_certificate_is_not(verifying: Daemon, stranger: Authority) -> None:
-    client = verifying.dial(tls=showing(stranger.issue("anybody")))
+    client = verifying.open_connection(tls=showing(stranger.issue("anybody")))
     with pytest.raises((ssl.SSLError, ConnectionResetError), match="(?i)unknown.ca|reset"):
         client.send_preface().assert_answered()
     verifying.wait_for_log("notice .*TLS handshake failed: unable to get local issuer certificate")
 
 
 def test_client_without_a_certificate(verifying: Daemon) -> None:
-    client = verifying.dial()
+    client = verifying.open_connection()
     if "--tls-verify=required" not in verifying.process.args:
-        assert details(verifying, trusting("h2"))["tls"]["client"] is None
+        assert details(verifying, unverified_tls("h2"))["tls"]["client"] is None
         return
     with pytest.raises(ssl.SSLError, match="(?i)certificate.required"):
         client.send_preface().read_to_end()
@@ -570,9 +570,9 @@ def test_client_without_a_certificate(verifying: Daemon) -> None:
 
 def test_resumed_session_remembers_whose_it_is(verifying: Daemon, authority: Authority) -> None:
     context = showing(authority.issue("somebody"))
-    first = verifying.dial(tls=context).send_preface()
+    first = verifying.open_connection(tls=context).send_preface()
     first.assert_answered()
-    again = verifying.dial(tls=context, session=first.socket.session).send_preface()
+    again = verifying.open_connection(tls=context, session=first.socket.session).send_preface()
     answer = json.loads(bytes(again.request(fields("/", "GET", *DETAIL)).body))
     assert (answer["connection"]["tls"]["client"], answer["connection"]["tls"]["resumed"]) == ("CN=somebody", True)
 
@@ -694,7 +694,7 @@ def test_certificate_that_should_be_looked_at_is_told_with_a_warning(
     config.write_text(f"tls-cert = {given.certificate}\ntls-key = {given.key}\n")
     daemon = start("--tls-port=0", f"--config={config}", transport="plain")
     set_validity(given, authority, begin, end)
-    since = daemon.mark()
+    since = daemon.log_position()
     reload(daemon, "notice reloaded")
     daemon.wait_for_log(outcome, since)
 

@@ -14,7 +14,7 @@ from daemon import Daemon
 from hostile import DATA, END_STREAM, POST, SETTINGS, Record, Watch, frame, request
 from openssl import TLS_1_2, TLS_1_3, OpenSslClient
 from waiting import SLOW, Stopwatch
-from wire import MAGIC, read_all, trusting
+from wire import MAGIC, read_all, unverified_tls
 
 pytestmark = pytest.mark.heavy
 TRANSPORTS = ("tls",)
@@ -95,7 +95,7 @@ def test_request_behind_key_updates(start: Start, updates: int) -> None:
         time.sleep(0.12)
     for client, watch in clients:
         time.sleep(max(0.0, REST + 0.05 - watch.seconds()))
-        with client.together():
+        with client.in_one_segment():
             for _ in range(updates):
                 client.update_keys(both=False)
             client.send(request(1))
@@ -165,7 +165,7 @@ GARBAGE = {  # and the log's words for it, with TLS 1.2 and 1.3: the same whatev
 @pytest.mark.parametrize("case", GARBAGE)
 def test_garbage_behind_the_handshake(daemon: Daemon, case: str, version: int) -> None:
     said, *words = GARBAGE[case]
-    since = daemon.mark()
+    since = daemon.log_position()
     client = OpenSslClient(daemon.address, version)
     client.send(HELLO)
     assert client.receive(), client.reason
@@ -183,7 +183,7 @@ def client_hello() -> bytes:
     """The message, without its record."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     with pytest.raises(ssl.SSLWantReadError):
-        trusting("h2").wrap_bio(incoming, outgoing).do_handshake()
+        unverified_tls("h2").wrap_bio(incoming, outgoing).do_handshake()
     return outgoing.read()[5:]
 
 
@@ -238,7 +238,7 @@ def test_client_hello_of_16_kib_without_tls_reads_the_alert(daemon: Daemon, send
 
 
 def test_client_hello_that_is_too_long(daemon: Daemon) -> None:
-    since = daemon.mark()
+    since = daemon.log_position()
     assert told(daemon, record(bytes([CLIENT_HELLO]) + b"\xff\xff\xff" + bytes(1000)))[:1] == b"\x15"
     daemon.wait_for_log("notice .*TLS handshake failed: excessive message size", since)
 
@@ -256,7 +256,7 @@ def test_client_hello_that_never_ends(start: Start) -> None:
 
 
 def test_records_of_no_content_before_the_handshake(daemon: Daemon) -> None:
-    since = daemon.mark()
+    since = daemon.log_position()
     told(daemon, record(b"") * FLOOD)
     daemon.wait_for_log("notice .*TLS handshake failed: ", since)
 
@@ -269,6 +269,6 @@ def test_records_of_no_content_before_the_handshake(daemon: Daemon) -> None:
     (b"\x15\x03\x03\x00\x02\x02\x30", "alert unknown ca"),
 ], ids=["text", "record too long", "wrong MAC", "alert", "another alert"])
 def test_what_follows_the_client_hello(daemon: Daemon, said: bytes, words: str) -> None:
-    since = daemon.mark()
+    since = daemon.log_position()
     told(daemon, record(client_hello()) + said)
     daemon.wait_for_log(f"notice .*TLS handshake failed: {words}$", since)

@@ -22,9 +22,9 @@ import pytest
 from hpack import NeverIndexedHeaderTuple
 from hyperframe.frame import PriorityFrame, SettingsFrame, WindowUpdateFrame
 
-from clients import call, curl_h2
+from clients import run_tool, curl_h2
 from conftest import Start
-from daemon import TOP, Daemon, command, environment
+from daemon import TOP, Daemon, command, environment_without_systemd
 from hostile import (CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, HEADERS, PADDED, PING, PRIORITY, RST_STREAM,
                      SETTINGS, WINDOW_UPDATE, WITH_PRIORITY, frame, request)
 from tracing import (Shown, Trace, as_nghttpd_shows, nghttpd_frames, nghttpd_output, nghttpd_shows_priorities, record,
@@ -74,7 +74,7 @@ class Talker:
 
     def __init__(self, daemon: Daemon, seed: int) -> None:
         self.random = random.Random(seed)
-        self.client = daemon.dial()
+        self.client = daemon.open_connection()
         self.tap = self.client.socket = Tap(self.client.socket)
         table = self.TABLES[seed % len(self.TABLES)]
         settings = {0x1a2a: seed} | ({} if table is None else {SettingsFrame.HEADER_TABLE_SIZE: table})
@@ -169,7 +169,7 @@ def talk_curl(port: int) -> None:
 
 
 def talk_nghttp(port: int) -> None:
-    call(["nghttp", "-ns", "-H", "x-y: : z", "--trailer=t: u", f"--data={__file__}", "--padding=17",
+    run_tool(["nghttp", "-ns", "-H", "x-y: : z", "--trailer=t: u", f"--data={__file__}", "--padding=17",
           "--window-bits=20", "--multiply=3", "--header-table-size=65536", f"http://127.0.0.1:{port}/index.html"])
 
 
@@ -247,7 +247,7 @@ def test_words_for_a_wrong_preface_are_shown(start: Start) -> None:
     with socket.create_connection(daemon.address) as client:
         client.sendall(b"\x16garbage that is no preface, nor TLS, nor HTTP/1")
         read_all(client)
-    daemon.wait_for_figures(connections=0)
+    daemon.wait_for_stats(connections=0)
     assert daemon.log("notice connection 1 from .*: not an HTTP/2 preface: ")
     trace = only_trace(daemon)
     assert (trace.received, kinds(trace.sent)) == ([], ["SETTINGS", "WINDOW_UPDATE", "GOAWAY"])
@@ -381,7 +381,7 @@ def test_reload_is_for_new_connections(start: Start, tmp_path: Path) -> None:
     new.assert_answered("/new")
     old.assert_answered("/old")
     name = new.name
-    daemon.hang_up()
+    daemon.close_clients()
     traces = whole_traces(daemon)
     assert set(traces) == {name}
     assert (b":path", b"/new", False) in traces[name].received[1].fields
@@ -390,7 +390,7 @@ def test_reload_is_for_new_connections(start: Start, tmp_path: Path) -> None:
 
 def log_of_one_request(stderr: int, output: int, no_color: str | None) -> bytes:
     """All that a daemon with a trace writes there, for one request of curl's."""
-    given = {name: value for name, value in environment().items() if name != "NO_COLOR"}
+    given = {name: value for name, value in environment_without_systemd().items() if name != "NO_COLOR"}
     given |= {} if no_color is None else {"NO_COLOR": no_color}
     words = command(["--port=0", "--address=127.0.0.1", "--trace=fields"])
     process = subprocess.Popen(words, env=given, stdin=subprocess.DEVNULL, stderr=stderr)
@@ -454,7 +454,7 @@ def test_examples_are_what_curl_gets(start: Start, example: Callable[[], str], m
     wanted = [without_numbers(line) for line in example().splitlines()]
     daemon = start("--trace=fields")
     echo = json.loads(curl_h2(*more, f"http://localhost:{daemon.port}/hello").stdout)
-    daemon.wait_for_figures(connections=0)
+    daemon.wait_for_stats(connections=0)
     shown = [without_numbers(line).partition(" info connection 0 ")[2] for line in daemon.lines]
     assert len(wanted) > 8
     for way in ("recv", "send"):

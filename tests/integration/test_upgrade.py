@@ -11,7 +11,7 @@ from typing import Sequence
 import pytest
 from hyperframe.frame import Frame, PingFrame, SettingsFrame, WindowUpdateFrame
 
-from clients import call, curl
+from clients import run_tool, curl
 from conftest import Start
 from daemon import Daemon
 from waiting import SLOW, Deadline, Stopwatch
@@ -37,8 +37,8 @@ def head(*lines: str, target: str = "/", method: str = "GET", settings: dict[int
 
 def begin(daemon: Daemon, request: bytes, piece: int | None = None, **options: object) -> Client:
     """A client whose request was taken, and who says nothing before its preface."""
-    client = daemon.dial(refill=False, **options)
-    client.polite = False
+    client = daemon.open_connection(refill=False, **options)
+    client.acknowledge = False
     client.send(request, piece=piece)
     assert client.read_bytes(len(ACCEPTED), Deadline(5)) == ACCEPTED
     client.next_stream = 3
@@ -54,13 +54,13 @@ def go_on(client: Client, *frames: Frame, settings: dict[int, int] | None = None
     """Send the preface, and frames behind it; then the client is like any other."""
     seen = [SettingsFrame(0, flags=["ACK"])] if client.settings else []
     client.send(MAGIC, SettingsFrame(0, settings=settings or {}), *seen, *frames, piece=piece)
-    client.polite = client.refill = True
+    client.acknowledge = client.refill = True
     return client
 
 
 def refused(daemon: Daemon, request: bytes, piece: int | None = None) -> tuple[int, dict[str, str], str]:
     """The answer in HTTP/1.1: its status, fields and text."""
-    client = daemon.dial()
+    client = daemon.open_connection()
     try:
         client.send(request, piece=piece)
     except (BrokenPipeError, ConnectionResetError):
@@ -129,7 +129,7 @@ def test_content_that_is_none(daemon: Daemon) -> None:
 
 def test_half_closed_client_is_answered(daemon: Daemon) -> None:
     client = begin(daemon, head())
-    client.finish()
+    client.shut_down_writes()
     client.wait(1).assert_echo(fields())
     assert client.read_to_end() == "end"
 
@@ -160,7 +160,7 @@ def test_settings_of_the_preface_come_after_them(daemon: Daemon) -> None:
 @pytest.mark.parametrize("key, value, error", [(SettingsFrame.ENABLE_PUSH, 2, PROTOCOL_ERROR),
                                                (WINDOW, 2**31, FLOW_CONTROL_ERROR)], ids=["push", "window"])
 def test_wrong_settings_end_the_connection(daemon: Daemon, key: int, value: int, error: int) -> None:
-    client = daemon.dial()
+    client = daemon.open_connection()
     payload = key.to_bytes(2, "big") + value.to_bytes(4, "big")  # hyperframe knows that they are wrong
     request = head().replace(b"HTTP2-Settings: \r\n", b"HTTP2-Settings: %s\r\n" % base64.urlsafe_b64encode(payload))
     client.send(request)
@@ -291,7 +291,7 @@ def test_reload_turns_it_off(start: Start, tmp_path) -> None:
     before = upgrade(daemon, head())
     before.wait(1)
     file.write_text("upgrade = off\n")
-    since = daemon.mark()
+    since = daemon.log_position()
     daemon.signal(signal.SIGHUP)
     daemon.wait_for_log("reload", since)
     assert refused(daemon, head())[0] == 505
@@ -311,12 +311,12 @@ def test_field_limit_holds(start: Start) -> None:
 def test_head_that_does_not_end(start: Start, first: bytes) -> None:
     daemon = start("--header-timeout=300ms")
     watch = Stopwatch()
-    client = daemon.dial()
+    client = daemon.open_connection()
     client.send(first)
     assert read_all(client.socket) == b""
     watch.assert_between(0.3)
     daemon.wait_for_log("notice .*: header-timeout: incomplete request head")
-    assert daemon.figures()["timed-out"] == 1
+    assert daemon.stats()["timed-out"] == 1
 
 
 @pytest.mark.parametrize("more", [b"", MAGIC[:10], MAGIC], ids=["nothing", "some", "no-settings"])
@@ -331,14 +331,14 @@ def test_preface_that_does_not_end(start: Start, more: bytes) -> None:
     client.answer(1).assert_echo(fields())
     assert client.goaways[0].error_code == ENHANCE_YOUR_CALM
     daemon.wait_for_log("notice .*: header-timeout: the preface does not end")
-    assert daemon.figures()["timed-out"] == 1
+    assert daemon.stats()["timed-out"] == 1
 
 
 def test_head_that_trickles_is_closed(start: Start) -> None:
     """Bytes that keep coming don't prolong the time; the pauses are what is tested."""
     daemon = start("--header-timeout=400ms")
     watch = Stopwatch()
-    client = daemon.dial()
+    client = daemon.open_connection()
     for byte in head():
         if select.select([client.socket], [], [], 0.05)[0]:
             break
@@ -349,7 +349,7 @@ def test_head_that_trickles_is_closed(start: Start) -> None:
 
 def test_many_at_once_beside_slow_ones(start: Start) -> None:
     daemon = start()
-    slow = [daemon.dial() for _ in range(50)]
+    slow = [daemon.open_connection() for _ in range(50)]
     for client in slow:
         client.send(head()[:30])
     many = [upgrade(daemon, head(target=f"/{number}")) for number in range(100)]
@@ -391,9 +391,9 @@ def test_drain_before_the_preface(start: Start) -> None:
 
 def test_drain_does_not_wait_for_a_head(start: Start) -> None:
     daemon = start()
-    client = daemon.dial()
+    client = daemon.open_connection()
     client.send(head()[:40])
-    daemon.wait_for_figures(connections=1)
+    daemon.wait_for_stats(connections=1)
     watch = Stopwatch()
     daemon.signal()
     daemon.wait()
@@ -426,7 +426,7 @@ def test_trace(start: Start, level: str) -> None:
     client.wait(1)
     client.ping()
     client.close()
-    daemon.wait_for_figures(connections=0)
+    daemon.wait_for_stats(connections=0)
     lines = [match[1] for match in daemon.log(r"info connection 1 ((?:recv|send) .*)$")]
     received, sent = f"recv HTTP/1.1 head <length={len(request)}>", f"send HTTP/1.1 head <length={len(ACCEPTED)}>"
     if level == "fields":
@@ -452,7 +452,7 @@ def test_figures_count_it(start: Start) -> None:
     client = upgrade(daemon, head())
     client.wait(1)
     client.assert_answered()
-    assert daemon.figures()["requests"] == 2
+    assert daemon.stats()["requests"] == 2
 
 
 # --- clients that others wrote ---
@@ -484,11 +484,11 @@ def test_curl_of_http_1(daemon: Daemon) -> None:
 
 
 def test_nghttp(daemon: Daemon) -> None:
-    done = call(["nghttp", "-u", "-v", "-H", "x-mine: 1", daemon.url("/n")]).stdout.decode()
+    done = run_tool(["nghttp", "-u", "-v", "-H", "x-mine: 1", daemon.url("/n")]).stdout.decode()
     assert "HTTP Upgrade success" in done and '"x-mine": "1"' in done
     assert "error_code=NO_ERROR" in done  # of its GOAWAY: it has nothing to complain about
 
 
 def test_nghttp_with_several(daemon: Daemon) -> None:
-    done = call(["nghttp", "-u", "-m", "3", daemon.url("/n")]).stdout.decode()
+    done = run_tool(["nghttp", "-u", "-m", "3", daemon.url("/n")]).stdout.decode()
     assert done.count('":path": "/n"') == 3

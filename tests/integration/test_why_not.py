@@ -46,7 +46,7 @@ def settle(client: Client) -> None:
     """All that was sent is dealt with: a PING behind it is answered, or the connection is over."""
     client.send_if_open(ping(b"anybody?"))
     deadline = Deadline(5)
-    while b"anybody?" not in client.pongs and client.read_frame(deadline):
+    while b"anybody?" not in client.ping_acks and client.read_frame(deadline):
         pass
 
 
@@ -242,8 +242,8 @@ def strict() -> Iterator[Daemon]:
 
 @pytest.mark.parametrize("sent, lines", [*REFUSED, *STREAMS, *PARTING, *ERRORS])
 def test_line(strict: Daemon, sent: bytes, lines: list[str]) -> None:
-    client = strict.dial(refill=False)
-    client.polite = False  # an ACK of SETTINGS would be one more
+    client = strict.open_connection(refill=False)
+    client.acknowledge = False  # an ACK of SETTINGS would be one more
     pour(client, PREFACE + sent)
     settle(client)
     assert said_of(strict, client) == lines
@@ -277,7 +277,7 @@ PROTOCOLS = [
 
 @pytest.mark.parametrize("sent, lines", PROTOCOLS)
 def test_line_of_another_protocol(strict: Daemon, sent: bytes, lines: list[str]) -> None:
-    client = strict.dial()
+    client = strict.open_connection()
     client.send(sent)
     assert read_all(client.socket)
     assert said_of(strict, client) == lines
@@ -300,8 +300,8 @@ TIMEOUTS = [
 @pytest.mark.parametrize("sent, lines", TIMEOUTS)
 def test_line_of_a_timeout(start: Start, sent: bytes, lines: list[str]) -> None:
     daemon = start("--log-level=debug", *(f"--{name}-timeout=200ms" for name in ("header", "idle", "stream")))
-    client = daemon.dial(refill=False)
-    client.polite = False
+    client = daemon.open_connection(refill=False)
+    client.acknowledge = False
     client.send(sent)
     client.read_to_end()
     assert said_of(daemon, client) == lines
@@ -320,7 +320,7 @@ def test_lines_of_the_limits_on_connections(start: Start) -> None:
     daemon = start("--max-connections=2", "--max-connections-per-address=1")
     with daemon.connect() as inside:
         inside.assert_answered()
-        refused = daemon.dial()
+        refused = daemon.open_connection()
         assert read_all(refused.socket) == b""
         daemon.wait_for_log(r"notice max-connections-per-address: connection from " + re.escape(refused.name) +
                             " refused, its host already has 1$")
@@ -334,7 +334,7 @@ def lines_of_a_drain(start: Start) -> list[str]:
     daemon = start("--log-level=debug", "--drain-timeout=700ms")
     done, cut = daemon.connect(), daemon.connect()
     done.assert_answered()
-    cut.begin(fields("/", "POST"), end=False)
+    cut.send_request(fields("/", "POST"), end=False)
     cut.ping()
     daemon.signal(signal.SIGTERM)
     done.read_to_end()
@@ -376,7 +376,7 @@ def test_flood_of_one_connection_is_a_few_lines(start: Start, name: str) -> None
     daemon = start("--log-level=debug")
     client = daemon.connect()
     pour(client, flood(FLOODS[name], 100_000))
-    client.polite = client.refill = False
+    client.acknowledge = client.refill = False
     client.read_to_end()
     lines = said_of(daemon, client)
     for level in ("notice", "info"):
@@ -395,7 +395,7 @@ def test_floods_of_many_connections_are_bounded_in_all(start: Start) -> None:
         with daemon.connect() as client:
             pour(client, flood(bad_request, 100))
             settle(client)
-    daemon.wait_for_figures(connections=0)
+    daemon.wait_for_stats(connections=0)
     most = BURST + PER_SECOND * watch.seconds()
     told = len(daemon.log(r" from 127\.0\.0\.1:"))
     assert BURST <= told <= most, f"{told} lines"

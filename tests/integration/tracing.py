@@ -127,7 +127,7 @@ def traces_of(lines: Sequence[str]) -> dict[str, Trace]:
 
 def whole_traces(daemon: Daemon) -> dict[str, Trace]:
     """The same once no connection is left; what was logged before the figures is in the log by then."""
-    daemon.wait_for_figures(connections=0)
+    daemon.wait_for_stats(connections=0)
     return traces_of(daemon.lines)
 
 

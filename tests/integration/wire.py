@@ -38,7 +38,7 @@ class TlsSocket(ssl.SSLSocket):
     held: bytearray | None = None  # what was said before the handshake; None = nothing is held back
     has_ended = False              # nothing more can be sent: after our FIN, or a send that failed
 
-    def hold_back(self) -> None:
+    def handshake_later(self) -> None:
         """Until something is waited for, begin the handshake at most."""
         self.held = bytearray()
 
@@ -100,7 +100,7 @@ class TlsSocket(ssl.SSLSocket):
         self.context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
 
 
-def trusting(*protocols: str) -> ssl.SSLContext:
+def unverified_tls(*protocols: str) -> ssl.SSLContext:
     """TLS for a client that offers these protocols, none for none, and believes whatever certificate it is shown."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.sslsocket_class = TlsSocket
@@ -146,7 +146,7 @@ class Answer:
     fields: list[tuple[bytes, bytes]] = field(default_factory=list)
     body: bytearray = field(default_factory=bytearray)
     trailers: list[tuple[bytes, bytes]] = field(default_factory=list)
-    pieces: list[int] = field(default_factory=list)  # the sizes of the DATA frames
+    data_lengths: list[int] = field(default_factory=list)  # the sizes of the DATA frames
     ended: bool = False
     reset: int | None = None
 
@@ -159,7 +159,7 @@ class Answer:
             self.fields = block
 
     @property
-    def over(self) -> bool:
+    def finished(self) -> bool:
         return self.ended or self.reset is not None
 
     @property
@@ -185,8 +185,8 @@ class Client:
 
     def __init__(self, address: Address, *, source: str | None = None, receive_buffer: int | None = None,
                  refill: bool = True, tls: ssl.SSLContext | None = None, host: str | None = None,
-                 session: ssl.SSLSession | None = None, patient: bool = False) -> None:
-        """With `tls`, the handshake begins with the first byte that is said or waited for. Who is patient says
+                 session: ssl.SSLSession | None = None, handshake_later: bool = False) -> None:
+        """With `tls`, the handshake begins with the first byte that is said or waited for. Who is handshake_later says
         everything before anybody has accepted the connection."""
         if isinstance(address, tuple) and ":" in address[0]:
             needs.ipv6()
@@ -194,10 +194,10 @@ class Client:
         if tls:
             self.socket = tls.wrap_socket(self.socket, do_handshake_on_connect=False, server_hostname=host,
                                           session=session)
-            if patient:
-                self.socket.hold_back()
+            if handshake_later:
+                self.socket.handshake_later()
         self.refill = refill  # return credit for DATA
-        self.polite = True    # acknowledge SETTINGS and PING
+        self.acknowledge = True    # acknowledge SETTINGS and PING
         self.since = 0        # where the daemon's log was before: a port may be had twice
         self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder()
         self.next_stream = 1
@@ -206,7 +206,7 @@ class Client:
         self.acknowledged = 0
         self.goaways: list[GoAwayFrame] = []
         self.pings: list[bytes] = []
-        self.pongs: list[bytes] = []
+        self.ping_acks: list[bytes] = []
         self.closed: str | None = None  # "end" or "reset", once seen
         self.sent = self.received = 0
         self._reset = False
@@ -271,7 +271,7 @@ class Client:
         frames[-1].flags.add("END_HEADERS")
         return b"".join(frame.serialize() for frame in frames)
 
-    def begin(self, request: Fields, end: bool = True) -> int:
+    def send_request(self, request: Fields, end: bool = True) -> int:
         """Send the fields of a request; return its stream."""
         stream = self.new_stream()
         self.send(self.headers(request, end, stream))
@@ -308,7 +308,7 @@ class Client:
         initial = self.settings.get(SettingsFrame.INITIAL_WINDOW_SIZE, DEFAULT_WINDOW)
         return self._windows.setdefault(stream, initial)
 
-    def finish(self) -> None:
+    def shut_down_writes(self) -> None:
         """Send FIN: nothing more comes from here."""
         self.socket.shutdown(socket.SHUT_WR)
 
@@ -319,12 +319,12 @@ class Client:
 
     def wait(self, stream: int, seconds: float = 5) -> Answer:
         """The answer of a stream, when it is over."""
-        self.read_until(lambda: self.answer(stream).over, f"the answer on stream {stream}", seconds)
+        self.read_until(lambda: self.answer(stream).finished, f"the answer on stream {stream}", seconds)
         return self.answer(stream)
 
     def request(self, request: Fields, body: bytes | None = None, trailers: Fields | None = None,
                 seconds: float = 5) -> Answer:
-        stream = self.begin(request, end=body is None and trailers is None)
+        stream = self.send_request(request, end=body is None and trailers is None)
         if body is not None:
             self.send_body(stream, body, end=trailers is None, seconds=seconds)
         if trailers is not None:
@@ -339,7 +339,7 @@ class Client:
         """Wait until everything sent before has been seen by the peer, and its words have been read."""
         opaque = os.urandom(8)
         self.send(PingFrame(0, opaque))
-        self.read_until(lambda: opaque in self.pongs, "the answer to a PING")
+        self.read_until(lambda: opaque in self.ping_acks, "the answer to a PING")
 
     def read_until(self, happened: Callable[[], bool], what: str, seconds: float = 5) -> None:
         deadline = Deadline(seconds)
@@ -370,7 +370,7 @@ class Client:
             return None
         frame.parse_body(memoryview(bytes(self._buffer[9:9 + length])))
         del self._buffer[:9 + length]
-        self._book(frame)
+        self._record(frame)
         return frame
 
     def read_bytes(self, size: int, deadline: Deadline) -> bytes:
@@ -404,23 +404,23 @@ class Client:
             self._buffer += data
         return True
 
-    def _book(self, frame: Frame) -> None:
-        book = {HeadersFrame: self._book_headers, ContinuationFrame: self._book_continuation,
-                DataFrame: self._book_data, RstStreamFrame: self._book_reset,
-                SettingsFrame: self._book_settings, PingFrame: self._book_ping,
-                GoAwayFrame: self.goaways.append, WindowUpdateFrame: self._book_window}[type(frame)]
+    def _record(self, frame: Frame) -> None:
+        book = {HeadersFrame: self._record_headers, ContinuationFrame: self._record_continuation,
+                DataFrame: self._record_data, RstStreamFrame: self._record_reset,
+                SettingsFrame: self._record_settings, PingFrame: self._record_ping,
+                GoAwayFrame: self.goaways.append, WindowUpdateFrame: self._record_window}[type(frame)]
         book(frame)
 
-    def _book_headers(self, frame: HeadersFrame) -> None:
+    def _record_headers(self, frame: HeadersFrame) -> None:
         self._block = (frame, bytearray(frame.data))
-        self._book_block("END_HEADERS" in frame.flags)
+        self._record_block("END_HEADERS" in frame.flags)
 
-    def _book_continuation(self, frame: ContinuationFrame) -> None:
+    def _record_continuation(self, frame: ContinuationFrame) -> None:
         assert self._block
         self._block[1].extend(frame.data)
-        self._book_block("END_HEADERS" in frame.flags)
+        self._record_block("END_HEADERS" in frame.flags)
 
-    def _book_block(self, complete: bool) -> None:
+    def _record_block(self, complete: bool) -> None:
         assert self._block
         if complete:
             first, block = self._block
@@ -429,10 +429,10 @@ class Client:
             answer.ended = "END_STREAM" in first.flags
             self._block = None
 
-    def _book_data(self, frame: DataFrame) -> None:
+    def _record_data(self, frame: DataFrame) -> None:
         answer = self.answer(frame.stream_id)
         answer.body += frame.data
-        answer.pieces.append(len(frame.data))
+        answer.data_lengths.append(len(frame.data))
         answer.ended = "END_STREAM" in frame.flags
         if self.refill and frame.flow_controlled_length:
             grants = [WindowUpdateFrame(0, frame.flow_controlled_length)]
@@ -440,10 +440,10 @@ class Client:
                 grants.append(WindowUpdateFrame(frame.stream_id, frame.flow_controlled_length))
             self.send_if_open(*grants)
 
-    def _book_reset(self, frame: RstStreamFrame) -> None:
+    def _record_reset(self, frame: RstStreamFrame) -> None:
         self.answer(frame.stream_id).reset = frame.error_code
 
-    def _book_settings(self, frame: SettingsFrame) -> None:
+    def _record_settings(self, frame: SettingsFrame) -> None:
         if "ACK" in frame.flags:
             self.acknowledged += 1
             return
@@ -451,18 +451,18 @@ class Client:
         self.settings.update(frame.settings)
         more = self.settings.get(SettingsFrame.INITIAL_WINDOW_SIZE, DEFAULT_WINDOW) - before
         self._windows = {stream: window + more for stream, window in self._windows.items()}
-        if self.polite:
+        if self.acknowledge:
             self.send_if_open(SettingsFrame(0, flags=["ACK"]))
 
-    def _book_ping(self, frame: PingFrame) -> None:
+    def _record_ping(self, frame: PingFrame) -> None:
         if "ACK" in frame.flags:
-            self.pongs.append(frame.opaque_data)
+            self.ping_acks.append(frame.opaque_data)
             return
         self.pings.append(frame.opaque_data)
-        if self.polite:
+        if self.acknowledge:
             self.send_if_open(PingFrame(0, frame.opaque_data, flags=["ACK"]))
 
-    def _book_window(self, frame: WindowUpdateFrame) -> None:
+    def _record_window(self, frame: WindowUpdateFrame) -> None:
         if frame.stream_id:
             self._windows[frame.stream_id] = self.window(frame.stream_id) + frame.window_increment
         else:

@@ -29,7 +29,7 @@ class Load(threading.Thread):
     def ask(self) -> None:
         raise NotImplementedError
 
-    def finish(self) -> None:
+    def shut_down_writes(self) -> None:
         """Stop, and see that nothing failed."""
         self.told_to_stop.set()
         self.join(30 * SLOW)
@@ -68,7 +68,7 @@ class OldConnection(Load):
         paths = range(client.next_stream, client.next_stream + 2 * self.WIDTH, 2)
         client.send_if_open(*(client.headers(fields(f"/{number}")) for number in paths))
         deadline = Deadline(20)
-        while not client.answer(paths[-1]).over and not client.goaways:
+        while not client.answer(paths[-1]).finished and not client.goaways:
             assert client.read_frame(deadline), f"the connection is over ({client.closed}) without GOAWAY"
 
     def _see_off(self, client: Client, first: int) -> None:
@@ -106,7 +106,7 @@ def load(*kinds: type[Load]) -> Iterator[list[Load]]:
         for one in loads:
             one.told_to_stop.set()
     for one in loads:
-        one.finish()
+        one.shut_down_writes()
 
 
 def wait_for_more(loads: Sequence[Load]) -> None:

@@ -220,7 +220,7 @@ def test_drain_that_takes_longer_than_systemd_would_wait(service: Unit) -> None:
     service.control("start")
     request = fields("/upload", "POST", ("content-length", "5"))
     with Client(ADDRESS) as client:
-        stream = client.send_preface().begin(request, end=False)
+        stream = client.send_preface().send_request(request, end=False)
         client.ping()
         watch = Stopwatch()
         service.control("stop", "--no-block")

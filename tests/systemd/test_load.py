@@ -5,7 +5,7 @@ import os
 import re
 import select
 
-from caller import Caller, call, descriptors
+from light_client import LightClient, connect_light_clients, raise_descriptor_limit
 from load import LastConnection, NewConnections, OldConnection, load, wait_for_more
 from unit import ADDRESS, Unit, assert_answers, assert_ended_well
 from waiting import poll
@@ -46,28 +46,28 @@ def test_stop_answers_what_was_begun(service: Unit) -> None:
     assert_ended_well(service)
 
 
-def has_bytes(caller: Caller) -> bool:
+def has_bytes(client: LightClient) -> bool:
     poller = select.poll()
-    poller.register(caller.socket, select.POLLIN)
+    poller.register(client.socket, select.POLLIN)
     return bool(poller.poll(0))
 
 
 def test_ten_thousand_connections(service: Unit) -> None:
     """The unit's limits on descriptors and tasks have room for them; one more waits until another has gone."""
     service.control("start")
-    with descriptors(CONNECTIONS + ROOM):
-        callers = call(ADDRESS, CONNECTIONS)
+    with raise_descriptor_limit(CONNECTIONS + ROOM):
+        clients = connect_light_clients(ADDRESS, CONNECTIONS)
         service.wait_for_message(FULL)
         # systemd counts tasks only where there is a controller for them, so they are counted here.
         assert CONNECTIONS < len(os.listdir(service.process("task"))) <= int(service.show("TasksMax")["TasksMax"])
-        late = Caller(ADDRESS)
+        late = LightClient(ADDRESS)
         late.send(CONNECTIONS)
-        callers[0].ask(1)
+        clients[0].ask(1)
         assert not has_bytes(late)
-        callers.pop().socket.close()
+        clients.pop().socket.close()
         late.read()
-        for caller in [*callers, late]:
-            caller.socket.close()
+        for client in [*clients, late]:
+            client.socket.close()
     assert_answers("/afterwards")
     [warning] = service.entries("--priority=warning")  # no other limit was met
     assert re.search(FULL, warning["MESSAGE"])

@@ -10,7 +10,7 @@ from load import LastConnection, load
 from machine import Machine
 from unit import ADDRESS, CONFIG, Unit, assert_answers, assert_ended_well
 from waiting import poll
-from wire import Client, fields, trusting
+from wire import Client, fields, unverified_tls
 
 UNIT_FILE = "/lib/systemd/system/h2echod.service"
 TRACES = "/run/h2echod-traces"
@@ -99,7 +99,7 @@ def talk_over_the_unix_socket(service: Unit) -> None:
 
 def talk_over_tls() -> None:
     """With a session that is resumed, too."""
-    context, session = trusting("h2"), None
+    context, session = unverified_tls("h2"), None
     for path in ("/tls", "/resumed"):
         with Client((ADDRESS[0], 8443), tls=context, session=session) as client:
             client.send_preface().assert_answered(path)
@@ -121,7 +121,7 @@ def talk_much_and_rest(service: Unit) -> None:
     request = fields("/much", "POST", *[("x", "y" * 2000)] * 20)
     with Client(ADDRESS) as client:
         client.send_preface()
-        streams = [client.begin(request, end=False) for _ in range(50)]
+        streams = [client.send_request(request, end=False) for _ in range(50)]
         for stream in streams:
             client.send_body(stream, bytes(1000))
         for stream in streams:

@@ -13,7 +13,7 @@ import pytest
 from certificates import Authority, Identity, openssl
 from machine import Machine
 from unit import ADDRESS, Unit, assert_answers
-from wire import Client, trusting
+from wire import Client, unverified_tls
 
 HOST, PORT = ADDRESS[0], 8443
 CERTIFICATE, KEY = "/etc/ssl/certs/h2echod.pem", "/etc/ssl/private/h2echod.key"
@@ -49,7 +49,7 @@ def tls_socket(machine: Machine) -> Unit:
 
 
 def connect() -> Client:
-    return Client((HOST, PORT), tls=trusting("h2")).send_preface()
+    return Client((HOST, PORT), tls=unverified_tls("h2")).send_preface()
 
 
 def shown() -> bytes:
@@ -215,5 +215,5 @@ def test_port_below_1024(tls_socket: Unit, service: Unit) -> None:
     service.configure("tls-self-signed = on")
     tls_socket.drop_in("[Socket]", "ListenStream=", "ListenStream=443")
     tls_socket.control("start")
-    with Client((HOST, 443), tls=trusting("h2")) as client:
+    with Client((HOST, 443), tls=unverified_tls("h2")) as client:
         client.send_preface().assert_answered()

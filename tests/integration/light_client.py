@@ -23,7 +23,7 @@ def numbered(data: bytes, number: int) -> bytes:
     return data.replace(NUMBER.encode(), b"/%05d" % number)
 
 
-class Caller:
+class LightClient:
     """It sends bytes that were made before, and knows those that end the answer."""
 
     def __init__(self, address: tuple[str, int], source: int = 0) -> None:
@@ -62,24 +62,24 @@ class Caller:
         return time.perf_counter() - began
 
 
-def call(address: tuple[str, int], count: int) -> list[Caller]:
+def connect_light_clients(address: tuple[str, int], count: int) -> list[LightClient]:
     """So many connections, of which each has got its answer."""
-    callers: list[Caller] = []
+    clients: list[LightClient] = []
     try:
-        while len(callers) < count:
-            fresh = [Caller(address, number % SOURCES) for number in range(min(100, count - len(callers)))]
-            for number, caller in enumerate(fresh, len(callers)):
-                caller.send(number)
-            for caller in fresh:
-                caller.read()
-            callers += fresh
+        while len(clients) < count:
+            fresh = [LightClient(address, number % SOURCES) for number in range(min(100, count - len(clients)))]
+            for number, client in enumerate(fresh, len(clients)):
+                client.send(number)
+            for client in fresh:
+                client.read()
+            clients += fresh
     except OSError as error:
-        raise AssertionError(f"connection number {len(callers)} and those after it: {error}") from None
-    return callers
+        raise AssertionError(f"connection number {len(clients)} and those after it: {error}") from None
+    return clients
 
 
 @contextmanager
-def descriptors(wanted: int) -> Iterator[None]:
+def raise_descriptor_limit(wanted: int) -> Iterator[None]:
     """Descriptors enough for us, and for the daemons that we start."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
