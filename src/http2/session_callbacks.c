@@ -165,11 +165,10 @@ static int on_header(nghttp2_session *nghttp2, const nghttp2_frame *frame, nghtt
  * to the length of its HEADERS frame. */
 static size_t block_wire_bytes(const nghttp2_headers *headers)
 {
-    enum { PRIORITY_SIZE = 5 };
     size_t others = headers->padlen;
 
     if ((headers->hd.flags & NGHTTP2_FLAG_PRIORITY) != 0)
-        others += PRIORITY_SIZE;
+        others += WIRE_DEPENDENCY_SIZE;
     return headers->hd.length > others ? headers->hd.length - others : 0;
 }
 

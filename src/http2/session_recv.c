@@ -9,11 +9,6 @@
  */
 #include "http2/session_internal.h"
 
-enum {
-    FRAME_SIZE_MAX = 1 << 14, /* our SETTINGS_MAX_FRAME_SIZE, the default */
-    WINDOW_MAX = 0x7fffffff,  /* RFC 9113 section 6.9.1 */
-};
-
 /* --- Feeding nghttp2 --- */
 
 static void handle_receive_error(struct session *session, int error)
@@ -127,7 +122,7 @@ static void check_window_update(struct session *session, const struct frame_head
     int32_t stream_id = head->frame.stream_id;
 
     if (stream_id == 0 || head->length < FRAME_HEAD_MAX || !feed_before(session, head, end) ||
-        window_of(session, stream_id) + head->number <= WINDOW_MAX)
+        window_of(session, stream_id) + head->number <= WIRE_WINDOW_MAX)
         return;
     skip_frame(session, end);
     session->in.length = end;
@@ -149,7 +144,7 @@ static void check_initial_window(struct session *session)
 
     for (struct stream *stream = session->streams.oldest;
          stream != NULL && session->end.phase == PHASE_OPEN; stream = stream->newer) {
-        if (window_of(session, stream->id) + growth > WINDOW_MAX) {
+        if (window_of(session, stream->id) + growth > WIRE_WINDOW_MAX) {
             overflows = true;
             reset_overflowing(session, stream->id);
         }
@@ -197,7 +192,7 @@ static void check_continuation(struct session *session, const struct frame_heade
         NGHTTP2_FRAME_SIZE_ERROR, "CONTINUATION: too large frame size", "RFC 9113 section 4.2"};
     bool is_too_long = flood_is_block_too_long(session);
 
-    if (!is_too_long && session->in.frames.longest <= FRAME_SIZE_MAX)
+    if (!is_too_long && session->in.frames.longest <= WIRE_DEFAULT_MAX_FRAME_SIZE)
         return;
     session->end.stream_at_fault = frame->stream_id;
     session_terminate(session, is_too_long ? &block_too_long : &frame_too_large);
