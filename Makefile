@@ -75,7 +75,8 @@ link_test_faults_echo := $(link_test_faults)
 session_helpers := $(filter-out tests/session/test_% tests/session/failing_alloc,$(patsubst %.c,%,$(wildcard tests/session/*.c)))
 
 # The whole daemon but main; tests/faults/faults*.c replace each of these calls.
-fault_helpers := tests/faults/faults tests/faults/faults_calls tests/faults/faults_memory tests/faults/daemon $(session_helpers) tests/tls/client
+fault_helpers := tests/faults/faults tests/faults/faults_calls tests/faults/faults_memory tests/faults/daemon \
+                 tests/faults/conversation tests/faults/fault_table $(session_helpers) tests/tls/client
 fault_calls   := malloc calloc realloc reallocarray free arena_start nghttp2_option_new nghttp2_session_callbacks_new \
                  recv send shutdown setsockopt getsockname ioctl close madvise malloc_trim \
                  accept4 poll read write signalfd eventfd nanosleep clock_gettime mmap munmap mprotect \
