@@ -64,7 +64,7 @@ help_test_tls_memory    := $(tls_helpers)
 link_test_client_memory := -Wl,--wrap=calloc,--wrap=nghttp2_session_callbacks_new,--wrap=nghttp2_session_client_new
 link_test_listener := -Wl,--wrap=bind,--wrap=getaddrinfo,--wrap=freeaddrinfo
 link_test_tls_memory := -Wl,--wrap=calloc
-link_test_trace := -Wl,--wrap=calloc,--wrap=nghttp2_hd_inflate_new,--wrap=nghttp2_hd_inflate_hd2
+link_test_trace_fields := -Wl,--wrap=calloc,--wrap=nghttp2_hd_inflate_new,--wrap=nghttp2_hd_inflate_hd2
 link_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free \
                     -Wl,--wrap=nghttp2_option_new,--wrap=nghttp2_session_callbacks_new
 
