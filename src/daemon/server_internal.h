@@ -26,7 +26,7 @@
 /* Accepting connections. */
 struct server_accept {
     uint64_t accepted;       /* connections, since the start */
-    uint64_t refused;        /* of these, closed for max-connections-per-address */
+    uint64_t refused;        /* closed for max-connections-per-address, not counted in accepted */
     int failures;            /* of accept, since it last succeeded */
     int64_t paused_until_us; /* no connection is accepted before */
 };
@@ -122,8 +122,9 @@ void server_accept_backlog(struct server *server);
 
 /*
  * server_drain_start(server, reason, second_signal):
- * Stop accepting, have every connection finish the requests that it has, and log ${reason}. A
- * signal named ${second_signal} would end the drain at once; NULL if it takes two more.
+ * Accept the connections in the backlog, close the listeners, and have every connection finish its
+ * open requests and close. Log ${reason}. ${second_signal} is how to end the drain at once; NULL if
+ * no signal to stop was the reason, so that it takes two of them.
  */
 void server_drain_start(struct server *server, const char *reason, const char *second_signal);
 
