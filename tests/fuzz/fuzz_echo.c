@@ -1,4 +1,4 @@
-/* Fields of any bytes: the body is JSON with a member for each name, all of them strings. */
+/* Fields of any bytes: the body is a JSON object whose members are strings. */
 #include "base/arena.h"
 #include "echo/echo.h"
 
@@ -26,7 +26,7 @@ static void check(const struct echo_body *body)
     json_decref(object);
 }
 
-/* Add the field whose bytes are there, or copy it from the request before. */
+/* Add a field, or copy it from the request before. */
 static void add(struct echo *echo, const struct echo *before, const uint8_t *name,
                 size_t name_length, size_t value_length)
 {
@@ -40,8 +40,8 @@ static void add(struct echo *echo, const struct echo *before, const uint8_t *nam
         abort();
 }
 
-/* Names and values with their lengths before them. A name has no NUL: jansson's objects have none.
- */
+/* The input has names and values, with their lengths before them. Names end at a NUL, which member
+ * names in jansson cannot have. */
 static void add_all(struct echo *echo, const struct echo *before, const uint8_t *data, size_t size)
 {
     while (size >= 2) {

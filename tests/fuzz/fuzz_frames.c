@@ -1,6 +1,6 @@
 /*
- * The input as a script: each step is a frame that is well-formed by itself, its fields by HPACK's
- * rules, so that what lies behind frame and field syntax is reached.
+ * The input is a script. Each step sends a frame that is well-formed by itself, with fields encoded
+ * by HPACK, so that code is reached for which arbitrary bytes would not get past the parsers.
  */
 #include "base/arena.h"
 #include "echo/detail.h"
@@ -62,8 +62,8 @@ static nghttp2_nv field(const char *name, const uint8_t *value, size_t length)
     return (nghttp2_nv){(uint8_t *)name, (uint8_t *)value, strlen(name), length, 0};
 }
 
-/* A request of the usual pseudo-header fields and some that the script picks, with its bytes; it
- * may ask for the detailed answer, and want its fields in nobody's table. */
+/* Send a request with the usual pseudo-header fields, and fields that the script chooses. It may
+ * ask for the detailed response, and its fields may be never-indexed ones. */
 static void put_headers(struct script *script, uint32_t stream_id)
 {
     static const char *const names[] = {"cookie",  "te",     "host",           "expect",
@@ -181,7 +181,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .stream_timeout_us = 30000000,
         .pretty = true,
     };
-    static struct arena arena; /* of no memory: each block is malloc's, and watched */
+    static struct arena arena; /* has no memory, so that AddressSanitizer checks each block */
     static const struct session_memory memory = {&arena, &arena};
     static const struct session_observer observer = {
         .report = ignore_report, .request = ignore_request, .describe = describe};

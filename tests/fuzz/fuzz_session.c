@@ -1,6 +1,6 @@
 /*
- * Bytes behind the preface, in pieces that the first byte chooses: the session neither crashes nor
- * asks for ever, and what it sends is of whole frames.
+ * Bytes after the preface, in pieces whose size the first byte gives: the session does not crash,
+ * and it ends.
  */
 #include "base/arena.h"
 #include "http2/session.h"
@@ -44,7 +44,7 @@ static struct session *start(struct counters *counters, struct instant now)
         .idle_timeout_us = 300000000,
         .stream_timeout_us = 30000000,
     };
-    static struct arena arena; /* of no memory: each block is malloc's, and watched */
+    static struct arena arena; /* has no memory, so that AddressSanitizer checks each block */
     static const struct session_memory memory = {&arena, &arena};
     static const struct session_observer observer = {
         .report = ignore_report, .request = ignore_request, .describe = describe};
@@ -60,7 +60,7 @@ static void drain(struct session *session, struct instant now)
         continue;
 }
 
-/* What the client does is followed by time, a drain and more time: at last it must be done. */
+/* After the bytes there is a drain, and time passes, until the session has to be done. */
 static void finish(struct session *session, struct instant now)
 {
     session_shutdown(session, now);

@@ -1,9 +1,9 @@
 /*
- * Both directions of a connection in pieces: the same lines come whatever the pieces are, each of
- * printable ASCII and of no more than its size, and no more lines than bytes.
+ * Both directions of a connection in pieces: the lines are the same whatever the pieces are. They
+ * are printable ASCII, not longer than allowed, and not more than there are bytes.
  *
- * The first byte says how long the pieces are and what is wanted; then, again and again, a byte
- * that says which way how many bytes go, and these bytes.
+ * The first byte of the input gives the options and the size of the pieces. After it, again and
+ * again, a byte gives a direction and a length, and so many bytes follow.
  */
 #include "http2/trace.h"
 
@@ -13,8 +13,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* What was told: enough to see that it is the same. */
-struct told {
+/* A digest of the lines, to compare them. */
+struct lines {
     bool has_colours;
     uint64_t sum;
     size_t count;
@@ -22,21 +22,21 @@ struct told {
 
 static void on_line(const char *line, void *argument)
 {
-    struct told *told = argument;
+    struct lines *lines = argument;
     size_t length = strlen(line);
 
     if (length == 0 || length >= TRACE_LINE_MAX)
         abort();
     for (size_t i = 0; i < length; i++) {
-        if ((line[i] < 0x20 || line[i] > 0x7e) && (line[i] != '\033' || !told->has_colours))
+        if ((line[i] < 0x20 || line[i] > 0x7e) && (line[i] != '\033' || !lines->has_colours))
             abort();
-        told->sum = told->sum * 31 + (uint8_t)line[i];
+        lines->sum = lines->sum * 31 + (uint8_t)line[i];
     }
-    told->sum = told->sum * 31 + '\n';
-    told->count++;
+    lines->sum = lines->sum * 31 + '\n';
+    lines->count++;
 }
 
-/* In memory of that size, so that reading past its end is seen. */
+/* In a block of that size, so that AddressSanitizer sees a read past its end. */
 static void feed_piece(struct trace *trace, enum trace_direction direction, const uint8_t *bytes,
                        size_t length)
 {
@@ -57,10 +57,10 @@ static void feed(struct trace *trace, enum trace_direction direction, const uint
 }
 
 static void run(const struct trace_options *options, const uint8_t *data, size_t size, size_t piece,
-                struct told *told)
+                struct lines *lines)
 {
     static const uint8_t preface[24];
-    struct trace *trace = trace_new(options, on_line, told);
+    struct trace *trace = trace_new(options, on_line, lines);
 
     if (trace == NULL)
         abort();
@@ -83,13 +83,13 @@ static void run(const struct trace_options *options, const uint8_t *data, size_t
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct trace_options options;
-    struct told whole;
-    struct told in_pieces;
+    struct lines whole;
+    struct lines in_pieces;
 
     if (size == 0)
         return 0;
     options = (struct trace_options){.fields = data[0] & 1, .colours = data[0] & 2};
-    whole = in_pieces = (struct told){.has_colours = options.colours};
+    whole = in_pieces = (struct lines){.has_colours = options.colours};
     run(&options, data + 1, size - 1, SIZE_MAX, &whole);
     run(&options, data + 1, size - 1, data[0] / 4 % 32 + 1, &in_pieces);
     if (whole.sum != in_pieces.sum || whole.count != in_pieces.count)

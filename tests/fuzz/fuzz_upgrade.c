@@ -1,6 +1,6 @@
 /*
- * A request head, whole and byte by byte: both ways have the same verdict, as early as it can be
- * told, and a head that is taken is one that the session finds nothing wrong with.
+ * A request head, as a whole and byte by byte: both give the same result, as early as possible, and
+ * the session finds no fault with a head that is accepted.
  */
 #include "base/arena.h"
 #include "conn/upgrade.h"
@@ -16,7 +16,7 @@ static void forbid_report(enum log_level level, int32_t stream_id, const char *t
 {
     (void)level;
     (void)argument;
-    /* A SETTINGS frame may be wrong (RFC 9113 section 6.5.2), a request not. */
+    /* The SETTINGS may have an error (RFC 9113 section 6.5.2), the request may not. */
     if (stream_id != 0 || strstr(text, "malformed") != NULL)
         abort();
 }
@@ -46,7 +46,7 @@ static struct session *start(struct counters *counters, int *status, struct inst
         .stream_timeout_us = 30000000,
         .upgraded = true,
     };
-    static struct arena arena; /* of no memory: each block is malloc's, and watched */
+    static struct arena arena; /* has no memory, so that AddressSanitizer checks each block */
     static const struct session_memory memory = {&arena, &arena};
     struct session_observer observer = {
         .report = forbid_report, .request = note_request, .describe = describe, .argument = status};
@@ -54,7 +54,7 @@ static struct session *start(struct counters *counters, int *status, struct inst
     return session_new(&options, &observer, counters, &memory, now);
 }
 
-/* Only what the client said of its settings may keep it from being answered. */
+/* The request is answered, unless there is an error in the client's SETTINGS. */
 static void check_answered(const struct upgrade *upgrade)
 {
     static uint8_t opening[UPGRADE_HTTP2_MAX];

@@ -1,11 +1,12 @@
-/* Runs a fuzz target over files, without libFuzzer: what was found once is checked for ever. */
+/* Runs a fuzz target on files, without libFuzzer, so that inputs which found errors are tested
+ * again. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Run the target over the file. Return false if it cannot be read. */
+/* Run the target on the file. Return false if it cannot be read. */
 static int replay(const char *name)
 {
     static uint8_t data[1 << 20];
@@ -26,7 +27,7 @@ int main(int argc, char *argv[])
 {
     for (int i = 1; i < argc; i++) {
         if (!replay(argv[i])) {
-            fprintf(stderr, "%s: cannot be read whole\n", argv[i]);
+            fprintf(stderr, "%s: cannot be read completely\n", argv[i]);
             return EXIT_FAILURE;
         }
     }

@@ -1,4 +1,4 @@
-/* Blocks hold what is put into them, whatever the order of calls, and lie on few pages. */
+/* Blocks keep their contents, whatever the order of calls, and are on few pages. */
 #include "base/arena.h"
 
 #include <setjmp.h>
@@ -25,7 +25,7 @@ static int unmap_memory(void **state)
     return munmap(*state, SIZE);
 }
 
-static bool lies_in(const void *block, const void *memory)
+static bool is_inside(const void *block, const void *memory)
 {
     return (const uint8_t *)block >= (const uint8_t *)memory &&
            (const uint8_t *)block < (const uint8_t *)memory + SIZE;
@@ -111,15 +111,15 @@ static void change(struct arena *arena, struct held *held, uint32_t *seed)
     }
 }
 
-/* Blocks keep what they hold, share no byte, and what was asked for as zero is zero. */
+/* Blocks keep their contents and do not overlap, and those that have to be zero are. */
 static void exercise(struct arena *arena, uint32_t seed)
 {
-    enum { BLOCKS = 40, CHANGES = 4000, REST_EVERY = 97 };
+    enum { BLOCKS = 40, CHANGES = 4000, RELEASE_EVERY = 97 };
     struct held held[BLOCKS] = {0};
 
     for (int i = 0; i < CHANGES; i++) {
         change(arena, &held[random_number(&seed) % BLOCKS], &seed);
-        if (i % REST_EVERY == 0)
+        if (i % RELEASE_EVERY == 0)
             arena_release_idle_memory(arena);
     }
     for (int i = 0; i < BLOCKS; i++) {
@@ -139,7 +139,7 @@ static void test_any_order(void **state)
     }
 }
 
-static void test_no_memory_is_malloc(void **state)
+static void test_arena_without_memory(void **state)
 {
     struct arena arena = {0};
 
@@ -149,9 +149,9 @@ static void test_no_memory_is_malloc(void **state)
     arena_clear(&arena);
 }
 
-/* --- What it is for --- */
+/* --- Where blocks are --- */
 
-static void test_freed_blocks_are_used_again(void **state)
+static void test_freed_blocks_are_reused(void **state)
 {
     static const size_t sizes[] = {1, 24, 100, 500, 700, 2000, 20000};
     struct arena arena;
@@ -163,7 +163,7 @@ static void test_freed_blocks_are_used_again(void **state)
 
         for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
             blocks[i] = arena_allocate(&arena, sizes[i]);
-            assert_true(lies_in(blocks[i], *state));
+            assert_true(is_inside(blocks[i], *state));
         }
         for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
             arena_free(&arena, blocks[i]);
@@ -172,7 +172,7 @@ static void test_freed_blocks_are_used_again(void **state)
     assert_int_equal(arena.used, used);
 }
 
-static void test_small_blocks_lie_close(void **state)
+static void test_small_blocks_are_close(void **state)
 {
     enum { COUNT = 100, BYTES = 60, OVERHEAD = 8 + 31 };
     struct arena arena;
@@ -183,7 +183,7 @@ static void test_small_blocks_lie_close(void **state)
     assert_true(arena.used <= COUNT * (BYTES + OVERHEAD));
 }
 
-static void test_what_does_not_fit_is_malloced(void **state)
+static void test_malloc_if_it_does_not_fit(void **state)
 {
     struct arena arena;
     uint8_t *large;
@@ -192,9 +192,9 @@ static void test_what_does_not_fit_is_malloced(void **state)
 
     arena_start(&arena, *state, SIZE);
     large = arena_allocate(&arena, 2 * SIZE);
-    assert_false(lies_in(large, *state));
+    assert_false(is_inside(large, *state));
     for (size_t used = 0; (next = arena_allocate(&arena, 1000)) != NULL; used += 1000) {
-        if (!lies_in(next, *state))
+        if (!is_inside(next, *state))
             break;
         assert_true(used < SIZE);
         inside = next;
@@ -208,7 +208,7 @@ static void test_what_does_not_fit_is_malloced(void **state)
     assert_ptr_equal(arena_allocate(&arena, 1000), inside);
 }
 
-/* What is zero anyway is not written to: a large table costs what is used of it. */
+/* Memory that is zero already is not written to, so that its pages are not in use. */
 static void test_zeroed_memory_is_not_touched(void **state)
 {
     struct arena arena;
@@ -219,7 +219,7 @@ static void test_zeroed_memory_is_not_touched(void **state)
     assert_true(resident_pages(*state) <= 2 * 5);
 }
 
-static void test_rest_gives_back_what_is_free(void **state)
+static void test_release_of_free_pages(void **state)
 {
     struct arena arena;
     uint8_t *kept;
@@ -243,9 +243,9 @@ static void test_rest_gives_back_what_is_free(void **state)
     assert_true(is_all(arena_allocate_zeroed(&arena, 1, 30000), 0, 30000));
 }
 
-/* A connection's blocks as nghttp2 has them: a table that is empty again, a buffer of which little
- * was used, and small ones before, between and behind them. */
-static void test_rest_leaves_few_pages(void **state)
+/* Blocks like those of nghttp2: a table that is empty again, a buffer of which little was used, and
+ * small ones before, between and after them. */
+static void test_release_with_table_and_buffer(void **state)
 {
     enum { SMALL = 5700, TABLE = 4096, BUFFER = 16394, LITTLE = 500, MORE = 30, EACH = 70 };
     struct arena arena;
@@ -280,9 +280,9 @@ static void test_rest_leaves_few_pages(void **state)
     }
 }
 
-/* One block that stays behind many that do not keeps its own page alone, and what was given back is
- * used before more is. */
-static void test_rest_gives_back_holes(void **state)
+/* A block that stays keeps only its own page, even if it comes after many that are freed; and gaps
+ * are used before new memory. */
+static void test_release_of_gaps(void **state)
 {
     enum { COUNT = 100, BYTES = 900 };
     struct arena arena;
@@ -313,8 +313,8 @@ static void test_rest_gives_back_holes(void **state)
     assert_int_equal(arena.used, 0);
 }
 
-/* What lies behind the arena in its last page is somebody else's. */
-static void test_rest_keeps_to_its_own_memory(void **state)
+/* Memory after the arena, in its last page, is left alone. */
+static void test_release_only_of_own_memory(void **state)
 {
     enum { OWN = SIZE - 2000 };
     struct arena arena;
@@ -323,13 +323,13 @@ static void test_rest_keeps_to_its_own_memory(void **state)
 
     memset(memory + OWN, 9, SIZE - OWN);
     arena_start(&arena, memory, OWN);
-    while (lies_in(block = arena_allocate(&arena, 400), memory))
+    while (is_inside(block = arena_allocate(&arena, 400), memory))
         memset(block, 8, 400);
     arena_free(&arena, block);
     arena_clear(&arena);
     arena_release_idle_memory(&arena);
     assert_true(is_all(memory + OWN, 9, SIZE - OWN));
-    while (lies_in(block = arena_allocate_zeroed(&arena, 1, 400), memory))
+    while (is_inside(block = arena_allocate_zeroed(&arena, 1, 400), memory))
         assert_true(is_all(block, 0, 400));
     arena_free(&arena, block);
 }
@@ -338,19 +338,17 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_any_order, map_memory, unmap_memory),
-        cmocka_unit_test(test_no_memory_is_malloc),
-        cmocka_unit_test_setup_teardown(test_freed_blocks_are_used_again, map_memory, unmap_memory),
-        cmocka_unit_test_setup_teardown(test_small_blocks_lie_close, map_memory, unmap_memory),
-        cmocka_unit_test_setup_teardown(test_what_does_not_fit_is_malloced, map_memory,
-                                        unmap_memory),
+        cmocka_unit_test(test_arena_without_memory),
+        cmocka_unit_test_setup_teardown(test_freed_blocks_are_reused, map_memory, unmap_memory),
+        cmocka_unit_test_setup_teardown(test_small_blocks_are_close, map_memory, unmap_memory),
+        cmocka_unit_test_setup_teardown(test_malloc_if_it_does_not_fit, map_memory, unmap_memory),
         cmocka_unit_test_setup_teardown(test_zeroed_memory_is_not_touched, map_memory,
                                         unmap_memory),
-        cmocka_unit_test_setup_teardown(test_rest_gives_back_what_is_free, map_memory,
+        cmocka_unit_test_setup_teardown(test_release_of_free_pages, map_memory, unmap_memory),
+        cmocka_unit_test_setup_teardown(test_release_with_table_and_buffer, map_memory,
                                         unmap_memory),
-        cmocka_unit_test_setup_teardown(test_rest_leaves_few_pages, map_memory, unmap_memory),
-        cmocka_unit_test_setup_teardown(test_rest_gives_back_holes, map_memory, unmap_memory),
-        cmocka_unit_test_setup_teardown(test_rest_keeps_to_its_own_memory, map_memory,
-                                        unmap_memory),
+        cmocka_unit_test_setup_teardown(test_release_of_gaps, map_memory, unmap_memory),
+        cmocka_unit_test_setup_teardown(test_release_only_of_own_memory, map_memory, unmap_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* clock: dates as HTTP writes them, and a clock that goes forward. */
+/* Dates as HTTP and the log write them, and a clock that goes forward. */
 #include "base/clock.h"
 
 #include <setjmp.h>
@@ -37,7 +37,7 @@ static void test_http_date(void **state)
     }
 }
 
-/* Against the library's own words in the C locale, a day in every month of a century. */
+/* As strftime writes them in the C locale, a day in every month of a century. */
 static void test_http_date_every_month(void **state)
 {
     (void)state;
@@ -54,7 +54,7 @@ static void test_http_date_every_month(void **state)
     }
 }
 
-/* Every day of an era of 400 years, in which the Gregorian calendar has all that it has. */
+/* Every day of 400 years, after which the Gregorian calendar repeats. */
 static void test_timestamp_every_day(void **state)
 {
     (void)state;
@@ -86,7 +86,7 @@ static void test_now_goes_forward(void **state)
     (void)state;
     assert_true(after.monotonic_us >= before.monotonic_us);
     assert_true(after.monotonic_us < INSTANT_NEVER);
-    /* Within a day of what time(2) says, whatever somebody does to the clock meanwhile. */
+    /* Within a day of time(2), so that a clock which is set meanwhile does not matter. */
     assert_true(after.unix_s > real - 86400 && after.unix_s < real + 86400);
 }
 

@@ -1,4 +1,4 @@
-/* Where header blocks begin and end: every split of every stream of frames tells the same. */
+/* Frame headers, and where field blocks begin and end, wherever the bytes are split. */
 #include "base/frame.h"
 
 #include <setjmp.h>
@@ -12,10 +12,8 @@
 #define PREFACE     "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #define BYTES(text) (text), sizeof(text) - 1
 
-enum { TYPE_HEADERS = 0x1 };
-
 struct row {
-    const char *bytes; /* behind the preface */
+    const char *bytes; /* after the preface */
     size_t length;
     bool began;
     bool in_block; /* at the end */
@@ -24,20 +22,20 @@ struct row {
 static const struct row rows[] = {
     {BYTES(""), false, false},
     {BYTES("\0\0\0\4\0\0\0\0\0"), false, false}, /* SETTINGS */
-    {BYTES("\0\0\0\1\5\0\0\0"), false, false},   /* not a header yet */
+    {BYTES("\0\0\0\1\5\0\0\0"), false, false},   /* an incomplete header */
     {BYTES("\0\0\0\1\5\0\0\0\1"), true, false},  /* empty, END_HEADERS */
-    {BYTES("\0\0\0\1\1\0\0\0\1"), true, true},   /* goes on */
-    {BYTES("\0\0\2\1\5\0\0\0\1a"), true, true},  /* payload not whole */
+    {BYTES("\0\0\0\1\1\0\0\0\1"), true, true},   /* without END_HEADERS */
+    {BYTES("\0\0\2\1\5\0\0\0\1a"), true, true},  /* an incomplete payload */
     {BYTES("\0\0\2\1\5\0\0\0\1ab"), true, false},
     {BYTES("\0\0\2\1\1\0\0\0\1ab\0\0\1\x9\0\0\0\0\1c"), true, true},
     {BYTES("\0\0\2\1\1\0\0\0\1ab\0\0\1\x9\4\0\0\0\1"), true, true},
     {BYTES("\0\0\2\1\1\0\0\0\1ab\0\0\1\x9\4\0\0\0\1c"), true, false},
     {BYTES("\0\0\2\0\1\0\0\0\1a"), false, false},                  /* DATA */
-    {BYTES("\0\0\2\1\5\0\0\0\1ab\0\0\0\1\1\0\0\0\3"), true, true}, /* the second one */
+    {BYTES("\0\0\2\1\5\0\0\0\1ab\0\0\0\1\1\0\0\0\3"), true, true}, /* a second block */
     {BYTES("\0\1\0\0\0\0\0\0\1"), false, false},                   /* a longer payload */
 };
 
-/* Look at all of the bytes; did a header block begin among them? */
+/* Read all of the bytes. Return true if a field block began in them. */
 static bool scan(struct frame_reader *frame_reader, const uint8_t *bytes, size_t length)
 {
     struct frame_header frame;
@@ -45,7 +43,7 @@ static bool scan(struct frame_reader *frame_reader, const uint8_t *bytes, size_t
     bool began = false;
 
     while (frame_reader_next(frame_reader, bytes, length, &looked_at, &frame)) {
-        began = began || frame.type == TYPE_HEADERS;
+        began = began || frame.type == WIRE_HEADERS;
         bytes += looked_at;
         length -= looked_at;
     }
@@ -78,7 +76,7 @@ static void test_every_split(void **state)
     }
 }
 
-/* In a preface, nothing looks like a frame. */
+/* No part of the preface is taken for a frame. */
 static void test_preface_is_no_frame(void **state)
 {
     struct frame_reader frame_reader;
@@ -91,7 +89,7 @@ static void test_preface_is_no_frame(void **state)
     }
 }
 
-/* A 24 bit length is read whole. */
+/* All 24 bits of the length are read. */
 static void test_long_payload(void **state)
 {
     static const uint8_t header[] = {0x01, 0x02, 0x03, 0x1, 0x4, 0, 0, 0, 1};
@@ -108,7 +106,7 @@ static void test_long_payload(void **state)
     assert_false(frame_reader_in_block(&frame_reader));
 }
 
-/* What the longest block had is remembered, whatever comes behind it. */
+/* The largest numbers stay, whatever blocks come later. */
 static void test_continuations_are_counted(void **state)
 {
     static const char blocks[] =
@@ -124,9 +122,8 @@ static void test_continuations_are_counted(void **state)
     assert_int_equal(frame_reader.longest, 5);
 }
 
-/* A header tells its frame, wherever it is split; the reserved bit is no part of the stream's id.
- */
-static void test_frames_are_told(void **state)
+/* A header is read wherever it is split. The reserved bit is not a part of the stream id. */
+static void test_headers_are_read(void **state)
 {
     static const char bytes[] = PREFACE "\0\0\3\0\1\x92\x34\x56\x78"
                                         "abc"
@@ -176,7 +173,7 @@ static void check_written(const struct frame_header *frame, const char *bytes)
     assert_int_equal(parsed.flags, frame->flags);
 }
 
-/* What is written is a frame's header, and is read back as it was. */
+/* What is written is a frame header, and is the same when it is read back. */
 static void test_written_and_parsed(void **state)
 {
     (void)state;
@@ -188,7 +185,7 @@ static void test_written_and_parsed(void **state)
     check_written(&(struct frame_header){5, 1, 2, 0}, "\0\0\5\2\0\0\0\0\1");
 }
 
-/* The reserved bit is no part of the stream's id. */
+/* The reserved bit is not a part of the stream id. */
 static void test_reserved_bit(void **state)
 {
     (void)state;
@@ -196,9 +193,9 @@ static void test_reserved_bit(void **state)
                      0x7ffffffe);
 }
 
-/* A PRIORITY, RST_STREAM or WINDOW_UPDATE frame is told with its number, wherever it is split; one
- * of another length, or in the middle of a block, without. Which those are is told as well. */
-static void test_numbers_are_told(void **state)
+/* PRIORITY, RST_STREAM and WINDOW_UPDATE are read with their number, wherever they are split;
+ * without it if their length is wrong, or within a field block, which is noted as well. */
+static void test_numbers_are_read(void **state)
 {
     static const struct {
         const char *bytes;
@@ -228,19 +225,19 @@ static void test_numbers_are_told(void **state)
         frame_reader_init(&frame_reader);
         scan(&frame_reader, (const uint8_t *)PREFACE, sizeof(PREFACE) - 1);
         for (size_t i = 0; i < COUNT; i++) {
-            bool told = false;
+            bool found = false;
 
             for (size_t at = 0; at < frames[i].length; at += looked_at) {
                 size_t left = frames[i].length - at;
 
                 if (frame_reader_next_head(&frame_reader, (const uint8_t *)frames[i].bytes + at,
                                            left < step ? left : step, &looked_at, &head)) {
-                    told = true;
+                    found = true;
                     assert_int_equal(at + looked_at, frames[i].head);
                     assert_memory_equal(frame_reader.header, frames[i].bytes, frames[i].head);
                 }
             }
-            assert_true(told);
+            assert_true(found);
             assert_int_equal(frame_reader_unfinished(&frame_reader), 0);
             assert_int_equal(head.length, frames[i].head);
             if (head.length == FRAME_HEAD_MAX)
@@ -253,10 +250,10 @@ static void test_numbers_are_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_split),     cmocka_unit_test(test_preface_is_no_frame),
-        cmocka_unit_test(test_long_payload),    cmocka_unit_test(test_continuations_are_counted),
-        cmocka_unit_test(test_frames_are_told), cmocka_unit_test(test_written_and_parsed),
-        cmocka_unit_test(test_reserved_bit),    cmocka_unit_test(test_numbers_are_told),
+        cmocka_unit_test(test_every_split),      cmocka_unit_test(test_preface_is_no_frame),
+        cmocka_unit_test(test_long_payload),     cmocka_unit_test(test_continuations_are_counted),
+        cmocka_unit_test(test_headers_are_read), cmocka_unit_test(test_written_and_parsed),
+        cmocka_unit_test(test_reserved_bit),     cmocka_unit_test(test_numbers_are_read),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

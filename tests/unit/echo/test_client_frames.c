@@ -1,4 +1,4 @@
-/* What is kept of the frames that are no request's: the same, in whatever pieces they come. */
+/* Which of the client's frames are kept, in whatever pieces they arrive. */
 #include "echo/client_frames.h"
 
 #include "base/arena.h"
@@ -13,22 +13,11 @@
 #include <string.h>
 
 enum {
-    DATA = 0x0,
-    HEADERS = 0x1,
-    PRIORITY = 0x2,
-    RST_STREAM = 0x3,
-    SETTINGS = 0x4,
-    PUSH_PROMISE = 0x5,
-    PING = 0x6,
-    GOAWAY = 0x7,
-    WINDOW_UPDATE = 0x8,
-    CONTINUATION = 0x9,
-    PRIORITY_UPDATE = 0x10,
-    ACK = 0x1,
-    RECORD = 80, /* what a frame takes that is to fill the room */
+    RECORD = 80, /* bytes of a frame of which several fill the room */
 };
 
-static struct arena arena; /* of no memory: every block is malloc's, and watched */
+/* It has no memory of its own, so that AddressSanitizer and valgrind check every block. */
+static struct arena arena;
 
 /* --- Frames --- */
 
@@ -37,7 +26,7 @@ struct bytes {
     size_t length;
 };
 
-/* A frame's payload is its number, again and again, lest it be taken for another's. */
+/* Add a frame whose payload consists of the byte ${content}, so that it is told from others. */
 static void add_frame(struct bytes *bytes, uint8_t type, uint8_t flags, int32_t stream_id,
                       size_t length, uint8_t content)
 {
@@ -49,8 +38,8 @@ static void add_frame(struct bytes *bytes, uint8_t type, uint8_t flags, int32_t 
     bytes->length += WIRE_FRAME_HEADER_SIZE + length;
 }
 
-/* As session does with what it receives. Every piece is a block of its own, so that reading past
- * its end is seen. */
+/* Receive bytes as the session does. Each piece has a block of its own, so that AddressSanitizer
+ * sees a read past its end. */
 static void receive(struct client_frames *client_frames, struct frame_reader *frame_reader,
                     const uint8_t *data, size_t length)
 {
@@ -64,7 +53,7 @@ static void receive(struct client_frames *client_frames, struct frame_reader *fr
     client_frames_receive(client_frames, piece, length);
     while (frame_reader_next(frame_reader, piece + at, length - at, &looked_at, &frame)) {
         at += looked_at;
-        if (frame.type == HEADERS)
+        if (frame.type == WIRE_HEADERS)
             client_frames_note_request(client_frames);
         assert_true(client_frames_add(client_frames, &arena, &frame));
         client_frames_receive(client_frames, piece + at, length - at);
@@ -75,7 +64,7 @@ static void receive(struct client_frames *client_frames, struct frame_reader *fr
 static void receive_in_pieces(struct client_frames *client_frames, const struct bytes *bytes,
                               size_t piece)
 {
-    struct frame_reader frame_reader = {0}; /* behind the preface */
+    struct frame_reader frame_reader = {0}; /* after the preface */
 
     for (size_t at = 0; at < bytes->length; at += piece)
         receive(client_frames, &frame_reader, bytes->data + at,
@@ -153,45 +142,45 @@ static void test_opening_and_later(void **state)
 {
     static struct bytes bytes;
     static const struct expected expected[] = {
-        {SETTINGS, 0, 0, 18, 18, 'a', true},       {WINDOW_UPDATE, 0, 0, 4, 4, 'b', true},
-        {PRIORITY, 0, 3, 5, 5, 'c', true},         {0x0a, 0xff, 0, 0, 0, 0, true},
-        {PRIORITY_UPDATE, 0, 0, 8, 8, 'd', true},  {SETTINGS, 0, 0, 0, 0, 0, true},
-        {SETTINGS, 0, 0, 6, 6, 'e', false},        {PRIORITY, 0, 9, 5, 5, 'f', false},
-        {PRIORITY_UPDATE, 0, 0, 5, 5, 'g', false}, {0xff, 7, INT32_MAX, 1, 1, 'h', false},
+        {WIRE_SETTINGS, 0, 0, 18, 18, 'a', true},       {WIRE_WINDOW_UPDATE, 0, 0, 4, 4, 'b', true},
+        {WIRE_PRIORITY, 0, 3, 5, 5, 'c', true},         {0x0a, 0xff, 0, 0, 0, 0, true},
+        {WIRE_PRIORITY_UPDATE, 0, 0, 8, 8, 'd', true},  {WIRE_SETTINGS, 0, 0, 0, 0, 0, true},
+        {WIRE_SETTINGS, 0, 0, 6, 6, 'e', false},        {WIRE_PRIORITY, 0, 9, 5, 5, 'f', false},
+        {WIRE_PRIORITY_UPDATE, 0, 0, 5, 5, 'g', false}, {0xff, 7, INT32_MAX, 1, 1, 'h', false},
     };
 
     (void)state;
     bytes.length = 0;
-    add_frame(&bytes, SETTINGS, 0, 0, 18, 'a');
-    add_frame(&bytes, SETTINGS, ACK, 0, 0, 0);
-    add_frame(&bytes, WINDOW_UPDATE, 0, 0, 4, 'b');
-    add_frame(&bytes, WINDOW_UPDATE, 0, 1, 4, 'x'); /* a stream's */
-    add_frame(&bytes, PRIORITY, 0, 3, 5, 'c');
-    add_frame(&bytes, PING, 0, 0, 8, 'x');
+    add_frame(&bytes, WIRE_SETTINGS, 0, 0, 18, 'a');
+    add_frame(&bytes, WIRE_SETTINGS, WIRE_FLAG_ACK, 0, 0, 0);
+    add_frame(&bytes, WIRE_WINDOW_UPDATE, 0, 0, 4, 'b');
+    add_frame(&bytes, WIRE_WINDOW_UPDATE, 0, 1, 4, 'x'); /* for a stream */
+    add_frame(&bytes, WIRE_PRIORITY, 0, 3, 5, 'c');
+    add_frame(&bytes, WIRE_PING, 0, 0, 8, 'x');
     add_frame(&bytes, 0x0a, 0xff, 0, 0, 0);
-    add_frame(&bytes, PRIORITY_UPDATE, 0, 0, 8, 'd');
-    add_frame(&bytes, SETTINGS, 0, 0, 0, 0);
-    add_frame(&bytes, HEADERS, 0, 1, 30, 'x');
-    add_frame(&bytes, CONTINUATION, 4, 1, 30, 'x');
-    add_frame(&bytes, DATA, 0, 1, 30, 'x');
-    add_frame(&bytes, SETTINGS, 0, 0, 6, 'e');
-    add_frame(&bytes, WINDOW_UPDATE, 0, 0, 4, 'x');
-    add_frame(&bytes, PRIORITY, 0, 9, 5, 'f');
-    add_frame(&bytes, RST_STREAM, 0, 1, 4, 'x');
-    add_frame(&bytes, PUSH_PROMISE, 0, 1, 4, 'x');
-    add_frame(&bytes, GOAWAY, 0, 0, 8, 'x');
-    add_frame(&bytes, PRIORITY_UPDATE, 0, 0, 5, 'g');
-    add_frame(&bytes, HEADERS, 0, 3, 30, 'x');
+    add_frame(&bytes, WIRE_PRIORITY_UPDATE, 0, 0, 8, 'd');
+    add_frame(&bytes, WIRE_SETTINGS, 0, 0, 0, 0);
+    add_frame(&bytes, WIRE_HEADERS, 0, 1, 30, 'x');
+    add_frame(&bytes, WIRE_CONTINUATION, 4, 1, 30, 'x');
+    add_frame(&bytes, WIRE_DATA, 0, 1, 30, 'x');
+    add_frame(&bytes, WIRE_SETTINGS, 0, 0, 6, 'e');
+    add_frame(&bytes, WIRE_WINDOW_UPDATE, 0, 0, 4, 'x');
+    add_frame(&bytes, WIRE_PRIORITY, 0, 9, 5, 'f');
+    add_frame(&bytes, WIRE_RST_STREAM, 0, 1, 4, 'x');
+    add_frame(&bytes, WIRE_PUSH_PROMISE, 0, 1, 4, 'x');
+    add_frame(&bytes, WIRE_GOAWAY, 0, 0, 8, 'x');
+    add_frame(&bytes, WIRE_PRIORITY_UPDATE, 0, 0, 5, 'g');
+    add_frame(&bytes, WIRE_HEADERS, 0, 3, 30, 'x');
     add_frame(&bytes, 0xff, 7, INT32_MAX, 1, 'h');
     check_each_way(&bytes, expected, sizeof(expected) / sizeof(expected[0]), 0);
 }
 
-/* The header tells how long it was. */
+/* The header has the length of the whole payload. */
 static void test_long_payloads_are_cut(void **state)
 {
     static struct bytes bytes;
     static const struct expected expected[] = {
-        {SETTINGS, 0, 0, 6, 6, 'a', true},
+        {WIRE_SETTINGS, 0, 0, 6, 6, 'a', true},
         {0x20, 0, 0, CLIENT_FRAMES_PAYLOAD_MAX + 1, CLIENT_FRAMES_PAYLOAD_MAX, 'b', true},
         {0x21, 0, 0, 16384, CLIENT_FRAMES_PAYLOAD_MAX, 'c', true},
         {0x22, 0, 0, 2, 2, 'd', true},
@@ -199,26 +188,26 @@ static void test_long_payloads_are_cut(void **state)
 
     (void)state;
     bytes.length = 0;
-    add_frame(&bytes, SETTINGS, 0, 0, 6, 'a');
+    add_frame(&bytes, WIRE_SETTINGS, 0, 0, 6, 'a');
     add_frame(&bytes, 0x20, 0, 0, CLIENT_FRAMES_PAYLOAD_MAX + 1, 'b');
     add_frame(&bytes, 0x21, 0, 0, 16384, 'c');
     add_frame(&bytes, 0x22, 0, 0, 2, 'd');
     check_each_way(&bytes, expected, sizeof(expected) / sizeof(expected[0]), 0);
 }
 
-/* --- Frames that are not whole yet --- */
+/* --- Incomplete frames --- */
 
-static void test_last_frame_is_not_whole(void **state)
+static void test_incomplete_frame(void **state)
 {
     static struct bytes bytes;
-    struct expected expected[] = {{SETTINGS, 0, 0, 6, 6, 'a', true},
-                                  {SETTINGS, 0, 0, 12, 0, 'b', true}};
+    struct expected expected[] = {{WIRE_SETTINGS, 0, 0, 6, 6, 'a', true},
+                                  {WIRE_SETTINGS, 0, 0, 12, 0, 'b', true}};
     enum { FIRST = WIRE_FRAME_HEADER_SIZE + 6, SECOND = WIRE_FRAME_HEADER_SIZE + 12 };
 
     (void)state;
     bytes.length = 0;
-    add_frame(&bytes, SETTINGS, 0, 0, 6, 'a');
-    add_frame(&bytes, SETTINGS, 0, 0, 12, 'b');
+    add_frame(&bytes, WIRE_SETTINGS, 0, 0, 6, 'a');
+    add_frame(&bytes, WIRE_SETTINGS, 0, 0, 12, 'b');
     for (size_t length = FIRST; length < FIRST + SECOND; length++) {
         struct client_frames client_frames = {0};
         struct frame_reader frame_reader = {0};
@@ -232,16 +221,17 @@ static void test_last_frame_is_not_whole(void **state)
     }
 }
 
-/* What is left out takes nothing of what comes behind it. */
-static void test_payload_of_what_is_left_out(void **state)
+/* The payload of a frame that is not kept is not added to another frame. */
+static void test_payload_of_a_frame_not_kept(void **state)
 {
     struct client_frames client_frames = {0};
 
     (void)state;
-    assert_true(client_frames_add(&client_frames, &arena, &(struct frame_header){8, 0, PING, 0}));
-    client_frames_receive(&client_frames, (const uint8_t *)"pingping", 8);
     assert_true(
-        client_frames_add(&client_frames, &arena, &(struct frame_header){0, 0, SETTINGS, ACK}));
+        client_frames_add(&client_frames, &arena, &(struct frame_header){8, 0, WIRE_PING, 0}));
+    client_frames_receive(&client_frames, (const uint8_t *)"pingping", 8);
+    assert_true(client_frames_add(&client_frames, &arena,
+                                  &(struct frame_header){0, 0, WIRE_SETTINGS, WIRE_FLAG_ACK}));
     client_frames_receive(&client_frames, (const uint8_t *)"more", 4);
     check_frames(&client_frames, NULL, 0);
     client_frames_free(&client_frames, &arena);
@@ -249,7 +239,7 @@ static void test_payload_of_what_is_left_out(void **state)
 
 /* --- No room --- */
 
-/* Frames of RECORD bytes each, numbered. */
+/* Add numbered frames of RECORD bytes each. */
 static void add_records(struct bytes *bytes, uint8_t first, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -266,7 +256,7 @@ static struct expected record_of(uint8_t content, bool is_opening)
 
 enum { FITTING = CLIENT_FRAMES_MAX / RECORD };
 
-/* The opening stays as it was: what came behind it, and has no room, is left out. */
+/* Frames before the first request stay; later ones for which there is no room are not kept. */
 static void test_opening_is_kept(void **state)
 {
     static struct bytes bytes;
@@ -275,15 +265,15 @@ static void test_opening_is_kept(void **state)
     (void)state;
     bytes.length = 0;
     add_records(&bytes, 0, FITTING + 3);
-    add_frame(&bytes, HEADERS, 4, 1, 10, 'x');
+    add_frame(&bytes, WIRE_HEADERS, 4, 1, 10, 'x');
     add_records(&bytes, 100, 4);
     for (size_t i = 0; i < FITTING; i++)
         expected[i] = record_of((uint8_t)i, true);
     check_each_way(&bytes, expected, FITTING, 3 + 4);
 }
 
-/* A small one that still has room is kept, though a large one before it was not. */
-static void test_small_one_has_room(void **state)
+/* A small frame is kept if there is room for it, even if a large one before it was not. */
+static void test_room_for_a_small_frame(void **state)
 {
     static struct bytes bytes;
     struct expected expected[FITTING + 1];
@@ -291,15 +281,15 @@ static void test_small_one_has_room(void **state)
     (void)state;
     bytes.length = 0;
     add_records(&bytes, 0, FITTING + 1);
-    add_frame(&bytes, PRIORITY, 0, 1, 5, 'p');
+    add_frame(&bytes, WIRE_PRIORITY, 0, 1, 5, 'p');
     for (size_t i = 0; i < FITTING; i++)
         expected[i] = record_of((uint8_t)i, true);
-    expected[FITTING] = (struct expected){PRIORITY, 0, 1, 5, 5, 'p', true};
+    expected[FITTING] = (struct expected){WIRE_PRIORITY, 0, 1, 5, 5, 'p', true};
     check_each_way(&bytes, expected, FITTING + 1, 1);
 }
 
-/* Of those behind the first request the latest are kept. */
-static void test_oldest_is_forgotten(void **state)
+/* Of the frames after the first request, the latest are kept. */
+static void test_oldest_is_removed(void **state)
 {
     static struct bytes bytes;
     struct expected expected[FITTING];
@@ -307,7 +297,7 @@ static void test_oldest_is_forgotten(void **state)
     (void)state;
     bytes.length = 0;
     add_records(&bytes, 0, 2);
-    add_frame(&bytes, HEADERS, 4, 1, 10, 'x');
+    add_frame(&bytes, WIRE_HEADERS, 4, 1, 10, 'x');
     add_records(&bytes, 10, FITTING - 2 + 5);
     for (size_t i = 0; i < 2; i++)
         expected[i] = record_of((uint8_t)i, true);
@@ -316,8 +306,8 @@ static void test_oldest_is_forgotten(void **state)
     check_each_way(&bytes, expected, FITTING, 5);
 }
 
-/* A large one makes several small ones go. */
-static void test_as_many_as_it_takes(void **state)
+/* Several small frames are removed to make room for a large one. */
+static void test_several_are_removed(void **state)
 {
     static struct bytes bytes;
     struct expected expected[FITTING];
@@ -329,19 +319,19 @@ static void test_as_many_as_it_takes(void **state)
 
     (void)state;
     bytes.length = 0;
-    add_frame(&bytes, HEADERS, 4, 1, 10, 'x');
+    add_frame(&bytes, WIRE_HEADERS, 4, 1, 10, 'x');
     add_records(&bytes, 0, FITTING);
-    add_frame(&bytes, SETTINGS, 0, 0, CLIENT_FRAMES_PAYLOAD_MAX, 's');
+    add_frame(&bytes, WIRE_SETTINGS, 0, 0, CLIENT_FRAMES_PAYLOAD_MAX, 's');
     for (size_t i = 0; i < KEPT; i++)
         expected[i] = record_of((uint8_t)(i + GONE), false);
     expected[KEPT] = (struct expected){
-        SETTINGS, 0, 0, CLIENT_FRAMES_PAYLOAD_MAX, CLIENT_FRAMES_PAYLOAD_MAX, 's', false};
+        WIRE_SETTINGS, 0, 0, CLIENT_FRAMES_PAYLOAD_MAX, CLIENT_FRAMES_PAYLOAD_MAX, 's', false};
     check_each_way(&bytes, expected, KEPT + 1, GONE);
 }
 
 enum { SHARES = 16 };
 
-/* All of the room may be used, to the last byte. */
+/* The last byte of the room can be used. */
 static void test_full(void **state)
 {
     static struct bytes bytes;
@@ -360,7 +350,7 @@ static void test_full(void **state)
     check_each_way(&bytes, expected, SHARES, 1);
 }
 
-/* However many come, what is kept has a bound. */
+/* However many frames arrive, the memory is bounded. */
 static void test_flood(void **state)
 {
     struct client_frames client_frames = {0};
@@ -385,12 +375,12 @@ int main(void)
         cmocka_unit_test(test_no_frames),
         cmocka_unit_test(test_opening_and_later),
         cmocka_unit_test(test_long_payloads_are_cut),
-        cmocka_unit_test(test_last_frame_is_not_whole),
-        cmocka_unit_test(test_payload_of_what_is_left_out),
+        cmocka_unit_test(test_incomplete_frame),
+        cmocka_unit_test(test_payload_of_a_frame_not_kept),
         cmocka_unit_test(test_opening_is_kept),
-        cmocka_unit_test(test_small_one_has_room),
-        cmocka_unit_test(test_oldest_is_forgotten),
-        cmocka_unit_test(test_as_many_as_it_takes),
+        cmocka_unit_test(test_room_for_a_small_frame),
+        cmocka_unit_test(test_oldest_is_removed),
+        cmocka_unit_test(test_several_are_removed),
         cmocka_unit_test(test_full),
         cmocka_unit_test(test_flood),
     };

@@ -1,4 +1,4 @@
-/* What the ids of a client's streams tell once they are over. */
+/* What is remembered of closed streams. */
 #include "http2/closed_streams.h"
 
 #include <setjmp.h>
@@ -49,7 +49,7 @@ static void test_resets_are_remembered(void **state)
     }
 }
 
-/* Who may have been reset counts as such. */
+/* A stream that may have been reset counts as reset. */
 static void test_forgotten_resets(void **state)
 {
     struct closed_streams closed;

@@ -1,4 +1,4 @@
-/* SETTINGS_INITIAL_WINDOW_SIZE, as it is read of a SETTINGS frame that comes in whatever pieces. */
+/* The largest SETTINGS_INITIAL_WINDOW_SIZE in a frame, in whatever pieces that arrives. */
 #include "http2/initial_window.h"
 
 #include <setjmp.h>
@@ -11,8 +11,6 @@
 
 #define BYTES(text) (text), sizeof(text) - 1
 
-enum { ACK = 0x1 };
-
 struct row {
     const char *payload;
     size_t length;
@@ -24,16 +22,16 @@ static const struct row rows[] = {
     {BYTES("\0\4\0\0\0\7"), 7},
     {BYTES("\0\4\0\1\2\3"), 0x010203},
     {BYTES("\0\4\x7f\xff\xff\xff"), 0x7fffffff},
-    {BYTES("\0\4\x80\0\0\0"), 0}, /* another error, which nghttp2 finds */
+    {BYTES("\0\4\x80\0\0\0"), 0}, /* an error that nghttp2 detects */
     {BYTES("\0\3\0\0\0\7\1\4\0\0\0\7\0\5\0\0\0\7"), 0},
-    {BYTES("\0\4\0\0\0\7\0\4\0\0\0\5"), 7}, /* each is acted on, one after the other */
+    {BYTES("\0\4\0\0\0\7\0\4\0\0\0\5"), 7}, /* both apply, one after the other */
     {BYTES("\0\4\0\0\0\5\0\3\0\0\0\x9\0\4\0\0\0\7"), 7},
 };
 
 static struct initial_window begin(size_t length, int32_t stream_id, uint8_t flags)
 {
     struct frame_header frame = {
-        .length = length, .stream_id = stream_id, .type = 4, .flags = flags};
+        .length = length, .stream_id = stream_id, .type = WIRE_SETTINGS, .flags = flags};
     struct initial_window window = {.largest = 1, .entry_length = 1};
 
     initial_window_begin(&window, &frame);
@@ -60,8 +58,8 @@ static void test_every_split(void **state)
     }
 }
 
-/* What comes behind the frame is not read. */
-static void test_no_further(void **state)
+/* Bytes after the frame are not read. */
+static void test_bytes_after_the_frame(void **state)
 {
     static const uint8_t bytes[] = "\0\4\0\0\0\7\0\4\0\0\0\x9";
     struct initial_window window = begin(6, 0, 0);
@@ -72,11 +70,11 @@ static void test_no_further(void **state)
     assert_int_equal(window.largest, 7);
 }
 
-/* nghttp2 refuses these, or has nothing to act on. */
-static void test_frames_that_do_not_count(void **state)
+/* Malformed frames, and acknowledgements. */
+static void test_frames_without_settings(void **state)
 {
     (void)state;
-    assert_int_equal(begin(6, 0, ACK).coming, 0);
+    assert_int_equal(begin(6, 0, WIRE_FLAG_ACK).coming, 0);
     assert_int_equal(begin(6, 1, 0).coming, 0);
     assert_int_equal(begin(7, 0, 0).coming, 0);
     assert_int_equal(begin(12, 0, 0xfe).coming, 12);
@@ -86,8 +84,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_split),
-        cmocka_unit_test(test_no_further),
-        cmocka_unit_test(test_frames_that_do_not_count),
+        cmocka_unit_test(test_bytes_after_the_frame),
+        cmocka_unit_test(test_frames_without_settings),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
