@@ -170,7 +170,7 @@ struct session_log {
 
 /* nghttp2's allocator: see session_nghttp2.c. */
 struct session_heap {
-    void *deferred_free; /* a block of which nghttp2 has freed one reference; NULL = none */
+    void *deferred_free; /* a block that nghttp2 has freed and may free again; NULL = none */
     bool has_deferred;
     bool alloc_failed;
 };

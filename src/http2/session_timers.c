@@ -111,7 +111,7 @@ static void expire_idle(struct session *session)
 
 static const struct timer {
     int64_t (*deadline)(const struct session *session); /* INSTANT_NEVER = it is not running */
-    void (*expire)(struct session *session);            /* must move its deadline */
+    void (*expire)(struct session *session); /* must move the deadline, or end the session */
 } timers[] = {
     {drain_timer_deadline, expire_drain}, {preface_timer_deadline, expire_preface},
     {block_timer_deadline, expire_block}, {stream_timer_deadline, expire_stream},

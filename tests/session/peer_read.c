@@ -20,7 +20,7 @@ static struct peer_response *response_for(struct peer *peer, int32_t stream_id)
     return response;
 }
 
-static void read_field(struct peer_response *response, const nghttp2_nv *nv)
+static void read_response_field(struct peer_response *response, const nghttp2_nv *nv)
 {
     struct peer_field *field = &response->fields[response->field_count];
 
@@ -45,7 +45,7 @@ static void inflate_block(struct peer *peer, struct peer_response *response)
         next += used;
         left -= (size_t)used;
         if (flags & NGHTTP2_HD_INFLATE_EMIT)
-            read_field(response, &nv);
+            read_response_field(response, &nv);
     }
     nghttp2_hd_inflate_end_headers(peer->inflater);
 }
@@ -109,7 +109,8 @@ static void read_data(struct peer *peer, uint8_t flags, int32_t id, const uint8_
         frame_add_window(&peer->out, id, (uint32_t)length);
 }
 
-static void read_settings(struct peer *peer, uint8_t flags, const uint8_t *payload, size_t length)
+static void read_settings_frame(struct peer *peer, uint8_t flags, const uint8_t *payload,
+                                size_t length)
 {
     if (flags & NGHTTP2_FLAG_ACK) {
         peer->settings_ack_count++;
@@ -198,7 +199,7 @@ static void read_frame(struct peer *peer, const uint8_t *frame, size_t length)
         read_reset(peer, id, payload, length);
         break;
     case NGHTTP2_SETTINGS:
-        read_settings(peer, flags, payload, length);
+        read_settings_frame(peer, flags, payload, length);
         break;
     case NGHTTP2_PING:
         read_ping(peer, flags, payload, length);

@@ -145,7 +145,7 @@ static void describe(struct detail_origin *origin, void *argument)
     strcpy(origin->local, "192.0.2.2:8080");
 }
 
-static void read_output(struct session *session, struct instant now, struct outcome *outcome)
+static void take_output(struct session *session, struct instant now, struct outcome *outcome)
 {
     enum { ROOM = 1000 };
     size_t length;
@@ -164,7 +164,7 @@ static void deliver(struct session *session, struct instant now, const struct by
         size_t left = bytes->length - at;
 
         at += session_receive(session, now, bytes->data + at, left < piece ? left : piece);
-        read_output(session, now, outcome);
+        take_output(session, now, outcome);
     }
 }
 
@@ -172,11 +172,11 @@ static void deliver(struct session *session, struct instant now, const struct by
 static void run_drain(struct session *session, struct instant now, struct outcome *outcome)
 {
     session_shutdown(session, now);
-    read_output(session, now, outcome);
+    take_output(session, now, outcome);
     for (int i = 0; i < 2 && !session_done(session); i++) {
         now.monotonic_us += (i == 0 ? 1 : 40) * SECOND;
         session_expire(session, now);
-        read_output(session, now, outcome);
+        take_output(session, now, outcome);
     }
 }
 
@@ -205,10 +205,10 @@ static void run_script(const struct script *script, size_t piece, struct outcome
     outcome->created = session != NULL;
     if (!session)
         return;
-    read_output(session, now, outcome);
+    take_output(session, now, outcome);
     if (script->upgraded) {
         session_upgrade(session, now, script->steps[0].data, script->steps[0].length);
-        read_output(session, now, outcome);
+        take_output(session, now, outcome);
     }
     for (size_t i = script->upgraded; i < STEPS; i++)
         deliver(session, now, &script->steps[i], piece, outcome);
@@ -216,14 +216,14 @@ static void run_script(const struct script *script, size_t piece, struct outcome
         run_drain(session, now, outcome);
     } else if (script->ending == ENDS_WITH_FAILURE && !session_done(session)) {
         session_fail(session, SESSION_ENHANCE_YOUR_CALM, "the end");
-        read_output(session, now, outcome);
+        take_output(session, now, outcome);
     }
     outcome->done = session_done(session);
     outcome->failed = session_failed(session);
     session_free(session);
 }
 
-static void read_frame(struct outcome *outcome, const uint8_t *frame, size_t length)
+static void read_outcome_frame(struct outcome *outcome, const uint8_t *frame, size_t length)
 {
     size_t index = frame[8] / 2;
 
@@ -239,7 +239,7 @@ static void read_frame(struct outcome *outcome, const uint8_t *frame, size_t len
 }
 
 /* Only complete frames count: a session that runs out of memory may stop in the middle of one. */
-static void read_frames(struct outcome *outcome)
+static void read_outcome(struct outcome *outcome)
 {
     size_t at = 0;
 
@@ -249,7 +249,7 @@ static void read_frames(struct outcome *outcome)
 
         if (outcome->out_length - at < WIRE_FRAME_HEADER_SIZE + length)
             break;
-        read_frame(outcome, frame, length);
+        read_outcome_frame(outcome, frame, length);
         at += WIRE_FRAME_HEADER_SIZE + length;
     }
 }
@@ -278,7 +278,7 @@ static void check_script_with_failures(const struct script *script, enum failing
 
     memset(&expected, 0, sizeof(expected));
     run_script(script, piece, &expected);
-    read_frames(&expected);
+    read_outcome(&expected);
     assert_int_equal(expected.failed, script->ending != ENDS_WITH_DRAIN);
     check_run_outcome(&expected, &expected, script->streams);
 
@@ -292,7 +292,7 @@ static void check_script_with_failures(const struct script *script, enum failing
         failing.left = SIZE_MAX;
         assert_int_equal(failing.live, live);
         if (outcome.created) {
-            read_frames(&outcome);
+            read_outcome(&outcome);
             check_run_outcome(&outcome, &expected, script->streams);
             assert_true(!outcome.failed || expected.failed || outcome.reported);
         }
