@@ -1,4 +1,4 @@
-/* address: socket addresses as text, their ports, and who counts as one host. */
+/* address: addresses as text, their ports, and which of them are the same host. */
 #include "net/address.h"
 
 #include <arpa/inet.h>
@@ -37,7 +37,7 @@ static struct address host_of(const char *host, uint16_t port)
     return strchr(host, ':') ? ipv6(host, port) : ipv4(host, port);
 }
 
-/* The address as the kernel gives it: ${length} bytes of path, terminated or not. */
+/* The address as the kernel reports it: ${length} bytes of path, with or without a NUL. */
 static struct address unix_path(const char *path, size_t length)
 {
     struct sockaddr_un un = {.sun_family = AF_UNIX};
@@ -45,7 +45,7 @@ static struct address unix_path(const char *path, size_t length)
                                   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length)};
 
     assert_true(length <= sizeof(un.sun_path));
-    memset(un.sun_path, '#', sizeof(un.sun_path)); /* what lies behind the length is not read */
+    memset(un.sun_path, '#', sizeof(un.sun_path)); /* must not be read after the length */
     memcpy(un.sun_path, path, length);
     memcpy(&address.storage, &un, sizeof(un));
     return address;
@@ -94,11 +94,11 @@ static void test_unix(void **state)
         size_t length;
         const char *text;
     } table[] = {
-        {"", 0, "unix"}, /* a peer that is bound to nothing */
+        {"", 0, "unix"}, /* a client that is not bound */
         {"/run/h2echod.sock", 18, "unix:/run/h2echod.sock"},
         {"/run/h2echod.sock", 17, "unix:/run/h2echod.sock"},
         {"/a\0bc", 5, "unix:/a"},
-        {"\0name", 5, "unix:\\x00name"}, /* the abstract name space */
+        {"\0name", 5, "unix:\\x00name"}, /* abstract */
         {"/a b\n\"\xff", 8, "unix:/a b\\x0a\\\"\\xff"},
     };
 
@@ -135,14 +135,14 @@ static void test_unix_path(void **state)
     path[sizeof(path) - 1] = '\0';
     address = unix_path(path, sizeof(path) - 1);
     assert_unix_path(&address, path);
-    address.length++; /* as the kernel has it, with a NUL for which there is no room */
+    address.length++; /* the kernel counts a NUL although there is no room for it */
     assert_unix_path(&address, path);
     assert_text(&address, strcat(strcpy((char[ADDRESS_TEXT_MAX]){0}, "unix:"), path));
     address = ipv4("127.0.0.1", 80);
     assert_null(address_unix_path(path, &address));
 }
 
-/* The longest path, every byte of it escaped, is whole. */
+/* The longest path is not cut, even if every byte is escaped. */
 static void test_unix_longest(void **state)
 {
     enum { LENGTH = sizeof(((struct sockaddr_un *)0)->sun_path) };
@@ -170,7 +170,8 @@ static void test_same_host(void **state)
         {"192.0.2.7", "::ffff:192.0.2.7", true},
         {"192.0.2.7", "::ffff:192.0.2.8", false},
         {"::ffff:192.0.2.7", "::ffff:192.0.2.7", true},
-        {"::ffff:192.0.2.7", "::ffff:192.0.2.8", false}, /* though 64 bits are the same */
+        {"::ffff:192.0.2.7", "::ffff:192.0.2.8",
+         false}, /* although the first 64 bits are the same */
         {"2001:db8::1", "2001:db8::1", true},
         {"2001:db8:0:1::1", "2001:db8:0:1:ffff:ffff:ffff:ffff", true},
         {"2001:db8:0:1::1", "2001:db8:0:2::1", false},
@@ -188,7 +189,7 @@ static void test_same_host(void **state)
     }
 }
 
-static void test_unix_is_nobodys_same(void **state)
+static void test_unix_is_never_the_same_host(void **state)
 {
     struct address nameless = unix_path("", 0);
     struct address named = unix_path("/a", 3);
@@ -208,7 +209,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_internet),  cmocka_unit_test(test_unix),
         cmocka_unit_test(test_unix_path), cmocka_unit_test(test_unix_longest),
-        cmocka_unit_test(test_same_host), cmocka_unit_test(test_unix_is_nobodys_same),
+        cmocka_unit_test(test_same_host), cmocka_unit_test(test_unix_is_never_the_same_host),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* One port for several addresses: any that is free for all of them, and a clear end if none is. Of
- * sockets that are handed over, which are for TLS. */
+/* listener: a port that is free on several addresses, names with missing addresses, and which
+ * inherited sockets are for TLS. */
 #include "net/listener.h"
 
 #include <arpa/inet.h>
@@ -26,11 +26,11 @@ int __wrap_bind(int fd, const struct sockaddr *address, socklen_t length);
 
 static struct {
     size_t calls;
-    size_t failed; /* also where somebody else had just taken the port */
-    int taken;     /* every second address's port is, so many times */
+    size_t failed; /* including real failures, when another process uses the port */
+    int taken;     /* how often bind is to fail for the second address */
 } binding;
 
-/* What every name and address is resolved to, and which of these addresses the machine lacks. */
+/* What getaddrinfo returns, and which of these addresses the machine does not have. */
 static struct {
     struct sockaddr_in addresses[2];
     struct addrinfo list[2];
@@ -98,7 +98,9 @@ int __wrap_bind(int fd, const struct sockaddr *address, socklen_t length)
     return result;
 }
 
-/* Open 127.0.0.1 and 127.0.0.2 at a free port, of which the second one is taken ${taken} times. */
+/* Listen on any free port of 127.0.0.1 and 127.0.0.2, where the port is in use on the second one
+ * for
+ * ${taken} times. */
 static int open_two(int taken, struct listeners *listeners)
 {
     char *addresses[] = {(char *)"127.0.0.1", (char *)"127.0.0.2", NULL};
@@ -109,7 +111,7 @@ static int open_two(int taken, struct listeners *listeners)
     return listeners_open(&options, listeners);
 }
 
-static void test_another_port_is_tried(void **state)
+static void test_port_is_retried(void **state)
 {
     struct listeners listeners;
 
@@ -123,7 +125,7 @@ static void test_another_port_is_tried(void **state)
     listeners_close(&listeners);
 }
 
-static void test_not_for_ever(void **state)
+static void test_retries_are_limited(void **state)
 {
     struct listeners listeners;
 
@@ -133,8 +135,8 @@ static void test_not_for_ever(void **state)
     assert_between(binding.calls, 20, 100);
 }
 
-/* Listen on a name with these two addresses, of which the machine lacks those in ${missing}; return
- * the exit code. */
+/* Listen on a name that has both addresses, where the machine does not have those in ${missing}.
+ * Return the exit code. */
 static int open_name(const char *missing, struct listeners *listeners)
 {
     char *addresses[] = {(char *)"two.example", NULL};
@@ -146,7 +148,7 @@ static int open_name(const char *missing, struct listeners *listeners)
     return listeners_open(&options, listeners);
 }
 
-static void test_name_with_an_address_that_is_missing(void **state)
+static void test_name_with_missing_addresses(void **state)
 {
     static const struct {
         const char *missing;
@@ -172,7 +174,7 @@ static void test_name_with_an_address_that_is_missing(void **state)
 
 enum { SOCKETS = 3 };
 
-/* Which of as many sockets are for TLS with these names, a letter for each. */
+/* Inherit three sockets with ${names}. Return a letter for each: "t" = for TLS. */
 static const char *tls_with(const char *names)
 {
     static char letters[SOCKETS + 1];
@@ -185,7 +187,7 @@ static const char *tls_with(const char *names)
         assert_true(fd >= 0);
         assert_int_equal(listen(fd, 1), 0);
         first = i == 0 ? fd : first;
-        assert_int_equal(fd, first + i); /* the lowest that is free, and all are from there on */
+        assert_int_equal(fd, first + i); /* descriptors are numbered without gaps */
     }
     assert_int_equal(listeners_inherit(first, SOCKETS, names, &listeners), 0);
     assert_int_equal(listeners.count, SOCKETS);
@@ -196,7 +198,7 @@ static const char *tls_with(const char *names)
     return letters;
 }
 
-static void test_name_says_which_is_for_tls(void **state)
+static void test_names_of_inherited_sockets(void **state)
 {
     static const struct {
         const char *names;
@@ -216,10 +218,10 @@ static void test_name_says_which_is_for_tls(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_another_port_is_tried),
-        cmocka_unit_test(test_not_for_ever),
-        cmocka_unit_test(test_name_with_an_address_that_is_missing),
-        cmocka_unit_test(test_name_says_which_is_for_tls),
+        cmocka_unit_test(test_port_is_retried),
+        cmocka_unit_test(test_retries_are_limited),
+        cmocka_unit_test(test_name_with_missing_addresses),
+        cmocka_unit_test(test_names_of_inherited_sockets),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
