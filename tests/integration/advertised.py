@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Ask a daemon for the detailed representation by curl, nghttp, Python's h2 and node, and print, side by side, what
-they say of themselves: advertised.py http://localhost:8080/"""
+"""Print a table of what curl, nghttp, Python's h2 and node advertise about themselves, as a daemon's detailed
+representation reports it: advertised.py http://localhost:8080/"""
 from __future__ import annotations
 
 import json
@@ -95,7 +95,7 @@ ROWS: dict[str, Callable[[Detail], object]] = {
 
 
 def table(url: str) -> list[str]:
-    """Lines of Markdown."""
+    """The table, as lines of Markdown."""
     details = [json.loads(ask(url)) for ask, _ in CLIENTS.values()]
     heads = [f"{name} {version_of()}" for name, (_, version_of) in CLIENTS.items()]
     rows = [[f"**{name}**", *(str(show(detail)) for detail in details)] for name, show in ROWS.items()]
@@ -103,7 +103,7 @@ def table(url: str) -> list[str]:
 
 
 def parse(words: list[str]) -> str:
-    """The URL that is asked; its path may be left out."""
+    """The URL on the command line; its path may be omitted."""
     try:
         (url,) = words
         parts = urlsplit(url)
@@ -115,12 +115,12 @@ def parse(words: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    asked = parse(sys.argv[1:])
+    url = parse(sys.argv[1:])
     try:
-        print("\n".join(table(asked)))
+        print("\n".join(table(url)))
     except FileNotFoundError as missing:
-        sys.exit(f"advertised.py: {missing.filename} is not there: `make deps check` installs it")
+        sys.exit(f"advertised.py: {missing.filename} is not installed: `make deps check` installs it")
     except (AssertionError, OSError) as failed:
         sys.exit(f"advertised.py: {failed}")
     except (ValueError, LookupError, TypeError):
-        sys.exit(f"advertised.py: {asked} does not answer with the detailed representation of h2echod")
+        sys.exit(f"advertised.py: {url} does not answer with the detailed representation of h2echod")

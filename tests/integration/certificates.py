@@ -1,4 +1,4 @@
-"""Certificates and their keys, made for a test by openssl."""
+"""Certificates and keys, made for a test with the openssl command."""
 from __future__ import annotations
 
 import re
@@ -11,7 +11,7 @@ from clients import run_tool
 
 @dataclass
 class Identity:
-    """A certificate and its key, in files."""
+    """The files of a certificate and its key."""
 
     certificate: Path
     key: Path
@@ -20,18 +20,18 @@ class Identity:
         return [f"--tls-cert={self.certificate}", f"--tls-key={self.key}"]
 
     def install(self, place: Identity) -> None:
-        """Write it into another one's files, which keep their owners and modes."""
+        """Copy it into another one's files, which keep their owners and modes."""
         place.certificate.write_bytes(self.certificate.read_bytes())
         place.key.write_bytes(self.key.read_bytes())
 
     def der(self) -> bytes:
-        """The certificate as a client is shown it."""
+        """The certificate in DER, as it is sent in a handshake."""
         text = re.search("-----BEGIN.*?END CERTIFICATE-----\n", self.certificate.read_text(), re.DOTALL)
         return ssl.PEM_cert_to_DER_cert(text[0])
 
 
 class Authority:
-    """Signs certificates, in a directory of its own."""
+    """A certificate authority, in a directory of its own."""
 
     def __init__(self, directory: Path, name: str) -> None:
         self.directory = directory

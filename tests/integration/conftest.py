@@ -1,4 +1,4 @@
-"""Fixtures: `daemon`, one that a module's tests share, and `start`, for those that need their own."""
+"""The fixtures of all integration tests: `daemon` is shared by a module's tests, `start` starts others."""
 from __future__ import annotations
 
 import os
@@ -18,16 +18,16 @@ Start = Callable[..., Daemon]
 
 
 def pytest_sessionstart() -> None:
-    """A tool that is missing is an error, never a test that is left out."""
+    """A missing tool is an error, so that no test is skipped unnoticed."""
     missing = [tool for tool in TOOLS if not shutil.which(tool, path=SEARCH_PATH)]
     if missing:
         raise pytest.UsageError(f"not installed: {', '.join(missing)}: make deps check")
     if not os.access(BINARY, os.X_OK):
-        raise pytest.UsageError(f"{BINARY} is not there: make")
+        raise pytest.UsageError(f"{BINARY} does not exist: make")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A module that says TRANSPORTS = (...) has its tests run over each of them, but those marked plain."""
+    """A module with TRANSPORTS = (...) has its tests run over each of them, except tests marked `plain`."""
     transports = getattr(metafunc.module, "TRANSPORTS", None)
     if transports and not metafunc.definition.get_closest_marker("plain") and "transport" in metafunc.fixturenames:
         metafunc.parametrize("transport", transports, indirect=True, scope="module")
@@ -35,25 +35,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="module")
 def transport(request: pytest.FixtureRequest) -> str:
-    """What clients reach the daemon by: a name in daemon.TRANSPORTS."""
+    """The transport to connect to the daemon by: a name in daemon.TRANSPORTS."""
     return getattr(request, "param", "plain")
 
 
 @pytest.fixture
 def start(transport: str) -> Iterator[Start]:
-    """start(argument, ...): a daemon with these arguments, stopped after the test."""
+    """start(argument, ...): a daemon with these arguments, which is stopped after the test."""
     daemons: list[Daemon] = []
 
-    def begin(*arguments: object, **options: object) -> Daemon:
+    def start_daemon(*arguments: object, **options: object) -> Daemon:
         options.setdefault("transport", transport)
         daemons.append(Daemon(*arguments, **options))
         return daemons[-1]
-    yield begin
+    yield start_daemon
     _stop_all(daemons)
 
 
 def _stop_all(daemons: list[Daemon]) -> None:
-    """Stop every one, whatever the others' ends were like, then tell the first that was wrong."""
+    """Stop them all, even if some do not exit cleanly, then raise the first error."""
     errors = []
     for daemon in daemons:
         try:
@@ -66,7 +66,7 @@ def _stop_all(daemons: list[Daemon]) -> None:
 
 @pytest.fixture(scope="module")
 def shared(transport: str) -> Iterator[list[Daemon]]:
-    """The module's daemon, and those before it that didn't live to the end of their test."""
+    """The module's current daemon (the last), preceded by those that died during a test."""
     daemons = [Daemon("--log-level=debug", transport=transport)]
     yield daemons
     daemons[-1].stop()
@@ -74,7 +74,7 @@ def shared(transport: str) -> Iterator[list[Daemon]]:
 
 @pytest.fixture
 def daemon(shared: list[Daemon]) -> Iterator[Daemon]:
-    """A daemon with default settings; it must be alive after the test."""
+    """A daemon with default settings and log level debug; it must still run after the test."""
     if not shared[-1].alive():
         shared.append(Daemon("--log-level=debug", transport=shared[-1].transport))
     yield shared[-1]
@@ -91,25 +91,25 @@ def client(daemon: Daemon) -> Client:
 
 @pytest.fixture(scope="module")
 def neighbour(shared: list[Daemon]) -> Iterator[Client]:
-    """A connection that outlives those of the tests: whatever they do, it is answered."""
+    """A connection that stays open during all tests of a module, and must always be answered."""
     client = shared[0].connect()
-    shared[0].clients.remove(client)  # what a test's end hangs up
+    shared[0].clients.remove(client)  # so that the end of a test does not close it
     with client:
         yield client
 
 
 @pytest.fixture(params=[None, 1], ids=["whole", "by-byte"])
 def try_rule(daemon: Daemon, neighbour: Client, request: pytest.FixtureRequest) -> Callable[[Rule], None]:
-    """try_rule(rule): go through it on a new connection, and see that the neighbour has not felt it."""
-    def attempt(rule: Rule) -> None:
+    """try_rule(rule): run it on a new connection, and check that another connection still works."""
+    def run_rule(rule: Rule) -> None:
         rule.run(daemon.open_connection(refill=False), request.param)
         neighbour.assert_answered(f"/{rule}")
-    return attempt
+    return run_rule
 
 
 @pytest.fixture(scope="session")
 def version() -> str:
-    """The daemon's version, as it says."""
+    """The daemon's version, as it prints it."""
     words = run("--version").out.split()
     assert words[0] == "h2echod"
     return words[1]
@@ -117,7 +117,7 @@ def version() -> str:
 
 @pytest.fixture
 def open_directory() -> Iterator[Path]:
-    """An empty directory that every user may enter (pytest's own are for their owner alone)."""
+    """An empty directory that every user may enter (only their owner may enter pytest's own)."""
     with tempfile.TemporaryDirectory(prefix="h2echod-") as path:
         os.chmod(path, 0o755)
         yield Path(path)

@@ -1,4 +1,4 @@
-"""The daemon as a process: started, watched, asked and stopped."""
+"""The daemon as a child process: starting it, reading its log, connecting to it, measuring it, stopping it."""
 from __future__ import annotations
 
 import os
@@ -19,7 +19,7 @@ from wire import Address, Client, unverified_tls
 TOP = Path(__file__).resolve().parents[2]
 BINARY = TOP / (os.environ.get("H2ECHOD") or "build/release/h2echod")
 WRAPPER = shlex.split(os.environ.get("H2ECHOD_WRAPPER") or "")
-# Whether its memory is what it asked for: sanitizers and valgrind have their own share, and keep what is freed.
+# Whether its memory use can be measured: sanitizers and valgrind add their own, and keep what is freed.
 PLAIN_MEMORY = not WRAPPER and BINARY.exists() and not re.search(rb"__[at]san_init", BINARY.read_bytes())
 
 LOG_LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (error|warning|notice|info|debug) (.*)")
@@ -28,7 +28,7 @@ VALGRIND_LINE = re.compile(r"==\d+==|--\d+--")
 
 
 def environment_without_systemd() -> dict[str, str]:
-    """Ours, without what systemd may have told the one who runs the tests."""
+    """The environment of the tests, without the variables that systemd sets for a service."""
     foreign = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
                "JOURNAL_STREAM")
     return {name: value for name, value in os.environ.items() if name not in foreign}
@@ -43,29 +43,29 @@ def without_valgrind_lines(lines: Sequence[str]) -> list[str]:
 
 
 def as_user(number: int) -> list[str]:
-    """Words before a command that make it run as this user, without privileges; none if we have none."""
+    """A command prefix that runs a command as this unprivileged user; empty unless the tests run as root."""
     words = ["setpriv", f"--reuid={number}", f"--regid={number}", "--clear-groups"]
     return words if os.geteuid() == 0 else []
 
 
 @dataclass
 class Finished:
-    """A run of the daemon that ended by itself."""
+    """The result of a run of the daemon that exits by itself."""
 
     status: int
     out: str
     errors: list[str]
 
     def error(self) -> str:
-        """The text of the one line on stderr, without the timestamp and level where it has them."""
-        assert len(self.errors) == 1, f"not exactly one line: {self.errors}"
+        """The text of the only line on stderr, without timestamp and level if it has them."""
+        assert len(self.errors) == 1, f"expected exactly one line: {self.errors}"
         match = LOG_LINE.fullmatch(self.errors[0])
         return match[3] if match else self.errors[0]
 
 
 def run(*arguments: object, prefix: Sequence[str] = (), binary: Path = BINARY,
         pass_fds: Sequence[int] = ()) -> Finished:
-    """Run the daemon with arguments that make it end by itself."""
+    """Run the daemon with arguments that make it exit by itself."""
     done = subprocess.run(command(arguments, prefix, binary), env=environment_without_systemd(),
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10 * SLOW, check=False,
                           pass_fds=pass_fds)
@@ -74,7 +74,7 @@ def run(*arguments: object, prefix: Sequence[str] = (), binary: Path = BINARY,
 
 
 def parse_dump(text: str) -> dict[str, list[str]]:
-    """What --dump-config wrote: the values of every key, none where it is commented out."""
+    """The output of --dump-config: the values of each key; none if the key is commented out."""
     values: dict[str, list[str]] = {}
     for line in text.splitlines():
         if match := re.fullmatch(r"(#?)\s*([a-z-]+) = ?(.*)", line):
@@ -82,18 +82,18 @@ def parse_dump(text: str) -> dict[str, list[str]]:
     return values
 
 
-# What makes it listen beside the plain port, by the name of the transport that its clients take then.
+# The arguments that make the daemon listen on another transport besides plain TCP, by the transport's name.
 TRANSPORTS: dict[str, tuple[str, ...]] = {"plain": (), "tls": ("--tls-port=0", "--tls-self-signed")}
 
 
 class Daemon:
-    """One running daemon: on 127.0.0.1 and a free port, if the arguments don't say otherwise."""
+    """One running daemon, on 127.0.0.1 and a free port unless the arguments say otherwise."""
 
     def __init__(self, *arguments: object, listen: Sequence[str] = ("--port=0", "--address=127.0.0.1"),
                  prefix: Sequence[str] = (), binary: Path = BINARY, extra: Mapping[str, str] | None = None,
                  pass_fds: Sequence[int] = (), before_ready: Callable[[Daemon], None] | None = None,
                  transport: str = "plain") -> None:
-        """`extra` goes into its environment; `before_ready` is called when the process is there, before it is ready."""
+        """`extra` is added to its environment; `before_ready` is called once the process exists, before it is ready."""
         self.lines: list[str] = []
         self.changed = threading.Condition()
         self.clients: list[Client] = []
@@ -112,7 +112,7 @@ class Daemon:
             if before_ready:
                 before_ready(self)
             self.ready = self.wait_for_log(r"notice h2echod \S+ is ready: (.*)$", seconds=10)[1]
-            if "NOTIFY_SOCKET" not in (extra or {}):  # a service manager knows how to stop it
+            if "NOTIFY_SOCKET" not in (extra or {}):  # under a service manager it does not log how to stop it
                 self.wait_for_log("notice to stop it: ")
         except AssertionError:
             self.kill()
@@ -130,15 +130,15 @@ class Daemon:
             self.changed.notify_all()
 
     def log_position(self) -> int:
-        """Here the log ends now: for `since`."""
+        """The current end of the log, to be passed as `since`."""
         return len(self.lines)
 
     def log(self, pattern: str, since: int = 0) -> list[re.Match[str]]:
-        """Every line so far in which the pattern is found."""
+        """All lines logged so far that match the pattern."""
         return [match for line in self.lines[since:] if (match := re.search(pattern, line))]
 
     def wait_for_log(self, pattern: str, since: int = 0, seconds: float = 5) -> re.Match[str]:
-        """Wait for a line in which the pattern is found."""
+        """Wait for a line that matches the pattern."""
         deadline = Deadline(seconds)
         seen = since
         with self.changed:
@@ -158,7 +158,7 @@ class Daemon:
     # --- addresses and clients ---
 
     def addresses(self, transport: str = "plain") -> list[tuple[str, int]]:
-        """Where it listens with TCP, as it says."""
+        """The TCP addresses that it listens on, from its log."""
         tls = ", TLS" if transport == "tls" else ""
         listening = self.log(rf"info listening on (.*):(\d+){tls}(?:, handed over)?$")
         return [(match[1].strip("[]"), int(match[2])) for match in listening]
@@ -180,7 +180,7 @@ class Daemon:
         return f"{self.scheme}://{host}:{port}{path}"
 
     def open_connection(self, address: Address | None = None, **options: object) -> Client:
-        """A client that has connected and not said anything."""
+        """A client that has connected and sent nothing."""
         since = self.log_position()
         if self.transport == "tls" and not address:
             options.setdefault("tls", unverified_tls("h2"))
@@ -195,7 +195,7 @@ class Daemon:
         return self.open_connection(address, **options).send_preface(settings)
 
     def close_clients(self) -> None:
-        """Close what dial and connect opened."""
+        """Close the clients that open_connection and connect made."""
         for client in self.clients:
             client.close()
         self.clients.clear()
@@ -207,22 +207,22 @@ class Daemon:
         self.process.send_signal(number)
 
     def stats(self) -> dict[str, int]:
-        """What SIGUSR1 makes it say."""
+        """The counters that it logs on SIGUSR1."""
         since = self.log_position()
         self.signal(signal.SIGUSR1)
         words = self.wait_for_log(r"info stats: (.*)$", since)[1].split()
         return {name: int(value) for name, value in (word.split("=") for word in words)}
 
     def wait_for_stats(self, **wanted: int) -> dict[str, int]:
-        """Ask for the figures until those named are as wanted."""
+        """Send SIGUSR1 repeatedly until the counters named have these values."""
         def ask() -> dict[str, int] | None:
-            figures.update(self.stats())
-            return figures if all(figures[name] == value for name, value in wanted.items()) else None
-        figures: dict[str, int] = {}
+            stats.update(self.stats())
+            return stats if all(stats[name] == value for name, value in wanted.items()) else None
+        stats: dict[str, int] = {}
         try:
-            return poll(ask, f"figures {wanted}")
+            return poll(ask, f"stats {wanted}")
         except AssertionError as error:
-            raise AssertionError(f"{error}: {figures}") from None
+            raise AssertionError(f"{error}: {stats}") from None
 
     def threads(self) -> int:
         return len(os.listdir(needs.proc(f"{self.pid}/task")))
@@ -231,35 +231,35 @@ class Daemon:
         return len(os.listdir(needs.proc(f"{self.pid}/fd")))
 
     def memory(self) -> int:
-        """KiB that are resident, counted page by page (VmRSS is an estimate)."""
+        """Resident memory in KiB, from smaps_rollup (VmRSS is only an estimate)."""
         rollup = needs.proc(f"{self.pid}/smaps_rollup").read_text()
         return int(re.search(r"^Rss: +(\d+) kB", rollup, re.MULTILINE)[1])
 
     def cpu_seconds(self) -> float:
-        """The time of the processor that it has used, user and system, that of ended threads too, exact."""
+        """The exact CPU time it has used, user and system, including that of ended threads."""
         return time.clock_gettime(~self.pid << 3 | 2)  # clock_getcpuclockid(3)
 
     def accept_loop_seconds(self) -> float:
-        """The same of the main thread alone, exact."""
+        """The exact CPU time of the main thread alone."""
         return int(needs.proc(f"{self.pid}/task/{self.pid}/schedstat").read_text().split()[0]) / 1e9
 
     def alive(self) -> bool:
         return self.process.poll() is None
 
     def wait(self, status: int = 0, seconds: float = 15) -> None:
-        """Wait for its end, with this exit status and without a sanitizer's report."""
+        """Wait until it exits, with this status and without a sanitizer's report."""
         try:
             got = self.process.wait(seconds * SLOW)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"it doesn't end{self.report()}") from None
-        self._over()
+            raise AssertionError(f"it does not exit{self.report()}") from None
+        self._clean_up()
         assert got == status, f"exit status {got}, not {status}{self.report()}"
         reports = [line for line in self.lines if SANITIZER.search(line)]
         assert not reports, f"{reports}{self.report()}"
 
     def stop(self) -> None:
-        """SIGTERM, if it had none, and wait for a clean end, if nobody did."""
+        """Send SIGTERM unless a signal was sent before, and wait for a clean exit unless a test already did."""
         if not self.ended:
             self.close_clients()
             if not self.stopping:
@@ -269,9 +269,9 @@ class Daemon:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
-        self._over()
+        self._clean_up()
 
-    def _over(self) -> None:
+    def _clean_up(self) -> None:
         self.ended = True
         self.close_clients()
         self.reader.join()

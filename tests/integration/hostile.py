@@ -1,4 +1,4 @@
-"""What tests of hostile peers share: words to say, a neighbour that goes on asking, the daemon's figures."""
+"""Helpers for tests of attacks: the attack's bytes, a client that must be served meanwhile, and resource usage."""
 from __future__ import annotations
 
 import json
@@ -8,33 +8,19 @@ from dataclasses import dataclass
 from typing import Callable, Sequence
 
 from daemon import PLAIN_MEMORY, Daemon
-from rules import integer
+from frames import CONTINUATION, END_HEADERS, END_STREAM, HEADERS, frame
 from waiting import SLOW, Deadline, poll
 from wire import Client, fields
 
-# Frame types and flags (RFC 9113 section 6)
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 8, 9
-END_STREAM, END_HEADERS, PADDED, WITH_PRIORITY = 0x1, 0x4, 0x8, 0x20
+# Encoded fields of requests, with the authority "a"; all but its value are in HPACK's static table.
+GET_BLOCK, POST_BLOCK = b"\x82\x84\x86\x01\x01a", b"\x83\x84\x86\x01\x01a"
+REQUEST_SIZE = 7 + 4 + 5 + 1 + 7 + 4 + 10 + 1 + 4 * 32  # upper bound of their size (RFC 9113 section 6.5.2)
 
-# Requests as HPACK's static table has them, with the authority "a"
-GET, POST = b"\x82\x84\x86\x01\x01a", b"\x83\x84\x86\x01\x01a"
-REQUEST_SIZE = 7 + 4 + 5 + 1 + 7 + 4 + 10 + 1 + 4 * 32  # of either as RFC 9113 section 6.5.2 counts, or more
-
-Record = Callable[[str, object], None]  # record_property: the figures, for whoever wants them in a report
+Record = Callable[[str, object], None]  # the fixture record_property, which adds measurements to a report
 
 
-def frame(kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> bytes:
-    """A frame's bytes: quicker than a hyperframe, of which a flood needs many."""
-    return (len(payload) << 40 | kind << 32 | flags << 24).to_bytes(8, "big")[:5] + stream.to_bytes(4, "big") + payload
-
-
-def literal(name: bytes, value: bytes, first: int = 0) -> bytes:
-    """A field that isn't indexed, without Huffman's code; one that is, if the first byte is 0x40."""
-    return bytes([first]) + integer(len(name), 7) + name + integer(len(value), 7) + value
-
-
-def request(stream: int, block: bytes = GET, end: bool = True) -> bytes:
-    """HEADERS, with CONTINUATION where the block is long."""
+def request(stream: int, block: bytes = GET_BLOCK, end: bool = True) -> bytes:
+    """HEADERS, followed by CONTINUATION frames if the block is long."""
     pieces = [block[start:start + 16384] for start in range(0, len(block), 16384)] or [b""]
     kinds = [HEADERS] + [CONTINUATION] * (len(pieces) - 1)
     flags = [END_STREAM if end else 0] + [0] * (len(pieces) - 1)
@@ -42,24 +28,24 @@ def request(stream: int, block: bytes = GET, end: bool = True) -> bytes:
     return b"".join(map(frame, kinds, flags, [stream] * len(pieces), pieces))
 
 
-def ids(count: int, first: int = 1) -> range:
-    """The ids of so many streams."""
+def stream_ids(count: int, first: int = 1) -> range:
+    """`count` stream ids."""
     return range(first, first + 2 * count, 2)
 
 
-def flood(each: Callable[[int], bytes], count: int, first: int = 1) -> bytes:
-    return b"".join(map(each, ids(count, first)))
+def on_streams(each: Callable[[int], bytes], count: int, first: int = 1) -> bytes:
+    return b"".join(map(each, stream_ids(count, first)))
 
 
-def pour(client: Client, data: bytes, reading: bool = True) -> None:
-    """Send what can be sent until the daemon has closed; what it says meanwhile is kept, or not even read."""
+def send_until_closed(client: Client, data: bytes, reading: bool = True) -> None:
+    """Send until the daemon closes the connection; with `reading`, receive meanwhile."""
     deadline, rest = Deadline(20), memoryview(data)
     sources = [client.socket] if reading else []
     client.socket.settimeout(deadline.left())
     try:
         while rest:
             readable, writable, _ = select.select(sources, [client.socket], [], deadline.left())
-            if readable and not client.take(1 << 18, deadline):
+            if readable and not client.receive_unparsed(1 << 18, deadline):
                 return
             if writable:
                 sent = client.socket.send(rest[:1 << 16])
@@ -70,36 +56,36 @@ def pour(client: Client, data: bytes, reading: bool = True) -> None:
 
 
 def assert_goaway(client: Client, code: int) -> None:
-    """The connection is over, and the client was told why."""
+    """The connection is closed after a GOAWAY with this error code."""
     client.acknowledge = client.refill = False
     client.read_to_end()
     assert [goaway.error_code for goaway in client.goaways] == [code]
 
 
 @dataclass
-class Figures:
-    """What the daemon takes of the system."""
+class ResourceUsage:
+    """What the daemon uses of memory (KiB), threads and descriptors."""
 
     memory: int
     threads: int
     descriptors: int
 
     @classmethod
-    def of(cls, daemon: Daemon) -> Figures:
+    def of(cls, daemon: Daemon) -> ResourceUsage:
         return cls(daemon.memory(), daemon.threads(), daemon.descriptors())
 
-    def most(self, other: Figures) -> None:
+    def raise_to(self, other: ResourceUsage) -> None:
         self.memory = max(self.memory, other.memory)
         self.threads = max(self.threads, other.threads)
         self.descriptors = max(self.descriptors, other.descriptors)
 
 
-class Watch:
-    """A neighbour on a connection of its own asks all the time, and is answered each time; the figures before,
-    during (the most that was seen) and after.
+class Neighbour:
+    """A client that sends requests on a connection of its own during an attack, each of which must be answered. It
+    measures the daemon's resource usage before, during (the maximum) and after the attack.
 
-    What an attack costs is counted in the neighbour's requests: how many of them the daemon could have answered in
-    the same processor time. A second of it is worth less on a busy machine, but for both alike."""
+    The CPU cost of an attack is measured in requests: how many of this client's requests the daemon could have
+    answered in the same CPU time. That ratio hardly depends on how fast or busy the machine is."""
 
     ANSWERS_MAX = 5000
     MEASURED = 200
@@ -112,15 +98,15 @@ class Watch:
         self.answers = 0
         self.failure: BaseException | None = None
         self._warm_up(attackers)
-        self.before = Figures.of(daemon)
-        self.during = Figures.of(daemon)
+        self.before = ResourceUsage.of(daemon)
+        self.during = ResourceUsage.of(daemon)
         self.request_cost = self._measure_request()
         self.cpu_before = daemon.cpu_seconds()
         self.thread = threading.Thread(target=self._ask)
 
     def _warm_up(self, attackers: int) -> None:
-        """Let there be threads that wait for a connection, as there'd be for a while after the attack: one for each
-        attacker, and one that is kept ready."""
+        """Make the daemon create the worker threads that will wait for connections after the attack, too: one for each
+        attacker, and the one that is kept ready."""
         clients = [self.daemon.connect() for _ in range(attackers + 1)]
         for client in [self.client, *clients]:
             client.assert_answered()
@@ -129,7 +115,7 @@ class Watch:
         self.daemon.wait_for_stats(connections=1)
 
     def _measure_request(self) -> float:
-        """The processor time that the daemon takes for one of the neighbour's requests."""
+        """The CPU time that the daemon needs for one request of this client."""
         before = self.daemon.cpu_seconds()
         for _ in range(self.MEASURED):
             self.client.assert_answered()
@@ -143,11 +129,11 @@ class Watch:
                 self.client.request(wanted).assert_echo(wanted)
                 self.client.answers.clear()
                 self.answers += 1
-                self.during.most(Figures.of(self.daemon))
-        except BaseException as error:  # whatever it is, the test has to tell it
+                self.during.raise_to(ResourceUsage.of(self.daemon))
+        except BaseException as error:  # raised again in the test's thread
             self.failure = error
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Neighbour:
         self.thread.start()
         return self
 
@@ -160,27 +146,28 @@ class Watch:
         self.cost = (self.daemon.cpu_seconds() - self.cpu_before) / self.request_cost - self.answers
 
     def assert_harmless(self, clients: Sequence[Client], memory: int, cost: float) -> None:
-        """Nobody else was hurt, what it took was bounded (KiB, requests), and with the attackers it's gone."""
+        """This client was always answered, the attack's cost (memory in KiB, CPU in requests) was bounded, and nothing
+        remains of it once the attackers have closed."""
         if self.failure:
             raise AssertionError(f"the neighbour's request {self.answers} failed") from self.failure
         for client in clients:
             client.close()
         self.daemon.wait_for_stats(connections=1)
-        poll(lambda: self.daemon.descriptors() <= self.before.descriptors, "the descriptors of before")
-        poll(lambda: self.daemon.threads() <= self.before.threads, "the threads of before")
-        assert self.cost < cost * SLOW, "requests that could have been answered meanwhile"
+        poll(lambda: self.daemon.descriptors() <= self.before.descriptors, "as few descriptors as before the attack")
+        poll(lambda: self.daemon.threads() <= self.before.threads, "as few threads as before the attack")
+        assert self.cost < cost * SLOW, "the attack took the CPU time of too many requests"
         if PLAIN_MEMORY:
             assert self.during.memory - self.before.memory <= memory
             left = self.before.memory + LEFT_OVER * (1 + len(clients))
-            poll(lambda: self.daemon.memory() <= left, "the memory of before")
+            poll(lambda: self.daemon.memory() <= left, "as little memory as before the attack")
         self.client.assert_answered()
 
     def summary(self) -> str:
-        """For people: the figures as JSON."""
-        after = Figures.of(self.daemon)
+        """The measurements as JSON."""
+        after = ResourceUsage.of(self.daemon)
         return json.dumps({"answers": self.answers, "cost": round(self.cost),
                            "request_us": round(self.request_cost * 1e6, 1), "before": vars(self.before),
                            "during": vars(self.during), "after": vars(after)})
 
 
-LEFT_OVER = 384  # KiB that each may leave behind: a thread's stack, and the allocator's for the next connection
+LEFT_OVER = 384  # KiB per connection that may remain: a thread's stack, and memory kept by the allocator

@@ -1,4 +1,4 @@
-"""A client that costs little: for those tests that need very many of them."""
+"""A client that needs little memory and CPU, for tests that open thousands of connections."""
 from __future__ import annotations
 
 import resource
@@ -16,15 +16,15 @@ from wire import MAGIC, echo, fields
 NUMBER = "/00000"
 GET = hpack.Encoder().encode(fields(NUMBER), huffman=False)
 ECHO = echo(fields(NUMBER))
-SOURCES = 20  # addresses that they come from
+SOURCES = 20  # source addresses used, since each has a limited number of ports
 
 
-def numbered(data: bytes, number: int) -> bytes:
+def with_number(data: bytes, number: int) -> bytes:
     return data.replace(NUMBER.encode(), b"/%05d" % number)
 
 
 class LightClient:
-    """It sends bytes that were made before, and knows those that end the answer."""
+    """It sends frames encoded in advance, and compares only the end of the response."""
 
     def __init__(self, address: tuple[str, int], source: int = 0) -> None:
         self.socket = socket.socket()
@@ -36,16 +36,16 @@ class LightClient:
         self.number = 0
 
     def send(self, number: int) -> None:
-        """Ask for a path with this number; the first time, behind the preface."""
+        """Send a request whose path has this number; the first one after the connection preface."""
         preface = MAGIC + SettingsFrame(0).serialize() if self.stream < 0 else b""
         self.stream += 2
         self.number = number
-        request = HeadersFrame(self.stream, numbered(GET, number), flags=["END_STREAM", "END_HEADERS"])
+        request = HeadersFrame(self.stream, with_number(GET, number), flags=["END_STREAM", "END_HEADERS"])
         self.socket.sendall(preface + request.serialize())
 
     def read(self) -> None:
-        """Read to the answer's end, which is the echo of what was asked."""
-        end = DataFrame(self.stream, numbered(ECHO, self.number), flags=["END_STREAM"]).serialize()
+        """Read up to the end of the response, which must be the echo of the last request."""
+        end = DataFrame(self.stream, with_number(ECHO, self.number), flags=["END_STREAM"]).serialize()
         data = b""
         while not data.endswith(end):
             piece = self.socket.recv(65536)
@@ -55,7 +55,7 @@ class LightClient:
             self.socket.sendall(SettingsFrame(0, flags=["ACK"]).serialize())
 
     def ask(self, number: int) -> float:
-        """Seconds until the answer is here."""
+        """Send a request and read its response; return the seconds that took."""
         began = time.perf_counter()
         self.send(number)
         self.read()
@@ -63,7 +63,7 @@ class LightClient:
 
 
 def connect_light_clients(address: tuple[str, int], count: int) -> list[LightClient]:
-    """So many connections, of which each has got its answer."""
+    """Open `count` connections, each of which has had one request answered."""
     clients: list[LightClient] = []
     try:
         while len(clients) < count:
@@ -74,19 +74,18 @@ def connect_light_clients(address: tuple[str, int], count: int) -> list[LightCli
                 client.read()
             clients += fresh
     except OSError as error:
-        raise AssertionError(f"connection number {len(clients)} and those after it: {error}") from None
+        raise AssertionError(f"connection {len(clients)} or one of the next 100: {error}") from None
     return clients
 
 
 @contextmanager
 def raise_descriptor_limit(wanted: int) -> Iterator[None]:
-    """Descriptors enough for us, and for the daemons that we start."""
+    """Raise the limit on descriptors of this process and of the daemons that it starts."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), max(hard, wanted)))
     except ValueError:
-        raise AssertionError(f"this test needs {wanted} descriptors, and the hard limit on them is {hard}: "
-                             "raise it") from None
+        raise AssertionError(f"this test needs {wanted} descriptors, but the hard limit is {hard}: raise it") from None
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What a test needs of the machine, and a container may not give: then it is left out, loudly, or fails in CI."""
+"""Requirements of tests that some machines (containers) do not meet. Such a test is skipped, or fails in CI."""
 from __future__ import annotations
 
 import os
@@ -10,14 +10,14 @@ import pytest
 
 
 def skip(reason: str) -> NoReturn:
-    """Leave the test out that is running, for this reason."""
+    """Skip the running test for this reason; in CI, fail it."""
     if os.environ.get("CI"):
         pytest.fail(f"cannot run here: {reason}")
     pytest.skip(f"LEFT OUT: {reason}")
 
 
 def ipv6() -> None:
-    """IPv6 on the loopback interface: Docker's networks have none unless it is asked for."""
+    """IPv6 on the loopback interface, which Docker's networks do not have by default."""
     with socket.socket(socket.AF_INET6) as probe:
         try:
             probe.bind(("::1", 0))
@@ -26,7 +26,7 @@ def ipv6() -> None:
 
 
 def proc(path: object) -> Path:
-    """A path below /proc, where that is mounted."""
+    """The path below /proc, if that is mounted."""
     if not os.path.exists("/proc/self"):
         skip("/proc is not mounted")
     return Path("/proc", str(path))

@@ -1,4 +1,4 @@
-"""A TLS client by OpenSSL itself, which can say what Python's ssl cannot: KeyUpdate, records of any size."""
+"""A TLS client on OpenSSL itself, for what Python's ssl module cannot do: KeyUpdate, and control of the records."""
 from __future__ import annotations
 
 import contextlib
@@ -11,9 +11,9 @@ from typing import Iterator
 from waiting import SLOW
 
 TLS_1_2, TLS_1_3 = 0x0303, 0x0304
-SECONDS = int(20 * SLOW)  # how long a call waits for the daemon
+SECONDS = int(20 * SLOW)  # the time limit of each call
 _SET_MIN_VERSION, _SET_MAX_VERSION = 123, 124
-_WANT_READ, _WANT_WRITE, _SYSCALL = 2, 3, 5  # SSL_get_error's
+_WANT_READ, _WANT_WRITE, _SYSCALL = 2, 3, 5  # results of SSL_get_error
 _LIBRARY = ctypes.CDLL("libssl.so.3", use_errno=True)
 _ERRORS = ctypes.CDLL("libcrypto.so.3")
 for _name in ("TLS_client_method", "SSL_CTX_new", "SSL_new"):
@@ -23,12 +23,12 @@ _ERRORS.ERR_reason_error_string.argtypes, _ERRORS.ERR_reason_error_string.restyp
 
 
 class OpenSslClient:
-    """A connection behind its handshake; blocking. If the daemon does nothing for SECONDS, that is a TimeoutError."""
+    """A connection whose handshake is done; blocking. A call without progress for SECONDS raises TimeoutError."""
 
     def __init__(self, address: tuple[str, int], version: int = TLS_1_3) -> None:
-        self.reason = ""  # why the last call that failed did
+        self.reason = ""  # why the last failed call failed
         self.socket = socket.create_connection(address)
-        # In blocking mode, as OpenSSL wants it, yet with an end.
+        # A blocking socket, as OpenSSL expects, but with a time limit.
         for limit in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             self.socket.setsockopt(socket.SOL_SOCKET, limit, SECONDS.to_bytes(8, "little") + bytes(8))
         self._context = ctypes.c_void_p(_LIBRARY.SSL_CTX_new(ctypes.c_void_p(_LIBRARY.TLS_client_method())))
@@ -45,9 +45,9 @@ class OpenSslClient:
         self.socket.close()
 
     def _try(self, name: str, *arguments: object) -> int:
-        """Call it until no signal interrupts it. Return its result, or 0 with the reason if it failed."""
+        """Call it again as long as signals interrupt it. Return its result, or 0 and set the reason if it failed."""
         while True:
-            _ERRORS.ERR_clear_error()  # Python's ssl may have left some to this thread
+            _ERRORS.ERR_clear_error()  # Python's ssl may have left errors in this thread's queue
             ctypes.set_errno(0)
             result = getattr(_LIBRARY, name)(self._ssl, *arguments)
             if result > 0:
@@ -57,38 +57,38 @@ class OpenSslClient:
             if error not in (_WANT_READ, _WANT_WRITE):
                 break
             if number != errno.EINTR:
-                raise TimeoutError(f"{name}: nothing happened for {SECONDS} s: {os.strerror(number)}")
+                raise TimeoutError(f"{name}: no progress for {SECONDS} s: {os.strerror(number)}")
         words = _ERRORS.ERR_reason_error_string(_ERRORS.ERR_peek_error())
         self.reason = f"{name}: SSL_get_error {error}, {os.strerror(number) if error == _SYSCALL else words}"
         return 0
 
     def _do(self, name: str, *arguments: object) -> None:
-        """Call what has to succeed while the connection lasts."""
+        """Call it; raise a ConnectionError if it fails."""
         if not self._try(name, *arguments):
             raise ConnectionError(self.reason)
 
     def send(self, data: bytes) -> None:
-        """In one record, if it is not longer than one may be."""
+        """Send data in one record if it fits into one."""
         self._do("SSL_write", data, len(data))
 
     @contextlib.contextmanager
     def in_one_segment(self) -> Iterator[None]:
-        """What is sent meanwhile arrives at once, if it has room in a segment."""
+        """Hold back data with TCP_CORK, so that it is sent in one segment if it fits into one."""
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
         yield
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
 
     def receive(self, size: int = 1 << 16) -> bytes:
-        """What comes next; nothing at the end, of which the reason tells."""
+        """The next data; empty at the end of the connection, with the cause in `reason`."""
         buffer = ctypes.create_string_buffer(size)
         length = self._try("SSL_read", buffer, size)
         return buffer.raw[:length]
 
     def update_keys(self, both: bool) -> None:
-        """Say KeyUpdate; that the server has to say one, too, if ${both}."""
+        """Send KeyUpdate; with `both`, request one from the server, too."""
         assert _LIBRARY.SSL_key_update(self._ssl, int(both)) == 1
         self._do("SSL_do_handshake")
 
     def end(self) -> None:
-        """Say close_notify, and go on."""
+        """Send close_notify; the socket stays open."""
         _LIBRARY.SSL_shutdown(self._ssl)

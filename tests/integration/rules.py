@@ -1,180 +1,68 @@
-"""What the tables of rules are written in: frames as bytes, right or wrong, and what they have to lead to."""
+"""Rules of the RFCs as tables: what a client sends, valid or not, and how the daemon must react."""
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Callable, Sequence, Union
 
+from frames import GET, INITIAL_WINDOW_SIZE, block, get, headers, ping, settings, window_update
 from wire import (CANCEL, COMPRESSION_ERROR, DEFAULT_WINDOW, ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR,
                   FRAME_SIZE_ERROR, MAGIC, PROTOCOL_ERROR, REFUSED_STREAM, STREAM_CLOSED, Client, Fields,
-                  Text, fields)
+                  fields)
 
-(DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE,
- CONTINUATION) = range(10)
-END_STREAM, END_HEADERS, PADDED, HAS_PRIORITY, ACK = 0x1, 0x4, 0x8, 0x20, 0x1
-(HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE,
- MAX_HEADER_LIST_SIZE) = range(1, 7)
-NO_RFC7540_PRIORITIES = 9
 NAMES = {PROTOCOL_ERROR: "PROTOCOL_ERROR", FLOW_CONTROL_ERROR: "FLOW_CONTROL_ERROR",
          FRAME_SIZE_ERROR: "FRAME_SIZE_ERROR", STREAM_CLOSED: "STREAM_CLOSED", CANCEL: "CANCEL",
          COMPRESSION_ERROR: "COMPRESSION_ERROR", ENHANCE_YOUR_CALM: "ENHANCE_YOUR_CALM",
          REFUSED_STREAM: "REFUSED_STREAM"}
-AFTERWARDS = 2**20 + 1  # the stream of the request that shows that a connection lives on
+AFTERWARDS = 2**20 + 1  # the stream of a request that shows that the connection still works
 
-# --- HPACK, without the dynamic table and without a state ---
-
-
-def integer(value: int, prefix: int, first: int = 0) -> bytes:
-    """RFC 7541 section 5.1, behind the bits of `first`."""
-    limit = 2**prefix - 1
-    if value < limit:
-        return bytes([first | value])
-    out, value = bytearray([first | limit]), value - limit
-    while value >= 128:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def string(text: Text) -> bytes:
-    data = text.encode() if isinstance(text, str) else text
-    return integer(len(data), 7) + data
-
-
-def literal(name: Text | int, value: Text, first: int = 0x00, prefix: int = 4) -> bytes:
-    """A literal field, its name by index or by itself; not indexed, unless `first` and `prefix` say so."""
-    start = integer(name, prefix, first) if isinstance(name, int) else bytes([first]) + string(name)
-    return start + string(value)
-
-
-def indexing(name: Text | int, value: Text) -> bytes:
-    """A literal field that goes into the dynamic table."""
-    return literal(name, value, 0x40, 6)
-
-
-def never_indexed(name: Text | int, value: Text) -> bytes:
-    return literal(name, value, 0x10)
-
-
-def indexed(index: int) -> bytes:
-    return integer(index, 7, 0x80)
-
-
-def table_size(size: int) -> bytes:
-    return integer(size, 5, 0x20)
-
-
-def block(request: Fields) -> bytes:
-    return b"".join(literal(name, value) for name, value in request)
-
-
-# --- frames ---
-
-def frame(kind: int, flags: int, stream: int, payload: bytes = b"", length: int | None = None) -> bytes:
-    size = len(payload) if length is None else length
-    return size.to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
-
-
-def number(value: int) -> bytes:
-    return value.to_bytes(4, "big")
-
-
-def data(stream: int, payload: bytes, flags: int = END_STREAM) -> bytes:
-    return frame(DATA, flags, stream, payload)
-
-
-def headers(stream: int, request: Fields | bytes, flags: int = END_STREAM | END_HEADERS) -> bytes:
-    return frame(HEADERS, flags, stream, request if isinstance(request, bytes) else block(request))
-
-
-def continuation(stream: int, fragment: bytes, flags: int = END_HEADERS) -> bytes:
-    return frame(CONTINUATION, flags, stream, fragment)
-
-
-def priority(stream: int, depends_on: int, weight: int = 15) -> bytes:
-    return frame(PRIORITY, 0, stream, number(depends_on) + bytes([weight]))
-
-
-def reset_stream(stream: int, code: int = CANCEL) -> bytes:
-    return frame(RST_STREAM, 0, stream, number(code))
-
-
-def settings(*pairs: tuple[int, int]) -> bytes:
-    return frame(SETTINGS, 0, 0, b"".join(key.to_bytes(2, "big") + number(value) for key, value in pairs))
-
-
-def ping(opaque: bytes, flags: int = 0) -> bytes:
-    return frame(PING, flags, 0, opaque)
-
-
-def goaway(last: int, code: int) -> bytes:
-    return frame(GOAWAY, 0, 0, number(last) + number(code))
-
-
-def window_update(stream: int, increment: int) -> bytes:
-    return frame(WINDOW_UPDATE, 0, stream, number(increment))
-
-
-GET = fields("/rule")
-POST = fields("/rule", "POST")
-
-
-def get(stream: int) -> bytes:
-    return headers(stream, GET)
-
-
-def post(stream: int) -> bytes:
-    """A request whose content is to come."""
-    return headers(stream, POST, END_HEADERS)
-
-
-# --- what they have to lead to ---
+# --- reactions ---
 
 @dataclass
-class Seen:
-    """A check in the middle of a script or at its end, when all that was sent is dealt with."""
+class Check:
+    """A check inside a script or at its end, made when everything sent so far has been processed."""
 
     words: str
     holds: Callable[[Client], bool]
 
     def check(self, client: Client) -> None:
         settle(client)
-        assert self.holds(client), f"not so: {self.words}; {client}"
+        assert self.holds(client), f"expected: {self.words}; {client}"
 
 
-def body(stream: int, length: int) -> Seen:
-    """So much of the answer's content has come, and not more."""
+def body(stream: int, length: int) -> Check:
+    """Exactly `length` bytes of the response's content have arrived."""
     def holds(client: Client) -> bool:
         return bool(client.answer(stream).fields) and len(client.answer(stream).body) == length
-    return Seen(f"{length} bytes of content on stream {stream}", holds)
+    return Check(f"{length} bytes of content on stream {stream}", holds)
 
 
 def settle(client: Client) -> None:
-    """Everything sent has been read, and its answers, too: these go out before the second PING is read."""
+    """Wait until everything sent has been processed and answered: answers are sent before the second PING is read."""
     client.ping()
     client.ping()
 
 
 @dataclass
 class Reaction:
-    """What a script leads to; the table's last column."""
+    """How the daemon must react to a script; the last column of a table."""
 
     words: str
     check: Callable[[Client], None]
 
     def __or__(self, other: Reaction) -> Reaction:
-        """Either will do: this one where the peer closes, the other one where it doesn't."""
+        """Either is allowed: this one if the connection is closed, the other one if not."""
         def check(client: Client) -> None:
-            (self if ended(client) else other).check(client)
+            (self if connection_ended(client) else other).check(client)
         return Reaction(f"{self.words}; or {other.words}", check)
 
 
-def ended(client: Client) -> bool:
-    client.send_if_open(ping(b"anybody?"))
-    client.read_until(lambda: bool(client.goaways) or b"anybody?" in client.ping_acks, "GOAWAY or a PING's ACK")
+def connection_ended(client: Client) -> bool:
+    client.send_if_open(ping(b"are-open"))
+    client.read_until(lambda: bool(client.goaways) or b"are-open" in client.ping_acks, "GOAWAY or a PING's ACK")
     return bool(client.goaways)
 
 
-def named(codes: Sequence[int]) -> str:
+def error_names(codes: Sequence[int]) -> str:
     return " or ".join(NAMES[code] for code in codes)
 
 
@@ -187,40 +75,40 @@ def ends(*codes: int, last: int | tuple[int, ...] = 0) -> Reaction:
         assert len(client.goaways) == 1, client
         assert client.goaways[0].error_code in codes, client
         assert client.goaways[0].last_stream_id in lasts, client
-    return Reaction(f"GOAWAY {named(codes)}, last stream {' or '.join(map(str, lasts))}, closed", check)
+    return Reaction(f"GOAWAY {error_names(codes)}, last stream {' or '.join(map(str, lasts))}, closed", check)
 
 
 def resets(*codes: int, stream: int = 1) -> Reaction:
-    """A stream error, and nothing else."""
+    """A stream error with one of these codes; the connection goes on."""
     def check(client: Client) -> None:
         client.read_until(lambda: client.answer(stream).reset is not None, f"RST_STREAM on stream {stream}")
         assert client.answer(stream).reset in codes, client
-        lives_on(client)
-    return Reaction(f"RST_STREAM {named(codes)}, the connection lives on", check)
+        assert_connection_works(client)
+    return Reaction(f"RST_STREAM {error_names(codes)}, the connection goes on", check)
 
 
 def answers(stream: int = 1, request: Fields = GET) -> Reaction:
     def check(client: Client) -> None:
         client.wait(stream).assert_echo(request)
         assert client.answer(stream).reset is None
-        lives_on(client)
-    return Reaction("answered, the connection lives on", check)
+        assert_connection_works(client)
+    return Reaction("answered, the connection goes on", check)
 
 
 def answers_at_least(stream: int, request: Fields = GET) -> Reaction:
-    return Reaction("answered, and it may be closed then",
+    return Reaction("answered; the connection may be closed afterwards",
                     lambda client: client.wait(stream).assert_echo(request))
 
 
 def shows(words: str, holds: Callable[[Client], bool]) -> Reaction:
     def check(client: Client) -> None:
-        Seen(words, holds).check(client)
-        lives_on(client)
-    return Reaction(f"{words}, the connection lives on", check)
+        Check(words, holds).check(client)
+        assert_connection_works(client)
+    return Reaction(f"{words}, the connection goes on", check)
 
 
-def lives_on(client: Client) -> None:
-    """A request is answered, after all windows that a script may have closed are opened."""
+def assert_connection_works(client: Client) -> None:
+    """A request is answered, once all flow-control windows that the script may have closed are open again."""
     client.send(settings((INITIAL_WINDOW_SIZE, DEFAULT_WINDOW)), headers(AFTERWARDS, fields("/afterwards")))
     client.wait(AFTERWARDS).assert_echo(fields("/afterwards"))
     assert not client.goaways, client
@@ -232,15 +120,15 @@ def is_silent(client: Client) -> bool:
 
 IGNORED = shows("ignored", is_silent)
 
-# --- the table ---
+# --- tables ---
 
 PREFACE = MAGIC + settings()
-Step = Union[bytes, Seen]
+Step = Union[bytes, Check]
 
 
 @dataclass
 class Rule:
-    """A rule of an RFC, bytes that exercise or break it, and what they have to lead to."""
+    """A rule of an RFC, bytes that follow or break it, and how the daemon must react."""
 
     section: str
     name: str
@@ -253,7 +141,7 @@ class Rule:
         return f"{self.section}-{self.name}"
 
     def run(self, client: Client, piece: int | None) -> None:
-        """Go through the script on a new connection, sending in pieces of so many bytes."""
+        """Run the script on a new connection, sending in pieces of `piece` bytes."""
         if self.preface is not None:
             client.send(self.preface)
             client.ping()
@@ -267,7 +155,7 @@ class Rule:
 
 BLOCK = block(GET)
 LARGEST = 2**31 - 1
-ANSWERED_1 = Seen("stream 1 answered", lambda client: client.answer(1).ended)
-# Stream 1 is half-closed (remote): the answer waits for its window.
+ANSWERED_1 = Check("stream 1 answered", lambda client: client.answer(1).ended)
+# Stream 1 is half-closed (remote): the response waits for its flow-control window.
 HALF_CLOSED = [settings((INITIAL_WINDOW_SIZE, 0)), get(1), body(1, 0)]
 OPEN_WINDOW = window_update(1, DEFAULT_WINDOW)

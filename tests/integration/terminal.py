@@ -1,4 +1,4 @@
-"""A terminal of its own: a pseudo-terminal, and the session of a program that has it as controlling terminal."""
+"""A pseudo-terminal, and a program that runs in a session of its own with it as the controlling terminal."""
 from __future__ import annotations
 
 import contextlib
@@ -17,7 +17,7 @@ from waiting import SLOW, poll
 
 
 def stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat from the third, the state, on; none if there is no such process."""
+    """The fields of /proc/PID/stat from the third (the state) on; empty if there is no such process."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return []
@@ -28,7 +28,7 @@ def is_alive(pid: int) -> bool:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether every thread of it is."""
+    """Whether all its threads are stopped."""
     threads = Path(f"/proc/{pid}/task").iterdir()
     return all((thread / "stat").read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
 
@@ -40,21 +40,21 @@ def command_line(pid: int) -> list[str]:
 
 
 def variables() -> dict[str, str]:
-    """The environment of what runs in a terminal. LeakSanitizer stops the process with ptrace as it exits, and tries
-    that for ever where a SIGCONT is pending, as a closed terminal may leave one: it is off."""
+    """The environment of a program in a terminal. LeakSanitizer is off: it stops the process with ptrace at exit, and
+    retries without end if a SIGCONT is pending, which closing a terminal may cause."""
     options = ":".join(filter(None, (os.environ.get("ASAN_OPTIONS"), "detect_leaks=0")))
     return {**environment_without_systemd(), "TERM": "dumb", "PS1": "$ ", "HISTFILE": "", "ASAN_OPTIONS": options}
 
 
 class Terminal:
-    """What `program` shows on it is kept in `text`."""
+    """A terminal in which `program` runs; everything it prints is collected in `text`."""
 
     def __init__(self, program: Sequence[str]) -> None:
-        needs.proc("self")  # where the daemon is looked for
+        needs.proc("self")  # to find the daemon's process
         self.text = ""
         self.pids: set[int] = set()
         self.fd, other = os.openpty()
-        # What the one who runs the tests ignores is not to be ignored here.
+        # Signals that are ignored in the process that runs the tests must not be ignored here.
         words = ["env", "--default-signal=HUP,INT,QUIT", "setsid", "--ctty", *program]
         self.process = subprocess.Popen(words, stdin=other, stdout=other, stderr=other, env=variables())
         os.close(other)
@@ -73,39 +73,40 @@ class Terminal:
         self.type(line + "\n")
 
     def read_until(self, pattern: str, seconds: float = 10) -> re.Match[str]:
-        """Read until the pattern is found in what was shown from the start."""
+        """Read until the pattern matches in everything printed since the start."""
         deadline = time.monotonic() + seconds * SLOW
         while not (match := re.search(pattern, self.text, re.MULTILINE)):
             left = deadline - time.monotonic()
             assert left > 0 and select.select([self.fd], [], [], left)[0], f"no {pattern!r} in {self.text!r}"
             try:
                 self.text += os.read(self.fd, 65536).decode(errors="backslashreplace").replace("\r\n", "\n")
-            except OSError:  # EIO: nobody has the other side any more
+            except OSError:  # EIO: no process has the other side open any more
                 raise AssertionError(f"no {pattern!r} before the end of {self.text!r}") from None
         return match
 
     def daemon(self) -> int:
-        """The daemon of this session, once it is there."""
+        """The process id of the daemon in this session, once it runs."""
         def find() -> int:
             for name in os.listdir("/proc"):
-                if name.isdigit() and stat(int(name))[3:4] == [str(self.leader)] and str(BINARY) in command_line(int(name)):
-                    return int(name)
+                pid = int(name) if name.isdigit() else 0
+                if pid and stat(pid)[3:4] == [str(self.leader)] and str(BINARY) in command_line(pid):
+                    return pid
             return 0
         self.pids.add(pid := poll(find, "the daemon's process", seconds=10))
         return pid
 
     def foreground(self) -> int:
-        """The process group that has the terminal."""
+        """The terminal's foreground process group."""
         return os.tcgetpgrp(self.fd)
 
     def close(self) -> None:
-        """As who closes its window: the other side is hung up."""
+        """Hang up, as closing a terminal window does."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
 
     def end(self) -> None:
-        """Close it, and leave nothing behind of what ran in it."""
+        """Close it, and kill everything that ran in it."""
         for pid in self.pids - {self.leader}:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -119,5 +120,5 @@ class Terminal:
 
 
 def daemon_line(log: Path, *arguments: object) -> str:
-    """What starts a daemon in a shell, with its log in a file."""
+    """A shell command that starts a daemon, with its log in a file."""
     return " ".join([*command(["--port=0", "--address=127.0.0.1", *arguments]), f"2>>{log}"])

@@ -38,7 +38,7 @@ def test_says_what_a_python_lacks() -> None:
 
 
 def test_says_what_a_machine_lacks(daemon: Daemon, tmp_path: Path) -> None:
-    assert_one_line(advertised(SCRIPT, daemon.url("/"), path=str(tmp_path)), "curl is not there", "make deps check")
+    assert_one_line(advertised(SCRIPT, daemon.url("/"), path=str(tmp_path)), "curl is not installed", "make deps check")
 
 
 def test_says_that_nobody_answers() -> None:

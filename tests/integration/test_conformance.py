@@ -5,10 +5,11 @@ from typing import Callable
 
 import pytest
 
-from rules import (ACK, ANSWERED_1, BLOCK, DATA, END_HEADERS, END_STREAM, GET, HALF_CLOSED, HAS_PRIORITY, IGNORED,
-                   INITIAL_WINDOW_SIZE, NO_RFC7540_PRIORITIES, OPEN_WINDOW, PING, POST, PREFACE, SETTINGS, Rule, Seen,
-                   answers, block, body, continuation, data, ends, frame, get, headers, number, ping, post, priority,
-                   reset_stream, resets, settings, shows, window_update)
+from frames import (ACK, DATA, END_HEADERS, END_STREAM, GET, HAS_PRIORITY, INITIAL_WINDOW_SIZE,
+                    NO_RFC7540_PRIORITIES, PING, POST, SETTINGS, block, continuation, data, frame, get, headers,
+                    number, ping, post, priority, reset_stream, settings, window_update)
+from rules import (ANSWERED_1, BLOCK, HALF_CLOSED, IGNORED, OPEN_WINDOW, PREFACE, Check, Rule, answers, body, ends,
+                   resets, shows)
 from wire import (DEFAULT_WINDOW, FRAME_SIZE, FRAME_SIZE_ERROR, MAGIC, PROTOCOL_ERROR, REFUSED_STREAM,
                   STREAM_CLOSED, fields)
 
@@ -17,8 +18,8 @@ TRANSPORTS = ("plain", "tls")
 LIMIT = 128  # the default of max-concurrent-streams
 UNKNOWN = 0xfa
 LONG = fields("/rule", "GET", ("x", "y" * (FRAME_SIZE - 200)), ("z", "z" * 200))
-RESET_1 = Seen("stream 1 reset", lambda client: client.answer(1).reset is not None)
-THE_OTHERS_ANSWERED = Seen("all streams up to the limit answered",
+RESET_1 = Check("stream 1 reset", lambda client: client.answer(1).reset is not None)
+THE_OTHERS_ANSWERED = Check("all streams up to the limit answered",
                            lambda client: all(client.answer(2 * at + 1).ended for at in range(LIMIT)))
 CLOSED = [get(1), ANSWERED_1]     # stream 1: END_STREAM from both
 CUT = [post(1), reset_stream(1)]  # stream 1: reset by the client
@@ -172,7 +173,7 @@ STATES = [  # section 5.1
     Rule("5.1.1", "lower", "ids of new streams go up: connection error PROTOCOL_ERROR", [get(5) + get(3)],
          ends(PROTOCOL_ERROR, last=5)),
     Rule("5.1.1", "lower-after-answer", "ids of new streams go up: connection error PROTOCOL_ERROR",
-         [get(5), Seen("stream 5 answered", lambda client: client.answer(5).ended), get(3)],
+         [get(5), Check("stream 5 answered", lambda client: client.answer(5).ended), get(3)],
          ends(PROTOCOL_ERROR, last=5)),
     Rule("5.1.1", "lower-with-priority",
          "ids of new streams go up, whatever PRIORITY has named: connection error PROTOCOL_ERROR",

@@ -10,14 +10,13 @@ import jsonschema
 import pytest
 
 from advertised import CLIENTS, table
-from clients import run_tool, curl_h2, curl_version
+from clients import curl_h2, curl_version
 from conftest import Start
 from daemon import TOP, Daemon
-from rules import (END_HEADERS, END_STREAM, HAS_PRIORITY, HEADERS, PADDED, SETTINGS, block, continuation, data, frame,
-                   headers, indexing, literal, never_indexed, number, ping, priority, reset_stream, settings,
-                   table_size, window_update)
-from waiting import Deadline
-from wire import MAGIC, Answer, Client, Fields, Text, echo, fields
+from frames import (END_HEADERS, END_STREAM, HAS_PRIORITY, HEADERS, PADDED, block, continuation, data,
+                    frame, headers, indexing, literal, never_indexed, number, ping, priority, reset_stream,
+                    settings, table_size_update, window_update)
+from wire import MAGIC, Answer, Client, Fields, Text, fields
 
 TYPE = "application/vnd.h2echod+json"
 PRIORITY_UPDATE = 0x10
@@ -337,7 +336,7 @@ def test_table_and_block(daemon: Daemon) -> None:
     assert found["hpack"] == {"wire_bytes": len(asking(first, second)),
                               "decoded_bytes": sum(len(name) + len(value) for name, value in names),
                               "table_bytes": 6 + 100 + 32 + 7 + 50 + 32}
-    assert raw(daemon, headers(1, table_size(0) + asking(first)))["hpack"]["table_bytes"] == 0
+    assert raw(daemon, headers(1, table_size_update(0) + asking(first)))["hpack"]["table_bytes"] == 0
 
 
 def test_block_in_padded_pieces(daemon: Daemon) -> None:

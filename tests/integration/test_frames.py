@@ -5,12 +5,13 @@ from typing import Callable
 
 import pytest
 
-from rules import (ACK, BLOCK, ENABLE_PUSH, END_HEADERS, END_STREAM, GOAWAY, HALF_CLOSED, HAS_PRIORITY, IGNORED,
-                   INITIAL_WINDOW_SIZE, LARGEST, MAX_CONCURRENT_STREAMS, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE,
-                   NO_RFC7540_PRIORITIES, OPEN_WINDOW, PADDED, PING, POST, PRIORITY, PUSH_PROMISE, RST_STREAM,
-                   SETTINGS, WINDOW_UPDATE, Rule, Seen, answers, answers_at_least, block, body, continuation, data,
-                   ends, frame, get, goaway, headers, number, ping, post, priority, reset_stream, resets, settings,
-                   shows, window_update)
+from frames import (ACK, ENABLE_PUSH, END_HEADERS, END_STREAM, GOAWAY, HAS_PRIORITY, INITIAL_WINDOW_SIZE,
+                    MAX_CONCURRENT_STREAMS, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE, NO_RFC7540_PRIORITIES, PADDED,
+                    PING, POST, PRIORITY, PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, continuation,
+                    data, frame, get, goaway, headers, number, ping, post, priority, reset_stream, settings,
+                    window_update)
+from rules import (BLOCK, HALF_CLOSED, IGNORED, LARGEST, OPEN_WINDOW, Check, Rule, answers, answers_at_least, body,
+                   ends, resets, shows)
 from wire import DEFAULT_WINDOW, FLOW_CONTROL_ERROR, FRAME_SIZE, FRAME_SIZE_ERROR, MAGIC, PROTOCOL_ERROR
 
 TRANSPORTS = ("plain", "tls")
@@ -224,7 +225,7 @@ FLOW = [  # section 6.9 to 6.10
          [settings((INITIAL_WINDOW_SIZE, 20)), get(1), body(1, 20), settings((INITIAL_WINDOW_SIZE, 0)),
           window_update(1, LARGEST)], answers()),
     Rule("6.9.1", "overflow-on-closed-stream", "a closed stream has no window",
-         [get(1), Seen("stream 1 answered", lambda client: client.answer(1).ended), window_update(1, LARGEST) * 2],
+         [get(1), Check("stream 1 answered", lambda client: client.answer(1).ended), window_update(1, LARGEST) * 2],
          answers()),
     Rule("6.9.2", "smaller-window", "SETTINGS_INITIAL_WINDOW_SIZE changes what open streams have",
          [settings((INITIAL_WINDOW_SIZE, 3)), get(1), body(1, 3), settings((INITIAL_WINDOW_SIZE, 5)),
@@ -252,7 +253,7 @@ FLOW = [  # section 6.9 to 6.10
          [post(1) + window_update(1, 5) + settings((INITIAL_WINDOW_SIZE, LARGEST - 5)) + data(1, b"x")],
          answers(1, POST)),
     Rule("6.9.2", "acknowledged-when-applied", "SETTINGS are in force when they are acknowledged",
-         [settings((INITIAL_WINDOW_SIZE, 7)), Seen("an ACK", lambda client: client.acknowledged == 2), get(1),
+         [settings((INITIAL_WINDOW_SIZE, 7)), Check("an ACK", lambda client: client.acknowledged == 2), get(1),
           body(1, 7), OPEN_WINDOW], answers()),
     Rule("6.10", "continuations", "a field block may go on in many CONTINUATIONs",
          [headers(1, BLOCK[:3], END_STREAM)

@@ -9,9 +9,10 @@ import pytest
 
 from conftest import Start
 from daemon import Daemon
-from hostile import (CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, HEADERS, PADDED, PING, POST, PRIORITY,
-                     RST_STREAM, SETTINGS, WINDOW_UPDATE, WITH_PRIORITY, Record, Watch, assert_goaway, flood, frame,
-                     ids, literal, pour, request)
+from frames import (CONTINUATION, DATA, END_HEADERS, END_STREAM, HAS_PRIORITY, HEADERS, PADDED, PING, PRIORITY,
+                    RST_STREAM, SETTINGS, WINDOW_UPDATE, frame, literal, number)
+from hostile import (GET_BLOCK, POST_BLOCK, Neighbour, Record, assert_goaway, on_streams, request, send_until_closed,
+                     stream_ids)
 from waiting import Stopwatch
 from wire import (CANCEL, COMPRESSION_ERROR, ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR, LAST_STREAM, PROTOCOL_ERROR,
                   STREAM_CLOSED, Client, fields)
@@ -28,15 +29,11 @@ CODE = (8).to_bytes(4, "big")
 SELF = b"\0\0\0\0\x10"  # a dependency on the stream 0, of weight 17
 
 
-def number(value: int) -> bytes:
-    return value.to_bytes(4, "big")
-
-
 def stands(start: Start, record: Record, attack: Callable[[Daemon], list[Client]],
            *options: str, attackers: int = 1, memory: int = MEMORY, cost: float = COST) -> None:
     """Let the attack happen beside a neighbour."""
     daemon = start(*options)
-    with Watch(daemon, attackers) as watch:
+    with Neighbour(daemon, attackers) as watch:
         clients = attack(daemon)
     watch.assert_harmless(clients, memory, cost)
     record("figures", watch.summary())
@@ -46,21 +43,21 @@ def stands(start: Start, record: Record, attack: Callable[[Daemon], list[Client]
 
 def first_words(client: Client) -> int:
     """Said before the flood: a body that is under way, whose stream keeps the connection from being empty."""
-    client.send(request(1, POST, end=False))
+    client.send(request(1, POST_BLOCK, end=False))
     return 3
 
 
 def reset_by_overflow(stream: int) -> bytes:
-    return request(stream, POST, end=False) + frame(WINDOW_UPDATE, 0, stream, number(LAST_STREAM))
+    return request(stream, POST_BLOCK, end=False) + frame(WINDOW_UPDATE, 0, stream, number(LAST_STREAM))
 
 
 def too_much_content(stream: int) -> bytes:
-    block = POST + literal(b"content-length", b"1")
+    block = POST_BLOCK + literal(b"content-length", b"1")
     return request(stream, block, end=False) + frame(DATA, 0, stream, b"two")
 
 
 def endless(stream: int, piece: bytes, count: int) -> bytes:
-    return frame(HEADERS, 0, stream, GET) + frame(CONTINUATION, 0, stream, piece) * count
+    return frame(HEADERS, 0, stream, GET_BLOCK) + frame(CONTINUATION, 0, stream, piece) * count
 
 
 ENTRY = literal(b"x", b"\xff" * 4000, first=0x40)  # fills the dynamic table, whose first entry is 62:
@@ -69,15 +66,15 @@ REFERENCE = b"\xbe"
 
 CALMED = {  # what is sent behind first_words: ENHANCE_YOUR_CALM
     # streams that end at once: CVE-2023-44487, CVE-2025-8671
-    "rapid-reset": flood(lambda s: request(s) + frame(RST_STREAM, 0, s, CODE), MANY, 3),
-    "rapid-reset-of-bodies": flood(lambda s: request(s, POST, False) + frame(RST_STREAM, 0, s, CODE), MANY, 3),
-    "provoked-by-window-overflow": flood(reset_by_overflow, MANY, 3),
-    "provoked-by-malformed-fields": flood(lambda s: request(s, GET + literal(b"te", b"no")), MANY, 3),
-    "provoked-by-missing-fields": flood(lambda s: request(s, b"\x82"), MANY, 3),
-    "provoked-by-content-length": flood(lambda s: request(s, GET + literal(b"content-length", b"9")), MANY, 3),
-    "provoked-by-too-much-content": flood(too_much_content, MANY, 3),
-    "empty-field-names": flood(lambda s: request(s, GET + literal(b"", b"x") * 20), MANY, 3),  # CVE-2019-9516
-    "empty-headers": flood(lambda s: request(s, b"", False), MANY, 3),  # CVE-2019-9518
+    "rapid-reset": on_streams(lambda s: request(s) + frame(RST_STREAM, 0, s, CODE), MANY, 3),
+    "rapid-reset-of-bodies": on_streams(lambda s: request(s, POST_BLOCK, False) + frame(RST_STREAM, 0, s, CODE), MANY, 3),
+    "provoked-by-window-overflow": on_streams(reset_by_overflow, MANY, 3),
+    "provoked-by-malformed-fields": on_streams(lambda s: request(s, GET_BLOCK + literal(b"te", b"no")), MANY, 3),
+    "provoked-by-missing-fields": on_streams(lambda s: request(s, b"\x82"), MANY, 3),
+    "provoked-by-content-length": on_streams(lambda s: request(s, GET_BLOCK + literal(b"content-length", b"9")), MANY, 3),
+    "provoked-by-too-much-content": on_streams(too_much_content, MANY, 3),
+    "empty-field-names": on_streams(lambda s: request(s, GET_BLOCK + literal(b"", b"x") * 20), MANY, 3),  # CVE-2019-9516
+    "empty-headers": on_streams(lambda s: request(s, b"", False), MANY, 3),  # CVE-2019-9518
     # header blocks that do not end: CVE-2024-28182
     "continuation": endless(3, literal(b"a", b"b"), FLOOD),
     "continuation-empty": endless(3, b"", FLOOD),
@@ -88,14 +85,14 @@ CALMED = {  # what is sent behind first_words: ENHANCE_YOUR_CALM
     "settings": frame(SETTINGS) * FLOOD,
     "empty-data": frame(DATA, 0, 1) * FLOOD,
     "empty-padded-data": frame(DATA, PADDED, 1, b"\0") * FLOOD,
-    "priority": flood(lambda s: frame(PRIORITY, 0, s, SELF), FLOOD, 3),
-    "priority-loops": flood(lambda s: frame(PRIORITY, 0, s % 200 + 2, number(s % 190 + 1) + b"\xff"), FLOOD, 3),
+    "priority": on_streams(lambda s: frame(PRIORITY, 0, s, SELF), FLOOD, 3),
+    "priority-loops": on_streams(lambda s: frame(PRIORITY, 0, s % 200 + 2, number(s % 190 + 1) + b"\xff"), FLOOD, 3),
     "unknown-frames": frame(0xbb, 0xff, 1, b"what") * FLOOD,
     "window-by-the-byte": frame(WINDOW_UPDATE, 0, 1, number(1)) * FLOOD,
     "connection-window-by-the-byte": frame(WINDOW_UPDATE, 0, 0, number(1)) * FLOOD,
     # much in few frames: CVE-2020-11080, HPACK
     "many-settings": frame(SETTINGS, 0, 0, (b"\0\1" + number(4096)) * 2700) * 20,
-    "hpack-bomb": request(3, GET + ENTRY + REFERENCE * 14000),
+    "hpack-bomb": request(3, GET_BLOCK + ENTRY + REFERENCE * 14000),
 }
 
 
@@ -104,7 +101,7 @@ def test_flood_ends_the_connection(start: Start, record_property: Record, case: 
     def attack(daemon: Daemon) -> list[Client]:
         client = daemon.connect()
         first_words(client)
-        pour(client, CALMED[case])
+        send_until_closed(client, CALMED[case])
         assert_goaway(client, ENHANCE_YOUR_CALM)
         return [client]
     stands(start, record_property, attack)
@@ -117,7 +114,7 @@ def test_flood_whose_answers_nobody_reads(start: Start, record_property: Record,
     def attack(daemon: Daemon) -> list[Client]:
         client = daemon.connect(receive_buffer=4096)
         first_words(client)
-        pour(client, CALMED[case], reading=False)
+        send_until_closed(client, CALMED[case], reading=False)
         assert_goaway(client, ENHANCE_YOUR_CALM)
         return [client]
     stands(start, record_property, attack)
@@ -128,19 +125,19 @@ def test_flood_whose_answers_nobody_reads(start: Start, record_property: Record,
 FATAL = {  # behind first_words, with the settings acknowledged
     "window-update-of-0": (frame(WINDOW_UPDATE, 0, 1, number(0)), PROTOCOL_ERROR),
     "connection-window-overflow": (frame(WINDOW_UPDATE, 0, 0, number(LAST_STREAM)), FLOW_CONTROL_ERROR),
-    "window-overflow-by-settings": (flood(lambda s: request(s) + frame(WINDOW_UPDATE, 0, s, number(1)), 127, 3) +
+    "window-overflow-by-settings": (on_streams(lambda s: request(s) + frame(WINDOW_UPDATE, 0, s, number(1)), 127, 3) +
                                     frame(SETTINGS, 0, 0, b"\0\4" + number(LAST_STREAM)), FLOW_CONTROL_ERROR),
     "settings-ack-for-nothing": (frame(SETTINGS, 1), PROTOCOL_ERROR),
     "data-after-the-end": (request(3) + frame(DATA, 0, 3, b"more"), STREAM_CLOSED),
     "headers-after-the-end": (request(3) + request(3), STREAM_CLOSED),
     "priority-on-itself": (frame(PRIORITY, 0, 3, number(3) + b"\0"), PROTOCOL_ERROR),
-    "headers-on-itself": (frame(HEADERS, END_HEADERS | END_STREAM | WITH_PRIORITY, 3, number(3) + b"\0" + GET),
+    "headers-on-itself": (frame(HEADERS, END_HEADERS | END_STREAM | HAS_PRIORITY, 3, number(3) + b"\0" + GET_BLOCK),
                           PROTOCOL_ERROR),
-    "more-streams-than-allowed": (flood(lambda s: request(s, POST, False), 129, 3), PROTOCOL_ERROR),
+    "more-streams-than-allowed": (on_streams(lambda s: request(s, POST_BLOCK, False), 129, 3), PROTOCOL_ERROR),
     "stream-id-that-goes-back": (request(LAST_STREAM) + request(LAST_STREAM - 2), PROTOCOL_ERROR),
     "padding-longer-than-the-frame": (frame(DATA, PADDED, 1, b"\xff"), PROTOCOL_ERROR),
-    "index-that-is-not-there": (request(3, GET + b"\xff\xff\x7f"), COMPRESSION_ERROR),
-    "value-of-100-KiB": (request(3, GET + literal(b"x", b"y" * 100_000)), COMPRESSION_ERROR),
+    "index-that-is-not-there": (request(3, GET_BLOCK + b"\xff\xff\x7f"), COMPRESSION_ERROR),
+    "value-of-100-KiB": (request(3, GET_BLOCK + literal(b"x", b"y" * 100_000)), COMPRESSION_ERROR),
 }
 
 
@@ -152,7 +149,7 @@ def test_error_ends_the_connection(start: Start, record_property: Record, case: 
         client = daemon.connect({WINDOW: 0})
         first_words(client)
         client.ping()
-        pour(client, words)
+        send_until_closed(client, words)
         assert_goaway(client, code)
         return [client]
     stands(start, record_property, attack)
@@ -165,11 +162,11 @@ def streams_before_the_limit_is_known(daemon: Daemon) -> Client:
     client = daemon.open_connection()
     client.acknowledge = False
     client.send_preface()
-    client.send(flood(lambda s: request(s, POST, False), 228))
-    assert {client.wait(s).reset for s in ids(100, 257)} == {REFUSED_STREAM}
-    assert not any(client.answer(s).finished for s in ids(128))
-    client.send(*(frame(DATA, END_STREAM, s) for s in ids(128)))
-    for stream in ids(128):
+    client.send(on_streams(lambda s: request(s, POST_BLOCK, False), 228))
+    assert {client.wait(s).reset for s in stream_ids(100, 257)} == {REFUSED_STREAM}
+    assert not any(client.answer(s).finished for s in stream_ids(128))
+    client.send(*(frame(DATA, END_STREAM, s) for s in stream_ids(128)))
+    for stream in stream_ids(128):
         assert client.wait(stream).status == 200
     return client
 
@@ -177,9 +174,9 @@ def streams_before_the_limit_is_known(daemon: Daemon) -> Client:
 def lists_over_the_limit(daemon: Daemon) -> Client:
     """A kilobyte each that comes to one of 400 KB: 431 every time."""
     client = daemon.connect()
-    client.send(frame(WINDOW_UPDATE, 0, 0, number(1 << 30)), request(1, GET + ENTRY))
-    client.send(flood(lambda s: request(s, GET + REFERENCE * 100), 50, 3))
-    for stream in ids(50, 3):
+    client.send(frame(WINDOW_UPDATE, 0, 0, number(1 << 30)), request(1, GET_BLOCK + ENTRY))
+    client.send(on_streams(lambda s: request(s, GET_BLOCK + REFERENCE * 100), 50, 3))
+    for stream in stream_ids(50, 3):
         assert client.wait(stream).status == 431
     return client
 
@@ -187,10 +184,10 @@ def lists_over_the_limit(daemon: Daemon) -> Client:
 def repeated_fields(daemon: Daemon) -> Client:
     """As many fields of one name as the limit allows, whose values have to be put together."""
     client = daemon.connect()
-    block = GET + literal(b"a", b"", first=0x40) + REFERENCE * 1900
+    block = GET_BLOCK + literal(b"a", b"", first=0x40) + REFERENCE * 1900
     for first in range(1, 400, 200):
-        client.send(flood(lambda s: request(s, block), 100, first))
-        for stream in ids(100, first):
+        client.send(on_streams(lambda s: request(s, block), 100, first))
+        for stream in stream_ids(100, first):
             assert client.wait(stream).status == 200
     return client
 
@@ -198,7 +195,7 @@ def repeated_fields(daemon: Daemon) -> Client:
 def content_by_the_byte(daemon: Daemon) -> Client:
     """One byte of content in 266 of a frame."""
     client = daemon.connect()
-    client.send(request(1, POST, False), frame(DATA, PADDED, 1, b"\xffx" + b"\0" * 255) * 3500,
+    client.send(request(1, POST_BLOCK, False), frame(DATA, PADDED, 1, b"\xffx" + b"\0" * 255) * 3500,
                 frame(DATA, END_STREAM, 1))
     assert client.wait(1).status == 200
     return client
@@ -231,10 +228,10 @@ def last_stream_id(daemon: Daemon) -> Client:
 def windows_that_open_and_shut(daemon: Daemon) -> Client:
     """SETTINGS change every stream's window: here 128 answers' at each frame."""
     client = daemon.connect({WINDOW: 0})
-    client.send(flood(request, 128))
+    client.send(on_streams(request, 128))
     client.send(*(frame(SETTINGS, 0, 0, b"\0\4" + number(step % 2)) for step in range(2000)))
     client.send(frame(SETTINGS, 0, 0, b"\0\4" + number(65535)))
-    for stream in ids(128):
+    for stream in stream_ids(128):
         assert client.wait(stream).status == 200
     return client
 
@@ -262,12 +259,12 @@ CROWD, FEW = 8, 3
 
 
 def header_block_by_the_byte(client: Client) -> Callable[[], bytes]:
-    client.send(frame(HEADERS, END_STREAM, 1, GET))
+    client.send(frame(HEADERS, END_STREAM, 1, GET_BLOCK))
     return lambda: frame(CONTINUATION, 0, 1, b"\0\1a\1b")
 
 
 def body_that_stops(client: Client) -> Callable[[], bytes]:
-    client.send(request(1, POST, False), frame(DATA, 0, 1, b"some"))
+    client.send(request(1, POST_BLOCK, False), frame(DATA, 0, 1, b"some"))
     return lambda: frame(PING, 0, 0, b"12345678")
 
 
@@ -277,7 +274,7 @@ def window_that_stays_shut(client: Client) -> Callable[[], bytes]:
 
 
 def window_of_crumbs(client: Client) -> Callable[[], bytes]:
-    client.send(frame(SETTINGS, 0, 0, b"\0\4" + number(0)), request(1, GET + literal(b"x", b"y" * 20000)))
+    client.send(frame(SETTINGS, 0, 0, b"\0\4" + number(0)), request(1, GET_BLOCK + literal(b"x", b"y" * 20000)))
     return lambda: frame(WINDOW_UPDATE, 0, 1, number(1))
 
 
@@ -325,8 +322,8 @@ def test_peers_that_take_nothing(start: Start, record_property: Record) -> None:
         clients = [daemon.connect({WINDOW: LAST_STREAM}, receive_buffer=4096) for _ in range(FEW)]
         watch = Stopwatch()
         for client in clients:
-            client.send(frame(WINDOW_UPDATE, 0, 0, number(LAST_STREAM - 65535)), request(1, GET + PLAIN_ENTRY),
-                        flood(lambda s: request(s, GET + REFERENCE * 15), 100, 3))
+            client.send(frame(WINDOW_UPDATE, 0, 0, number(LAST_STREAM - 65535)), request(1, GET_BLOCK + PLAIN_ENTRY),
+                        on_streams(lambda s: request(s, GET_BLOCK + REFERENCE * 15), 100, 3))
         for client in clients:
             hung_up = select.poll()
             hung_up.register(client.socket, select.POLLHUP)

@@ -8,9 +8,9 @@ from hpack.huffman import HuffmanEncoder
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 
 from daemon import Daemon
-from rules import (END_HEADERS, END_STREAM, GET, HEADER_TABLE_SIZE, Rule, Seen, Step, answers, block,
-                   continuation, data, ends, headers, indexed, indexing, integer, literal, never_indexed,
-                   post, resets, settings, string, table_size)
+from frames import (END_HEADERS, END_STREAM, GET, HEADER_TABLE_SIZE, block, continuation, data, headers, indexed,
+                    indexing, integer, literal, never_indexed, post, settings, string, table_size_update)
+from rules import Check, Rule, Step, answers, ends, resets
 from wire import COMPRESSION_ERROR, PROTOCOL_ERROR, Client, Fields
 
 TRANSPORTS = ("plain", "tls")
@@ -58,7 +58,7 @@ def split(at: int) -> bytes:
     return headers(stream, MIXED[:at], END_STREAM) + continuation(stream, MIXED[at:])
 
 
-MIXED = (table_size(TABLE_SIZE) + indexed(2) + literal(4, "/rule") + b"\x86" + indexing(1, "test.example")
+MIXED = (table_size_update(TABLE_SIZE) + indexed(2) + literal(4, "/rule") + b"\x86" + indexing(1, "test.example")
          + b"\x00" + huffman("x-huffman") + huffman("value") + never_indexed("x", "secret"))
 MIXED_FIELDS = request(("x-huffman", "value"), ("x", "secret"))
 # Entries of 1,000 bytes: the fifth one takes the first one's room.
@@ -81,23 +81,23 @@ TABLES = [
     wrong("2.3.3", "name-index-beyond-indexing", INDEX, BLOCK + indexing(LAST, "x")),
     wrong("2.3.3", "name-index-beyond-never", INDEX, BLOCK + never_indexed(LAST, "x")),
     wrong("4.2", "update-above-limit", "a table size above SETTINGS_HEADER_TABLE_SIZE is a decoding error",
-          table_size(TABLE_SIZE + 1) + BLOCK),
+          table_size_update(TABLE_SIZE + 1) + BLOCK),
     wrong("6.3", "update-far-above-limit",
-          "a table size above SETTINGS_HEADER_TABLE_SIZE is a decoding error", table_size(2**31) + BLOCK),
-    right("4.2", "update-to-limit", "a table size up to the limit is right", table_size(TABLE_SIZE) + BLOCK,
+          "a table size above SETTINGS_HEADER_TABLE_SIZE is a decoding error", table_size_update(2**31) + BLOCK),
+    right("4.2", "update-to-limit", "a table size up to the limit is right", table_size_update(TABLE_SIZE) + BLOCK,
           sent=GET),
-    right("4.2", "two-updates", "two updates may begin a block", table_size(0) + table_size(TABLE_SIZE)
+    right("4.2", "two-updates", "two updates may begin a block", table_size_update(0) + table_size_update(TABLE_SIZE)
           + BLOCK, sent=GET),
     wrong("4.2", "update-at-the-end", "an update that is not at the block's beginning is a decoding error",
-          BLOCK + table_size(0)),
+          BLOCK + table_size_update(0)),
     wrong("4.2", "update-in-the-middle", "an update that is not at the block's beginning is a decoding error",
-          indexed(2) + table_size(0) + BLOCK),
+          indexed(2) + table_size_update(0) + BLOCK),
     right("4.3", "smaller-table-evicts", "a smaller table evicts the oldest entries", BLOCK + indexing(*Y)
-          + indexing("a", "b"), table_size(34) + BLOCK + indexed(LAST), sent=request(("a", "b"))),
+          + indexing("a", "b"), table_size_update(34) + BLOCK + indexed(LAST), sent=request(("a", "b"))),
     wrong("4.3", "smaller-table-has-evicted", "a smaller table evicts the oldest entries",
-          BLOCK + indexing(*Y) + indexing("a", "b"), table_size(34) + BLOCK + indexed(LAST + 1)),
+          BLOCK + indexing(*Y) + indexing("a", "b"), table_size_update(34) + BLOCK + indexed(LAST + 1)),
     wrong("4.3", "update-to-0-clears", "a table of 0 bytes has no entry", BLOCK + indexing(*Y),
-          table_size(0) + table_size(TABLE_SIZE) + BLOCK + indexed(LAST)),
+          table_size_update(0) + table_size_update(TABLE_SIZE) + BLOCK + indexed(LAST)),
     right("4.4", "eviction", "entries are evicted from the oldest on", BLOCK + b"".join(BIG),
           BLOCK + b"".join(indexed(LAST + at) for at in range(4)), sent=request(*BIG_FIELDS[:0:-1])),
     wrong("4.4", "evicted", "entries are evicted from the oldest on", BLOCK + b"".join(BIG), BLOCK
@@ -107,12 +107,12 @@ TABLES = [
     wrong("4.4", "too-large-entry-empties", "an entry larger than the table empties it", BLOCK + indexing(*Y),
           BLOCK + indexing("x", "z" * TABLE_SIZE), BLOCK + indexed(LAST)),
     right("4.4", "name-of-the-evicted", "an entry may have the name of one that it evicts",
-          table_size(60) + BLOCK + indexing("name", "first"), BLOCK + indexing(LAST, "second"),
+          table_size_update(60) + BLOCK + indexing("name", "first"), BLOCK + indexing(LAST, "second"),
           BLOCK + indexed(LAST), sent=request(("name", "second"))),
     right("4.1", "entry-of-table-size", "an entry's size is that of name and value, and 32",
-          table_size(34) + BLOCK + indexing(*Y), BLOCK + indexed(LAST), sent=request(Y)),
+          table_size_update(34) + BLOCK + indexing(*Y), BLOCK + indexed(LAST), sent=request(Y)),
     wrong("4.1", "entry-above-table-size", "an entry's size is that of name and value, and 32",
-          table_size(33) + BLOCK + indexing(*Y), BLOCK + indexed(LAST)),
+          table_size_update(33) + BLOCK + indexing(*Y), BLOCK + indexed(LAST)),
 ]
 
 TRUNCATED = "a block that ends inside a representation is a decoding error"
@@ -175,7 +175,7 @@ REPRESENTATIONS = [
           + indexed(LAST)),
 ]
 
-RESET_1 = Seen("stream 1 reset", lambda client: client.answer(1).reset is not None)
+RESET_1 = Check("stream 1 reset", lambda client: client.answer(1).reset is not None)
 BLOCKS = [  # RFC 9113 section 4.3
     Rule("4.3", "split-anywhere", "a block may be split between any two bytes",
          [split(at) for at in range(1, len(MIXED) + 1)], answers(2 * len(MIXED) - 1, MIXED_FIELDS)),
@@ -196,7 +196,7 @@ BLOCKS = [  # RFC 9113 section 4.3
          [headers(1, [("bad", "request")], END_HEADERS), RESET_1, headers(1, indexed(0))],
          ends(COMPRESSION_ERROR, last=1)),
     Rule("4.3", "no-fields", "a block of size updates alone has no fields: malformed",
-         [headers(1, table_size(0))], resets(PROTOCOL_ERROR)),
+         [headers(1, table_size_update(0))], resets(PROTOCOL_ERROR)),
 ]
 
 RULES = [*TABLES, *PRIMITIVES, *REPRESENTATIONS, *BLOCKS]
@@ -241,8 +241,8 @@ def size_updates(fragment: bytes) -> list[int]:
     """The table sizes that a block begins with."""
     found = []
     while fragment[0] >> 5 == 1:
-        found.append(next(size for size in range(TABLE_SIZE + 1) if fragment.startswith(table_size(size))))
-        fragment = fragment[len(table_size(found[-1])):]
+        found.append(next(size for size in range(TABLE_SIZE + 1) if fragment.startswith(table_size_update(size))))
+        fragment = fragment[len(table_size_update(found[-1])):]
     return found
 
 

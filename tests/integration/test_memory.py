@@ -9,9 +9,9 @@ import pytest
 
 from conftest import Start
 from daemon import PLAIN_MEMORY
-from hostile import (CONTINUATION, GET, HEADERS, POST, REQUEST_SIZE, RST_STREAM, Record, Watch, assert_goaway, frame,
-                     ids, literal, pour, request)
-from rules import integer, settings
+from frames import CONTINUATION, HEADERS, RST_STREAM, frame, integer, literal, settings
+from hostile import (GET_BLOCK, POST_BLOCK, REQUEST_SIZE, Neighbour, Record, assert_goaway, request,
+                     send_until_closed, stream_ids)
 from wire import ENHANCE_YOUR_CALM, Client
 
 TRANSPORTS = ("plain", "tls")
@@ -75,34 +75,34 @@ LIMITS = {  # --max-concurrent-streams, --max-header-list-size, how many clients
 }
 
 
-def fill(client: Client, streams: int, fields: bytes, end: bool, get: bytes = GET) -> None:
+def fill(client: Client, streams: int, fields: bytes, end: bool, get: bytes = GET_BLOCK) -> None:
     """Every stream that there may be, with a request that isn't finished or an answer that isn't taken."""
     first = client.next_stream
     client.next_stream += 2 * streams
-    for stream in ids(streams, first):
-        pour(client, request(stream, (get if end else POST) + fields, end))
+    for stream in stream_ids(streams, first):
+        send_until_closed(client, request(stream, (get if end else POST_BLOCK) + fields, end))
     client.ping()
     assert not client.goaways
     if end:
-        client.read_until(lambda: all(client.answer(s).fields for s in ids(streams, first)), "every answer's begin")
-        assert {client.answer(s).status for s in ids(streams, first)} == {200}
-    assert not any(client.answer(s).finished for s in ids(streams, first))
+        client.read_until(lambda: all(client.answer(s).fields for s in stream_ids(streams, first)), "every answer's begin")
+        assert {client.answer(s).status for s in stream_ids(streams, first)} == {200}
+    assert not any(client.answer(s).finished for s in stream_ids(streams, first))
 
 
 def reset(client: Client, streams: int) -> None:
-    for stream in ids(streams, client.next_stream - 2 * streams):
+    for stream in stream_ids(streams, client.next_stream - 2 * streams):
         client.send(frame(RST_STREAM, 0, stream, CANCEL))
     client.ping()
 
 
 def holds(start: Start, record: Record, limits: str, rounds: Sequence[tuple[Block, bool]],
-          *options: str, get: bytes = GET, factor: float = 2.5, rest: int = 4 * KIB, least: float = 0.5,
+          *options: str, get: bytes = GET_BLOCK, factor: float = 2.5, rest: int = 4 * KIB, least: float = 0.5,
           said: bytes = b"", then: Callable[[Client], None] | None = None) -> None:
     """One round after the other, in which all streams are used; those of the one before are reset. What is held is
     so many times what the lists come to: at least, or the test tests nothing, and at most."""
     streams, size, crowd = LIMITS[limits]
     daemon = start(f"--max-concurrent-streams={streams}", f"--max-header-list-size={size}", *options)
-    with Watch(daemon, crowd) as watch:
+    with Neighbour(daemon, crowd) as watch:
         clients = [daemon.connect({WINDOW: 0}) for _ in range(crowd)]
         for client in clients:
             client.send(said)
@@ -169,10 +169,11 @@ def test_header_block_that_does_not_end_besides(start: Start, record_property: R
     def begin_another(client: Client) -> None:
         reset(client, streams)
         fill(client, streams - 1, long_values(size), True)
-        block = GET + one_name(size // 2) + literal(b"x", b"\xff" * VALUE_MAX)[:-1]
+        block = GET_BLOCK + one_name(size // 2) + literal(b"x", b"\xff" * VALUE_MAX)[:-1]
         pieces = [block[start:start + 16384] for start in range(0, len(block), 16384)]
         kinds = [HEADERS] + [CONTINUATION] * len(pieces[1:])
-        pour(client, b"".join(frame(kind, 0, client.next_stream, piece) for kind, piece in zip(kinds, pieces)))
+        send_until_closed(client, b"".join(frame(kind, 0, client.next_stream, piece)
+                                           for kind, piece in zip(kinds, pieces)))
         assert_goaway(client, ENHANCE_YOUR_CALM)
     holds(start, record_property, "default", [(short_values, False)], "--header-timeout=1s", then=begin_another)
 
@@ -187,4 +188,4 @@ def test_detailed_answers_that_are_not_taken(start: Start, record_property: Reco
     """Each tells all that the client said besides."""
     asking = literal(b"accept", b"application/vnd.h2echod+json")
     holds(start, record_property, limits, [(lambda size: long_values(size - len(asking) - 64), True)],
-          get=GET + asking, said=said, rest=16 * KIB)
+          get=GET_BLOCK + asking, said=said, rest=16 * KIB)

@@ -5,7 +5,8 @@ from typing import Callable
 
 import pytest
 
-from rules import END_HEADERS, END_STREAM, GET, PADDED, Rule, answers, data, headers, post, resets, shows
+from frames import END_HEADERS, END_STREAM, GET, PADDED, data, headers, post
+from rules import Rule, answers, resets, shows
 from wire import PROTOCOL_ERROR, Fields, fields
 
 TRANSPORTS = ("plain", "tls")

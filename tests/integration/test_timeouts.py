@@ -294,7 +294,7 @@ def take_little_by_little(daemon: Daemon) -> float:
     watch, before, longest = Stopwatch(), 0.0, 0.0
     try:
         while before < 4 * LIMIT:
-            assert client.take(16 * 1024, Deadline(1)), "it is cut off"
+            assert client.receive_unparsed(16 * 1024, Deadline(1)), "it is cut off"
             time.sleep(LIMIT / 20)
             longest, before = max(longest, watch.seconds() - before), watch.seconds()
         client.read_until(lambda: all(client.answer(2 * number + 1).ended for number in range(100)),

@@ -11,7 +11,8 @@ import pytest
 
 from conftest import Start
 from daemon import Daemon
-from hostile import DATA, END_STREAM, POST, SETTINGS, Record, Watch, frame, request
+from frames import DATA, END_STREAM, SETTINGS, frame
+from hostile import POST_BLOCK, Neighbour, Record, request
 from openssl import TLS_1_2, TLS_1_3, OpenSslClient
 from waiting import SLOW, Stopwatch
 from wire import MAGIC, read_all, unverified_tls
@@ -33,7 +34,7 @@ Attack = Callable[[Daemon], list[OpenSslClient]]
 def stands(start: Start, record: Record, attack: Attack, *options: str) -> None:
     """Let the attack happen beside a neighbour."""
     daemon = start(*options)
-    with Watch(daemon) as watch:
+    with Neighbour(daemon) as watch:
         clients = attack(daemon)
     watch.assert_harmless(clients, MEMORY, COST)
     record("figures", watch.summary())
@@ -119,7 +120,7 @@ def test_key_updates_are_no_sign_of_life(start: Start) -> None:
 
 @pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=["1.2", "1.3"])
 def test_records_of_a_byte(start: Start, record_property: Record, version: int) -> None:
-    said = HELLO + request(1, POST, False) + frame(DATA, 0, 1, bytes(FLOOD)) + frame(DATA, END_STREAM, 1)
+    said = HELLO + request(1, POST_BLOCK, False) + frame(DATA, 0, 1, bytes(FLOOD)) + frame(DATA, END_STREAM, 1)
 
     def attack(daemon: Daemon) -> list[OpenSslClient]:
         client = OpenSslClient(daemon.address, version)

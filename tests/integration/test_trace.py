@@ -25,8 +25,9 @@ from hyperframe.frame import PriorityFrame, SettingsFrame, WindowUpdateFrame
 from clients import run_tool, curl_h2
 from conftest import Start
 from daemon import TOP, Daemon, command, environment_without_systemd
-from hostile import (CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, HEADERS, PADDED, PING, PRIORITY, RST_STREAM,
-                     SETTINGS, WINDOW_UPDATE, WITH_PRIORITY, frame, request)
+from frames import (CONTINUATION, DATA, END_HEADERS, END_STREAM, HAS_PRIORITY, HEADERS, PADDED, PING, PRIORITY,
+                    RST_STREAM, SETTINGS, WINDOW_UPDATE, frame)
+from hostile import GET_BLOCK, request
 from tracing import (Shown, Trace, as_nghttpd_shows, nghttpd_frames, nghttpd_output, nghttpd_shows_priorities, record,
                      replay, shown_in, traces_of, whole_traces)
 from waiting import SLOW, Deadline
@@ -99,7 +100,7 @@ class Talker:
         pieces = [block[begin:stop] for begin, stop in zip([0, *cuts], [*cuts, len(block)])]
         padding = self.random.choice([None, None, 0, 7]) if pieces[0] else None  # hyperframe wants something to pad
         dependency = self.random.choice([None, struct.pack(">IB", 0x80000000, self.random.randrange(256))])
-        flags = (END_STREAM if end else 0) | (0 if padding is None else PADDED) | (WITH_PRIORITY if dependency else 0)
+        flags = (END_STREAM if end else 0) | (0 if padding is None else PADDED) | (HAS_PRIORITY if dependency else 0)
         head = (b"" if padding is None else bytes([padding])) + (dependency or b"")
         frames = [(HEADERS, flags, head + pieces[0] + bytes(padding or 0))]
         frames += [(CONTINUATION, 0, piece) for piece in pieces[1:]]
@@ -203,7 +204,7 @@ def talk_raw(port: int) -> None:
         frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 0x80000005)),
         frame(PRIORITY, 0, 3, struct.pack(">IB", 0x80000001, 200)), frame(PRIORITY, 0, 7, bytes(5)),
         frame(GREASE, 0x12, 0, b"hello"), frame(PRIORITY_UPDATE, 0, 0, b"\0\0\0\1u=2, i"), frame(PING, 0, 0, b"\0" * 8),
-        frame(HEADERS, PADDED | WITH_PRIORITY, 1, b"\x03" + struct.pack(">IB", 5, 15) + block[:5] + bytes(3)),
+        frame(HEADERS, PADDED | HAS_PRIORITY, 1, b"\x03" + struct.pack(">IB", 5, 15) + block[:5] + bytes(3)),
         frame(CONTINUATION, 0, 1, block[5:50]), frame(CONTINUATION, 0, 1),
         frame(CONTINUATION, END_HEADERS, 1, block[50:]),
         frame(DATA, PADDED, 1, b"\x05abc" + bytes(5)), frame(DATA, PADDED, 1, b"\0abc"), frame(DATA, 0, 1),
@@ -297,13 +298,13 @@ def test_frame_that_never_ends_is_shown_at_the_end(start: Start) -> None:
     client.send(request(1)[:12])
     client.close()
     assert only_trace(daemon).received[-1] == Shown(
-        "HEADERS", len(GET), END_STREAM | END_HEADERS, 1, ["END_STREAM", "END_HEADERS"], fault="ended after 3 bytes")
+        "HEADERS", len(GET_BLOCK), END_STREAM | END_HEADERS, 1, ["END_STREAM", "END_HEADERS"], fault="ended after 3 bytes")
 
 
 def test_push_promise_of_a_client_is_shown(start: Start) -> None:
     daemon = start("-vv")
     client = daemon.connect()
-    client.send(frame(5, END_HEADERS, 1, b"\0\0\0\2" + GET))
+    client.send(frame(5, END_HEADERS, 1, b"\0\0\0\2" + GET_BLOCK))
     assert client.read_to_end() and client.goaways[-1].error_code == PROTOCOL_ERROR
     client.close()
     [shown] = [shown for shown in only_trace(daemon).received if shown.kind == "PUSH_PROMISE"]
@@ -314,9 +315,9 @@ def test_bomb_does_not_fill_the_log(start: Start) -> None:
     """A block of 16 KB with fifteen thousand fields of 4 KB is a line for each of some, and one for the rest."""
     daemon = start("-vv", "--max-header-list-size=16MiB")
     client = daemon.connect()
-    client.send(request(1, GET + b"\x40\x01x\x7f\xa1\x1e" + b"y" * 4000))
+    client.send(request(1, GET_BLOCK + b"\x40\x01x\x7f\xa1\x1e" + b"y" * 4000))
     client.wait(1)
-    client.send(request(3, GET + b"\xbe" * 15000), request(5))
+    client.send(request(3, GET_BLOCK + b"\xbe" * 15000), request(5))
     client.wait(5, 20)
     client.close()
     trace = only_trace(daemon)
@@ -415,7 +416,7 @@ def test_colours_at_a_terminal(no_color: str | None, coloured: bool) -> None:
     output, stderr = pty.openpty()
     log = log_of_one_request(stderr, output, no_color)
     assert (b"recv \x1b[1;36mHEADERS\x1b[0m frame <" in log) == coloured
-    assert (b"recv (stream_id=1) \x1b[1;34m:method\x1b[0m: GET\r\n" in log) == coloured
+    assert (b"recv (stream_id=1) \x1b[1;34m:method\x1b[0m: GET_BLOCK\r\n" in log) == coloured
     assert (b"\x1b" in log) == coloured
 
 

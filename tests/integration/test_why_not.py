@@ -9,11 +9,12 @@ import pytest
 
 from conftest import Start
 from daemon import Daemon
-from hostile import flood, pour
-from rules import (ACK, BLOCK, DATA, END_HEADERS, END_STREAM, ENABLE_PUSH, GET, GOAWAY, HAS_PRIORITY, HEADERS,
-                   INITIAL_WINDOW_SIZE, LARGEST, MAX_FRAME_SIZE, PADDED, PING, POST, PREFACE, PUSH_PROMISE, SETTINGS,
-                   continuation, data, frame, get, headers, literal, number, ping, post, priority, reset_stream,
-                   settings, table_size, window_update)
+from frames import (ACK, DATA, ENABLE_PUSH, END_HEADERS, END_STREAM, GET, GOAWAY, HAS_PRIORITY, HEADERS,
+                    INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, PADDED, PING, POST, PUSH_PROMISE, SETTINGS, continuation,
+                    data, frame, get, headers, literal, number, ping, post, priority, reset_stream, settings,
+                    table_size_update, window_update)
+from hostile import on_streams, send_until_closed
+from rules import BLOCK, LARGEST, PREFACE
 from waiting import Deadline, Stopwatch
 from wire import DEFAULT_WINDOW, MAGIC, Client, Fields, Text, fields, read_all
 
@@ -173,7 +174,7 @@ ERRORS = [
     error("too-large-frame", frame(0xee, 0, 0, bytes(16385)), 'FRAME_SIZE_ERROR "too large frame size"',
           section("4.2")),
     error("ping-of-7", frame(PING, 0, 0, bytes(7)), 'FRAME_SIZE_ERROR ""', section("4.2")),
-    error("hpack", headers(1, table_size(2**20)), 'COMPRESSION_ERROR ""', section("4.3"), 1),
+    error("hpack", headers(1, table_size_update(2**20)), 'COMPRESSION_ERROR ""', section("4.3"), 1),
     error("ping-in-block", headers(1, b"", END_STREAM) + ping(bytes(8)),
           'PROTOCOL_ERROR "unexpected non-CONTINUATION frame or stream_id is invalid"', section("4.3"), 1),
     error("data-on-idle", data(1, b"x"), 'PROTOCOL_ERROR "DATA: stream in idle"', section("5.1")),
@@ -244,7 +245,7 @@ def strict() -> Iterator[Daemon]:
 def test_line(strict: Daemon, sent: bytes, lines: list[str]) -> None:
     client = strict.open_connection(refill=False)
     client.acknowledge = False  # an ACK of SETTINGS would be one more
-    pour(client, PREFACE + sent)
+    send_until_closed(client, PREFACE + sent)
     settle(client)
     assert said_of(strict, client) == lines
 
@@ -375,7 +376,7 @@ def test_flood_of_one_connection_is_a_few_lines(start: Start, name: str) -> None
     """100,000 of them: the first ones are told, that others are not, and what it came to."""
     daemon = start("--log-level=debug")
     client = daemon.connect()
-    pour(client, flood(FLOODS[name], 100_000))
+    send_until_closed(client, on_streams(FLOODS[name], 100_000))
     client.acknowledge = client.refill = False
     client.read_to_end()
     lines = said_of(daemon, client)
@@ -393,7 +394,7 @@ def test_floods_of_many_connections_are_bounded_in_all(start: Start) -> None:
     daemon, watch = start(), Stopwatch()
     for _ in range(CONNECTIONS):
         with daemon.connect() as client:
-            pour(client, flood(bad_request, 100))
+            send_until_closed(client, on_streams(bad_request, 100))
             settle(client)
     daemon.wait_for_stats(connections=0)
     most = BURST + PER_SECOND * watch.seconds()

@@ -1,54 +1,54 @@
-"""Deadlines: nothing here sleeps for luck, everything waits for something and for no longer than said."""
+"""Deadlines and polling: tests wait for a condition, with a time limit, and do not sleep for a fixed time."""
 from __future__ import annotations
 
 import os
 import time
 from typing import Callable, TypeVar
 
-# How many times slower than usual the daemon may be (valgrind, sanitizers, a loaded machine).
+# How much slower than usual the daemon may be (valgrind, sanitizers, a busy machine).
 SLOW = float(os.environ.get("H2ECHOD_SLOW") or "1")
 
 Value = TypeVar("Value")
 
 
 class Deadline:
-    """A point in time, some seconds from now (times SLOW)."""
+    """A point in time, so many seconds from now (multiplied by SLOW)."""
 
     def __init__(self, seconds: float) -> None:
         self.end = time.monotonic() + seconds * SLOW
 
     def left(self) -> float:
-        """The seconds left; an AssertionError once there are none."""
+        """The seconds left; raises AssertionError if there are none."""
         left = self.end - time.monotonic()
-        assert left > 0, "the deadline is over"
+        assert left > 0, "the deadline has passed"
         return left
 
 
 def poll(ask: Callable[[], Value], what: str, seconds: float = 5) -> Value:
-    """Ask until the answer is true, and return it."""
+    """Call `ask` until its result is true; return that."""
     deadline = Deadline(seconds)
     while True:
         value = ask()
         if value:
             return value
-        assert time.monotonic() < deadline.end, f"in vain waited for: {what}; at last: {value!r}"
+        assert time.monotonic() < deadline.end, f"timed out waiting for {what}; last result: {value!r}"
         time.sleep(0.01)
 
 
-LATE = 5  # seconds: on a busy machine it takes a while until the daemon and we ourselves have our turn
+LATE = 5  # seconds that a timeout may be noticed late on a busy machine
 
 
 class Stopwatch:
-    """Seconds since it was made."""
+    """Measures the seconds since it was created."""
 
     def __init__(self) -> None:
-        self.began = time.monotonic()
+        self.start = time.monotonic()
 
     def seconds(self) -> float:
-        return time.monotonic() - self.began
+        return time.monotonic() - self.start
 
     def assert_between(self, low: float) -> None:
-        """A time-out of `low` seconds has ended now: not before it, nor as late as any that is there by default."""
+        """A timeout of `low` seconds has just ended: not too early, and before any default timeout could."""
         took = self.seconds()
-        # The daemon's clock may have begun a moment before ours did; 20 ms are that moment.
-        assert low - 0.02 <= took <= low + LATE * SLOW, f"took {took:.3f} s, the time-out is {low} s"
+        # The daemon may have started its clock up to 20 ms before this one was started.
+        assert low - 0.02 <= took <= low + LATE * SLOW, f"took {took:.3f} s, but the timeout is {low} s"

@@ -1,4 +1,4 @@
-"""A client that can say anything: HTTP/2 frames on a socket, right or wrong, whole or in pieces."""
+"""An HTTP/2 client that can send any frame, valid or not, whole or in pieces, over TCP, a Unix socket or TLS."""
 from __future__ import annotations
 
 import json
@@ -33,13 +33,13 @@ Address = Union[tuple[str, int], str, Path]
 
 
 class TlsSocket(ssl.SSLSocket):
-    """A TLS socket whose peer may not have accepted it yet, and which tells a reset as other sockets do."""
+    """A TLS socket that can send before the server accepts, and that reports a reset as a plain socket does."""
 
-    held: bytearray | None = None  # what was said before the handshake; None = nothing is held back
-    has_ended = False              # nothing more can be sent: after our FIN, or a send that failed
+    held: bytearray | None = None  # data to send once the handshake is done; None: the handshake is not deferred
+    has_ended = False              # nothing more can be sent: FIN was sent, or sending failed
 
     def handshake_later(self) -> None:
-        """Until something is waited for, begin the handshake at most."""
+        """Do not wait for the handshake until the first recv: before that, keep data and send only ClientHello."""
         self.held = bytearray()
 
     def _begin(self) -> None:
@@ -63,7 +63,7 @@ class TlsSocket(ssl.SSLSocket):
             self.held += data
             self._begin()
             return
-        if self.has_ended:  # OpenSSL would repeat a record that cannot be sent, and fail if the next one is shorter
+        if self.has_ended:  # OpenSSL would try the failed record again, and report an error if the new one is shorter
             raise BrokenPipeError
         try:
             super().sendall(data, flags)
@@ -73,12 +73,12 @@ class TlsSocket(ssl.SSLSocket):
                 self._forget_error()
             if isinstance(error, ssl.SSLEOFError):
                 raise ConnectionResetError from None
-            if isinstance(error, ssl.SSLZeroReturnError):  # the daemon has said that it will read no more
+            if isinstance(error, ssl.SSLZeroReturnError):  # the daemon has sent close_notify
                 raise BrokenPipeError from None
             raise
 
     def shutdown(self, how: int) -> None:
-        """Send FIN without TLS's own words for it, and go on reading TLS (SSLSocket would forget it)."""
+        """Send FIN without close_notify, and keep reading TLS (SSLSocket.shutdown would drop the TLS layer)."""
         self.has_ended = True
         socket.socket.shutdown(self, how)
 
@@ -94,14 +94,15 @@ class TlsSocket(ssl.SSLSocket):
             raise
 
     def _forget_error(self) -> None:
-        """Since OpenSSL 3.2 the system's errors are in its queue of this thread's errors, too, where Python 3.13 leaves
-        them: whatever ends next in this thread, be it as it should, would seem to have failed by them. A new object
-        empties the queue."""
+        """Empty OpenSSL's error queue for this thread, by making a new object.
+
+        Since OpenSSL 3.2 system errors are added to that queue too, and Python 3.13 leaves them there. The next TLS
+        operation of this thread would then be reported as failed even if it succeeds."""
         self.context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
 
 
 def unverified_tls(*protocols: str) -> ssl.SSLContext:
-    """TLS for a client that offers these protocols, none for none, and believes whatever certificate it is shown."""
+    """A TLS client context that offers these protocols by ALPN (none: no ALPN) and accepts any certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.sslsocket_class = TlsSocket
     context.check_hostname = False
@@ -113,12 +114,12 @@ def unverified_tls(*protocols: str) -> ssl.SSLContext:
 
 def fields(path: Text = "/", method: Text = "GET", *more: tuple[Text, Text],
            authority: Text = "test.example") -> list[tuple[Text, Text]]:
-    """The fields of a request, in curl's order."""
+    """The fields of a request, in the order in which curl sends them."""
     return [(":method", method), (":path", path), (":scheme", "http"), (":authority", authority), *more]
 
 
 def echo(request: Fields, pretty: bool = False) -> bytes:
-    """The body that the daemon has to answer with."""
+    """The body that the daemon must answer with."""
     members: dict[str, str] = {}
     for name, value in ((_decoded(name), _decoded(value)) for name, value in request):
         if name in members:
@@ -140,13 +141,13 @@ def _decoded(text: Text) -> str:
 
 @dataclass
 class Answer:
-    """What came back on one stream."""
+    """The response received on one stream."""
 
     interim: list[list[tuple[bytes, bytes]]] = field(default_factory=list)
     fields: list[tuple[bytes, bytes]] = field(default_factory=list)
     body: bytearray = field(default_factory=bytearray)
     trailers: list[tuple[bytes, bytes]] = field(default_factory=list)
-    data_lengths: list[int] = field(default_factory=list)  # the sizes of the DATA frames
+    data_lengths: list[int] = field(default_factory=list)  # the length of each DATA frame
     ended: bool = False
     reset: int | None = None
 
@@ -167,27 +168,27 @@ class Answer:
         return int(self["status"]) if self.fields else 0
 
     def __getitem__(self, name: str) -> str:
-        """The value of a field that is there once; :status as "status"."""
+        """The value of a field that must be present exactly once; "status" stands for :status."""
         wanted = (b":status" if name == "status" else name.encode())
         values = [value for key, value in self.fields if key == wanted]
         assert len(values) == 1, f"{name}: {values} in {self.fields}"
         return values[0].decode()
 
     def assert_echo(self, request: Fields, pretty: bool = False) -> None:
-        """The whole answer is here, and it is the echo of this request."""
+        """The response is complete, and its body is the echo of this request."""
         assert self.ended and self.status == 200, self
         assert bytes(self.body) == echo(request, pretty)
         assert int(self["content-length"]) == len(self.body)
 
 
 class Client:
-    """One connection. Every frame read is booked; SETTINGS and PING are acknowledged, windows refilled."""
+    """One connection. It records every frame it reads, acknowledges SETTINGS and PING, and refills the windows."""
 
     def __init__(self, address: Address, *, source: str | None = None, receive_buffer: int | None = None,
                  refill: bool = True, tls: ssl.SSLContext | None = None, host: str | None = None,
                  session: ssl.SSLSession | None = None, handshake_later: bool = False) -> None:
-        """With `tls`, the handshake begins with the first byte that is said or waited for. Who is handshake_later says
-        everything before anybody has accepted the connection."""
+        """With `tls`, the handshake takes place when data is first sent or awaited; with `handshake_later`, data can
+        be sent (and is kept) before the server has accepted the connection."""
         if isinstance(address, tuple) and ":" in address[0]:
             needs.ipv6()
         self.socket = _connected(address, source, receive_buffer)
@@ -196,9 +197,9 @@ class Client:
                                           session=session)
             if handshake_later:
                 self.socket.handshake_later()
-        self.refill = refill  # return credit for DATA
-        self.acknowledge = True    # acknowledge SETTINGS and PING
-        self.since = 0        # where the daemon's log was before: a port may be had twice
+        self.refill = refill     # send WINDOW_UPDATE for DATA received
+        self.acknowledge = True  # acknowledge SETTINGS and PING
+        self.since = 0           # the length of the daemon's log when this client connected: ports are reused
         self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder()
         self.next_stream = 1
         self.answers: dict[int, Answer] = {}
@@ -207,7 +208,7 @@ class Client:
         self.goaways: list[GoAwayFrame] = []
         self.pings: list[bytes] = []
         self.ping_acks: list[bytes] = []
-        self.closed: str | None = None  # "end" or "reset", once seen
+        self.closed: str | None = None  # "end" (FIN) or "reset" (RST), once seen
         self.sent = self.received = 0
         self._reset = False
         self._window = DEFAULT_WINDOW
@@ -223,7 +224,7 @@ class Client:
 
     @property
     def name(self) -> str:
-        """As the daemon's log names this peer (TCP over IPv4)."""
+        """The peer's name in the daemon's log (TCP over IPv4)."""
         return "%s:%d" % self.socket.getsockname()
 
     def close(self) -> None:
@@ -234,13 +235,13 @@ class Client:
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
-    # --- out ---
+    # --- sending ---
 
     def send(self, *parts: Frame | bytes, piece: int | None = None) -> None:
-        """Send frames and bytes: at once, or in pieces of so many bytes.
+        """Send frames and bytes, all at once or in pieces of `piece` bytes.
 
-        What comes behind PIECES_MAX pieces is sent at once: the daemon, where it has answered the beginning by
-        closing the connection, doesn't wait for the end of thousands of pieces."""
+        After PIECES_MAX pieces the rest is sent at once: a daemon that closes the connection because of the beginning
+        does not wait until thousands of pieces have arrived."""
         data = b"".join(part if isinstance(part, bytes) else part.serialize() for part in parts)
         in_pieces = min(len(data), PIECES_MAX * piece) if piece else 0
         for start in range(0, in_pieces, piece or 1):
@@ -254,7 +255,7 @@ class Client:
         return self
 
     def encode(self, request: Fields) -> bytes:
-        return self.encoder.encode(request, huffman=False)  # other clients do; here it would take long
+        return self.encoder.encode(request, huffman=False)  # hpack's Huffman coding is slow
 
     def new_stream(self) -> int:
         self.next_stream += 2
@@ -262,7 +263,7 @@ class Client:
 
     def headers(self, request: Fields, end: bool = True, stream: int | None = None,
                 piece: int = FRAME_SIZE) -> bytes:
-        """The bytes of HEADERS (and CONTINUATION, where it doesn't fit the piece) of a new stream."""
+        """A request's HEADERS frame, followed by CONTINUATION frames if the block is longer than `piece` bytes."""
         stream = stream or self.new_stream()
         block = self.encode(request)
         pieces = [block[start:start + piece] for start in range(0, len(block), piece)]
@@ -272,14 +273,14 @@ class Client:
         return b"".join(frame.serialize() for frame in frames)
 
     def send_request(self, request: Fields, end: bool = True) -> int:
-        """Send the fields of a request; return its stream."""
+        """Send a request's HEADERS; return its stream id."""
         stream = self.new_stream()
         self.send(self.headers(request, end, stream))
         return stream
 
     def send_body(self, stream: int, body: bytes, end: bool = True, seconds: float = 5,
                   padding: int = 0) -> None:
-        """Send DATA as the peer's windows allow it, reading meanwhile."""
+        """Send DATA as the peer's flow-control windows allow, reading while waiting for them."""
         deadline = Deadline(seconds)
         more = memoryview(body)
         overhead = padding + 1 if padding else 0
@@ -304,21 +305,21 @@ class Client:
         self.send(frame)
 
     def window(self, stream: int) -> int:
-        """The credit that the peer has given for a stream's DATA."""
+        """The peer's flow-control window for a stream, in bytes."""
         initial = self.settings.get(SettingsFrame.INITIAL_WINDOW_SIZE, DEFAULT_WINDOW)
         return self._windows.setdefault(stream, initial)
 
     def shut_down_writes(self) -> None:
-        """Send FIN: nothing more comes from here."""
+        """Send FIN; reading is still possible."""
         self.socket.shutdown(socket.SHUT_WR)
 
-    # --- in ---
+    # --- receiving ---
 
     def answer(self, stream: int) -> Answer:
         return self.answers.setdefault(stream, Answer())
 
     def wait(self, stream: int, seconds: float = 5) -> Answer:
-        """The answer of a stream, when it is over."""
+        """Wait until a stream has ended or been reset; return its response."""
         self.read_until(lambda: self.answer(stream).finished, f"the answer on stream {stream}", seconds)
         return self.answer(stream)
 
@@ -332,11 +333,11 @@ class Client:
         return self.wait(stream, seconds)
 
     def assert_answered(self, path: str = "/still-here") -> None:
-        """The connection is alive: a request on it is answered."""
+        """The connection works: a request on it is answered."""
         self.request(fields(path)).assert_echo(fields(path))
 
     def ping(self) -> None:
-        """Wait until everything sent before has been seen by the peer, and its words have been read."""
+        """Wait until the daemon has processed everything sent so far and its frames sent before the ACK were read."""
         opaque = os.urandom(8)
         self.send(PingFrame(0, opaque))
         self.read_until(lambda: opaque in self.ping_acks, "the answer to a PING")
@@ -350,11 +351,11 @@ class Client:
         try:
             frame = self.read_frame(deadline)
         except socket.timeout:
-            raise AssertionError(f"in vain waited for {what}; {self}") from None
-        assert frame, f"the connection is over ({self.closed}) before {what}; {self}"
+            raise AssertionError(f"timed out waiting for {what}; {self}") from None
+        assert frame, f"the connection was closed ({self.closed}) before {what}; {self}"
 
     def read_to_end(self, seconds: float = 5) -> str:
-        """Read until the peer closes: "end" or "reset"."""
+        """Read until the daemon closes the connection; return "end" (FIN) or "reset" (RST)."""
         deadline = Deadline(seconds)
         while self.read_frame(deadline):
             pass
@@ -362,7 +363,7 @@ class Client:
         return self.closed
 
     def read_frame(self, deadline: Deadline) -> Frame | None:
-        """The next frame, booked; None at the end."""
+        """Read and record the next frame; None at the end of the connection."""
         if not self._fill(9, deadline):
             return None
         frame, length = Frame.parse_frame_header(memoryview(bytes(self._buffer[:9])))
@@ -374,15 +375,15 @@ class Client:
         return frame
 
     def read_bytes(self, size: int, deadline: Deadline) -> bytes:
-        """Bytes that are no frame; none at the end."""
+        """Bytes that are not part of an HTTP/2 frame; empty at the end of the connection."""
         if not self._fill(size, deadline):
             return b""
         taken = bytes(self._buffer[:size])
         del self._buffer[:size]
         return taken
 
-    def take(self, size: int, deadline: Deadline) -> int:
-        """Take at most `size` bytes off the socket, to be looked at later; return how many came."""
+    def receive_unparsed(self, size: int, deadline: Deadline) -> int:
+        """Receive at most `size` bytes into the buffer without parsing them; return how many came."""
         self.socket.settimeout(deadline.left())
         data = self.socket.recv(size)
         self.received += len(data)
@@ -397,7 +398,7 @@ class Client:
             except (ConnectionResetError, BrokenPipeError):
                 self._reset, data = True, b""
             if not data:
-                assert self._reset or not self._buffer, f"the end is inside a frame: {bytes(self._buffer)!r}"
+                assert self._reset or not self._buffer, f"the connection ended inside a frame: {bytes(self._buffer)!r}"
                 self.closed = "reset" if self._reset else "end"
                 return False
             self.received += len(data)
@@ -469,12 +470,12 @@ class Client:
             self._window += frame.window_increment
 
     def send_if_open(self, *frames: Frame) -> None:
-        """Say what a polite peer says, unless one of the two has stopped talking."""
+        """Send, but ignore an error because either side has already closed."""
         try:
             self.send(*frames)
         except BrokenPipeError:
             pass
-        except ConnectionResetError:  # told once: the next read would say "end"
+        except ConnectionResetError:  # reported only once: the next read would return "end"
             self._reset = True
 
     def __str__(self) -> str:
@@ -482,7 +483,7 @@ class Client:
 
 
 def read_all(connection: socket.socket, seconds: float = 5) -> bytes:
-    """Everything that comes until the peer closes, from a socket that doesn't talk HTTP/2."""
+    """Everything that is received until the peer closes, from a socket without HTTP/2 framing."""
     deadline = Deadline(seconds)
     data = bytearray()
     while True:
@@ -499,7 +500,7 @@ def _connected(address: Address, source: str | None, receive_buffer: int | None)
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     connection = socket.socket(family)
     connection.settimeout(Deadline(5).left())
-    if receive_buffer:  # before connect: it bounds the window that is offered
+    if receive_buffer:  # set before connect, because it limits the TCP window that is announced
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     if source:
         connection.bind((source, 0))
