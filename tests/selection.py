@@ -1,7 +1,7 @@
 """Which tests run where `make check TESTS=pattern` asks for a part; a plugin of pytest, and a module of run.py's.
 
 A test's name is FILE::TEST, the file as a path below the project: tests/unit/test_url.c::test_lengths for a C program,
-tests/integration/test_tls.py::test_what_was_not_said_is_null for pytest. A pattern is found anywhere in it; * and ? are
+tests/integration/test_tls.py::test_missing_extensions_are_null for pytest. A pattern is found anywhere in it; * and ? are
 the shell's.
 """
 from __future__ import annotations

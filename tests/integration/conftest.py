@@ -9,6 +9,7 @@ from typing import Callable, Iterator
 
 import pytest
 
+from certificates import Authority, Identity
 from clients import SEARCH_PATH, TOOLS
 from daemon import BINARY, Daemon, run
 from rules import Rule
@@ -121,3 +122,15 @@ def open_directory() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="h2echod-") as path:
         os.chmod(path, 0o755)
         yield Path(path)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A certificate authority."""
+    return Authority(tmp_path_factory.mktemp("authority"), "authority")
+
+
+@pytest.fixture(scope="module")
+def identity(authority: Authority) -> Identity:
+    """A certificate for localhost that `authority` signed."""
+    return authority.issue("localhost")

@@ -11,7 +11,7 @@ from typing import Iterator
 import pytest
 from hyperframe.frame import SettingsFrame
 
-from clients import run_tool, curl
+from clients import curl, run_tool
 from conftest import Start
 from daemon import Daemon
 from wire import MAGIC, PROTOCOL_ERROR, Client, read_all

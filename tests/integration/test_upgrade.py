@@ -11,7 +11,7 @@ from typing import Sequence
 import pytest
 from hyperframe.frame import Frame, PingFrame, SettingsFrame, WindowUpdateFrame
 
-from clients import run_tool, curl
+from clients import curl, run_tool
 from conftest import Start
 from daemon import Daemon
 from waiting import SLOW, Deadline, Stopwatch
