@@ -42,6 +42,8 @@ static void test_conflicting_tls_settings(void **state)
     };
 
     (void)state;
+    if (tls_library_version() == NULL)
+        skip(); /* every setting of TLS is an error then */
     for (size_t i = 0; i < sizeof conflicts / sizeof conflicts[0]; i++) {
         assert_int_equal(read_text(conflicts[i].text), SETTINGS_BAD_FILE);
         assert_int_equal(outcome.count, 1);
