@@ -143,7 +143,8 @@ static struct line line_begin(char *bytes, size_t size, enum log_level level)
 
 /* --- Writing --------------------------------------------------------------------------------- */
 
-/* Wait until stderr can take a line. A pipe with room takes up to PIPE_BUF bytes whole. */
+/* Wait until stderr can take a line: a pipe that has room takes up to PIPE_BUF bytes in one piece.
+ */
 static bool has_room(void)
 {
     struct pollfd polled = {.fd = STDERR_FILENO, .events = POLLOUT};

@@ -21,7 +21,7 @@
  * and one place logs it. A line says what happened and what follows from it, and names the rule:
  * the section of an RFC, or the setting.
  *
- * And the level depends on who has to read it:
+ * The level says what the line means for the administrator:
  *
  *     error      something that the daemon was asked to do is not done: it does not start, a reload
  *                fails, memory ran out

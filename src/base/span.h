@@ -1,5 +1,5 @@
 /*
- * span: bytes that somebody else owns, with their length. Pure.
+ * span: borrowed bytes and their length. Pure.
  */
 #ifndef H2ECHOD_BASE_SPAN_H
 #define H2ECHOD_BASE_SPAN_H

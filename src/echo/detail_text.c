@@ -17,9 +17,9 @@ static void text_put(struct text *text, const char *bytes, size_t length)
     text->length += length;
 }
 
-static void text_put_words(struct text *text, const char *words)
+static void text_put_string(struct text *text, const char *string)
 {
-    text_put(text, words, strlen(words));
+    text_put(text, string, strlen(string));
 }
 
 static int text_put_dumped(const char *bytes, size_t length, void *text)
@@ -39,7 +39,7 @@ static void text_put_break(struct text *text, size_t depth)
 
 static void text_put_comma(struct text *text, size_t depth)
 {
-    text_put_words(text, text->pretty ? "," : ", ");
+    text_put_string(text, text->pretty ? "," : ", ");
     text_put_break(text, depth);
 }
 
@@ -47,16 +47,16 @@ static void text_put_hex(struct text *text, size_t depth, struct span bytes)
 {
     static const char digits[] = "0123456789abcdef";
 
-    text_put_words(text, "{");
+    text_put_string(text, "{");
     text_put_break(text, depth + 1);
-    text_put_words(text, "\"hex\": \"");
+    text_put_string(text, "\"hex\": \"");
     for (size_t i = 0; i < bytes.length; i++) {
         text_put(text, &digits[bytes.bytes[i] >> 4], 1);
         text_put(text, &digits[bytes.bytes[i] & 15], 1);
     }
-    text_put_words(text, "\"");
+    text_put_string(text, "\"");
     text_put_break(text, depth);
-    text_put_words(text, "}");
+    text_put_string(text, "}");
 }
 
 /* As a string if the bytes are UTF-8, else in hexadecimal. Return false if memory ran out: jansson
@@ -84,7 +84,7 @@ static bool text_put_field(struct text *text, const struct field_list_entry *fie
     enum { DEPTH = 3 };
     bool is_head = head && span_is(field->name, ":method");
 
-    text_put_words(text, "[");
+    text_put_string(text, "[");
     text_put_break(text, DEPTH);
     if (!text_put_value(text, DEPTH, field->name))
         return false;
@@ -93,10 +93,10 @@ static bool text_put_field(struct text *text, const struct field_list_entry *fie
         return false;
     if (field->never_indexed) {
         text_put_comma(text, DEPTH);
-        text_put_words(text, "\"never-indexed\"");
+        text_put_string(text, "\"never-indexed\"");
     }
     text_put_break(text, DEPTH - 1);
-    text_put_words(text, "]");
+    text_put_string(text, "]");
     return true;
 }
 
@@ -106,8 +106,8 @@ static bool text_put_fields(struct text *text, const char *name, const struct fi
     enum { DEPTH = 2 };
     size_t count = fields != NULL ? fields->count : 0;
 
-    text_put_words(text, name);
-    text_put_words(text, ": [");
+    text_put_string(text, name);
+    text_put_string(text, ": [");
     for (size_t i = 0; i < count; i++) {
         if (i > 0)
             text_put_comma(text, DEPTH);
@@ -118,7 +118,7 @@ static bool text_put_fields(struct text *text, const char *name, const struct fi
     }
     if (count > 0)
         text_put_break(text, DEPTH - 1);
-    text_put_words(text, "]");
+    text_put_string(text, "]");
     return true;
 }
 
@@ -128,17 +128,17 @@ static bool text_put_all(struct text *text, const struct detail *detail, const j
 {
     size_t flags = JSON_EMBED | JSON_REAL_PRECISION(15) | (text->pretty ? JSON_INDENT(2) : 0);
 
-    text_put_words(text, "{");
+    text_put_string(text, "{");
     text_put_break(text, 1);
     if (!text_put_fields(text, "\"fields\"", detail->fields, detail->head))
         return false;
     text_put_comma(text, 1);
     if (!text_put_fields(text, "\"trailers\"", detail->trailers, false))
         return false;
-    text_put_words(text, text->pretty ? "," : ", ");
+    text_put_string(text, text->pretty ? "," : ", ");
     if (json_dump_callback(object, text_put_dumped, text, flags) != 0)
         return false;
-    text_put_words(text, text->pretty ? "}\n" : "}");
+    text_put_string(text, text->pretty ? "}\n" : "}");
     return true;
 }
 

@@ -2,9 +2,9 @@
  * trace: the frames of a connection as lines of text, from nothing but the bytes of both
  * directions.
  *
- * It works beside the session and apart from it: the bytes also show what nghttp2 ignores, refuses
- * or skips, and a session that is not traced pays nothing for it. Fields are decoded by nghttp2's
- * HPACK decoder, one for each direction; everything else is parsed here. Pure.
+ * It does not depend on the session: the bytes also show what nghttp2 ignores, refuses or skips,
+ * and a session that is not traced has no cost. Fields are decoded by nghttp2's HPACK decoder, one
+ * for each direction; everything else is parsed here. Pure.
  */
 #ifndef H2ECHOD_HTTP2_TRACE_H
 #define H2ECHOD_HTTP2_TRACE_H

@@ -83,21 +83,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct upgrade whole;
     static struct upgrade growing;
-    enum upgrade_result verdict;
+    enum upgrade_result result;
     enum upgrade_result step = UPGRADE_INCOMPLETE;
     size_t length;
 
     upgrade_start(&whole);
-    verdict = upgrade_read(&whole, data, size);
+    result = upgrade_read(&whole, data, size);
     upgrade_start(&growing);
     for (length = 0; step == UPGRADE_INCOMPLETE && length <= size; length++)
         step = upgrade_read(&growing, data, length);
-    if (step != verdict || growing.refusal.reason != whole.refusal.reason ||
+    if (step != result || growing.refusal.reason != whole.refusal.reason ||
         growing.length != whole.length)
         abort();
-    if (verdict == UPGRADE_INCOMPLETE ? size >= UPGRADE_HEAD_MAX : whole.length > size)
+    if (result == UPGRADE_INCOMPLETE ? size >= UPGRADE_HEAD_MAX : whole.length > size)
         abort();
-    if (verdict == UPGRADE_COMPLETE)
+    if (result == UPGRADE_COMPLETE)
         check_answered(&whole);
     return 0;
 }

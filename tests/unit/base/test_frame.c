@@ -193,57 +193,65 @@ static void test_reserved_bit(void **state)
                      0x7ffffffe);
 }
 
+/* Frames with a number, and frames that have none. */
+static const struct {
+    const char *bytes;
+    size_t length;
+    size_t head; /* bytes that are read of it */
+    uint32_t number;
+    bool in_block;
+} frames[] = {
+    {BYTES("\0\0\5\2\0\0\0\0\3\x80\0\0\3\x10"), FRAME_HEAD_MAX, 3, false},
+    {BYTES("\0\0\4\x8\0\0\0\0\0\xff\xff\xff\xff"), FRAME_HEAD_MAX, 0x7fffffff, false},
+    {BYTES("\0\0\4\2\0\0\0\0\3\0\0\0\3"), WIRE_FRAME_HEADER_SIZE, 0, false},
+    {BYTES("\0\0\5\x8\0\0\0\0\3\0\0\0\3\0"), WIRE_FRAME_HEADER_SIZE, 0, false},
+    {BYTES("\0\0\4\3\0\0\0\0\3\0\0\0\x8"), FRAME_HEAD_MAX, 8, false},
+    {BYTES("\0\0\5\3\0\0\0\0\3\0\0\0\x8\0"), WIRE_FRAME_HEADER_SIZE, 0, false},
+    {BYTES("\0\0\4\6\0\0\0\0\3\0\0\0\3"), WIRE_FRAME_HEADER_SIZE, 0, false},
+    {BYTES("\0\0\0\1\0\0\0\0\1"), WIRE_FRAME_HEADER_SIZE, 0, false},
+    {BYTES("\0\0\5\2\0\0\0\0\3\1\2\3\4\x10"), WIRE_FRAME_HEADER_SIZE, 0, true},
+};
+
+/* Read the frame in pieces of ${step} bytes. */
+static void check_head(struct frame_reader *frame_reader, size_t i, size_t step)
+{
+    const uint8_t *bytes = (const uint8_t *)frames[i].bytes;
+    struct frame_head head;
+    size_t looked_at;
+    bool found = false;
+
+    for (size_t at = 0; at < frames[i].length; at += looked_at) {
+        size_t left = frames[i].length - at;
+
+        if (!frame_reader_next_head(frame_reader, bytes + at, left < step ? left : step, &looked_at,
+                                    &head))
+            continue;
+        found = true;
+        assert_int_equal(at + looked_at, frames[i].head);
+        assert_memory_equal(frame_reader->header, bytes, frames[i].head);
+    }
+    assert_true(found);
+    assert_int_equal(frame_reader_unfinished(frame_reader), 0);
+    assert_int_equal(head.length, frames[i].head);
+    if (head.length == FRAME_HEAD_MAX)
+        assert_int_equal(head.number, frames[i].number);
+    assert_int_equal(head.in_block, frames[i].in_block);
+}
+
 /* PRIORITY, RST_STREAM and WINDOW_UPDATE are read with their number, wherever they are split;
  * without it if their length is wrong, or within a field block, which is noted as well. */
 static void test_numbers_are_read(void **state)
 {
-    static const struct {
-        const char *bytes;
-        size_t length;
-        size_t head;
-        uint32_t number;
-        bool in_block;
-    } frames[] = {
-        {BYTES("\0\0\5\2\0\0\0\0\3\x80\0\0\3\x10"), FRAME_HEAD_MAX, 3, false},
-        {BYTES("\0\0\4\x8\0\0\0\0\0\xff\xff\xff\xff"), FRAME_HEAD_MAX, 0x7fffffff, false},
-        {BYTES("\0\0\4\2\0\0\0\0\3\0\0\0\3"), WIRE_FRAME_HEADER_SIZE, 0, false},
-        {BYTES("\0\0\5\x8\0\0\0\0\3\0\0\0\3\0"), WIRE_FRAME_HEADER_SIZE, 0, false},
-        {BYTES("\0\0\4\3\0\0\0\0\3\0\0\0\x8"), FRAME_HEAD_MAX, 8, false},
-        {BYTES("\0\0\5\3\0\0\0\0\3\0\0\0\x8\0"), WIRE_FRAME_HEADER_SIZE, 0, false},
-        {BYTES("\0\0\4\6\0\0\0\0\3\0\0\0\3"), WIRE_FRAME_HEADER_SIZE, 0, false},
-        {BYTES("\0\0\0\1\0\0\0\0\1"), WIRE_FRAME_HEADER_SIZE, 0, false},
-        {BYTES("\0\0\5\2\0\0\0\0\3\1\2\3\4\x10"), WIRE_FRAME_HEADER_SIZE, 0, true},
-    };
     enum { COUNT = sizeof(frames) / sizeof(frames[0]), STEP_MAX = 20 };
 
     (void)state;
     for (size_t step = 1; step <= STEP_MAX; step++) {
         struct frame_reader frame_reader;
-        struct frame_head head;
-        size_t looked_at;
 
         frame_reader_init(&frame_reader);
         scan(&frame_reader, (const uint8_t *)PREFACE, sizeof(PREFACE) - 1);
-        for (size_t i = 0; i < COUNT; i++) {
-            bool found = false;
-
-            for (size_t at = 0; at < frames[i].length; at += looked_at) {
-                size_t left = frames[i].length - at;
-
-                if (frame_reader_next_head(&frame_reader, (const uint8_t *)frames[i].bytes + at,
-                                           left < step ? left : step, &looked_at, &head)) {
-                    found = true;
-                    assert_int_equal(at + looked_at, frames[i].head);
-                    assert_memory_equal(frame_reader.header, frames[i].bytes, frames[i].head);
-                }
-            }
-            assert_true(found);
-            assert_int_equal(frame_reader_unfinished(&frame_reader), 0);
-            assert_int_equal(head.length, frames[i].head);
-            if (head.length == FRAME_HEAD_MAX)
-                assert_int_equal(head.number, frames[i].number);
-            assert_int_equal(head.in_block, frames[i].in_block);
-        }
+        for (size_t i = 0; i < COUNT; i++)
+            check_head(&frame_reader, i, step);
     }
 }
 

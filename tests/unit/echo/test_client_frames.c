@@ -26,7 +26,8 @@ struct bytes {
     size_t length;
 };
 
-/* Add a frame whose payload consists of the byte ${content}, so that it is told from others. */
+/* Add a frame whose payload consists of the byte ${content}, so that it can be told from other
+ * frames. */
 static void add_frame(struct bytes *bytes, uint8_t type, uint8_t flags, int32_t stream_id,
                       size_t length, uint8_t content)
 {

@@ -38,7 +38,7 @@ static const struct input_field all_trailers[] = {{"sum", BYTES("1"), false},
 static struct detail_reports all_reports = {
     .count = 2, .latest = {{0, "the connection's"}, {1, "the \"stream's\" \\xff"}}};
 
-/* Every member has something to tell. */
+/* Every member has a value that is not its default. */
 static void input_start_full(struct detail_input *input)
 {
     input_start(input, all_fields, COUNT(all_fields));
@@ -82,7 +82,7 @@ static void input_start_full(struct detail_input *input)
     "[\"cookie\", \"a=1\", \"never-indexed\"], [\"x\", \"\xc3\xa4\"], [\"cookie\", \"b=2\"], "     \
     "[\"x\", {\"hex\": \"ff000a\"}], [\"priority\", \"u=1, i\"], [\"x\", \"\"]]"
 
-/* The form is a promise: its names and their order. */
+/* The names of the members and their order are part of the interface. */
 static void test_all(void **state)
 {
     struct detail_input input;
@@ -129,7 +129,7 @@ static void test_all(void **state)
     input_free(&input);
 }
 
-/* The members are there, whatever there is to tell. */
+/* Every member is there, even if it is empty. */
 static void test_nothing(void **state)
 {
     struct detail_input input;
@@ -151,7 +151,8 @@ static void test_nothing(void **state)
     input_free(&input);
 }
 
-/* Layout is as jansson has it; a newline ends the indented form, as it does the plain object. */
+/* The layout is jansson's. The indented form ends with a newline, like that of the plain response.
+ */
 static void check_layout(const struct detail_input *input)
 {
     bool pretty = input->detail.pretty;
@@ -204,7 +205,7 @@ static void test_pretty(void **state)
 
 /* --- Fields --- */
 
-/* A client that reads may parse a header's bytes again: nothing is lost, whatever they are. */
+/* No byte of a value is lost, whatever it is. */
 static void test_any_byte_of_a_value(void **state)
 {
     (void)state;
@@ -254,7 +255,7 @@ static void test_what_is_utf8(void **state)
     input_free(&input);
 }
 
-static void test_head_is_told_as_get(void **state)
+static void test_head_is_shown_as_get(void **state)
 {
     static const struct input_field head[] = {{":method", BYTES("HEAD"), true},
                                               {":path", BYTES("/HEAD"), false},
@@ -281,7 +282,7 @@ static void test_head_is_told_as_get(void **state)
 
 /* --- Numbers --- */
 
-/* The largest there are: no sign, no exponent, no bit is lost. */
+/* The largest numbers: without sign, without exponent, and no bit is lost. */
 static void test_large_numbers(void **state)
 {
     struct detail_input input;
@@ -306,7 +307,7 @@ static void test_large_numbers(void **state)
     input_free(&input);
 }
 
-/* Microseconds are told of a connection however old. */
+/* The age has microseconds, however old the connection is. */
 static void test_age(void **state)
 {
     static const struct {
@@ -330,7 +331,7 @@ static void test_age(void **state)
 
 /* --- Reports --- */
 
-/* The latest ones, the oldest of them first, whatever the number of all. */
+/* The latest reports, the oldest of them first, whatever their total number. */
 static void test_reports(void **state)
 {
     static struct detail_reports reports;
@@ -340,14 +341,14 @@ static void test_reports(void **state)
     input_start(&input, input_get, INPUT_GET_FIELDS);
     input.detail.reports = &reports;
     for (size_t count = 0; count < 3 * DETAIL_REPORTS; count++) {
-        size_t told = count < DETAIL_REPORTS ? count : DETAIL_REPORTS;
+        size_t shown = count < DETAIL_REPORTS ? count : DETAIL_REPORTS;
         json_t *object = input_json(&input);
         json_t *list = find_member(object, "reports");
 
-        assert_int_equal(json_array_size(list), told);
-        for (size_t i = 0; i < told; i++)
+        assert_int_equal(json_array_size(list), shown);
+        for (size_t i = 0; i < shown; i++)
             assert_int_equal(json_integer_value(find_member(json_array_get(list, i), "stream")),
-                             count - told + i);
+                             count - shown + i);
         json_decref(object);
         reports.latest[reports.count++ % DETAIL_REPORTS] =
             (struct detail_report){(int32_t)count, "text"};
@@ -364,7 +365,7 @@ int main(void)
         cmocka_unit_test(test_pretty),
         cmocka_unit_test(test_any_byte_of_a_value),
         cmocka_unit_test(test_what_is_utf8),
-        cmocka_unit_test(test_head_is_told_as_get),
+        cmocka_unit_test(test_head_is_shown_as_get),
         cmocka_unit_test(test_large_numbers),
         cmocka_unit_test(test_age),
         cmocka_unit_test(test_reports),

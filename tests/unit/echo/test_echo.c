@@ -43,46 +43,46 @@ static void test_shape(void **state)
     check_fields(fields, COUNT(fields));
 }
 
+static const struct field lists[][LIST_MAX] = {
+    {FIELD("a", "")},
+    {FIELD("a", ""), FIELD("a", "")},
+    {FIELD("a", ""), FIELD("b", "x"), FIELD("a", "")},
+    {FIELD("a", "1"), FIELD("b", "2"), FIELD("a", "3"), FIELD("b", "4"), FIELD("a", "5")},
+    {FIELD("a", "1"), FIELD("a", "2"), FIELD("b", "3")},
+    {FIELD("cookie", "a"), FIELD("cookie", "b"), FIELD("cookie", "c")},
+    {FIELD("cookie2", "a"), FIELD("cookie2", "b"), FIELD("cooki", "a"), FIELD("cooki", "b")},
+    {FIELD("cookie", ""), FIELD("x", "y"), FIELD("cookie", "")},
+    {FIELD("a", "\"\\/\t\x7f")},
+    {FIELD("a", "\x01\x02\x08\x0c\x1f\n\r")},
+    {FIELD("a", "x\0y")},
+    {FIELD("a", "\x80")}, /* the first and last Latin-1 character for each lead byte */
+    {FIELD("a", "\xbf\xc0\xff")},
+    {FIELD("a", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80")},
+    {FIELD("a", "\xc3\xa4\xe4")},                 /* not UTF-8: the whole value is Latin-1 */
+    {FIELD("a", "\xc3\xa4"), FIELD("a", "\xe4")}, /* but not the other value */
+    {FIELD("a", "\xc3"), FIELD("a", "\xa4")},     /* joined values do not form a character */
+    {FIELD("a", "\xc3")},                         /* truncated */
+    {FIELD("a", "\xe2\x82")},
+    {FIELD("a", "\xf0\x9f\x98")},
+    {FIELD("a", "\xc0\xaf")}, /* overlong */
+    {FIELD("a", "\xc1\xbf")},
+    {FIELD("a", "\xe0\x80\xaf")},
+    {FIELD("a", "\xf0\x80\x80\xaf")},
+    {FIELD("a", "\xed\xa0\x80")}, /* surrogates */
+    {FIELD("a", "\xed\xbf\xbf")},
+    {FIELD("a", "\xed\x9f\xbf\xee\x80\x80")}, /* the code points next to the surrogates */
+    {FIELD("a", "\xf4\x8f\xbf\xbf")},         /* the last code point, and one after it */
+    {FIELD("a", "\xf4\x90\x80\x80")},
+    {FIELD("a", "\xf8\x88\x80\x80\x80")},
+    {FIELD("a", "\xef\xbb\xbf\xef\xbf\xbe\xe2\x80\xa8")},
+    {FIELD("\"", "quoted"), FIELD("\\", "back"), FIELD("\"", "again")},
+    {FIELD("\xe4", "latin-1"), FIELD("\xc3\xb6", "utf-8")},
+    {FIELD("", "no name"), FIELD("", "twice")},
+    {FIELD("ab", "1"), FIELD("a", "2"), FIELD("b", "3"), FIELD("abc", "4"), FIELD("ab", "5")},
+};
+
 static void test_fixed(void **state)
 {
-    static const struct field lists[][LIST_MAX] = {
-        {FIELD("a", "")},
-        {FIELD("a", ""), FIELD("a", "")},
-        {FIELD("a", ""), FIELD("b", "x"), FIELD("a", "")},
-        {FIELD("a", "1"), FIELD("b", "2"), FIELD("a", "3"), FIELD("b", "4"), FIELD("a", "5")},
-        {FIELD("a", "1"), FIELD("a", "2"), FIELD("b", "3")},
-        {FIELD("cookie", "a"), FIELD("cookie", "b"), FIELD("cookie", "c")},
-        {FIELD("cookie2", "a"), FIELD("cookie2", "b"), FIELD("cooki", "a"), FIELD("cooki", "b")},
-        {FIELD("cookie", ""), FIELD("x", "y"), FIELD("cookie", "")},
-        {FIELD("a", "\"\\/\t\x7f")},
-        {FIELD("a", "\x01\x02\x08\x0c\x1f\n\r")},
-        {FIELD("a", "x\0y")},
-        {FIELD("a", "\x80")}, /* the first and last Latin-1 character for each lead byte */
-        {FIELD("a", "\xbf\xc0\xff")},
-        {FIELD("a", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80")},
-        {FIELD("a", "\xc3\xa4\xe4")},                 /* not UTF-8: the whole value is Latin-1 */
-        {FIELD("a", "\xc3\xa4"), FIELD("a", "\xe4")}, /* but not the other value */
-        {FIELD("a", "\xc3"), FIELD("a", "\xa4")},     /* joined values do not form a character */
-        {FIELD("a", "\xc3")},                         /* truncated */
-        {FIELD("a", "\xe2\x82")},
-        {FIELD("a", "\xf0\x9f\x98")},
-        {FIELD("a", "\xc0\xaf")}, /* overlong */
-        {FIELD("a", "\xc1\xbf")},
-        {FIELD("a", "\xe0\x80\xaf")},
-        {FIELD("a", "\xf0\x80\x80\xaf")},
-        {FIELD("a", "\xed\xa0\x80")}, /* surrogates */
-        {FIELD("a", "\xed\xbf\xbf")},
-        {FIELD("a", "\xed\x9f\xbf\xee\x80\x80")}, /* the code points next to the surrogates */
-        {FIELD("a", "\xf4\x8f\xbf\xbf")},         /* the last code point, and one after it */
-        {FIELD("a", "\xf4\x90\x80\x80")},
-        {FIELD("a", "\xf8\x88\x80\x80\x80")},
-        {FIELD("a", "\xef\xbb\xbf\xef\xbf\xbe\xe2\x80\xa8")},
-        {FIELD("\"", "quoted"), FIELD("\\", "back"), FIELD("\"", "again")},
-        {FIELD("\xe4", "latin-1"), FIELD("\xc3\xb6", "utf-8")},
-        {FIELD("", "no name"), FIELD("", "twice")},
-        {FIELD("ab", "1"), FIELD("a", "2"), FIELD("b", "3"), FIELD("abc", "4"), FIELD("ab", "5")},
-    };
-
     (void)state;
     for (size_t i = 0; i < COUNT(lists); i++) {
         size_t count = 0;
