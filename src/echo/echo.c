@@ -96,20 +96,20 @@ static void append_literal(struct echo *echo, const struct literal *literal)
 }
 
 /* Return the bytes as Latin-1 characters, NULL only if memory ran out. */
-static json_t *latin1_string(const uint8_t *bytes, size_t length)
+static json_t *latin1_string(struct span bytes)
 {
-    char *utf8 = malloc(2 * length + 1);
+    char *utf8 = malloc(2 * bytes.length + 1);
     size_t used = 0;
     json_t *string;
 
     if (utf8 == NULL)
         return NULL;
-    for (size_t i = 0; i < length; i++) {
-        if (bytes[i] < 0x80) {
-            utf8[used++] = (char)bytes[i];
+    for (size_t i = 0; i < bytes.length; i++) {
+        if (bytes.bytes[i] < 0x80) {
+            utf8[used++] = (char)bytes.bytes[i];
         } else {
-            utf8[used++] = (char)(0xc0 | bytes[i] >> 6);
-            utf8[used++] = (char)(0x80 | (bytes[i] & 0x3f));
+            utf8[used++] = (char)(0xc0 | bytes.bytes[i] >> 6);
+            utf8[used++] = (char)(0x80 | (bytes.bytes[i] & 0x3f));
         }
     }
     string = json_stringn(utf8, used);
@@ -119,15 +119,15 @@ static json_t *latin1_string(const uint8_t *bytes, size_t length)
 
 /* Return the bytes as UTF-8, or as Latin-1 if they are not UTF-8; NULL only if memory ran out.
  * jansson returns NULL in both cases; errno tells them apart. */
-static json_t *json_string_of(const uint8_t *bytes, size_t length)
+static json_t *json_string_of(struct span bytes)
 {
     json_t *string;
 
     errno = 0;
-    string = json_stringn((const char *)bytes, length);
+    string = json_stringn((const char *)bytes.bytes, bytes.length);
     if (string != NULL || errno == ENOMEM)
         return string;
-    return latin1_string(bytes, length);
+    return latin1_string(bytes);
 }
 
 enum { QUOTES = 2 };
@@ -147,27 +147,26 @@ static bool is_plain_block(const uint8_t bytes[static sizeof(plain_block)])
     return (others[0] | others[1]) == 0;
 }
 
-static bool is_plain(const uint8_t *bytes, size_t length)
+static bool is_plain(struct span bytes)
 {
     uint8_t last[sizeof(plain_block)];
 
-    for (; length >= sizeof(plain_block);
-         bytes += sizeof(plain_block), length -= sizeof(plain_block)) {
-        if (!is_plain_block(bytes))
+    for (; bytes.length >= sizeof(plain_block); bytes = span_skip(bytes, sizeof(plain_block))) {
+        if (!is_plain_block(bytes.bytes))
             return false;
     }
     memset(last, ' ', sizeof(last));
-    memcpy(last, bytes, length);
+    memcpy(last, bytes.bytes, bytes.length);
     return is_plain_block(last);
 }
 
 /* Append bytes that JSON may have to escape, or that may not be UTF-8, encoded by jansson. It
  * returns how much it would have written: if nothing needs an escape, the first attempt succeeds.
  */
-static bool append_encoded(struct echo *echo, const uint8_t *bytes, size_t length)
+static bool append_encoded(struct echo *echo, struct span bytes)
 {
-    json_t *string = json_string_of(bytes, length);
-    size_t need = length + QUOTES;
+    json_t *string = json_string_of(bytes);
+    size_t need = bytes.length + QUOTES;
     size_t room = 0;
 
     if (string == NULL)
@@ -184,14 +183,14 @@ static bool append_encoded(struct echo *echo, const uint8_t *bytes, size_t lengt
 }
 
 /* Append ${bytes} as a JSON string. Return false if memory ran out. */
-static bool append_string(struct echo *echo, const uint8_t *bytes, size_t length)
+static bool append_string(struct echo *echo, struct span bytes)
 {
-    if (!is_plain(bytes, length))
-        return append_encoded(echo, bytes, length);
-    if (!reserve_text(echo, length + QUOTES))
+    if (!is_plain(bytes))
+        return append_encoded(echo, bytes);
+    if (!reserve_text(echo, bytes.length + QUOTES))
         return false;
     append_literal(echo, &quote);
-    append(echo, (const char *)bytes, length);
+    append(echo, (const char *)bytes.bytes, bytes.length);
     append_literal(echo, &quote);
     return true;
 }
@@ -215,12 +214,12 @@ static bool reserve_field(struct echo *echo)
 }
 
 /* FNV-1a. It only has to tell most names apart, which makes comparing them fast. */
-static uint32_t hash_name(const uint8_t *name, size_t length)
+static uint32_t hash_name(struct span name)
 {
     uint32_t hash = 2166136261U;
 
-    for (size_t i = 0; i < length; i++)
-        hash = (hash ^ name[i]) * 16777619U;
+    for (size_t i = 0; i < name.length; i++)
+        hash = (hash ^ name.bytes[i]) * 16777619U;
     return hash;
 }
 
@@ -258,8 +257,7 @@ static void finish_field(struct echo *echo, const struct echo_field *field)
 
 /* The name has been appended: append the value, and add the field to the list. Return false if
  * memory ran out. */
-static bool append_value(struct echo *echo, struct echo_field *field, const uint8_t *value,
-                         size_t length)
+static bool append_value(struct echo *echo, struct echo_field *field, struct span value)
 {
     size_t value_at;
 
@@ -267,25 +265,24 @@ static bool append_value(struct echo *echo, struct echo_field *field, const uint
         return false;
     append_literal(echo, &colon);
     value_at = echo->length;
-    if (!append_string(echo, value, length))
+    if (!append_string(echo, value))
         return false;
     field->value_length = (uint32_t)(echo->length - value_at);
     finish_field(echo, field);
     return true;
 }
 
-bool echo_add(struct echo *echo, struct echo_key key, const uint8_t *name, size_t name_length,
-              const uint8_t *value, size_t value_length)
+bool echo_add(struct echo *echo, struct echo_key key, struct span name, struct span value)
 {
-    struct echo_field field = {.key = key, .name_hash = hash_name(name, name_length)};
+    struct echo_field field = {.key = key, .name_hash = hash_name(name)};
 
     if (!start_field(echo))
         return false;
     field.name_at = (uint32_t)echo->length;
-    if (!append_string(echo, name, name_length))
+    if (!append_string(echo, name))
         return false;
     field.name_length = (uint32_t)echo->length - field.name_at;
-    return append_value(echo, &field, value, value_length);
+    return append_value(echo, &field, value);
 }
 
 const struct echo_field *echo_find(const struct echo *echo, size_t place, size_t most,
@@ -322,7 +319,7 @@ bool echo_copy(struct echo *echo, const struct echo *other, const struct echo_fi
 }
 
 bool echo_add_value(struct echo *echo, const struct echo *other, const struct echo_field *like,
-                    void *value_key, const uint8_t *value, size_t length)
+                    void *value_key, struct span value)
 {
     struct echo_field field = *like;
 
@@ -331,7 +328,7 @@ bool echo_add_value(struct echo *echo, const struct echo *other, const struct ec
     field.key.value = value_key;
     field.name_at = (uint32_t)echo->length;
     append(echo, other->text + like->name_at, like->name_length);
-    return append_value(echo, &field, value, length);
+    return append_value(echo, &field, value);
 }
 
 static const char *name_of(const struct echo *echo, const struct echo_field *field)
@@ -344,13 +341,13 @@ static const char *value_of(const struct echo *echo, const struct echo_field *fi
     return name_of(echo, field) + field->name_length + colon.length;
 }
 
-bool echo_has(const struct echo *echo, const uint8_t *name, size_t name_length)
+bool echo_has(const struct echo *echo, struct span name)
 {
     for (size_t i = 0; i < echo->field_count; i++) {
         const struct echo_field *field = &echo->fields[i];
 
-        if (field->name_length == name_length + QUOTES &&
-            memcmp(name_of(echo, field) + 1, name, name_length) == 0)
+        if (field->name_length == name.length + QUOTES &&
+            memcmp(name_of(echo, field) + 1, name.bytes, name.length) == 0)
             return true;
     }
     return false;

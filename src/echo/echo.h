@@ -9,6 +9,8 @@
 #ifndef H2ECHOD_ECHO_ECHO_H
 #define H2ECHOD_ECHO_ECHO_H
 
+#include "base/span.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -62,13 +64,12 @@ struct echo_body {
 void echo_start(struct echo *echo, struct arena *arena, bool pretty);
 
 /*
- * echo_add(echo, key, name, name_length, value, value_length):
+ * echo_add(echo, key, name, value):
  * Add a field. A value that is valid UTF-8 becomes the same text; of any other value, each byte
  * becomes its Latin-1 character. Return false if memory ran out; then ${echo} may only be freed or
  * cleared.
  */
-bool echo_add(struct echo *echo, struct echo_key key, const uint8_t *name, size_t name_length,
-              const uint8_t *value, size_t value_length);
+bool echo_add(struct echo *echo, struct echo_key key, struct span name, struct span value);
 
 /*
  * echo_find(echo, place, most, key):
@@ -85,19 +86,19 @@ const struct echo_field *echo_find(const struct echo *echo, size_t place, size_t
 bool echo_copy(struct echo *echo, const struct echo *other, const struct echo_field *field);
 
 /*
- * echo_add_value(echo, other, like, value_key, value, length):
+ * echo_add_value(echo, other, like, value_key, value):
  * Add a field that has the same name as ${like}, which is in ${other}, and another value. Its key
  * has
  * ${like}'s name and ${value_key}. Return value as for echo_add.
  */
 bool echo_add_value(struct echo *echo, const struct echo *other, const struct echo_field *like,
-                    void *value_key, const uint8_t *value, size_t length);
+                    void *value_key, struct span value);
 
 /*
- * echo_has(echo, name, name_length):
+ * echo_has(echo, name):
  * Return true if there is a field of that name, which must be one that JSON does not escape.
  */
-bool echo_has(const struct echo *echo, const uint8_t *name, size_t name_length);
+bool echo_has(const struct echo *echo, struct span name);
 
 /*
  * echo_has_regular(echo):

@@ -303,10 +303,8 @@ static bool encode_field(struct field_section_reader *reader, const struct field
         value = span_of("GET");
     like = find_cached_name(reader, field->key);
     if (like != NULL)
-        return echo_add_value(&section->echo, &reader->cached.echo, like, field->key.value,
-                              value.bytes, value.length);
-    return echo_add(&section->echo, field->key, field->name.bytes, field->name.length, value.bytes,
-                    value.length);
+        return echo_add_value(&section->echo, &reader->cached.echo, like, field->key.value, value);
+    return echo_add(&section->echo, field->key, field->name, value);
 }
 
 /* Add the field to the current section, which takes references to its buffers. */

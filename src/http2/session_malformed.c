@@ -16,7 +16,7 @@ static bool is_repeated(const struct stream *stream, const struct field_section 
     if (stream->in_trailers)
         return field_section_repeats(&stream->request, name) ||
                field_section_repeats(&section->request, name);
-    return echo_has(&section->echo, name.base, name.len);
+    return echo_has(&section->echo, (struct span){name.base, name.len});
 }
 
 static void report_field(struct session *session, const struct stream *stream,
@@ -47,7 +47,7 @@ static void report_field(struct session *session, const struct stream *stream,
 
 static bool has_field(const struct field_section *section, const char *name)
 {
-    return echo_has(&section->echo, (const uint8_t *)name, strlen(name));
+    return echo_has(&section->echo, span_of(name));
 }
 
 static void report_section(struct session *session, const struct stream *stream,

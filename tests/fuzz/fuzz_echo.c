@@ -32,9 +32,9 @@ static void add(struct echo *echo, const struct echo *before, const uint8_t *nam
 {
     struct echo_key key = {(void *)(uintptr_t)name, NULL};
     const struct echo_field *same = echo_find(before, echo->field_count, 8, key);
-    bool added = same != NULL
-                     ? echo_copy(echo, before, same)
-                     : echo_add(echo, key, name, name_length, name + name_length, value_length);
+    bool added = same != NULL ? echo_copy(echo, before, same)
+                              : echo_add(echo, key, (struct span){name, name_length},
+                                         (struct span){name + name_length, value_length});
 
     if (!added)
         abort();

@@ -13,8 +13,8 @@
 
 static bool echo_add_text(struct echo *echo, const char *name, const char *value)
 {
-    return echo_add(echo, (struct echo_key){(void *)name, (void *)value}, (const uint8_t *)name,
-                    strlen(name), (const uint8_t *)value, strlen(value));
+    return echo_add(echo, (struct echo_key){(void *)name, (void *)value}, span_of(name),
+                    span_of(value));
 }
 
 /* Repeated names, values that are Latin-1 or grow when escaped, and more than the initial size. */

@@ -46,8 +46,9 @@ static struct echo_body *compose_uncached(const struct field *fields, size_t cou
 
     echo_start(&echo, &malloc_only_arena, false);
     for (size_t i = 0; i < count; i++)
-        assert_true(echo_add(&echo, none, (const uint8_t *)fields[i].name, fields[i].name_length,
-                             (const uint8_t *)fields[i].value, fields[i].value_length));
+        assert_true(echo_add(
+            &echo, none, (struct span){(const uint8_t *)fields[i].name, fields[i].name_length},
+            (struct span){(const uint8_t *)fields[i].value, fields[i].value_length}));
     body = echo_compose(&echo);
     assert_non_null(body);
     echo_free(&echo);

@@ -124,8 +124,9 @@ struct echo_key model_key(const struct field *field)
 
 bool model_add_to_echo(struct echo *echo, const struct field *field)
 {
-    return echo_add(echo, model_key(field), (const uint8_t *)field->name, field->name_length,
-                    (const uint8_t *)field->value, field->value_length);
+    return echo_add(echo, model_key(field),
+                    (struct span){(const uint8_t *)field->name, field->name_length},
+                    (struct span){(const uint8_t *)field->value, field->value_length});
 }
 
 struct echo_body *model_build(const struct field *fields, size_t count, bool pretty)

@@ -36,8 +36,8 @@ static bool add_as_before(struct echo *echo, const struct echo *before, const st
     if (same != NULL)
         return echo_copy(echo, before, same);
     if (like != NULL)
-        return echo_add_value(echo, before, like, key.value, (const uint8_t *)field->value,
-                              field->value_length);
+        return echo_add_value(echo, before, like, key.value,
+                              (struct span){(const uint8_t *)field->value, field->value_length});
     return model_add_to_echo(echo, field);
 }
 
@@ -114,7 +114,7 @@ static void test_find(void **state)
 
 static bool has_name(const struct echo *echo, const char *name)
 {
-    return echo_has(echo, (const uint8_t *)name, strlen(name));
+    return echo_has(echo, span_of(name));
 }
 
 static void test_has(void **state)
