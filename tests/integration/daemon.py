@@ -206,6 +206,13 @@ class Daemon:
         self.stopping |= number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
         self.process.send_signal(number)
 
+    def reload(self, outcome: str = "notice reloaded") -> int:
+        """Send SIGHUP, and wait until this is logged; return where the log ended before."""
+        since = self.log_position()
+        self.signal(signal.SIGHUP)
+        self.wait_for_log(outcome, since)
+        return since
+
     def stats(self) -> dict[str, int]:
         """The counters that it logs on SIGUSR1."""
         since = self.log_position()

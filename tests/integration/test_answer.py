@@ -1,4 +1,4 @@
-"""The answer: status, fields, and the body that echoes the request's fields."""
+"""Answers to requests: status, fields, the body that echoes the request's fields, and flow control."""
 from __future__ import annotations
 
 import json
@@ -30,8 +30,8 @@ VARIED = BINARY.parent / "tests/bench/varied"
 
 @pytest.mark.plain
 @pytest.mark.parametrize("alike", [1, 3, 1000])
-def test_every_answer_under_load_is_right_to_the_byte(daemon: Daemon, alike: int) -> None:
-    """What a connection remembers of the requests before gives each one its own answer."""
+def test_answers_under_load_are_exact(daemon: Daemon, alike: int) -> None:
+    """The cache of field sections never mixes up answers: `alike` is how many requests in turn are the same."""
     count = int(60_000 / SLOW)
     done = subprocess.run([VARIED, str(daemon.port), "16", "100", str(count), "same", str(alike)],
                           capture_output=True, text=True, check=False, timeout=60 * SLOW)
@@ -39,9 +39,9 @@ def test_every_answer_under_load_is_right_to_the_byte(daemon: Daemon, alike: int
     assert json.loads(done.stdout)["requests"] == count
 
 
-# --- the body's shape ---
+# --- the body ---
 
-def test_body_is_the_line_that_users_are_shown(client: Client) -> None:
+def test_body_is_the_documented_line(client: Client) -> None:
     request = [(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "localhost:8080"),
                ("user-agent", "curl/7.88.1"), ("accept", "*/*")]
     assert bytes(client.request(request).body) == (
@@ -49,23 +49,23 @@ def test_body_is_the_line_that_users_are_shown(client: Client) -> None:
         b'"user-agent": "curl/7.88.1", "accept": "*/*"}')
 
 
-def test_curl_gets_the_line_with_what_it_sent_in_its_order(daemon: Daemon) -> None:
+def test_curl_gets_its_fields_in_the_order_it_sent_them(daemon: Daemon) -> None:
     done = curl_h2("-v", f"{daemon.scheme}://localhost:{daemon.port}/hello")
-    told = done.stderr.decode()
-    sent = re.findall(r"\[(:?[a-z-]+): ([^\]]*)\]", told)  # what curl says it sends, in its order
+    output = done.stderr.decode()
+    sent = re.findall(r"\[(:?[a-z-]+): ([^\]]*)\]", output)  # the fields that curl prints, in their order
     assert dict(sent) == {":method": "GET", ":path": "/hello", ":scheme": daemon.scheme,
                           ":authority": f"localhost:{daemon.port}",
-                          "user-agent": f"curl/{curl_version()}", "accept": "*/*"}, told
+                          "user-agent": f"curl/{curl_version()}", "accept": "*/*"}, output
     members = ", ".join(f'"{name}": "{value}"' for name, value in sent)
     assert done.stdout.decode() == "{" + members + "}"
 
 
 @pytest.mark.parametrize("request_fields", [
     pytest.param([(":authority", "a"), (":scheme", "http"), (":path", "/"), (":method", "GET")],
-                 id="pseudo-header-fields-the-other-way-round"),
+                 id="pseudo-header-fields-in-reverse-order"),
     pytest.param(fields("/", "GET", ("b", "2"), ("a", "1"), ("c", "3")), id="order-of-arrival"),
     pytest.param(fields("/", "GET", ("a", "1"), ("b", "2"), ("a", "3"), ("b", "4"), ("a", "5")),
-                 id="names-that-come-again-join-at-the-first-ones-place"),
+                 id="repeated-names-are-joined-at-the-first-ones-place"),
     pytest.param(fields("/", "GET", ("accept", "a"), ("accept", ""), ("accept", "b")),
                  id="joined-with-empty"),
     pytest.param(fields("/", "GET", ("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"),
@@ -81,12 +81,12 @@ def test_curl_gets_the_line_with_what_it_sent_in_its_order(daemon: Daemon) -> No
     pytest.param(fields("/", "GET", ("x", "Grüße, 世界 🌍".encode())), id="utf-8"),
     pytest.param(fields("/", "GET", ("x", "\u2028\u2029\ufeff\u0080".encode())), id="odd-utf-8"),
     pytest.param(fields("/", "GET", ("x", b"Gr\xfc\xdfe")), id="latin-1"),
-    pytest.param(fields("/", "GET", ("x", "ü".encode() + b"\xfc")), id="half-utf-8-is-latin-1-as-a-whole"),
+    pytest.param(fields("/", "GET", ("x", "ü".encode() + b"\xfc")), id="partly-utf-8-is-latin-1-as-a-whole"),
     pytest.param(fields("/", "GET", ("x", b"cut \xe4\xb8")), id="utf-8-cut-off"),
     pytest.param(fields("/", "GET", ("x", b"\xc0\xaf")), id="utf-8-overlong"),
     pytest.param(fields("/", "GET", ("x", b"\xed\xa0\x80")), id="utf-8-surrogate"),
-    pytest.param(fields("/", "GET", ("x", b"\xf4\x90\x80\x80")), id="utf-8-past-unicode"),
-    pytest.param(fields("/", "GET", ("x", "ü".encode()), ("x", b"\xfc")), id="joined-each-by-its-own-coding"),
+    pytest.param(fields("/", "GET", ("x", b"\xf4\x90\x80\x80")), id="utf-8-beyond-unicode"),
+    pytest.param(fields("/", "GET", ("x", "ü".encode()), ("x", b"\xfc")), id="joined-values-decoded-separately"),
     pytest.param(fields("/", "GET", ("x", bytes(range(0x80, 0x100)))), id="every-high-byte"),
     pytest.param(fields("/", "GET", ("x", b"x\t" + bytes(range(0x20, 0x7f)))), id="every-low-byte"),
     pytest.param(fields("/", "GET", ("!#$%&'*+-.^_`|~09az", "x")), id="every-character-of-a-name"),
@@ -103,11 +103,11 @@ def test_curl_gets_the_line_with_what_it_sent_in_its_order(daemon: Daemon) -> No
     pytest.param(fields("/", "GET", ("priority", "u=3")), id="priority-field"),
 ])
 def test_body_echoes(client: Client, request_fields: Fields) -> None:
-    for _ in range(2):  # the second time, HPACK remembers the fields
+    for _ in range(2):  # the second request refers to HPACK's dynamic table
         client.request(request_fields).assert_echo(request_fields)
 
 
-def test_fields_that_hpack_must_not_index_are_answered_alike(client: Client) -> None:
+def test_never_indexed_fields_are_echoed(client: Client) -> None:
     secret = fields("/", "GET", ("authorization", "Basic c2VjcmV0"))
     block = client.encoder.encode([(name, value, name == "authorization") for name, value in secret])
     for _ in range(2):
@@ -126,9 +126,9 @@ def test_pretty(start: Start) -> None:
     assert answer.body.endswith(b'"1, 2"\n}\n')
 
 
-# --- the answer's own fields ---
+# --- the answer's fields ---
 
-def test_response_has_these_fields_and_no_others(client: Client, version: str) -> None:
+def test_response_has_exactly_these_fields(client: Client, version: str) -> None:
     answer = client.request(fields())
     assert answer.fields[0] == (b":status", b"200")
     assert sorted(answer.fields) == sorted([
@@ -138,8 +138,8 @@ def test_response_has_these_fields_and_no_others(client: Client, version: str) -
     assert not answer.trailers and not answer.interim and answer.reset is None
 
 
-def test_date_is_now_and_an_imf_fixdate(client: Client) -> None:
-    before = datetime.now(timezone.utc) - timedelta(seconds=1.5)  # its fractions are cut off
+def test_date_is_the_current_time_as_imf_fixdate(client: Client) -> None:
+    before = datetime.now(timezone.utc) - timedelta(seconds=1.5)  # Date has no fractions of a second
     date = client.request(fields())["date"]
     assert re.fullmatch(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT", date)
     stamp = parsedate_to_datetime(date)
@@ -147,23 +147,23 @@ def test_date_is_now_and_an_imf_fixdate(client: Client) -> None:
     assert stamp.strftime("%a, %d %b %Y %H:%M:%S GMT") == date
 
 
-def test_date_goes_on_while_a_connection_lives(client: Client) -> None:
+def test_date_advances_during_a_connection(client: Client) -> None:
     first = client.request(fields())["date"]
     seen = {first}
 
-    def later() -> bool:
+    def date_has_advanced() -> bool:
         seen.add(client.request(fields())["date"])
         return len(seen) > 1
-    poll(later, "a later date", seconds=3)
+    poll(date_has_advanced, "a later date", seconds=3)
     assert parsedate_to_datetime(max(seen, key=parsedate_to_datetime)) > parsedate_to_datetime(first)
 
 
 # --- methods and bodies ---
 
-def test_head_is_a_get_without_data(client: Client) -> None:
+def test_head_is_answered_like_get_without_data(client: Client) -> None:
     answer = client.request(fields("/", "HEAD"))
     assert answer.status == 200 and not answer.data_lengths and answer.ended
-    # RFC 9110 section 8.6: the length that the answer to a GET would have.
+    # RFC 9110 section 8.6: the Content-Length that the answer to GET would have.
     assert int(answer["content-length"]) == len(echo(fields("/", "GET")))
     assert answer["content-type"] == "application/json"
     client.assert_answered()
@@ -187,7 +187,7 @@ def test_get_with_a_body_is_answered(client: Client) -> None:
     client.request(request, b"body").assert_echo(request)
 
 
-def test_body_of_8_mib_raw(client: Client) -> None:
+def test_body_of_8_mib(client: Client) -> None:
     request = fields("/upload", "POST", ("content-length", str(8 * MIB)))
     client.request(request, bytes(8 * MIB), seconds=20).assert_echo(request)
     client.assert_answered()
@@ -213,7 +213,7 @@ def test_body_of_8_mib_from_node(daemon: Daemon) -> None:
     assert answer["status"] == 200 and json.loads(answer["body"])[":path"] == "/n"
 
 
-def test_bodies_on_many_streams_share_the_connections_window(client: Client) -> None:
+def test_bodies_on_many_streams_share_the_connection_window(client: Client) -> None:
     requests = {client.send_request(fields(f"/{number}", "POST"), end=False): fields(f"/{number}", "POST")
                 for number in range(20)}
     for _ in range(10):
@@ -224,8 +224,8 @@ def test_bodies_on_many_streams_share_the_connections_window(client: Client) -> 
         client.wait(stream).assert_echo(request)
 
 
-def test_credit_comes_back_when_a_stream_is_reset_with_data_on_the_way(client: Client) -> None:
-    for _ in range(20):  # 20 * 60000 bytes: the connection's window would be used up many times
+def test_window_is_refilled_for_data_of_reset_streams(client: Client) -> None:
+    for _ in range(20):  # 20 * 60000 bytes are many times the connection's window
         stream = client.send_request(fields("/", "POST"), end=False)
         client.send_body(stream, bytes(60000), end=False)
         client.send(RstStreamFrame(stream, CANCEL))
@@ -257,23 +257,23 @@ def test_continue_comes_before_the_body(client: Client) -> None:
 
 
 @pytest.mark.parametrize("value", ["100-Continue", "100-CONTINUE"])
-def test_continue_is_asked_for_in_any_case(client: Client, value: str) -> None:
+def test_expect_is_case_insensitive(client: Client, value: str) -> None:
     stream = client.send_request(fields("/", "POST", ("expect", value)), end=False)
     client.read_until(lambda: bool(client.answer(stream).interim), "the 100")
 
 
-def test_no_continue_where_no_body_is_to_come(client: Client) -> None:
+def test_no_100_without_a_body(client: Client) -> None:
     request = fields("/", "GET", ("expect", "100-continue"))
     answer = client.request(request)
     answer.assert_echo(request)
     assert not answer.interim
 
 
-def test_no_continue_where_none_is_asked_for(client: Client) -> None:
+def test_no_100_without_expect(client: Client) -> None:
     assert not client.request(fields("/", "POST"), b"x").interim
 
 
-def test_curl_is_told_to_continue(daemon: Daemon) -> None:
+def test_curl_gets_100_continue(daemon: Daemon) -> None:
     done = curl_h2("-v", "-H", "Expect: 100-continue", "--expect100-timeout", "10", "--data-binary", "@-",
                    daemon.url(), stdin=bytes(2 * MIB))
     assert re.search(rb"< HTTP/2 100.*< HTTP/2 200", done.stderr, re.DOTALL)
@@ -300,12 +300,12 @@ def test_header_list_size_is_announced(start: Start) -> None:
 
 
 def list_size(request: Fields) -> int:
-    """As RFC 9113 section 6.5.2 counts."""
+    """The size of a field section as RFC 9113 section 6.5.2 counts it."""
     return sum(len(name) + len(value) + 32 for name, value in request)
 
 
 @pytest.mark.parametrize("end", [True, False], ids=["ended", "open"])
-def test_fields_over_the_limit_are_431_and_the_connection_lives_on(start: Start, end: bool) -> None:
+def test_fields_over_the_limit_get_431_and_the_connection_goes_on(start: Start, end: bool) -> None:
     client = start("--max-header-list-size=4KiB").connect()
     answer = client.wait(client.send_request(fields("/", "POST", ("x", "y" * 4096)), end))
     assert answer.status == 431 and answer.ended
@@ -314,7 +314,7 @@ def test_fields_over_the_limit_are_431_and_the_connection_lives_on(start: Start,
     client.assert_answered()
 
 
-def test_the_limit_counts_as_http2_does(start: Start) -> None:
+def test_limit_counts_as_in_rfc_9113(start: Start) -> None:
     client = start("--max-header-list-size=4KiB").connect()
     room = 4096 - list_size(fields("/", "GET", ("x", "")))
     fits, over = (fields("/", "GET", ("x", "y" * size)) for size in (room, room + 1))
@@ -324,15 +324,15 @@ def test_the_limit_counts_as_http2_does(start: Start) -> None:
     client.request(fits).assert_echo(fits)
 
 
-def test_431_leaves_hpack_in_step(start: Start) -> None:
+def test_431_keeps_hpack_synchronized(start: Start) -> None:
     client = start("--max-header-list-size=4KiB").connect()
-    for number in range(5):  # what the refused lists put into the dynamic table is used afterwards
+    for number in range(5):  # fields that a refused section put into the dynamic table are used afterwards
         new = (f"new-{number}", f"value-{number}")
         assert client.request(fields("/", "GET", ("x", "y" * 5000), new)).status == 431
         client.request(fields("/", "GET", new)).assert_echo(fields("/", "GET", new))
 
 
-def test_many_references_to_one_large_entry_are_431(client: Client) -> None:
+def test_many_references_to_one_large_entry_get_431(client: Client) -> None:
     entry = ("x", "y" * 3900)
     client.request(fields("/", "GET", entry)).assert_echo(fields("/", "GET", entry))
     assert client.request(fields("/", "GET", *[entry] * 200)).status == 431
@@ -340,8 +340,8 @@ def test_many_references_to_one_large_entry_are_431(client: Client) -> None:
 
 
 @pytest.mark.parametrize("first, second", [("u=7", "u=0"), ("u=4", "u=3"), ("u=7", "")])
-def test_urgent_answers_come_first(daemon: Daemon, first: str, second: str) -> None:
-    """Of two that compete for the connection's window, by the priority field (RFC 9218), whatever nghttp2 does."""
+def test_urgent_answers_are_sent_first(daemon: Daemon, first: str, second: str) -> None:
+    """Two answers compete for the connection's window: the priority field (RFC 9218) decides, with any nghttp2."""
     client = daemon.open_connection(refill=False).send_preface()
     entry = ("x", "y" * 3900)
     client.request(fields("/", "GET", entry)).assert_echo(fields("/", "GET", entry))
@@ -353,12 +353,13 @@ def test_urgent_answers_come_first(daemon: Daemon, first: str, second: str) -> N
 
 
 def peak_kib(daemon: Daemon) -> int:
+    """The daemon's maximum of resident memory so far."""
     status = needs.proc(f"{daemon.pid}/status").read_text()
     return int(re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)[1])
 
 
-def test_a_small_block_that_unfolds_to_55_mib_costs_no_memory(daemon: Daemon, client: Client) -> None:
-    """Past many times the limit the connection may end, with ENHANCE_YOUR_CALM."""
+def test_small_block_that_decodes_to_55_mib_costs_no_memory(daemon: Daemon, client: Client) -> None:
+    """Far above the limit, the connection may also end with ENHANCE_YOUR_CALM."""
     entry = ("x", "y" * 3900)
     client.request(fields("/", "GET", entry)).assert_echo(fields("/", "GET", entry))
     before = peak_kib(daemon)
@@ -376,16 +377,16 @@ def test_trailers_count_against_the_limit(start: Start) -> None:
     client.assert_answered()
 
 
-def test_curl_gets_431(start: Start) -> None:
+def test_curl_prints_431(start: Start) -> None:
     daemon = start("--max-header-list-size=2KiB")
     done = curl_h2("-i", "-H", "x: " + "y" * 3000, daemon.url())
     assert re.fullmatch(rb"HTTP/2 431 .*\r\n\r\n431 [^\n]+\n", done.stdout, re.DOTALL)
 
 
-# --- how the bytes come ---
+# --- framing of requests ---
 
 @pytest.mark.parametrize("piece", [None, 1, 7, 9], ids=["whole", "by-byte", "by-7", "by-9"])
-def test_several_requests_in_one_go(daemon: Daemon, piece: int | None) -> None:
+def test_pipelined_requests(daemon: Daemon, piece: int | None) -> None:
     client = daemon.open_connection()
     requests = [fields(f"/{number}", "GET", ("number", str(number))) for number in range(10)]
     everything = b"".join(client.headers(request) for request in requests)
@@ -396,7 +397,7 @@ def test_several_requests_in_one_go(daemon: Daemon, piece: int | None) -> None:
 
 @pytest.mark.parametrize("piece", [None, 1], ids=["whole", "by-byte"])
 @pytest.mark.parametrize("block_piece", [1, 3, 50])
-def test_continuation_in_many_pieces(client: Client, piece: int | None, block_piece: int) -> None:
+def test_continuation_frames(client: Client, piece: int | None, block_piece: int) -> None:
     request = fields("/", "GET", *((f"name-{number}", f"value {number}") for number in range(8)))
     for _ in range(2):
         stream = client.new_stream()
@@ -404,7 +405,7 @@ def test_continuation_in_many_pieces(client: Client, piece: int | None, block_pi
         client.wait(stream).assert_echo(request)
 
 
-def test_continuation_of_the_largest_frames(client: Client) -> None:
+def test_continuation_frames_of_maximum_size(client: Client) -> None:
     request = fields("/", "GET", ("x", os.urandom(25000).hex()))
     stream = client.send_request(request)
     client.wait(stream).assert_echo(request)
@@ -420,15 +421,15 @@ def test_padding(client: Client) -> None:
     client.wait(stream).assert_echo(request)
 
 
-def test_credit_comes_back_for_padding(client: Client) -> None:
+def test_window_is_refilled_for_padding(client: Client) -> None:
     stream = client.send_request(fields("/", "POST"), end=False)
-    for _ in range(600):  # 150 KB that flow control counts, 600 bytes of them data
+    for _ in range(600):  # flow control counts 150 KB, of which 600 bytes are data
         client.send_body(stream, b"x", end=False, padding=255)
     client.send_body(stream, bytes(100000))
     client.wait(stream).assert_echo(fields("/", "POST"))
 
 
-def test_content_length_counts_data_not_padding(client: Client) -> None:
+def test_content_length_does_not_count_padding(client: Client) -> None:
     request = fields("/", "POST", ("content-length", "3"))
     stream = client.send_request(request, end=False)
     client.send(DataFrame(stream, b"abc", flags=["PADDED", "END_STREAM"], pad_length=9))
@@ -451,10 +452,10 @@ def test_frames_of_unknown_type_are_ignored(client: Client) -> None:
     client.wait(1).assert_echo(fields())
 
 
-# --- how the answer goes out ---
+# --- framing and flow control of answers ---
 
 def test_128_streams_at_once(daemon: Daemon) -> None:
-    client = daemon.connect({WINDOW: 0})  # none of them can end before all have begun
+    client = daemon.connect({WINDOW: 0})  # so that all streams are open at the same time
     client.ping()
     assert client.settings[SettingsFrame.MAX_CONCURRENT_STREAMS] == 128
     requests = {2 * number + 1: fields(f"/{number}") for number in range(128)}
@@ -470,14 +471,14 @@ LARGE = fields("/", "GET", ("x", "v" * 40000))
 
 
 @pytest.mark.parametrize("window", [1000, 16384, 70000])
-def test_body_larger_than_a_frame_and_than_the_peers_window(daemon: Daemon, window: int) -> None:
+def test_body_larger_than_a_frame_and_the_stream_window(daemon: Daemon, window: int) -> None:
     client = daemon.connect({WINDOW: window})
     answer = client.request(LARGE)
     answer.assert_echo(LARGE)
     assert max(answer.data_lengths) <= min(window, 16384)
 
 
-def test_body_larger_than_the_connections_window(daemon: Daemon) -> None:
+def test_body_larger_than_the_connection_window(daemon: Daemon) -> None:
     client = daemon.connect({WINDOW: 2**31 - 1})
     streams = [client.send_request(LARGE) for _ in range(5)]
     for stream in streams:
@@ -491,7 +492,7 @@ def test_window_of_one_byte(daemon: Daemon) -> None:
     assert set(answer.data_lengths) <= {0, 1} and sum(answer.data_lengths) == len(answer.body)
 
 
-def test_window_that_opens_later_by_settings(daemon: Daemon) -> None:
+def test_stream_window_opened_by_settings(daemon: Daemon) -> None:
     client = daemon.connect({WINDOW: 0})
     stream = client.send_request(fields())
     client.read_until(lambda: bool(client.answer(stream).fields), "the HEADERS")
@@ -501,11 +502,11 @@ def test_window_that_opens_later_by_settings(daemon: Daemon) -> None:
     client.wait(stream).assert_echo(fields())
 
 
-def test_window_that_becomes_negative(daemon: Daemon) -> None:
+def test_negative_stream_window(daemon: Daemon) -> None:
     client = daemon.connect({WINDOW: 20000}, refill=False)
     stream = client.send_request(LARGE)
-    client.read_until(lambda: len(client.answer(stream).body) == 20000, "what the window lets through")
-    client.send(SettingsFrame(0, settings={WINDOW: 100}))  # 19900 below zero now
+    client.read_until(lambda: len(client.answer(stream).body) == 20000, "as much as the window allows")
+    client.send(SettingsFrame(0, settings={WINDOW: 100}))  # the window is -19900 now
     client.ping()
     client.send(WindowUpdateFrame(stream, 19900))
     client.ping()
@@ -514,7 +515,7 @@ def test_window_that_becomes_negative(daemon: Daemon) -> None:
     client.wait(stream).assert_echo(LARGE)
 
 
-def test_peers_without_a_dynamic_table_are_answered(daemon: Daemon) -> None:
+def test_client_without_a_dynamic_table(daemon: Daemon) -> None:
     client = daemon.connect({SettingsFrame.HEADER_TABLE_SIZE: 0})
     client.ping()
     client.decoder.max_allowed_table_size = 0
@@ -523,16 +524,16 @@ def test_peers_without_a_dynamic_table_are_answered(daemon: Daemon) -> None:
     assert len(client.decoder.header_table.dynamic_entries) == 0
 
 
-def test_larger_frames_are_used_only_where_the_peer_allows_them(daemon: Daemon) -> None:
+def test_larger_frames_up_to_max_frame_size(daemon: Daemon) -> None:
     client = daemon.connect({SettingsFrame.MAX_FRAME_SIZE: 20000})
     answer = client.request(LARGE)
     answer.assert_echo(LARGE)
     assert max(answer.data_lengths) <= 20000
 
 
-# --- the end of the sending side ---
+# --- half-closed connections ---
 
-def test_half_closed_socket_gets_all_its_answers(daemon: Daemon) -> None:
+def test_client_that_has_sent_fin_gets_all_answers(daemon: Daemon) -> None:
     client = daemon.open_connection()
     client.send(MAGIC, SettingsFrame(0), *(client.headers(fields(f"/{number}")) for number in range(100)))
     client.shut_down_writes()
@@ -541,7 +542,7 @@ def test_half_closed_socket_gets_all_its_answers(daemon: Daemon) -> None:
         client.answer(2 * number + 1).assert_echo(fields(f"/{number}"))
 
 
-def test_half_closed_socket_gets_a_large_answer(daemon: Daemon) -> None:
+def test_client_that_has_sent_fin_gets_a_large_answer(daemon: Daemon) -> None:
     client = daemon.connect({WINDOW: 100000})
     stream = client.send_request(LARGE)
     client.shut_down_writes()
@@ -549,7 +550,7 @@ def test_half_closed_socket_gets_a_large_answer(daemon: Daemon) -> None:
     client.answer(stream).assert_echo(LARGE)
 
 
-def test_half_closed_socket_with_a_request_that_cannot_end_is_closed(daemon: Daemon) -> None:
+def test_fin_before_the_end_of_a_request_closes_the_connection(daemon: Daemon) -> None:
     client = daemon.connect()
     whole, cut = client.send_request(fields("/whole")), client.send_request(fields("/cut", "POST"), end=False)
     client.shut_down_writes()
@@ -558,7 +559,7 @@ def test_half_closed_socket_with_a_request_that_cannot_end_is_closed(daemon: Dae
     assert not client.answer(cut).fields
 
 
-def test_client_that_leaves_after_its_answer_is_forgotten(start: Start) -> None:
+def test_connection_closed_by_the_client_is_logged(start: Start) -> None:
     daemon = start("--log-level=debug")
     client = daemon.connect()
     client.assert_answered()

@@ -6,7 +6,6 @@ import ipaddress
 import json
 import os
 import re
-import signal
 import socket
 import ssl
 from pathlib import Path
@@ -48,12 +47,6 @@ def reloadable(start: Start, authority: Authority, tmp_path: Path) -> tuple[Daem
     return daemon, given
 
 
-def reload(daemon: Daemon, outcome: str) -> None:
-    since = daemon.log_position()
-    daemon.signal(signal.SIGHUP)
-    daemon.wait_for_log(outcome, since)
-
-
 def test_reload_changes_the_certificate_of_new_connections(reloadable: tuple[Daemon, Identity],
                                                            authority: Authority) -> None:
     daemon, given = reloadable
@@ -62,7 +55,7 @@ def test_reload_changes_the_certificate_of_new_connections(reloadable: tuple[Dae
     client.assert_answered()
     second = authority.issue("second")
     second.install(given)
-    reload(daemon, "notice reloaded")
+    daemon.reload()
     assert server_certificate(daemon) == second.der()
     client.assert_answered("/old")
     daemon.wait_for_log("notice certificate CN=second, SHA-256 ([0-9A-F]{2}:){31}[0-9A-F]{2}, valid until 20")
@@ -79,7 +72,7 @@ def test_reload_with_a_bad_file_changes_nothing(reloadable: tuple[Daemon, Identi
         given.key.write_bytes(second.key.read_bytes())
     else:
         given.certificate.unlink()
-    reload(daemon, "error reload failed: the previous settings remain in force")
+    daemon.reload("error reload failed: the previous settings remain in force")
     assert server_certificate(daemon) == before
 
 
@@ -99,7 +92,7 @@ def test_fingerprint_is_logged_and_survives_a_reload(start: Start) -> None:
     logged = daemon.wait_for_log("notice certificate CN=h2echod, SHA-256 (.*), valid")[1]
     certificate = server_certificate(daemon)
     assert logged in sha256_fingerprint(certificate)
-    reload(daemon, "notice reloaded")
+    daemon.reload()
     assert server_certificate(daemon) == certificate
 
 
@@ -167,7 +160,7 @@ def test_certificate_without_a_tls_socket_is_a_warning(start: Start, tmp_path: P
     config.write_text("")
     daemon = start("-c", config, transport="plain")
     config.write_text("tls-self-signed = on\ntls-port = 0\n")
-    reload(daemon, "notice reloaded")
+    daemon.reload()
     daemon.wait_for_log("warning only a restart can change: tls-port$")
     daemon.wait_for_log("warning there is a certificate, but no socket for TLS: open one with tls-port$")
     assert not daemon.log("notice certificate")
@@ -180,7 +173,7 @@ def test_reload_cannot_remove_the_certificate_of_an_open_port(start: Start, tmp_
     config.write_text("tls-port = 0\ntls-self-signed = on\n")
     daemon = start("-c", config, transport="plain")
     config.write_text("")
-    reload(daemon, "error there is a socket for TLS, but no certificate: name one with tls-cert, or try tls-self-signed$")
+    daemon.reload("error there is a socket for TLS, but no certificate: name one with tls-cert, or try tls-self-signed$")
     daemon.wait_for_log("error reload failed: the previous settings remain in force$")
     daemon.transport = "tls"
     daemon.connect().assert_answered()
@@ -369,7 +362,7 @@ def test_validity_decides_the_level_of_the_log_line(start: Start, tmp_path: Path
     daemon = start("--tls-port=0", f"--config={config}", transport="plain")
     set_validity(given, authority, begin, end)
     since = daemon.log_position()
-    reload(daemon, "notice reloaded")
+    daemon.reload()
     daemon.wait_for_log(outcome, since)
 
 

@@ -1,4 +1,4 @@
-"""A service manager's side: what it is told, the sockets that it hands over, a port that daemons share."""
+"""Service managers: notifications (sd_notify), sockets handed over by LISTEN_FDS, and ports shared by daemons."""
 from __future__ import annotations
 
 import fcntl
@@ -21,14 +21,14 @@ from daemon import Daemon, run
 from waiting import SLOW, Deadline, poll
 from wire import Address, Client, fields, read_all, unverified_tls
 
-CONFIGURATION, UNAVAILABLE = 78, 69
-MARGIN_US = 5_000_000  # beyond the drain timeout, for which the manager is asked to wait
-# The sockets become 3, 4, ..., and LISTEN_PID names the process that the shell becomes.
+CONFIGURATION, UNAVAILABLE = 78, 69  # exit statuses
+MARGIN_US = 5_000_000  # the manager is asked to wait this much longer than the drain timeout
+# The sockets get the descriptors 3, 4, ..., and LISTEN_PID is the shell's process id, which exec keeps.
 HAND_OVER = 'n=$1; shift; i=3; for fd in $n; do eval "exec $i<&$fd"; i=$((i + 1)); done; ' \
             'export LISTEN_PID=$$ LISTEN_FDS=$((i - 3)); exec "$@"'
 
 
-# --- what the manager is told ---
+# --- notifications ---
 
 class Manager:
     """The datagram socket of a service manager."""
@@ -39,13 +39,13 @@ class Manager:
         self.socket.bind("\0" + name[1:] if name.startswith("@") else name)
 
     def message(self, seconds: float = 5) -> dict[str, str]:
-        """The next one: its lines by their names."""
+        """The next message, as its variables by name."""
         self.socket.settimeout(seconds * SLOW)
         lines = self.socket.recv(4096).decode().split("\n")
         return dict(line.split("=", 1) for line in lines)
 
-    def forget(self) -> None:
-        """Those that are there already."""
+    def discard_messages(self) -> None:
+        """Discard the messages that have arrived."""
         self.socket.setblocking(False)
         try:
             while self.socket.recv(4096):
@@ -54,7 +54,7 @@ class Manager:
             pass
 
     def expect(self, *names: str) -> dict[str, str]:
-        """The next message but for those that come from time to time has these names and a status, in order."""
+        """The next message, periodic ones excepted; it must have these variables and STATUS, in this order."""
         while list(message := self.message()) in (["WATCHDOG", "STATUS"], ["STATUS"]):
             pass
         assert list(message) == [*names, "STATUS"]
@@ -69,13 +69,13 @@ def manager(request: pytest.FixtureRequest, open_directory: Path) -> Iterator[Ma
     manager.socket.close()
 
 
-def test_life_is_told_in_order(start: Start, manager: Manager, tmp_path: Path) -> None:
+def test_start_reload_and_stop_are_notified(start: Start, manager: Manager, tmp_path: Path) -> None:
     config, path = tmp_path / "h2echod.conf", tmp_path / "socket"
     config.write_text("drain-timeout = 7s\n")
     early: list[Client] = []
 
     def connect_once_ready(_: Daemon) -> None:
-        """READY=1 says that connections are taken, whatever has been logged."""
+        """Connections are accepted from READY=1 on, whatever has been logged."""
         message = manager.message()
         assert list(message) == ["READY", "STATUS"] and message["READY"] == "1"
         assert message["STATUS"] == "serving: 0 connections, 0 accepted, 0 requests"
@@ -100,28 +100,28 @@ def test_life_is_told_in_order(start: Start, manager: Manager, tmp_path: Path) -
     assert message["STATUS"].startswith("draining: 1 connection, 1 accepted, 1 request; ")
     early[0].close()
     daemon.wait()
-    assert not daemon.log("to stop it")  # who has a service manager asks that
+    assert not daemon.log("to stop it")  # under a service manager, that advice is not logged
 
 
-def test_watchdog_is_fed_twice_as_often_as_it_asks(start: Start, manager: Manager) -> None:
+def test_watchdog_is_notified_twice_per_interval(start: Start, manager: Manager) -> None:
     daemon = start(extra={"NOTIFY_SOCKET": manager.name, "WATCHDOG_USEC": str(int(1_000_000 * SLOW))})
     assert list(manager.message()) == ["READY", "STATUS"]
     with daemon.connect() as client:
         client.assert_answered()
-        manager.forget()
+        manager.discard_messages()
         begin = time.monotonic()
         for _ in range(3):
             message = manager.message(seconds=1)
             assert message["WATCHDOG"] == "1" and "STATUS" in message
         assert message["STATUS"] == "serving: 1 connection, 1 accepted, 1 request"
-        assert time.monotonic() - begin > 0.9 * SLOW  # not all the time
+        assert time.monotonic() - begin > 0.9 * SLOW  # but not more often
     daemon.signal(signal.SIGTERM)
     manager.expect("STOPPING", "EXTEND_TIMEOUT_USEC")
     daemon.wait()
 
 
-def test_status_and_figures_agree(start: Start, manager: Manager) -> None:
-    """What the manager is told of what has happened is what SIGUSR1 tells."""
+def test_status_agrees_with_stats(start: Start, manager: Manager) -> None:
+    """STATUS has the same counters as the line that SIGUSR1 makes the daemon log."""
     daemon = start("--max-connections-per-address=2",
                    extra={"NOTIFY_SOCKET": manager.name, "WATCHDOG_USEC": str(int(200_000 * SLOW))})
     clients = [daemon.connect() for _ in range(2)]
@@ -129,27 +129,27 @@ def test_status_and_figures_agree(start: Start, manager: Manager) -> None:
         for _ in range(3):
             client.assert_answered()
     assert clients[0].request(fields("/", "GET", ("Bad", "x"))).reset is not None
-    assert read_all(daemon.open_connection().socket) == b""  # refused, and not accepted
+    assert read_all(daemon.open_connection().socket) == b""  # counted as refused, not as accepted
     clients[1].close()
-    figures = daemon.wait_for_stats(connections=1)
-    assert (figures["accepted"], figures["requests"], figures["refused"]) == (2, 7, 1)
-    manager.forget()
+    stats = daemon.wait_for_stats(connections=1)
+    assert (stats["accepted"], stats["requests"], stats["refused"]) == (2, 7, 1)
+    manager.discard_messages()
     assert manager.message()["STATUS"] == "serving: {connections} connection, {accepted} accepted, " \
-        "{requests} requests".format_map(figures)
+        "{requests} requests".format_map(stats)
 
 
-def test_watchdog_that_asks_all_the_time_makes_nothing_spin(start: Start, manager: Manager) -> None:
+def test_tiny_watchdog_interval_causes_no_busy_loop(start: Start, manager: Manager) -> None:
     daemon = start(extra={"NOTIFY_SOCKET": manager.name, "WATCHDOG_USEC": "1"})
     begin, messages = time.monotonic(), 0
     while time.monotonic() - begin < 0.5:
         manager.message()
         messages += 1
-    assert messages < 2000 * (time.monotonic() - begin)  # one a millisecond at most: what poll can wait
+    assert messages < 2000 * (time.monotonic() - begin)  # at most one a millisecond, the resolution of poll
     daemon.connect().assert_answered()
 
 
-def test_watchdog_of_another_process_is_not_fed(start: Start, manager: Manager) -> None:
-    """Not a word of it comes while one that is its own is fed several times."""
+def test_watchdog_of_another_process_is_not_notified(start: Start, manager: Manager) -> None:
+    """No WATCHDOG message is sent while another daemon, whose watchdog it is, sends several."""
     asked = {"NOTIFY_SOCKET": manager.name, "WATCHDOG_USEC": "20000"}
     daemon = start(extra=asked | {"WATCHDOG_PID": "1"})
     assert list(manager.message()) == ["READY", "STATUS"]
@@ -161,8 +161,8 @@ def test_watchdog_of_another_process_is_not_fed(start: Start, manager: Manager) 
     daemon.wait()
 
 
-def test_manager_that_does_not_listen_stops_nobody(start: Start, manager: Manager) -> None:
-    """Its queue is full at once, and each message waits a second for room."""
+def test_manager_that_does_not_read_blocks_no_client(start: Start, manager: Manager) -> None:
+    """The socket's queue fills up at once, and each message waits a second for space."""
     daemon = start(extra={"NOTIFY_SOCKET": manager.name, "WATCHDOG_USEC": "2000"})
     client = daemon.connect()
     daemon.wait_for_log("warning cannot notify the service manager: Resource temporarily unavailable", seconds=20)
@@ -170,22 +170,22 @@ def test_manager_that_does_not_listen_stops_nobody(start: Start, manager: Manage
     daemon.connect().assert_answered()
 
 
-def test_manager_that_is_gone_stops_nobody(start: Start, tmp_path: Path) -> None:
+def test_missing_notify_socket_blocks_no_client(start: Start, tmp_path: Path) -> None:
     daemon = start(extra={"NOTIFY_SOCKET": str(tmp_path / "gone")})
     daemon.wait_for_log("warning cannot notify the service manager: No such file or directory")
     daemon.connect().assert_answered()
 
 
-def test_wrong_name_is_told(start: Start) -> None:
+def test_invalid_notify_socket_is_logged(start: Start) -> None:
     daemon = start(extra={"NOTIFY_SOCKET": "vsock:2:\x1b"})
     daemon.wait_for_log(re.escape(r'warning NOTIFY_SOCKET="vsock:2:\x1b" is neither a path nor an abstract name'))
     daemon.connect().assert_answered()
 
 
-# --- sockets that are handed over ---
+# --- sockets handed over ---
 
 def listening(kind: str, directory: Path) -> socket.socket:
-    """A socket as a service manager opens it."""
+    """A listening socket, as a service manager opens it."""
     if kind == "unix":
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(directory / "handed-over"))
@@ -205,8 +205,8 @@ def address_of(listener: socket.socket) -> Address:
 
 @contextmanager
 def handed_over(*sockets: socket.socket, names: str | None = None) -> Iterator[dict[str, Any]]:
-    """Options for `start` and `run`: these sockets are handed over as LISTEN_FDS, with names if they have any."""
-    copies = [fcntl.fcntl(each.fileno(), fcntl.F_DUPFD_CLOEXEC, 100) for each in sockets]  # none of them is 3, 4, ...
+    """Options for `start` and `run` that hand these sockets over as LISTEN_FDS, with LISTEN_FDNAMES if given."""
+    copies = [fcntl.fcntl(each.fileno(), fcntl.F_DUPFD_CLOEXEC, 100) for each in sockets]  # away from 3, 4, ...
     named = [] if names is None else ["env", f"LISTEN_FDNAMES={names}"]
     yield {"prefix": [*named, "bash", "-c", HAND_OVER, "bash", " ".join(map(str, copies))], "pass_fds": copies}
     for copy in copies:
@@ -221,14 +221,14 @@ def start_with(start: Start, sockets: Sequence[socket.socket], *arguments: objec
 @pytest.mark.parametrize("kinds", [["ipv4"], ["ipv6"], ["unix"], ["ipv4", "ipv6", "unix"]], ids="+".join)
 def test_sockets_handed_over_are_served(start: Start, open_directory: Path, kinds: list[str]) -> None:
     sockets = [listening(kind, open_directory) for kind in kinds]
-    daemon = start_with(start, sockets, f"--unix={open_directory / 'of-its-own'}")
+    daemon = start_with(start, sockets, f"--unix={open_directory / 'own'}")
     for each in sockets:
         daemon.connect(address=address_of(each)).assert_answered()
-    # They take the place of those that the settings name.
+    # They replace the sockets of the settings.
     assert len(daemon.log("info listening on .*, handed over$")) == len(daemon.log("info listening on")) == len(kinds)
-    assert not (open_directory / "of-its-own").exists()
+    assert not (open_directory / "own").exists()
     daemon.stop()
-    # They are somebody else's: neither shut down nor removed.
+    # They belong to the manager: the daemon neither shuts them down nor removes their files.
     for each in sockets:
         with Client(address_of(each)) as client:
             each.settimeout(5)
@@ -250,7 +250,7 @@ def test_unix_socket_handed_over_is_named_in_commands(start: Start, open_directo
 
 def test_abstract_socket_handed_over(start: Start) -> None:
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind("")  # the kernel finds a name
+    listener.bind("")  # the kernel chooses an abstract name
     listener.listen()
     daemon = start_with(start, [listener])
     assert daemon.ready.endswith(" --unix-socket PATH http://localhost/")
@@ -261,7 +261,7 @@ def test_abstract_socket_handed_over(start: Start) -> None:
     listener.close()
 
 
-def test_reload_says_what_sockets_handed_over_leave_out(start: Start, open_directory: Path) -> None:
+def test_reload_warns_of_settings_without_effect(start: Start, open_directory: Path) -> None:
     listener, config = listening("ipv4", open_directory), open_directory / "h2echod.conf"
     config.write_text("")
     daemon = start_with(start, [listener], "-c", config)
@@ -271,8 +271,8 @@ def test_reload_says_what_sockets_handed_over_leave_out(start: Start, open_direc
     listener.close()
 
 
-def test_answers_leave_at_once_on_sockets_handed_over(start: Start, open_directory: Path) -> None:
-    """TCP_NODELAY is on what is accepted: else the second of two small writes waits for an ACK, up to 40 ms."""
+def test_nodelay_is_set_on_sockets_handed_over(start: Start, open_directory: Path) -> None:
+    """Accepted sockets inherit TCP_NODELAY. Without it, a second small write waits up to 40 ms for an ACK."""
     listener = listening("ipv4", open_directory)
     assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 0
     start_with(start, [listener])
@@ -280,7 +280,7 @@ def test_answers_leave_at_once_on_sockets_handed_over(start: Start, open_directo
     listener.close()
 
 
-def test_sockets_for_another_process_are_left(start: Start, open_directory: Path) -> None:
+def test_sockets_for_another_process_are_ignored(start: Start, open_directory: Path) -> None:
     listener = listening("ipv4", open_directory)
     daemon = start(extra={"LISTEN_PID": "1", "LISTEN_FDS": "1"}, pass_fds=[listener.fileno()])
     assert daemon.address != address_of(listener)
@@ -288,32 +288,32 @@ def test_sockets_for_another_process_are_left(start: Start, open_directory: Path
     listener.close()
 
 
-def stream(directory: Path) -> socket.socket:
+def unbound_socket(directory: Path) -> socket.socket:
     return socket.socket()
 
 
-def datagram(directory: Path) -> socket.socket:
+def datagram_socket(directory: Path) -> socket.socket:
     each = socket.socket(type=socket.SOCK_DGRAM)
     each.bind(("127.0.0.1", 0))
     return each
 
 
-def seqpacket(directory: Path) -> socket.socket:
+def seqpacket_socket(directory: Path) -> socket.socket:
     each = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     each.bind(str(directory / "seqpacket"))
     each.listen()
     return each
 
 
-def connected(directory: Path) -> socket.socket:
-    """As Accept=yes would have it."""
+def connected_socket(directory: Path) -> socket.socket:
+    """A connection, as a socket unit with Accept=yes passes it."""
     one, other = socket.socketpair()
     other.close()
     return one
 
 
-@pytest.mark.parametrize("make", [stream, datagram, seqpacket, connected])
-def test_what_is_no_listener_is_refused(open_directory: Path, make: Callable[[Path], socket.socket]) -> None:
+@pytest.mark.parametrize("make", [unbound_socket, datagram_socket, seqpacket_socket, connected_socket])
+def test_other_kinds_of_sockets_are_refused(open_directory: Path, make: Callable[[Path], socket.socket]) -> None:
     good, bad = listening("ipv4", open_directory), make(open_directory)
     with handed_over(good, bad) as options:
         done = run(**options)
@@ -323,12 +323,12 @@ def test_what_is_no_listener_is_refused(open_directory: Path, make: Callable[[Pa
     bad.close()
 
 
-def test_descriptor_that_is_not_there_is_refused() -> None:
+def test_missing_descriptor_is_refused() -> None:
     done = run(prefix=["sh", "-c", 'export LISTEN_PID=$$ LISTEN_FDS=700; exec "$@"', "sh"])
     assert done.status == CONFIGURATION and done.error().startswith("LISTEN_FDS: there is no descriptor ")
 
 
-# --- and those of them that are for TLS ---
+# --- sockets handed over for TLS ---
 
 SELF_SIGNED = "--tls-self-signed"
 
@@ -343,14 +343,14 @@ def assert_answers_plainly(listener: socket.socket) -> None:
         client.send_preface().assert_answered()
 
 
-def test_name_says_which_socket_is_for_tls(start: Start, open_directory: Path) -> None:
+def test_sockets_named_tls_use_tls(start: Start, open_directory: Path) -> None:
     sockets = [listening(kind, open_directory) for kind in ("ipv4", "unix", "ipv6")]
     daemon = start_with(start, sockets, SELF_SIGNED, names="tls:tls:h2echod.socket")
     assert_answers_over_tls(sockets[0])
     assert_answers_over_tls(sockets[1])
     assert_answers_plainly(sockets[2])
     assert len(daemon.log("info listening on .*, TLS, handed over$")) == 2
-    # Whichever comes first, a command without TLS is the newcomer's, and one with it stands beside.
+    # In whatever order they are: the first command logged is for plain TCP, and another one for TLS follows.
     assert daemon.ready == "curl --http2-prior-knowledge http://localhost:%d/" % sockets[2].getsockname()[1]
     assert daemon.log(r"notice with TLS: curl --insecure .* https://localhost:%d/$" % sockets[0].getsockname()[1])
     for each in sockets:
@@ -358,14 +358,14 @@ def test_name_says_which_socket_is_for_tls(start: Start, open_directory: Path) -
 
 
 @pytest.mark.parametrize("kind", ["ipv4", "unix"])
-def test_with_tls_alone_the_command_is_one_for_tls(start: Start, open_directory: Path, kind: str) -> None:
+def test_only_tls_sockets_are_logged_with_a_command_for_tls(start: Start, open_directory: Path, kind: str) -> None:
     listener = listening(kind, open_directory)
     daemon = start_with(start, [listener], SELF_SIGNED, names="tls")
     assert b'":scheme": "https"' in curl(*daemon.ready.split()[1:]).stdout
     listener.close()
 
 
-def test_without_names_none_is_for_tls(start: Start, open_directory: Path) -> None:
+def test_sockets_without_names_are_not_for_tls(start: Start, open_directory: Path) -> None:
     listener = listening("ipv4", open_directory)
     daemon = start_with(start, [listener], SELF_SIGNED)
     assert_answers_plainly(listener)
@@ -374,7 +374,7 @@ def test_without_names_none_is_for_tls(start: Start, open_directory: Path) -> No
     listener.close()
 
 
-def test_socket_for_tls_needs_a_certificate(open_directory: Path) -> None:
+def test_tls_socket_needs_a_certificate(open_directory: Path) -> None:
     plain, tls = listening("ipv4", open_directory), listening("ipv6", open_directory)
     with handed_over(plain, tls, names="http:tls") as options:
         done = run(**options)
@@ -385,23 +385,21 @@ def test_socket_for_tls_needs_a_certificate(open_directory: Path) -> None:
     tls.close()
 
 
-def test_reload_keeps_a_certificate_for_the_socket(start: Start, open_directory: Path) -> None:
+def test_reload_cannot_remove_the_certificate(start: Start, open_directory: Path) -> None:
     listener, config = listening("ipv4", open_directory), open_directory / "h2echod.conf"
     config.write_text("tls-self-signed = on\n")
     daemon = start_with(start, [listener], "-c", config, names="tls")
     config.write_text("pretty = on\n")
-    daemon.signal(signal.SIGHUP)
-    daemon.wait_for_log("error there is a socket for TLS from the service manager, but no certificate: ")
+    daemon.reload("error there is a socket for TLS from the service manager, but no certificate: ")
     daemon.wait_for_log("error reload failed: the previous settings remain in force$")
     assert_answers_over_tls(listener)
     config.write_text("tls-self-signed = on\npretty = on\n")
-    daemon.signal(signal.SIGHUP)
-    daemon.wait_for_log("notice reloaded ")
+    daemon.reload("notice reloaded ")
     listener.close()
 
 
 @pytest.mark.parametrize("names, count", [("tls", 1), ("", 1), ("a:tls:", 3)])
-def test_names_are_as_many_as_sockets(open_directory: Path, names: str, count: int) -> None:
+def test_number_of_names_must_be_that_of_sockets(open_directory: Path, names: str, count: int) -> None:
     sockets = [listening("ipv4", open_directory) for _ in range(2)]
     with handed_over(*sockets, names=names) as options:
         done = run(SELF_SIGNED, **options)
@@ -412,8 +410,8 @@ def test_names_are_as_many_as_sockets(open_directory: Path, names: str, count: i
         each.close()
 
 
-def test_restart_behind_a_socket_loses_no_request(start: Start, open_directory: Path) -> None:
-    """While there is no daemon the socket holds the connections; what was begun with the old one it answers."""
+def test_restart_with_a_socket_handed_over_loses_no_request(start: Start, open_directory: Path) -> None:
+    """Between two daemons, connections wait in the socket's backlog; the old daemon answers what it accepted."""
     listener = listening("ipv4", open_directory)
     answered, stop, failures = [0], threading.Event(), []
 
@@ -443,7 +441,7 @@ def test_restart_behind_a_socket_loses_no_request(start: Start, open_directory: 
     listener.close()
 
 
-# --- systemd's own tool ---
+# --- systemd-socket-activate ---
 
 def free_port(host: str) -> int:
     family = socket.AF_INET
@@ -457,8 +455,8 @@ def free_port(host: str) -> int:
 
 
 def activate(start: Start, hosts: Sequence[str], path: Path | None) -> tuple[Daemon, list[Client]]:
-    """A daemon that systemd-socket-activate begins once somebody has connected, and a client for each socket. The tool
-    takes no port 0: where a port that was free is no more, others are tried."""
+    """A daemon that systemd-socket-activate starts at the first connection, and a client for each socket. The tool does
+    not accept port 0, so free ports are tried until none is in use."""
     clients: list[Client] = []
     for _ in range(20):
         addresses: list[Address] = [(host, free_port(host)) for host in hosts] + ([path] if path else [])
@@ -466,7 +464,7 @@ def activate(start: Start, hosts: Sequence[str], path: Path | None) -> tuple[Dae
                  f"--listen={f'[{each[0]}]' if ':' in each[0] else each[0]}:{each[1]}" for each in addresses]
 
         def connect(daemon: Daemon) -> None:
-            """All ask before there is anybody to answer."""
+            """Send a request on each socket before the daemon runs."""
             daemon.wait_for_log(rf"Listening on .* as {2 + len(addresses)}\.$")
             for address in addresses:
                 clients.append(Client(address).send_preface())
@@ -491,9 +489,9 @@ def test_systemd_socket_activate(start: Start, open_directory: Path, hosts: list
     assert len(daemon.log("info listening on .*, handed over$")) == len(clients)
 
 
-# --- a port that daemons share ---
+# --- ports shared by daemons ---
 
-def test_daemons_share_a_port_if_both_say_so(start: Start) -> None:
+def test_port_is_shared_if_both_daemons_allow_it(start: Start) -> None:
     first = start("--reuse-port")
     second = start("--reuse-port", listen=[f"--port={first.port}", "--address=127.0.0.1"])
     deadline = Deadline(20)
@@ -507,7 +505,7 @@ def test_daemons_share_a_port_if_both_say_so(start: Start) -> None:
             client.send_preface().assert_answered()
 
 
-def test_port_is_not_shared_unless_both_say_so(start: Start) -> None:
+def test_port_is_not_shared_unless_both_daemons_allow_it(start: Start) -> None:
     closed, open_ = start(), start("--reuse-port")
     assert run(f"--port={closed.port}", "--address=127.0.0.1", "--reuse-port").status == UNAVAILABLE
     assert run(f"--port={open_.port}", "--address=127.0.0.1").status == UNAVAILABLE

@@ -1,4 +1,4 @@
-"""Signals: drain, reload, figures; and what a drain owes to requests that were begun."""
+"""Signals: drain (SIGTERM, SIGINT, SIGQUIT), reload (SIGHUP), stats (SIGUSR1), and ignored ones."""
 from __future__ import annotations
 
 import json
@@ -23,14 +23,14 @@ from wire import LAST_STREAM, MAGIC, NO_ERROR, Client, fields
 TRANSPORTS = ("plain", "tls")
 
 STOPPING = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
-AT_ONCE = 5 * SLOW  # on a machine that is busy; the drain timeout is 10 s
+AT_ONCE = 5 * SLOW  # seconds, on a busy machine; the drain timeout is 10 s
 LARGE = fields("/large", "GET", ("x", "v" * 40000))
 
 
-# --- the end ---
+# --- drain ---
 
 @STOPPING
-def test_idle_daemon_ends_at_once(start: Start, number: signal.Signals) -> None:
+def test_idle_daemon_exits_at_once(start: Start, number: signal.Signals) -> None:
     daemon = start()
     watch = Stopwatch()
     daemon.signal(number)
@@ -57,11 +57,20 @@ def test_idle_connection_gets_two_goaways(start: Start, number: signal.Signals) 
     assert daemon.log(rf"notice {number.name}: draining 1 connections? within 10s$")
 
 
+def start_with_open_request(start: Start, *arguments: object) -> tuple[Daemon, Client]:
+    """A daemon, and a client whose request is open: a drain waits for the rest of its body."""
+    daemon = start(*arguments)
+    client = daemon.connect()
+    client.send_request(fields("/open", "POST"), end=False)
+    client.ping()
+    return daemon, client
+
+
 def wait_for_goaway(client: Client, count: int = 1) -> None:
     client.read_until(lambda: len(client.goaways) >= count, f"GOAWAY number {count}")
 
 
-def test_request_whose_body_is_half_sent_is_answered(start: Start) -> None:
+def test_request_with_half_of_its_body_sent_is_answered(start: Start) -> None:
     daemon = start()
     client = daemon.connect()
     request = fields("/upload", "POST", ("content-length", "200000"))
@@ -76,11 +85,11 @@ def test_request_whose_body_is_half_sent_is_answered(start: Start) -> None:
     daemon.wait(0)
 
 
-def test_answer_whose_window_is_closed_is_finished(start: Start) -> None:
+def test_answer_that_waits_for_its_window_is_finished(start: Start) -> None:
     daemon = start()
     client = daemon.connect({SettingsFrame.INITIAL_WINDOW_SIZE: 10}, refill=False)
     stream = client.send_request(LARGE)
-    client.read_until(lambda: len(client.answer(stream).body) == 10, "the beginning")
+    client.read_until(lambda: len(client.answer(stream).body) == 10, "the first 10 bytes")
     daemon.signal(signal.SIGTERM)
     wait_for_goaway(client, 2)
     client.refill = True
@@ -90,8 +99,8 @@ def test_answer_whose_window_is_closed_is_finished(start: Start) -> None:
     daemon.wait(0)
 
 
-def test_answers_that_are_taken_slowly_are_finished(start: Start) -> None:
-    """The kernel has taken them from the daemon; a reset would make it drop what the client has not got yet."""
+def test_slowly_read_answers_are_finished(start: Start) -> None:
+    """The answers are in the kernel's send buffer: closing with a reset would discard what is not read yet."""
     daemon = start()
     client = daemon.connect({SettingsFrame.INITIAL_WINDOW_SIZE: 2**20}, receive_buffer=4096)
     client.send(WindowUpdateFrame(0, 2**20))
@@ -109,8 +118,8 @@ def test_answers_that_are_taken_slowly_are_finished(start: Start) -> None:
     daemon.wait(0)
 
 
-def test_request_that_was_on_its_way_is_answered(start: Start) -> None:
-    """The first GOAWAY lets through what the client sent before it had seen it (RFC 9113 section 6.8)."""
+def test_request_sent_before_the_goaway_arrived_is_answered(start: Start) -> None:
+    """The first GOAWAY allows requests that the client sends before it has seen it (RFC 9113 section 6.8)."""
     daemon = start()
     client = daemon.connect()
     client.assert_answered()
@@ -126,7 +135,7 @@ def test_request_that_was_on_its_way_is_answered(start: Start) -> None:
     daemon.wait(0)
 
 
-def test_peer_that_ignores_the_ping_gets_its_final_goaway(start: Start) -> None:
+def test_final_goaway_does_not_need_the_pings_ack(start: Start) -> None:
     daemon = start()
     client = daemon.connect()
     client.assert_answered()
@@ -137,7 +146,7 @@ def test_peer_that_ignores_the_ping_gets_its_final_goaway(start: Start) -> None:
     daemon.wait(0)
 
 
-def test_request_after_the_final_goaway_is_not_begun(start: Start) -> None:
+def test_request_after_the_final_goaway_is_not_answered(start: Start) -> None:
     daemon = start()
     client = daemon.connect()
     open_stream = client.send_request(fields("/open", "POST"), end=False)
@@ -155,7 +164,7 @@ def test_request_after_the_final_goaway_is_not_begun(start: Start) -> None:
 @pytest.mark.heavy
 @pytest.mark.plain
 def test_clients_in_the_backlog_are_answered(start: Start) -> None:
-    """They have connected and asked, though the daemon has not got round to them yet."""
+    """They have connected and sent a request, but the daemon has not accepted them yet."""
     daemon = start()
     daemon.signal(signal.SIGSTOP)
     clients = [daemon.open_connection().send_preface() for _ in range(200)]
@@ -169,8 +178,8 @@ def test_clients_in_the_backlog_are_answered(start: Start) -> None:
 
 
 @pytest.mark.parametrize("first", [b"", b"PRI * HT"], ids=["silent", "preface"])
-def test_newcomer_may_still_ask(start: Start, first: bytes) -> None:
-    """Who had just connected when the drain began has something to ask: it is under way."""
+def test_new_connection_may_still_send_a_request(start: Start, first: bytes) -> None:
+    """A client that connected just before the drain has probably sent a request already."""
     daemon = start("--log-level=debug")
     client = daemon.open_connection()
     client.send(first)
@@ -183,25 +192,22 @@ def test_newcomer_may_still_ask(start: Start, first: bytes) -> None:
     daemon.wait(0)
 
 
-def test_new_connections_are_not_taken_while_draining(start: Start) -> None:
-    daemon = start()
-    client = daemon.connect()
-    client.send_request(fields("/open", "POST"), end=False)
-    client.ping()
+def test_connections_are_refused_while_draining(start: Start) -> None:
+    daemon, client = start_with_open_request(start)
     daemon.signal(signal.SIGTERM)
     wait_for_goaway(client)
 
-    def refused() -> bool:
+    def is_refused() -> bool:
         try:
             daemon.open_connection().close()
             return False
         except ConnectionRefusedError:
             return True
-    poll(refused, "a refusal")
+    poll(is_refused, "a refused connection")
 
 
 @pytest.mark.parametrize("first", [b"", b"PRI * HT", b"GET / HT"], ids=["silent", "preface", "http1"])
-def test_connection_that_has_not_begun_does_not_hold_the_end(start: Start, first: bytes) -> None:
+def test_connection_without_a_request_does_not_delay_the_exit(start: Start, first: bytes) -> None:
     daemon = start()
     client = daemon.open_connection()
     client.send(first)
@@ -212,20 +218,17 @@ def test_connection_that_has_not_begun_does_not_hold_the_end(start: Start, first
     assert watch.seconds() < AT_ONCE
 
 
-def test_drain_timeout_cuts_what_hangs(start: Start) -> None:
-    daemon = start("--drain-timeout=500ms")
-    client = daemon.connect()
-    client.send_request(fields("/open", "POST"), end=False)
-    client.ping()
+def test_drain_timeout_closes_open_connections(start: Start) -> None:
+    daemon, client = start_with_open_request(start, "--drain-timeout=500ms")
     watch = Stopwatch()
     daemon.signal(signal.SIGTERM)
     client.read_to_end()
     daemon.wait(0)
-    watch.assert_between(0.45)  # what hangs is cut a little before, so that the end is in time
+    watch.assert_between(0.45)  # they are closed a little earlier, so that the daemon exits in time
 
 
 @pytest.mark.plain
-def test_drain_timeout_cuts_a_peer_that_takes_nothing(start: Start) -> None:
+def test_drain_timeout_closes_a_connection_that_is_not_read(start: Start) -> None:
     daemon = start("--drain-timeout=500ms")
     client = daemon.connect({SettingsFrame.INITIAL_WINDOW_SIZE: 2**31 - 1}, receive_buffer=4096)
     client.send(WindowUpdateFrame(0, 2**31 - 1 - 65535))
@@ -234,14 +237,11 @@ def test_drain_timeout_cuts_a_peer_that_takes_nothing(start: Start) -> None:
     watch = Stopwatch()
     daemon.signal(signal.SIGTERM)
     daemon.wait(0)
-    watch.assert_between(0.45)  # what hangs is cut a little before, so that the end is in time
+    watch.assert_between(0.45)  # it is closed a little earlier, so that the daemon exits in time
 
 
-def test_second_signal_ends_at_once_with_1(start: Start) -> None:
-    daemon = start()
-    client = daemon.connect()
-    client.send_request(fields("/open", "POST"), end=False)
-    client.ping()
+def test_second_signal_ends_the_drain_with_status_1(start: Start) -> None:
+    daemon, _ = start_with_open_request(start)
     daemon.signal(signal.SIGTERM)
     daemon.wait_for_log("SIGTERM: draining")
     watch = Stopwatch()
@@ -253,11 +253,8 @@ def test_second_signal_ends_at_once_with_1(start: Start) -> None:
 @pytest.mark.plain
 @pytest.mark.parametrize("number, words", [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "Ctrl-C"),
                                            (signal.SIGQUIT, "SIGQUIT")])
-def test_drain_that_waits_says_what_ends_it(start: Start, number: signal.Signals, words: str) -> None:
-    daemon = start()
-    client = daemon.connect()
-    client.send_request(fields("/open", "POST"), end=False)
-    client.ping()
+def test_long_drain_logs_how_to_end_it(start: Start, number: signal.Signals, words: str) -> None:
+    daemon, _ = start_with_open_request(start)
     daemon.signal(number)
     daemon.wait_for_log(f"notice still draining 1 connection: a second {words} ends the drain at once$")
     daemon.signal(number)
@@ -266,34 +263,31 @@ def test_drain_that_waits_says_what_ends_it(start: Start, number: signal.Signals
 
 
 @pytest.mark.plain
-def test_drain_that_is_short_says_so_in_time(start: Start) -> None:
-    daemon = start("--drain-timeout=500ms")
-    client = daemon.connect()
-    client.send_request(fields("/open", "POST"), end=False)
-    client.ping()
+def test_short_drain_logs_it_in_time(start: Start) -> None:
+    daemon, _ = start_with_open_request(start, "--drain-timeout=500ms")
     daemon.signal(signal.SIGTERM)
     daemon.wait(0)
     assert len(daemon.log("still draining 1 connection: ")) == 1
 
 
-# --- the end under load ---
+# --- drain under load ---
 
 class Loader(threading.Thread):
-    """Keeps asking on one connection until it ends, and counts."""
+    """Sends requests on one connection until that is closed; `check` verifies the answers."""
 
     def __init__(self, daemon: Daemon, width: int = 50) -> None:
         super().__init__()
         self.client = daemon.connect({SettingsFrame.INITIAL_WINDOW_SIZE: 2**20})
         self.width = width
         self.asked = 0
-        self.going = threading.Event()
+        self.started_up = threading.Event()  # set once the first answers are there
         self.failure: BaseException | None = None
 
     def run(self) -> None:
         try:
             while not self.client.closed:
                 self._one_round()
-        except BaseException as error:  # told to the test by `check`
+        except BaseException as error:  # raised again by `check`
             self.failure = error
 
     def _one_round(self) -> None:
@@ -305,7 +299,7 @@ class Loader(threading.Thread):
             pass
         if len(self.client.goaways) == 2:
             self.client.read_to_end(10)
-        self.going.set()
+        self.started_up.set()
 
     def _ask(self) -> None:
         requests = [self.client.headers(fields(f"/{self.client.next_stream}")) for _ in range(self.width)]
@@ -313,7 +307,7 @@ class Loader(threading.Thread):
         self.client.send_if_open(*requests)
 
     def check(self) -> int:
-        """Every stream up to the final GOAWAY's has its whole answer, none above has any; how many have."""
+        """Streams up to the last one of the final GOAWAY have a whole answer, later ones none. Return how many have."""
         if self.failure:
             raise self.failure
         last = self.client.goaways[-1].last_stream_id
@@ -328,13 +322,13 @@ class Loader(threading.Thread):
 
 
 @pytest.mark.heavy
-def test_no_request_that_was_begun_is_lost_under_load(start: Start) -> None:
+def test_drain_under_load_answers_all_accepted_requests(start: Start) -> None:
     daemon = start()
     loaders = [Loader(daemon) for _ in range(6)]
     for loader in loaders:
         loader.start()
     for loader in loaders:
-        assert loader.going.wait(10 * SLOW)
+        assert loader.started_up.wait(10 * SLOW)
     daemon.signal(signal.SIGTERM)
     daemon.wait_for_log("notice stopped: ", seconds=15)
     for loader in loaders:
@@ -345,8 +339,8 @@ def test_no_request_that_was_begun_is_lost_under_load(start: Start) -> None:
 
 
 @pytest.mark.heavy
-def test_h2load_loses_nothing_that_was_begun(start: Start) -> None:
-    """As many answers reached h2load whole as the daemon says that it gave."""
+def test_drain_under_h2load_answers_all_accepted_requests(start: Start) -> None:
+    """h2load has received as many whole answers as the access log has lines."""
     daemon = start("--access-log=json")
     load = subprocess.Popen(["h2load", "-n", "1000000", "-c", "8", "-m", "50", daemon.url()],
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment_without_proxies())
@@ -368,52 +362,48 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def limit(client: Client) -> int:
+def stream_limit(client: Client) -> int:
     client.ping()
     return client.settings[SettingsFrame.MAX_CONCURRENT_STREAMS]
 
 
-def reload(daemon: Daemon, config: Path, text: str, result: str) -> int:
-    """Change the file and say so; where the log ended before."""
+def rewrite_and_reload(daemon: Daemon, config: Path, text: str, outcome: str = "notice reloaded") -> int:
+    """Write the configuration file, and reload it; return where the log ended before."""
     config.write_text(text)
-    since = daemon.log_position()
-    daemon.signal(signal.SIGHUP)
-    daemon.wait_for_log(result, since)
-    return since
+    return daemon.reload(outcome)
 
 
-def test_reload_is_for_new_connections(start: Start, config: Path) -> None:
+def test_reload_applies_to_new_connections(start: Start, config: Path) -> None:
     daemon = start("-c", config)
     old = daemon.connect()
-    assert limit(old) == 10
-    reload(daemon, config, "max-concurrent-streams = 20\npretty = on\n",
+    assert stream_limit(old) == 10
+    rewrite_and_reload(daemon, config, "max-concurrent-streams = 20\npretty = on\n",
            rf"notice reloaded.*{re.escape(str(config))}")
     new = daemon.connect()
-    assert limit(new) == 20
+    assert stream_limit(new) == 20
     new.request(fields()).assert_echo(fields(), pretty=True)
     old.request(fields()).assert_echo(fields(), pretty=False)
-    assert limit(old) == 10
+    assert stream_limit(old) == 10
 
 
 def test_reload_without_a_file_changes_nothing(start: Start) -> None:
     daemon = start("--max-concurrent-streams=10")
-    daemon.signal(signal.SIGHUP)
-    daemon.wait_for_log("notice reloaded")
-    assert limit(daemon.connect()) == 10
+    daemon.reload()
+    assert stream_limit(daemon.connect()) == 10
 
 
-def test_command_line_stays_over_the_file_at_a_reload(start: Start, config: Path) -> None:
+def test_command_line_overrides_the_file_after_a_reload(start: Start, config: Path) -> None:
     daemon = start("-c", config, "--max-concurrent-streams=11")
-    reload(daemon, config, "max-concurrent-streams = 20\npretty = on\n", "notice reloaded")
+    rewrite_and_reload(daemon, config, "max-concurrent-streams = 20\npretty = on\n", "notice reloaded")
     client = daemon.connect()
-    assert limit(client) == 11
+    assert stream_limit(client) == 11
     client.request(fields()).assert_echo(fields(), pretty=True)
 
 
 def test_reload_of_the_log_level(start: Start, config: Path) -> None:
     daemon = start("-c", config)
     daemon.connect().assert_answered()
-    since = reload(daemon, config, "log-level = debug\n", "notice reloaded")
+    since = rewrite_and_reload(daemon, config, "log-level = debug\n", "notice reloaded")
     daemon.connect().assert_answered()
     daemon.wait_for_log(r"debug connection 2 from \S+: open", since)
 
@@ -425,32 +415,31 @@ def test_reload_of_the_log_level(start: Start, config: Path) -> None:
 def test_bad_file_leaves_the_settings_in_force(start: Start, config: Path, text: str,
                                                errors: list[int]) -> None:
     daemon = start("-c", config)
-    since = reload(daemon, config, text, "error reload failed: the previous settings remain in force")
-    told = daemon.log(rf"error {re.escape(str(config))}:(\d+): ", since)
-    assert [int(match[1]) for match in told] == errors
+    since = rewrite_and_reload(daemon, config, text, "error reload failed: the previous settings remain in force")
+    lines = daemon.log(rf"error {re.escape(str(config))}:(\d+): ", since)
+    assert [int(match[1]) for match in lines] == errors
     client = daemon.connect()
-    assert limit(client) == 10
+    assert stream_limit(client) == 10
     client.request(fields()).assert_echo(fields(), pretty=False)
 
 
-def test_file_that_has_gone_leaves_the_settings_in_force(start: Start, config: Path) -> None:
+def test_missing_file_leaves_the_settings_in_force(start: Start, config: Path) -> None:
     daemon = start("-c", config)
     config.unlink()
-    daemon.signal(signal.SIGHUP)
-    daemon.wait_for_log("error reload failed: the previous settings remain in force")
-    assert limit(daemon.connect()) == 10
-    reload(daemon, config, "max-concurrent-streams = 20\n", "notice reloaded")
-    assert limit(daemon.connect()) == 20
+    daemon.reload("error reload failed: the previous settings remain in force")
+    assert stream_limit(daemon.connect()) == 10
+    rewrite_and_reload(daemon, config, "max-concurrent-streams = 20\n", "notice reloaded")
+    assert stream_limit(daemon.connect()) == 20
 
 
-def test_port_cannot_change_but_the_rest_does(start: Start, config: Path) -> None:
+def test_port_cannot_change_but_other_settings_do(start: Start, config: Path) -> None:
     config.write_text("port = 0\naddress = 127.0.0.1\nmax-concurrent-streams = 10\n")
     daemon = start("-c", config, listen=[])
-    since = reload(daemon, config, "port = 1\naddress = 127.0.0.1\nmax-concurrent-streams = 20\n",
+    since = rewrite_and_reload(daemon, config, "port = 1\naddress = 127.0.0.1\nmax-concurrent-streams = 20\n",
                    "notice reloaded")
     [warning] = daemon.log(r"warning .*\bport\b.*", since)
     assert "address" not in warning[0]
-    assert limit(daemon.connect()) == 20
+    assert stream_limit(daemon.connect()) == 20
 
 
 @pytest.mark.heavy
@@ -465,12 +454,12 @@ def test_reloads_do_not_disturb_connections(start: Start, config: Path) -> None:
     assert not daemon.log("error|warning")
 
 
-# --- figures, and the rest ---
+# --- stats and other signals ---
 
-def test_figures(start: Start) -> None:
+def test_stats(start: Start) -> None:
     daemon = start()
     assert daemon.stats() == {"connections": 0, "accepted": 0, "requests": 0, "resets": 0, "received": 0,
-                                "sent": 0, "refused": 0, "timed-out": 0}
+                              "sent": 0, "refused": 0, "timed-out": 0}
     clients = [daemon.connect() for _ in range(3)]
     for client in clients:
         client.assert_answered()
@@ -480,19 +469,19 @@ def test_figures(start: Start) -> None:
         client.ping()
     received, sent = sum(client.sent for client in clients), sum(client.received for client in clients)
     clients[2].close()
-    figures = daemon.wait_for_stats(connections=2, received=received, sent=sent)
-    assert (figures["accepted"], figures["requests"]) == (3, 5)
-    assert (figures["resets"], figures["refused"], figures["timed-out"]) == (1, 0, 0)
+    stats = daemon.wait_for_stats(connections=2, received=received, sent=sent)
+    assert (stats["accepted"], stats["requests"]) == (3, 5)
+    assert (stats["resets"], stats["refused"], stats["timed-out"]) == (1, 0, 0)
 
 
-def test_figures_while_streams_are_open(start: Start) -> None:
+def test_stats_while_a_stream_is_open(start: Start) -> None:
     daemon = start()
     client = daemon.connect()
     stream = client.send_request(fields("/", "POST"), end=False)
     client.send(DataFrame(stream, b"x"))
     client.ping()
-    figures = daemon.wait_for_stats(connections=1, received=client.sent)
-    assert figures["sent"] == client.received
+    stats = daemon.wait_for_stats(connections=1, received=client.sent)
+    assert stats["sent"] == client.received
 
 
 def test_sigpipe_is_ignored(start: Start) -> None:

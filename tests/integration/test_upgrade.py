@@ -1,11 +1,10 @@
-"""HTTP/2 by way of HTTP/1.1: the Upgrade to h2c, what of its request is told, and what is refused of it."""
+"""The upgrade from HTTP/1.1 to h2c (RFC 7540 section 3.2): upgraded requests, refused requests, the preface, limits."""
 from __future__ import annotations
 
 import base64
 import json
 import re
 import select
-import signal
 from typing import Sequence
 
 import pytest
@@ -19,8 +18,8 @@ from wire import ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR, MAGIC, PROTOCOL_ERROR, C
 
 PIECES = pytest.mark.parametrize("piece", [None, 1], ids=["whole", "by-byte"])
 ACCEPTED = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
-ASK = ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c"]
-DETAILED = "application/vnd.h2echod+json"
+UPGRADE = ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c"]
+DETAIL_TYPE = "application/vnd.h2echod+json"
 WINDOW = SettingsFrame.INITIAL_WINDOW_SIZE
 
 
@@ -29,14 +28,14 @@ def settings_text(settings: dict[int, int]) -> str:
 
 
 def head(*lines: str, target: str = "/", method: str = "GET", settings: dict[int, int] | None = None,
-         ask: Sequence[str] = ASK) -> bytes:
-    """A request that asks for the Upgrade, with more lines."""
-    asked = [*ask, f"HTTP2-Settings: {settings_text(settings or {})}"]
-    return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: test.example", *lines, *asked, "", ""]).encode("latin-1")
+         upgrade: Sequence[str] = UPGRADE) -> bytes:
+    """The head of an HTTP/1.1 request for an upgrade to h2c, with these lines added."""
+    upgrade = [*upgrade, f"HTTP2-Settings: {settings_text(settings or {})}"]
+    return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: test.example", *lines, *upgrade, "", ""]).encode("latin-1")
 
 
-def begin(daemon: Daemon, request: bytes, piece: int | None = None, **options: object) -> Client:
-    """A client whose request was taken, and who says nothing before its preface."""
+def upgrade_only(daemon: Daemon, request: bytes, piece: int | None = None, **options: object) -> Client:
+    """A client that was upgraded and has not sent its preface."""
     client = daemon.open_connection(refill=False, **options)
     client.acknowledge = False
     client.send(request, piece=piece)
@@ -46,25 +45,26 @@ def begin(daemon: Daemon, request: bytes, piece: int | None = None, **options: o
 
 
 def upgrade(daemon: Daemon, request: bytes, piece: int | None = None, **options: object) -> Client:
-    """The same, and its preface is sent."""
-    return go_on(begin(daemon, request, piece, **options), piece=piece)
+    """A client that was upgraded and has sent its preface."""
+    return send_preface(upgrade_only(daemon, request, piece, **options), piece=piece)
 
 
-def go_on(client: Client, *frames: Frame, settings: dict[int, int] | None = None, piece: int | None = None) -> Client:
-    """Send the preface, and frames behind it; then the client is like any other."""
+def send_preface(client: Client, *frames: Frame, settings: dict[int, int] | None = None,
+                 piece: int | None = None) -> Client:
+    """Send the preface, followed by these frames; from here on the client acknowledges frames as usual."""
     seen = [SettingsFrame(0, flags=["ACK"])] if client.settings else []
     client.send(MAGIC, SettingsFrame(0, settings=settings or {}), *seen, *frames, piece=piece)
     client.acknowledge = client.refill = True
     return client
 
 
-def refused(daemon: Daemon, request: bytes, piece: int | None = None) -> tuple[int, dict[str, str], str]:
-    """The answer in HTTP/1.1: its status, fields and text."""
+def refusal(daemon: Daemon, request: bytes, piece: int | None = None) -> tuple[int, dict[str, str], str]:
+    """Send a request that is answered in HTTP/1.1; return the status, the fields and the content."""
     client = daemon.open_connection()
     try:
         client.send(request, piece=piece)
     except (BrokenPipeError, ConnectionResetError):
-        assert piece, "refused before all of it was sent"
+        assert piece, "the daemon must not close before it has read a request sent at once"
     start, _, text = read_all(client.socket).partition(b"\r\n\r\n")
     line, *lines = start.decode().split("\r\n")
     headers = {name: value for name, value in (line.split(": ", 1) for line in lines)}
@@ -75,7 +75,7 @@ def refused(daemon: Daemon, request: bytes, piece: int | None = None) -> tuple[i
     return int(status[1]), headers, text.decode()
 
 
-# --- what is taken ---
+# --- upgraded requests ---
 
 @PIECES
 def test_request_is_answered_and_the_connection_goes_on(daemon: Daemon, piece: int | None) -> None:
@@ -83,38 +83,38 @@ def test_request_is_answered_and_the_connection_goes_on(daemon: Daemon, piece: i
     client.wait(1).assert_echo(fields("/up?grade", "GET", ("x-mine", "1")))
     client.assert_answered()
     client.ping()
-    assert client.acknowledged == 1  # of the preface's SETTINGS: those of the request have the 101
+    assert client.acknowledged == 1  # for the preface's SETTINGS; 101 acknowledges those of the request
 
 
 def test_answer_does_not_wait_for_the_preface(daemon: Daemon) -> None:
-    client = begin(daemon, head())
+    client = upgrade_only(daemon, head())
     client.wait(1).assert_echo(fields())
-    go_on(client).assert_answered()
+    send_preface(client).assert_answered()
     assert client.acknowledged == 1
 
 
-def test_preface_may_follow_at_once(daemon: Daemon) -> None:
-    client = begin(daemon, head() + MAGIC + SettingsFrame(0).serialize())
+def test_preface_may_be_sent_with_the_request(daemon: Daemon) -> None:
+    client = upgrade_only(daemon, head() + MAGIC + SettingsFrame(0).serialize())
     client.wait(1).assert_echo(fields())
     client.assert_answered()
 
 
-def test_fields_in_order_without_those_of_the_connection(daemon: Daemon) -> None:
+def test_fields_are_in_order_without_connection_specific_ones(daemon: Daemon) -> None:
     client = upgrade(daemon, head("User-Agent: a", "Cookie: a=1", "Keep-Alive: 5", "TE: trailers", "X-Twice: \xc3\xb6",
                                   "cookie: b=2", "Proxy-Connection: close", "X-TWICE:  2 ", "Drop: me", "Last:",
-                                  ask=["Connection: Upgrade, drop", "Upgrade: websocket, H2C",
-                                       "Connection: http2-settings"]))
+                                  upgrade=["Connection: Upgrade, drop", "Upgrade: websocket, H2C",
+                                           "Connection: http2-settings"]))
     client.wait(1).assert_echo(fields("/", "GET", ("user-agent", "a"), ("cookie", "a=1"), ("x-twice", "ö"),
                                       ("cookie", "b=2"), ("x-twice", "2"), ("last", "")))
 
 
-def test_head_has_no_body(daemon: Daemon) -> None:
+def test_head_method_has_no_body(daemon: Daemon) -> None:
     client = upgrade(daemon, head(method="HEAD"))
     answer = client.wait(1)
     assert (answer.status, answer.body, answer["content-length"]) == (200, b"", str(len(echo(fields()))))
 
 
-def test_options_of_the_server(daemon: Daemon) -> None:
+def test_options_asterisk(daemon: Daemon) -> None:
     upgrade(daemon, head(method="OPTIONS", target="*")).wait(1).assert_echo(fields("*", "OPTIONS"))
 
 
@@ -122,13 +122,13 @@ def test_target_in_absolute_form(daemon: Daemon) -> None:
     upgrade(daemon, head(target="http://test.example/a?b")).wait(1).assert_echo(fields("/a?b"))
 
 
-def test_content_that_is_none(daemon: Daemon) -> None:
+def test_content_length_0(daemon: Daemon) -> None:
     client = upgrade(daemon, head("Content-Length: 0", method="POST"))
     client.wait(1).assert_echo(fields("/", "POST", ("content-length", "0")))
 
 
-def test_half_closed_client_is_answered(daemon: Daemon) -> None:
-    client = begin(daemon, head())
+def test_client_that_has_sent_fin_is_answered(daemon: Daemon) -> None:
+    client = upgrade_only(daemon, head())
     client.shut_down_writes()
     client.wait(1).assert_echo(fields())
     assert client.read_to_end() == "end"
@@ -141,48 +141,48 @@ def test_through_a_unix_socket(start: Start, open_directory) -> None:
     assert json.loads(done.stdout)[":path"] == "/u"
 
 
-# --- its settings ---
+# --- HTTP2-Settings ---
 
-def test_settings_are_in_force(daemon: Daemon) -> None:
-    client = begin(daemon, head(settings={WINDOW: 10}))
-    client.read_until(lambda: len(client.answer(1).body) == 10, "what the window allows")
+def test_settings_apply_to_the_first_answer(daemon: Daemon) -> None:
+    client = upgrade_only(daemon, head(settings={WINDOW: 10}))
+    client.read_until(lambda: len(client.answer(1).body) == 10, "as much as the window allows")
     assert not client.answer(1).ended
-    go_on(client, WindowUpdateFrame(1, 10_000), settings={WINDOW: 10})
+    send_preface(client, WindowUpdateFrame(1, 10_000), settings={WINDOW: 10})
     client.wait(1).assert_echo(fields())
 
 
-def test_settings_of_the_preface_come_after_them(daemon: Daemon) -> None:
-    client = begin(daemon, head(settings={WINDOW: 10}))
-    go_on(client, settings={WINDOW: 10_000})
+def test_settings_of_the_preface_replace_them(daemon: Daemon) -> None:
+    client = upgrade_only(daemon, head(settings={WINDOW: 10}))
+    send_preface(client, settings={WINDOW: 10_000})
     client.wait(1).assert_echo(fields())
 
 
 @pytest.mark.parametrize("key, value, error", [(SettingsFrame.ENABLE_PUSH, 2, PROTOCOL_ERROR),
                                                (WINDOW, 2**31, FLOW_CONTROL_ERROR)], ids=["push", "window"])
-def test_wrong_settings_end_the_connection(daemon: Daemon, key: int, value: int, error: int) -> None:
+def test_invalid_settings_end_the_connection(daemon: Daemon, key: int, value: int, error: int) -> None:
     client = daemon.open_connection()
-    payload = key.to_bytes(2, "big") + value.to_bytes(4, "big")  # hyperframe knows that they are wrong
+    payload = key.to_bytes(2, "big") + value.to_bytes(4, "big")  # hyperframe refuses to serialize invalid ones
     request = head().replace(b"HTTP2-Settings: \r\n", b"HTTP2-Settings: %s\r\n" % base64.urlsafe_b64encode(payload))
     client.send(request)
     assert client.read_bytes(len(ACCEPTED), Deadline(5)) == ACCEPTED
     assert client.read_to_end() == "end"
     assert [goaway.error_code for goaway in client.goaways] == [error]
-    about = rf"notice connection \d+ from {re.escape(client.name)}: connection error: "
-    daemon.wait_for_log(about + ".*SETTINGS", client.since)
+    prefix = rf"notice connection \d+ from {re.escape(client.name)}: connection error: "
+    daemon.wait_for_log(prefix + ".*SETTINGS", client.since)
 
 
 def test_detailed_answer(daemon: Daemon) -> None:
-    client = begin(daemon, head(f"Accept: {DETAILED}", "X: 1", settings={3: 100, WINDOW: 65535}))
+    client = upgrade_only(daemon, head(f"Accept: {DETAIL_TYPE}", "X: 1", settings={3: 100, WINDOW: 65535}))
     first = json.loads(client.wait(1).body)
-    assert first["fields"] == [[name, value] for name, value in fields("/", "GET", ("accept", DETAILED), ("x", "1"))]
+    assert first["fields"] == [[name, value] for name, value in fields("/", "GET", ("accept", DETAIL_TYPE), ("x", "1"))]
     assert first["connection"]["protocol"] == "h2c by upgrade"
     assert (first["stream"]["id"], first["stream"]["request"]) == (1, 1)
     assert [(entry["name"], entry["value"]) for entry in first["client"]["settings"]] == \
         [("MAX_CONCURRENT_STREAMS", 100), ("INITIAL_WINDOW_SIZE", 65535)]
     assert (first["client"]["later_settings"], first["client"]["fingerprint"]) == ([], "3:100;4:65535|00|0|m,p,s,a")
     assert (first["hpack"]["wire_bytes"], first["hpack"]["table_bytes"], first["dropped"]) == (0, 0, [])
-    go_on(client, WindowUpdateFrame(0, 1000), settings={3: 7})
-    second = json.loads(client.request(fields("/", "GET", ("accept", DETAILED))).body)
+    send_preface(client, WindowUpdateFrame(0, 1000), settings={3: 7})
+    second = json.loads(client.request(fields("/", "GET", ("accept", DETAIL_TYPE))).body)
     assert second["client"]["settings"] == first["client"]["settings"]
     assert [(entry["name"], entry["value"]) for entry in second["client"]["later_settings"]] == \
         [("MAX_CONCURRENT_STREAMS", 7)]
@@ -190,13 +190,13 @@ def test_detailed_answer(daemon: Daemon) -> None:
     assert second["hpack"]["wire_bytes"] > 0 and second["stream"]["request"] == 2
 
 
-# --- the preface behind it ---
+# --- the preface after the upgrade ---
 
 @PIECES
 @pytest.mark.parametrize("words", [b"GET /second HTTP/1.1\r\nHost: test.example\r\n\r\n", bytes(24), MAGIC[:23] + b"x"],
                          ids=["http1", "zeros", "last-byte"])
-def test_anything_but_a_preface_ends_it(daemon: Daemon, words: bytes, piece: int | None) -> None:
-    client = begin(daemon, head())
+def test_anything_but_a_preface_ends_the_connection(daemon: Daemon, words: bytes, piece: int | None) -> None:
+    client = upgrade_only(daemon, head())
     try:
         client.send(words, piece=piece)
     except (BrokenPipeError, ConnectionResetError):
@@ -208,33 +208,34 @@ def test_anything_but_a_preface_ends_it(daemon: Daemon, words: bytes, piece: int
 
 
 @pytest.mark.parametrize("frame", [PingFrame(0, bytes(8)), WindowUpdateFrame(0, 1)], ids=["ping", "window-update"])
-def test_preface_begins_with_settings(daemon: Daemon, frame: object) -> None:
-    client = begin(daemon, head())
+def test_preface_must_begin_with_settings(daemon: Daemon, frame: object) -> None:
+    client = upgrade_only(daemon, head())
     client.send(MAGIC, frame)
     assert client.read_to_end() == "end"
     assert [goaway.error_code for goaway in client.goaways] == [PROTOCOL_ERROR]
     assert bytes(client.goaways[0].additional_data) == b"SETTINGS expected"
 
 
-def test_stream_1_is_over(daemon: Daemon) -> None:
+def test_stream_1_cannot_be_used_again(daemon: Daemon) -> None:
     client = upgrade(daemon, head())
     client.wait(1).assert_echo(fields())
     client.send(client.headers(fields(), stream=1))
     assert client.read_to_end() == "end" and client.goaways[0].error_code != 0
 
 
-# --- what is refused ---
+# --- refused requests ---
 
 @PIECES
 @pytest.mark.parametrize("request_bytes, status, words", [
-    pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", 426, "does not ask for an Upgrade", id="none-asked"),
+    pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", 426, "does not ask for an Upgrade", id="no-upgrade"),
     pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 426,
-                 "does not ask for an Upgrade", id="another"),
+                 "does not ask for an Upgrade", id="another-protocol"),
     pytest.param(head("Content-Length: 3", method="POST") + b"abc", 426, "content", id="content"),
     pytest.param(head("Transfer-Encoding: chunked", method="POST") + b"0\r\n\r\n", 426, "content", id="chunks"),
-    pytest.param(b"GET / HTTP/1.0\r\nHost: h\r\n\r\n", 505, "only HTTP/1.1", id="old"),
-    pytest.param(head().replace(b"HTTP/1.1", b"HTTP/1.0"), 505, "only HTTP/1.1", id="old-asks"),
-    pytest.param(head("Content-Length: 3", "Transfer-Encoding: chunked"), 400, "both content-length and transfer-encoding", id="two-lengths"),
+    pytest.param(b"GET / HTTP/1.0\r\nHost: h\r\n\r\n", 505, "only HTTP/1.1", id="http-1.0"),
+    pytest.param(head().replace(b"HTTP/1.1", b"HTTP/1.0"), 505, "only HTTP/1.1", id="http-1.0-with-upgrade"),
+    pytest.param(head("Content-Length: 3", "Transfer-Encoding: chunked"), 400,
+                 "both content-length and transfer-encoding", id="two-lengths"),
     pytest.param(head("Content-Length: 0", "Content-Length: 3"), 400, "repeated", id="two-content-lengths"),
     pytest.param(head("Host: other"), 400, "host repeated", id="two-hosts"),
     pytest.param(head().replace(b"Host: test.example\r\n", b""), 400, "host missing", id="no-host"),
@@ -250,57 +251,58 @@ def test_stream_1_is_over(daemon: Daemon) -> None:
     pytest.param(head("X: a\rb"), 400, "field value", id="bare-cr"),
     pytest.param(head("X: a\0b"), 400, "field value", id="nul"),
     pytest.param(head("X"), 400, "colon", id="no-colon"),
-    pytest.param(head(target="http://other.example/"), 400, "host differs from the request target's", id="absolute-other-host"),
+    pytest.param(head(target="http://other.example/"), 400, "host differs from the request target's",
+                 id="absolute-other-host"),
     pytest.param(head(target="http:///"), 400, "host differs from the request target's", id="absolute-no-host"),
-    pytest.param(head(target="http://test.example?a"), 400, "host differs from the request target's", id="absolute-no-path"),
+    pytest.param(head(target="http://test.example?a"), 400, "host differs from the request target's",
+                 id="absolute-no-path"),
     pytest.param(head(target="https://test.example/"), 400, "target", id="absolute-other-scheme"),
     pytest.param(head(target="test.example:80", method="CONNECT"), 400, "CONNECT", id="connect"),
     pytest.param(head().replace(b"HTTP2-Settings: \r\n", b""), 400, "http2-settings missing", id="no-settings"),
     pytest.param(head("HTTP2-Settings:"), 400, "repeated", id="settings-twice"),
     pytest.param(head().replace(b"HTTP2-Settings: ", b"HTTP2-Settings: AAAA+AAA"), 400, "base64url", id="base64"),
-    pytest.param(head(ask=["Connection: Upgrade", "Upgrade: h2c"]), 400, "from connection", id="not-named"),
+    pytest.param(head(upgrade=["Connection: Upgrade", "Upgrade: h2c"]), 400, "from connection",
+                 id="settings-not-in-connection"),
     pytest.param(head("X: " + "x" * 9000), 431, "8192 bytes", id="long"),
     pytest.param(head(*["X: y"] * 200), 431, "128 fields", id="many-fields"),
 ])
-def test_refusals(daemon: Daemon, request_bytes: bytes, status: int, words: str, piece: int | None) -> None:
-    got, headers, text = refused(daemon, request_bytes, piece)
+def test_refused_request(daemon: Daemon, request_bytes: bytes, status: int, words: str, piece: int | None) -> None:
+    got, headers, text = refusal(daemon, request_bytes, piece)
     assert got == status and words in text and "RFC " in text, text
     assert re.search(r"Try:\n  curl --http2-prior-knowledge http://\S+/\n$", text)
     assert (headers.get("upgrade"), headers["connection"]) == \
         (("h2c", "upgrade, close") if status == 426 else (None, "close"))
 
 
-def test_refused_as_soon_as_it_is_known(daemon: Daemon) -> None:
-    """Nobody waits for the rest of a head that is wrong."""
-    assert refused(daemon, b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n")[0] == 400
+def test_error_is_answered_before_the_end_of_the_head(daemon: Daemon) -> None:
+    """The rest of a malformed head is not waited for."""
+    assert refusal(daemon, b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n")[0] == 400
 
 
-def test_head_without_body(daemon: Daemon) -> None:
-    assert refused(daemon, b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n")[2] == ""
+def test_refusal_of_head_has_no_body(daemon: Daemon) -> None:
+    assert refusal(daemon, b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n")[2] == ""
 
 
-def test_upgrade_that_is_off(start: Start) -> None:
-    status, headers, text = refused(start("--upgrade=off"), head())
+def test_upgrade_off(start: Start) -> None:
+    status, headers, text = refusal(start("--upgrade=off"), head())
     assert (status, "upgrade" in headers) == (505, False) and "only HTTP/2" in text
 
 
-def test_reload_turns_it_off(start: Start, tmp_path) -> None:
+def test_reload_turns_upgrade_off(start: Start, tmp_path) -> None:
     file = tmp_path / "conf"
     file.write_text("upgrade = on\n")
     daemon = start("-c", file)
     before = upgrade(daemon, head())
     before.wait(1)
     file.write_text("upgrade = off\n")
-    since = daemon.log_position()
-    daemon.signal(signal.SIGHUP)
-    daemon.wait_for_log("reload", since)
-    assert refused(daemon, head())[0] == 505
+    daemon.reload()
+    assert refusal(daemon, head())[0] == 505
     before.assert_answered()
 
 
 # --- limits ---
 
-def test_field_limit_holds(start: Start) -> None:
+def test_header_list_size_is_limited(start: Start) -> None:
     client = upgrade(start("--max-header-list-size=1KiB"), head("X: " + "x" * 1000))
     assert client.wait(1).status == 431
     client.assert_answered()
@@ -308,7 +310,7 @@ def test_field_limit_holds(start: Start) -> None:
 
 @pytest.mark.parametrize("first", [head()[:-2], head()[:40], b"GET / HTTP/1.1\r\n"],
                          ids=["blank-line", "field", "line"])
-def test_head_that_does_not_end(start: Start, first: bytes) -> None:
+def test_incomplete_head_is_timed_out(start: Start, first: bytes) -> None:
     daemon = start("--header-timeout=300ms")
     watch = Stopwatch()
     client = daemon.open_connection()
@@ -320,11 +322,11 @@ def test_head_that_does_not_end(start: Start, first: bytes) -> None:
 
 
 @pytest.mark.parametrize("more", [b"", MAGIC[:10], MAGIC], ids=["nothing", "some", "no-settings"])
-def test_preface_that_does_not_end(start: Start, more: bytes) -> None:
-    """The time is one for the head and the preface behind it, from accept on."""
+def test_incomplete_preface_is_timed_out(start: Start, more: bytes) -> None:
+    """One timeout covers the head and the preface after it; it starts at accept."""
     daemon = start("--header-timeout=500ms")
     watch = Stopwatch()
-    client = begin(daemon, head())
+    client = upgrade_only(daemon, head())
     client.send(more)
     assert client.read_to_end() == "end"
     watch.assert_between(0.5)
@@ -334,8 +336,8 @@ def test_preface_that_does_not_end(start: Start, more: bytes) -> None:
     assert daemon.stats()["timed-out"] == 1
 
 
-def test_head_that_trickles_is_closed(start: Start) -> None:
-    """Bytes that keep coming don't prolong the time; the pauses are what is tested."""
+def test_slowly_sent_head_is_timed_out(start: Start) -> None:
+    """Further bytes do not extend the timeout."""
     daemon = start("--header-timeout=400ms")
     watch = Stopwatch()
     client = daemon.open_connection()
@@ -347,7 +349,7 @@ def test_head_that_trickles_is_closed(start: Start) -> None:
     watch.assert_between(0.4)
 
 
-def test_many_at_once_beside_slow_ones(start: Start) -> None:
+def test_upgrades_beside_slow_clients(start: Start) -> None:
     daemon = start()
     slow = [daemon.open_connection() for _ in range(50)]
     for client in slow:
@@ -362,15 +364,15 @@ def test_many_at_once_beside_slow_ones(start: Start) -> None:
         client.wait(1).assert_echo(fields())
 
 
-# --- the daemon's end ---
+# --- drain ---
 
-def test_drain_answers_what_was_begun(start: Start) -> None:
+def test_drain_finishes_the_upgraded_request(start: Start) -> None:
     daemon = start()
-    client = begin(daemon, head(settings={WINDOW: 10}))
-    client.read_until(lambda: len(client.answer(1).body) == 10, "what the window allows")
+    client = upgrade_only(daemon, head(settings={WINDOW: 10}))
+    client.read_until(lambda: len(client.answer(1).body) == 10, "as much as the window allows")
     daemon.signal()
     client.read_until(lambda: bool(client.goaways), "GOAWAY")
-    go_on(client, WindowUpdateFrame(1, 10_000), settings={WINDOW: 10})
+    send_preface(client, WindowUpdateFrame(1, 10_000), settings={WINDOW: 10})
     assert client.read_to_end() == "end"
     client.answer(1).assert_echo(fields())
     assert [goaway.error_code for goaway in client.goaways] == [0, 0]
@@ -378,9 +380,9 @@ def test_drain_answers_what_was_begun(start: Start) -> None:
 
 
 def test_drain_before_the_preface(start: Start) -> None:
-    """The answer is there, and the client says no more: the end does not wait for it."""
+    """The request is answered, and the client sends no preface: the drain does not wait for it."""
     daemon = start()
-    client = begin(daemon, head())
+    client = upgrade_only(daemon, head())
     client.wait(1)
     watch = Stopwatch()
     daemon.signal()
@@ -389,7 +391,7 @@ def test_drain_before_the_preface(start: Start) -> None:
     assert watch.seconds() < 5 * SLOW  # the drain timeout is 10 s
 
 
-def test_drain_does_not_wait_for_a_head(start: Start) -> None:
+def test_drain_does_not_wait_for_an_incomplete_head(start: Start) -> None:
     daemon = start()
     client = daemon.open_connection()
     client.send(head()[:40])
@@ -400,9 +402,9 @@ def test_drain_does_not_wait_for_a_head(start: Start) -> None:
     assert watch.seconds() < 5 * SLOW  # the drain timeout is 10 s
 
 
-# --- what the log has ---
+# --- log, trace and stats ---
 
-def test_access_log(start: Start) -> None:
+def test_json_access_log(start: Start) -> None:
     daemon = start("--access-log=json")
     client = upgrade(daemon, head(target="/a"))
     client.wait(1)
@@ -412,7 +414,7 @@ def test_access_log(start: Start) -> None:
         [(1, "h2c by upgrade", 200), (3, "h2c by upgrade", 200)]
 
 
-def test_access_log_in_words(start: Start) -> None:
+def test_text_access_log(start: Start) -> None:
     daemon = start("--access-log=text")
     upgrade(daemon, head(target="/a")).wait(1)
     daemon.wait_for_log(r'stream 1: h2c by upgrade "GET /a" 200 ')
@@ -440,14 +442,14 @@ def test_trace(start: Start, level: str) -> None:
     assert "secret" not in "".join(lines) or level == "fields"
 
 
-def test_long_head_is_cut_in_the_trace(start: Start) -> None:
+def test_long_head_is_truncated_in_the_trace(start: Start) -> None:
     daemon = start("--trace=fields")
     upgrade(daemon, head("X: " + "x" * 7000)).wait(1)
     line = daemon.wait_for_log(r"recv HTTP/1.1 head <length=\d+> (.*)$")[1]
     assert line.startswith('"GET / HTTP/1.1') and line.endswith('..."') and len(line) < 4096
 
 
-def test_figures_count_it(start: Start) -> None:
+def test_upgraded_request_is_counted(start: Start) -> None:
     daemon = start()
     client = upgrade(daemon, head())
     client.wait(1)
@@ -455,10 +457,10 @@ def test_figures_count_it(start: Start) -> None:
     assert daemon.stats()["requests"] == 2
 
 
-# --- clients that others wrote ---
+# --- other clients ---
 
 def test_curl(daemon: Daemon) -> None:
-    """Two requests on one connection: the second is on stream 3."""
+    """Both requests use one connection; the second is on stream 3."""
     done = curl("--http2", "-H", "X: 1", "-w", " %{http_version} %{num_connects}\n", daemon.url("/1"), daemon.url("/2"))
     first, second = (line.rsplit(" ", 2) for line in done.stdout.decode().splitlines())
     assert (first[1:], second[1:]) == (["2", "1"], ["2", "0"])
@@ -472,12 +474,12 @@ def test_curl_head(daemon: Daemon) -> None:
     assert b"\r\nHTTP/2 200 \r\n" in curl("--http2", "--head", daemon.url()).stdout
 
 
-def test_curl_with_content_is_told(daemon: Daemon) -> None:
+def test_curl_with_content_gets_426(daemon: Daemon) -> None:
     done = curl("--http2", "-i", "-d", "abc", daemon.url())
     assert done.stdout.startswith(b"HTTP/1.1 426 ") and b"content" in done.stdout
 
 
-def test_curl_of_http_1(daemon: Daemon) -> None:
+def test_curl_with_http1_gets_426(daemon: Daemon) -> None:
     done = curl("-i", daemon.url())
     assert done.stdout.startswith(b"HTTP/1.1 426 ")
     assert f"curl --http2-prior-knowledge {daemon.url()}\n" in done.stdout.decode()
@@ -486,9 +488,9 @@ def test_curl_of_http_1(daemon: Daemon) -> None:
 def test_nghttp(daemon: Daemon) -> None:
     done = run_tool(["nghttp", "-u", "-v", "-H", "x-mine: 1", daemon.url("/n")]).stdout.decode()
     assert "HTTP Upgrade success" in done and '"x-mine": "1"' in done
-    assert "error_code=NO_ERROR" in done  # of its GOAWAY: it has nothing to complain about
+    assert "error_code=NO_ERROR" in done  # in nghttp's GOAWAY
 
 
-def test_nghttp_with_several(daemon: Daemon) -> None:
+def test_nghttp_with_several_requests(daemon: Daemon) -> None:
     done = run_tool(["nghttp", "-u", "-m", "3", daemon.url("/n")]).stdout.decode()
     assert done.count('":path": "/n"') == 3
