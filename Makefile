@@ -524,6 +524,8 @@ tidy     = $(cppflags) -Itests -std=c11 $(shell $(PKG_CONFIG) --cflags $(librari
 lint: $(B)/h2echod | $(after_deps) ## layering, format, hardening, cppcheck, clang-tidy, mandoc, shellcheck
 	clang-format --dry-run -Werror $(c_files)
 	tests/lint/layers.sh
+	tests/lint/readme.sh
+	tests/lint/names.sh
 	tests/lint/hardening.sh $(B)/h2echod $(hardening)
 	cppcheck -q --std=c11 --enable=warning,performance,portability --inline-suppr \
 	    --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches --error-exitcode=1 -D_GNU_SOURCE \

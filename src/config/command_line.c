@@ -50,7 +50,7 @@ static void build_getopt_tables(struct option long_options[OPTIONS_MAX + 1],
     long_options[i] = (struct option){NULL, 0, NULL, 0};
 }
 
-static bool is_decimal(const char *text)
+static bool is_decimal_argument(const char *text)
 {
     return text[0] != '\0' && text[strspn(text, "0123456789")] == '\0';
 }
@@ -63,7 +63,7 @@ static void report_stray(struct reader *reader, const char *text)
     char shown[SHOWN_MAX];
 
     log_escape(shown, sizeof(shown), text, strlen(text));
-    if (is_decimal(text))
+    if (is_decimal_argument(text))
         reader_report(reader, "unexpected argument '%s': %s", shown,
                       suggest_for_number(text, suggestion));
     else if (suggest_for_argument(text, suggestion))
@@ -125,7 +125,7 @@ static void report_unknown_letter(struct reader *reader, const char *argument, c
     char shown[SHOWN_MAX];
 
     log_escape(shown, sizeof(shown), &letter, 1);
-    if (is_decimal(argument + 1)) {
+    if (is_decimal_argument(argument + 1)) {
         if (is_last)
             reader_report(reader, "%s: unknown option: %s",
                           log_escape(shown, sizeof(shown), argument, strlen(argument)),
