@@ -58,14 +58,14 @@ struct connection_workspace {
     struct arena lasting; /* for as long as the connection; both are empty between connections */
     struct arena passing; /* for as long as a request */
     uint8_t *stack;       /* the lowest address of the thread's stack */
-    uint8_t *input;       /* CONNECTION_BUFFER_SIZE bytes each */
-    uint8_t *output;
+    uint8_t *input;       /* CONNECTION_BUFFER_SIZE bytes */
+    uint8_t *output;      /* likewise */
 };
 
 enum { CONNECTION_BUFFER_SIZE = 16384 };
 
 /* How a connection ended. */
-enum ending {
+enum conn_ending {
     ENDING_NONE,          /* it has not */
     ENDING_COMPLETE,      /* everything was sent and received */
     ENDING_NO_PREFACE,    /* the client sent no complete preface, or request head, in time */
@@ -88,7 +88,7 @@ struct conn_io {
     struct instant now;      /* when the last read or write returned */
     int64_t accepted_us;
     int64_t release_us; /* when to release idle memory if nothing is received until then */
-    enum ending ending;
+    enum conn_ending ending;
 };
 
 /*

@@ -29,8 +29,7 @@ static bool has_name(const GENERAL_NAMES *names, GENERAL_NAME *name)
     return false;
 }
 
-/* Take ownership of ${value}, also on failure. A name that the list has already is not added again.
- */
+/* Take ownership of ${value}, also on failure. A name already in the list is not repeated. */
 static bool add_name(GENERAL_NAMES *names, int type, ASN1_STRING *value)
 {
     GENERAL_NAME *name = value != NULL ? GENERAL_NAME_new() : NULL;

@@ -225,8 +225,7 @@ static bool set_cipher_suites(SSL_CTX *ssl)
                     "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305") == 1;
 }
 
-/* Sessions are resumed with tickets only, so that no memory is used for clients that never return.
- */
+/* Sessions are resumed only with tickets: no memory is used for clients that never return. */
 static bool set_rules(SSL_CTX *ssl, const struct tls_options *options)
 {
     static const unsigned char session_id_context[] = "h2echod";

@@ -1,5 +1,4 @@
-/* A build without OpenSSL: no context can be created, so the functions after it are never called.
- */
+/* A build without OpenSSL: no context can be created, so most functions are never called. */
 #include "net/tls.h"
 
 #if !WITH_TLS

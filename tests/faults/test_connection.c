@@ -18,8 +18,7 @@
 
 /* --- Each call of each conversation --- */
 
-/* A TLS handshake allocates a lot, and the same each time: let that fail in one conversation only.
- */
+/* A TLS handshake allocates a lot, always the same: let that fail in one conversation only. */
 static bool is_fault_after_handshake(const struct conversation *conversation,
                                      const struct fault_row *row)
 {

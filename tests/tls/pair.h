@@ -40,8 +40,7 @@ struct tls_pair {
     size_t received_length;
 };
 
-/* True while the client works. A test that makes allocations fail must spare those of the client.
- */
+/* True while the client works: a test must not let its allocations fail. */
 extern bool tls_pair_is_client_working;
 
 /* Return a context with a generated certificate for unit.example and 192.0.2.1. */
@@ -69,8 +68,7 @@ int tls_pair_handshake(struct tls_pair *pair);
 /* Let the server write everything. Return false with errno if that failed. */
 bool tls_pair_write_all(struct tls_pair *pair, const void *bytes, size_t length);
 
-/* Let the server read ${size} bytes, or up to the end. Return how many it read, or -1 with errno.
- */
+/* Let the server read ${size} bytes, or up to the end. Return how many, or -1 with errno. */
 ssize_t tls_pair_read_all(struct tls_pair *pair, uint8_t *bytes, size_t size);
 
 /* Let the client read everything into pair->received. */

@@ -129,8 +129,7 @@ static size_t payload_length(const uint8_t *frame)
     return (size_t)frame[0] << 16 | (size_t)frame[1] << 8 | frame[2];
 }
 
-/* The translation is a preface, SETTINGS, and HEADERS with the fields in ${text}, and nothing else.
- */
+/* The translation is a preface, SETTINGS, and HEADERS with the fields in ${text}, no more. */
 static void check_translation(const struct upgrade *upgrade, const char *text)
 {
     static const uint8_t of_settings[] = {NGHTTP2_SETTINGS, 0, 0, 0, 0, 0};
