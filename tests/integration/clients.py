@@ -21,7 +21,7 @@ def environment_without_proxies() -> dict[str, str]:
 
 
 def run_tool(words: Sequence[object], seconds: float = 20, check: bool = True,
-         stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+             stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     done = subprocess.run([str(word) for word in words], input=stdin, capture_output=True, check=False,
                           timeout=seconds * SLOW, env=environment_without_proxies())
     assert not check or done.returncode == 0, f"{done.args}: {done.returncode}: {done.stderr!r}"

@@ -51,7 +51,7 @@ def test_nghttp(daemon: Daemon) -> None:
 
 def test_nghttp_with_padding_continuation_and_a_body(daemon: Daemon) -> None:
     done = run_tool(["nghttp", "--padding=200", "--continuation", "--data=-", daemon.url("/n")],
-                stdin=bytes(300_000))
+                    stdin=bytes(300_000))
     members = json.loads(done.stdout)
     assert (members[":method"], members["content-length"]) == ("POST", "300000")
     assert len(members["continuation-test-1"]) > 1000  # these fill more than one frame
@@ -59,7 +59,7 @@ def test_nghttp_with_padding_continuation_and_a_body(daemon: Daemon) -> None:
 
 def test_nghttp_with_a_small_window_and_trailers(daemon: Daemon) -> None:
     done = run_tool(["nghttp", "-w", "1", "--trailer=x-sum: 1", "--data=-", "-H", "x: " + "v" * 5000,
-                 daemon.url("/n")], stdin=b"body")
+                     daemon.url("/n")], stdin=b"body")
     assert json.loads(done.stdout)["x"] == "v" * 5000
 
 

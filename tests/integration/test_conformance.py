@@ -20,7 +20,7 @@ UNKNOWN = 0xfa
 LONG = fields("/rule", "GET", ("x", "y" * (FRAME_SIZE - 200)), ("z", "z" * 200))
 RESET_1 = Check("stream 1 reset", lambda client: client.answer(1).reset is not None)
 THE_OTHERS_ANSWERED = Check("all streams up to the limit answered",
-                           lambda client: all(client.answer(2 * at + 1).ended for at in range(LIMIT)))
+                            lambda client: all(client.answer(2 * at + 1).ended for at in range(LIMIT)))
 CLOSED = [get(1), ANSWERED_1]     # stream 1: END_STREAM from both
 CUT = [post(1), reset_stream(1)]  # stream 1: reset by the client
 # Three hundred streams after it.

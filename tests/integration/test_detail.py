@@ -305,7 +305,7 @@ def test_settings_in_order_with_unknown_ids(daemon: Daemon) -> None:
 
 def test_later_settings(daemon: Daemon) -> None:
     found = answer_to(daemon, settings((3, 5)), headers(1, detail_block()), settings((0x99, 1)), ping(b"12345678"),
-                first=settings((1, 0)))
+                      first=settings((1, 0)))
     assert [(entry["id"], entry["value"]) for entry in found["client"]["settings"]] == [(1, 0)]
     assert [(entry["id"], entry["value"]) for entry in found["client"]["later_settings"]][:1] == [(3, 5)]
     assert found["client"]["fingerprint"].startswith("1:0|")

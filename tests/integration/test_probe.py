@@ -1,4 +1,4 @@
-"""--probe: what it says of a daemon that is well, and of every server that is not."""
+"""--probe: its URLs, its output for a daemon, and its errors for servers that misbehave."""
 from __future__ import annotations
 
 import json
@@ -22,17 +22,19 @@ from waiting import SLOW, poll
 from wire import ENHANCE_YOUR_CALM, REFUSED_STREAM, fields
 
 USAGE = 64
-LIMIT = 5  # seconds
+LIMIT = 5  # seconds that a probe may take
 GOOD = b'{":method": "GET", ":path": "/"}'
 SETTINGS = SettingsFrame(0, settings={SettingsFrame.MAX_CONCURRENT_STREAMS: 7, 0xF0: 9}).serialize()
 
 Pieces = Iterable[bytes]
+CloseServer = Callable[[socket.socket], None]
 Serve = Callable[..., str]
 
 
-# --- a daemon ---
+# --- probing a daemon ---
 
-def assert_well(done: Finished, url: str, version: str, authority: str, path: str = "/") -> None:
+def assert_probed(done: Finished, url: str, version: str, authority: str, path: str = "/") -> None:
+    """The probe succeeded, and printed its line about the daemon and the body of the answer."""
     assert (done.status, done.errors) == (0, []), done
     first, _, body = done.out.partition("\n")
     assert re.fullmatch(rf"{re.escape(url)}: 200, h2echod/{re.escape(version)}, {len(body) - 1} bytes of "
@@ -45,57 +47,57 @@ def assert_well(done: Finished, url: str, version: str, authority: str, path: st
 @pytest.mark.parametrize("path, asked", [("", "/"), ("/", "/"), ("/a?b=%20\"", "/a?b=%20\""), ("?q", "/?q")])
 def test_url(daemon: Daemon, version: str, path: str, asked: str) -> None:
     url = f"http://127.0.0.1:{daemon.port}{path}"
-    assert_well(run("--probe", url), url.replace('"', '\\"'), version, f"127.0.0.1:{daemon.port}", asked)
+    assert_probed(run("--probe", url), url.replace('"', '\\"'), version, f"127.0.0.1:{daemon.port}", asked)
 
 
 def test_ipv6(start: Start, version: str) -> None:
     url = f"http://[::1]:{start(listen=['--port=0', '--address=::1']).port}/"
-    assert_well(run("--probe", url), url, version, url[7:-1])
+    assert_probed(run("--probe", url), url, version, url[7:-1])
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_localhost_is_whichever_family_there_is(start: Start, version: str, host: str) -> None:
+def test_localhost_tries_both_families(start: Start, version: str, host: str) -> None:
     url = f"http://localhost:{start(listen=['--port=0', f'--address={host}']).port}/"
-    assert_well(run("--probe", url), url, version, url[7:-1])
+    assert_probed(run("--probe", url), url, version, url[7:-1])
 
 
 def test_unix_socket(start: Start, tmp_path: Path, version: str) -> None:
     path = tmp_path / "socket"
     start(f"--unix={path}")
-    assert_well(run("--probe", f"unix:{path}"), f"unix:{path}", version, "localhost")
+    assert_probed(run("--probe", f"unix:{path}"), f"unix:{path}", version, "localhost")
 
 
-def test_target_is_the_daemon_of_the_file(start: Start, tmp_path: Path, version: str) -> None:
+def test_default_url_is_that_of_the_configuration_file(start: Start, tmp_path: Path, version: str) -> None:
     config = tmp_path / "h2echod.conf"
     port = start().port
     config.write_text(f"port = {port}\naddress = 127.0.0.1\naddress = 192.0.2.1\npretty = on\n")
     url = f"http://127.0.0.1:{port}/"
-    assert_well(run("--config", config, "--probe"), url, version, url[7:-1])
+    assert_probed(run("--config", config, "--probe"), url, version, url[7:-1])
 
 
 @pytest.mark.parametrize("address, host", [(None, "localhost"), ("0.0.0.0", "127.0.0.1"), ("::", "[::1]"),
                                            ("0::0", "[::1]"), ("localhost", "localhost")])
-def test_target_is_the_daemon_of_the_settings(start: Start, version: str, address: str | None, host: str) -> None:
+def test_default_url_is_that_of_the_options(start: Start, version: str, address: str | None, host: str) -> None:
     options = [f"--address={address}"] if address else []
     port = start(listen=["--port=0", *options]).port
-    assert_well(run(f"--port={port}", *options, "--probe"), f"http://{host}:{port}/", version, f"{host}:{port}")
+    assert_probed(run(f"--port={port}", *options, "--probe"), f"http://{host}:{port}/", version, f"{host}:{port}")
 
 
-def test_link_local_address_has_its_zone(daemon: Daemon) -> None:
-    """Nobody listens there: what is looked at is that the zone was understood."""
+def test_link_local_address_keeps_its_zone(daemon: Daemon) -> None:
+    """Connecting fails; the error shows that the zone was parsed."""
     done = run("--address=fe80::1%lo", f"--port={daemon.port}", "--probe")
     assert done.status == 1
     assert re.fullmatch(rf"http://\[fe80::1%lo\]:{daemon.port}/: cannot connect: .+", done.error())
 
 
-def test_answer_for_people(start: Start) -> None:
+def test_answer_with_pretty_is_printed_as_it_is(start: Start) -> None:
     daemon = start("--pretty")
     done = run("--probe", daemon.url())
     assert done.status == 0 and done.out.partition("\n")[2].startswith('{\n  ":method": "GET",\n')
     assert done.out.endswith("}\n") and not done.out.endswith("\n\n")
 
 
-def test_it_tells_no_service_manager(daemon: Daemon, tmp_path: Path) -> None:
+def test_service_manager_is_not_notified(daemon: Daemon, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.setblocking(False)
@@ -105,12 +107,12 @@ def test_it_tells_no_service_manager(daemon: Daemon, tmp_path: Path) -> None:
             manager.recv(1)
 
 
-def test_output_that_cannot_be_written(daemon: Daemon) -> None:
+def test_write_error_on_standard_output(daemon: Daemon) -> None:
     done = run("--probe", daemon.url(), prefix=["sh", "-c", 'exec "$@" >/dev/full', "sh"])
     assert done.status == 1 and done.error().startswith("cannot write to standard output: ")
 
 
-def test_daemon_that_drains_takes_no_new_connection(start: Start) -> None:
+def test_draining_daemon_refuses_the_connection(start: Start) -> None:
     daemon = start()
     client = daemon.connect()
     stream = client.send_request(fields("/last", "POST"), end=False)
@@ -124,7 +126,7 @@ def test_daemon_that_drains_takes_no_new_connection(start: Start) -> None:
     client.wait(stream)
 
 
-# --- what is no daemon at all ---
+# --- URLs without a server ---
 
 @pytest.mark.parametrize("url, words", [
     ("https://127.0.0.1/", "https://127.0.0.1/: --probe cannot use TLS: give a URL with http:// or unix:"),
@@ -132,36 +134,36 @@ def test_daemon_that_drains_takes_no_new_connection(start: Start) -> None:
     ("http://a..b/", "http://a..b/: cannot look up the host: Name or service not known"),
     ("http://[::1%nowhere]/", "http://[::1%nowhere]/: cannot look up the host: Name or service not known"),
 ])
-def test_url_that_leads_nowhere(url: str, words: str) -> None:
+def test_url_that_cannot_be_connected_to(url: str, words: str) -> None:
     done = run("--probe", url)
     assert (done.status, done.out, done.error()) == (1, "", words)
 
 
-def test_port_that_is_not_known() -> None:
+def test_port_0_is_an_error() -> None:
     done = run("--port=0", "--probe")
     assert (done.status, done.error()) == (1, "--probe: port 0 means any free port: give the daemon's URL")
 
 
 @pytest.mark.parametrize("url", ["localhost:8080", "http://h/#x", "http://h/\r\nx: y", "unix:", "\x1b[31m"])
-def test_what_is_no_url_is_64(url: str) -> None:
+def test_invalid_url_exits_with_64(url: str) -> None:
     done = run("--probe", url)
     assert (done.status, done.out) == (USAGE, "")
     shown = url.replace("\r\n", r"\x0d\x0a").replace("\x1b", r"\x1b")
     assert done.error() == f"--probe: '{shown}' is not http://HOST[:PORT][/PATH] or unix:PATH"
 
 
-def test_address_that_is_no_part_of_a_url() -> None:
+def test_address_that_cannot_be_part_of_a_url() -> None:
     done = run("--address=a b", "--probe")
     assert done.status == USAGE and "'http://a b:8080/'" in done.error()
 
 
 @pytest.mark.parametrize("arguments", [["a", "b", "--probe"], ["--probe", ""], ["http://localhost/"]])
-def test_operands_that_are_too_many_are_64(arguments: list[str]) -> None:
+def test_too_many_operands_exit_with_64(arguments: list[str]) -> None:
     done = run(*arguments)
     assert done.status == USAGE and done.error().startswith("unexpected argument ")
 
 
-def test_file_that_is_wrong_is_78(tmp_path: Path) -> None:
+def test_invalid_configuration_file_exits_with_78(tmp_path: Path) -> None:
     (tmp_path / "wrong").write_text("prot = 80\n")
     assert run("-c", tmp_path / "wrong", "--probe").status == 78
 
@@ -169,16 +171,16 @@ def test_file_that_is_wrong_is_78(tmp_path: Path) -> None:
 # --- other servers ---
 
 class Server:
-    """Takes one connection, says these pieces whatever it is asked, then waits for the client to go.
+    """Accepts one connection, sends these pieces whatever it receives, then closes as `close` does.
 
-    It leaves its end little room, so that who writes to it while it speaks has to wait."""
+    Its receive buffer is small, so that a client that sends while the server does not read has to wait."""
 
-    def __init__(self, pieces: Pieces, end: Callable[[socket.socket], None], address: str | None) -> None:
+    def __init__(self, pieces: Pieces, close: CloseServer, address: str | None) -> None:
         self.listener = socket.socket(socket.AF_INET if address is None else socket.AF_UNIX)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self.listener.bind(("127.0.0.1", 0) if address is None else address)
         self.listener.listen()
-        self.pieces, self.end = pieces, end
+        self.pieces, self.close_connection = pieces, close
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
 
@@ -192,12 +194,12 @@ class Server:
         with connection:
             connection.settimeout(20 * SLOW)
             try:
-                connection.recv(65536)  # the request is one segment
+                connection.recv(65536)  # the request arrives in one segment
                 for piece in self.pieces:
                     connection.sendall(piece)
-                self.end(connection)
+                self.close_connection(connection)
             except (ConnectionError, TimeoutError):
-                pass  # the client has gone, as it may
+                pass  # the client has closed, which it may
 
     def close(self) -> None:
         self.listener.close()
@@ -205,29 +207,29 @@ class Server:
         assert not self.thread.is_alive()
 
 
-def wait_for_client(connection: socket.socket) -> None:
+def wait_for_client_to_close(connection: socket.socket) -> None:
     while connection.recv(65536):
         pass
 
 
-def close_clients(connection: socket.socket) -> None:
+def send_fin(connection: socket.socket) -> None:
     connection.shutdown(socket.SHUT_WR)
-    wait_for_client(connection)
+    wait_for_client_to_close(connection)
 
 
-def abort(connection: socket.socket) -> None:
+def send_reset(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """serve(pieces): the URL of a server that says them."""
+    """serve(pieces): the URL of a server that sends them."""
     servers: list[Server] = []
 
-    def begin(pieces: Pieces, end: Callable[[socket.socket], None] = wait_for_client, address: str | None = None) -> str:
-        servers.append(Server(pieces, end, address))
+    def start_server(pieces: Pieces, close: CloseServer = wait_for_client_to_close, address: str | None = None) -> str:
+        servers.append(Server(pieces, close, address))
         return servers[-1].url
-    yield begin
+    yield start_server
     for server in servers:
         server.close()
 
@@ -252,7 +254,7 @@ def goaway(code: int, last: int, reason: bytes = b"") -> bytes:
     return GoAwayFrame(0, last, code, reason).serialize()
 
 
-def assert_passes(done: Finished, url: str) -> None:
+def assert_succeeds(done: Finished, url: str) -> None:
     assert (done.status, done.errors) == (0, []), done
     first, body = done.out.splitlines()
     assert re.fullmatch(rf"{re.escape(url)}: 200, no server field, 32 bytes of application/json in \d+\.\d ms, h2c, "
@@ -265,34 +267,34 @@ def assert_passes(done: Finished, url: str) -> None:
     [bytes([byte]) for byte in SETTINGS + answer()],
     [SETTINGS + head(("link", "x"), status="103") + answer()],
     [SETTINGS, goaway(0, 2**31 - 1), goaway(0, 1), answer()],
-], ids=["whole", "by-byte", "interim", "that-goes"])
-def test_server_that_answers_well(serve: Serve, pieces: Pieces) -> None:
+], ids=["whole", "by-byte", "interim", "goaway-before-the-answer"])
+def test_valid_answers(serve: Serve, pieces: Pieces) -> None:
     url = serve(pieces)
-    assert_passes(run("--probe", url), url)
+    assert_succeeds(run("--probe", url), url)
 
 
 def test_abstract_unix_socket(serve: Serve) -> None:
-    url = serve([SETTINGS, answer()], address="")  # any free name
-    assert_passes(run("--probe", url), url)
+    url = serve([SETTINGS, answer()], address="")  # the kernel chooses a name
+    assert_succeeds(run("--probe", url), url)
 
 
-def test_it_takes_leave(serve: Serve) -> None:
-    heard = bytearray()
+def test_probe_sends_goaway(serve: Serve) -> None:
+    received = bytearray()
 
-    def listen(connection: socket.socket) -> None:
+    def receive_all(connection: socket.socket) -> None:
         while piece := connection.recv(65536):
-            heard.extend(piece)
-    assert run("--probe", serve([SETTINGS, answer()], listen)).status == 0
-    poll(lambda: heard.endswith(goaway(0, 0)), "GOAWAY")
-    assert heard == SettingsFrame(0, flags=["ACK"]).serialize() + goaway(0, 0)
+            received.extend(piece)
+    assert run("--probe", serve([SETTINGS, answer()], receive_all)).status == 0
+    poll(lambda: received.endswith(goaway(0, 0)), "GOAWAY")
+    assert received == SettingsFrame(0, flags=["ACK"]).serialize() + goaway(0, 0)
 
 
-def test_server_without_settings(serve: Serve) -> None:
+def test_server_with_empty_settings(serve: Serve) -> None:
     done = run("--probe", serve([SettingsFrame(0).serialize(), answer()]))
     assert done.status == 0 and done.out.splitlines()[0].endswith(" ms, h2c")
 
 
-def test_bytes_that_a_terminal_could_obey(serve: Serve) -> None:
+def test_control_characters_are_escaped(serve: Serve) -> None:
     body = b'{":path": "/", "x": "\x7f\xc2\x9b31m"}'
     fields_ = (("server", "\x9b31m"), ("content-type", "application/json"), ("content-length", str(len(body))))
     done = run("--probe", serve([SETTINGS, head(*fields_) + data(body)]))
@@ -314,7 +316,7 @@ WRONG: dict[str, tuple[Pieces, str]] = {
     "no-settings-first": ([answer()], "not HTTP/2, it begins with "),
     "goaway": ([SETTINGS, goaway(ENHANCE_YOUR_CALM, 0, b"too\x1b \"many\"")],
                r'the server sent GOAWAY ENHANCE_YOUR_CALM, last stream 0, "too\x1b \"many\""'),
-    "goaway-of-a-drain": ([SETTINGS, goaway(0, 0)], 'the server sent GOAWAY NO_ERROR, last stream 0, ""'),
+    "goaway-of-a-draining-server": ([SETTINGS, goaway(0, 0)], 'the server sent GOAWAY NO_ERROR, last stream 0, ""'),
     "reset": ([SETTINGS, RstStreamFrame(1, REFUSED_STREAM).serialize()], "the server sent RST_STREAM REFUSED_STREAM"),
     "reset-midway": ([SETTINGS, head(), data(b"{", end=False), RstStreamFrame(1, 0).serialize()],
                      "the server sent RST_STREAM NO_ERROR"),
@@ -327,8 +329,9 @@ WRONG: dict[str, tuple[Pieces, str]] = {
     "length-too-long": ([SETTINGS, answer(length="33")],
                         'the response is malformed (PROTOCOL_ERROR): content-length "33", 32 bytes received'),
     "length-too-short": ([SETTINGS, answer(length="31")], 'the response is malformed (PROTOCOL_ERROR): content-length "31"'),
-    "length-of-another-form": ([SETTINGS, answer(length="032")], 'content-length "032", but 32 bytes received'),
-    "no-json": ([SETTINGS, answer(b"[1, 2]")], 'the body is not a JSON object with the requested :path: "[1, 2]"'),
+    "length-with-a-leading-zero": ([SETTINGS, answer(length="032")], 'content-length "032", but 32 bytes received'),
+    "not-an-object": ([SETTINGS, answer(b"[1, 2]")],
+                      'the body is not a JSON object with the requested :path: "[1, 2]"'),
     "other-path": ([SETTINGS, answer(b'{":path": "/x"}')], "the body is not a JSON object with the requested :path"),
     "no-body": ([SETTINGS, answer(b"")], "the body is not a JSON object"),
     "malformed": ([SETTINGS, head(("Server", "x"), flags=("END_HEADERS", "END_STREAM"))],
@@ -344,7 +347,7 @@ WRONG: dict[str, tuple[Pieces, str]] = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_server_that_does_wrong(serve: Serve, case: str) -> None:
+def test_invalid_answers(serve: Serve, case: str) -> None:
     pieces, words = WRONG[case]
     url = serve(pieces)
     done = run("--probe", url)
@@ -355,30 +358,30 @@ def test_server_that_does_wrong(serve: Serve, case: str) -> None:
 @pytest.mark.parametrize("pieces, stage", [([], "SETTINGS"), ([SETTINGS], "the response"),
                                            ([SETTINGS, head(status="100")], "the response"),
                                            ([SETTINGS, head(), data(GOOD, end=False)], "the end of the body")])
-def test_server_that_hangs_up(serve: Serve, pieces: Pieces, stage: str) -> None:
-    url = serve(pieces, close_clients)
+def test_server_that_closes_early(serve: Serve, pieces: Pieces, stage: str) -> None:
+    url = serve(pieces, send_fin)
     done = run("--probe", url)
     assert (done.status, done.error()) == (1, f"{url}: the server closed the connection while waiting for {stage}")
 
 
 @pytest.mark.parametrize("pieces, stage", [([], "SETTINGS"), ([SETTINGS], "the response")])
-def test_server_that_aborts(serve: Serve, pieces: Pieces, stage: str) -> None:
-    """If it was still written to, that has had the error, and the end is all that is left to be read."""
-    done = run("--probe", serve(pieces, abort))
+def test_server_that_resets_the_connection(serve: Serve, pieces: Pieces, stage: str) -> None:
+    """If the error occurred in a write, the next read only sees the end of the connection."""
+    done = run("--probe", serve(pieces, send_reset))
     assert done.status == 1
     assert re.search(rf": (Connection reset by peer|the server closed the connection) while waiting for {stage}$",
                      done.error())
 
 
-def test_nobody_listens() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        url = "http://%s:%d/" % taken.getsockname()
+def test_port_that_nothing_listens_on() -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        url = "http://%s:%d/" % bound.getsockname()
         done = run("--probe", url)
     assert (done.status, done.error()) == (1, f"{url}: cannot connect: Connection refused")
 
 
-# --- time ---
+# --- time limit ---
 
 def repeat(piece: bytes, seconds: float = 0) -> Iterator[bytes]:
     while True:
@@ -387,8 +390,8 @@ def repeat(piece: bytes, seconds: float = 0) -> Iterator[bytes]:
 
 
 @pytest.fixture
-def busy() -> Iterator[str]:
-    """The URL of a Unix socket whose queue is full."""
+def url_with_full_backlog() -> Iterator[str]:
+    """The URL of a Unix socket whose backlog is full."""
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as waiting:
         listener.bind("")
         listener.listen(0)
@@ -396,17 +399,17 @@ def busy() -> Iterator[str]:
         yield f"unix:@{listener.getsockname()[1:].decode()}"
 
 
-def probe_in_time(url: str) -> tuple[Finished, float]:
+def timed_probe(url: str) -> tuple[Finished, float]:
     began = time.monotonic()
     return run("--probe", url), time.monotonic() - began
 
 
-def test_five_seconds_for_all_of_it(start: Start, serve: Serve, busy: str) -> None:
-    """All at once, since each takes them: whatever a server does, or leaves undone, there is an end."""
+def test_probe_ends_after_five_seconds(start: Start, serve: Serve, url_with_full_backlog: str) -> None:
+    """The probes run at the same time, since each takes 5 seconds."""
     full = start("--max-connections=1")
     full.connect().assert_answered()
     expected = {
-        busy: "timed out after 5 s while connecting",
+        url_with_full_backlog: "timed out after 5 s while connecting",
         full.url(): "timed out after 5 s while waiting for SETTINGS",
         serve([]): "timed out after 5 s while waiting for SETTINGS",
         serve([b"hello"]): 'not HTTP/2, it begins with "hello"',
@@ -419,7 +422,7 @@ def test_five_seconds_for_all_of_it(start: Start, serve: Serve, busy: str) -> No
             "timed out after 5 s while waiting for the end of the body",
     }
     with ThreadPoolExecutor(len(expected)) as pool:
-        results = dict(zip(expected, pool.map(probe_in_time, expected)))
+        results = dict(zip(expected, pool.map(timed_probe, expected)))
     for url, words in expected.items():
         done, took = results[url]
         assert (done.status, done.out) == (1, "")
@@ -429,6 +432,6 @@ def test_five_seconds_for_all_of_it(start: Start, serve: Serve, busy: str) -> No
 
 
 def test_endless_header_block(serve: Serve) -> None:
-    """Which of its bounds nghttp2 comes to first depends on its version; the limit on time is the last."""
+    """Which limit of nghttp2 is reached first depends on its version; the last one is the probe's time limit."""
     done = run("--probe", serve(chain([SETTINGS], [continuations(0)], repeat(ContinuationFrame(1, b"").serialize()))))
     assert (done.status, done.out) == (1, "") and done.error()

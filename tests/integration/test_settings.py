@@ -1,4 +1,4 @@
-"""Settings: where their values come from, errors in them, and the sockets that they open."""
+"""Settings: values from the command line, the file and the defaults; errors; and the sockets that are opened."""
 from __future__ import annotations
 
 import re
@@ -17,8 +17,8 @@ from conftest import Start
 from daemon import BINARY, TOP, as_user, parse_dump, run
 from wire import fields
 
-NOBODY = 65534
-USAGE, UNAVAILABLE, NO_PERMISSION, CONFIGURATION = 64, 69, 77, 78
+UNPRIVILEGED = 65534
+USAGE, UNAVAILABLE, NO_PERMISSION, CONFIGURATION = 64, 69, 77, 78  # exit statuses
 KEYS = ("port", "address", "unix", "unix-mode", "reuse-port", "tls-port", "tls-cert", "tls-key", "tls-self-signed",
         "tls-client-ca", "tls-verify", "tls-min-version", "max-connections", "max-connections-per-address",
         "max-concurrent-streams", "max-header-list-size", "header-timeout", "idle-timeout", "stream-timeout",
@@ -26,8 +26,8 @@ KEYS = ("port", "address", "unix", "unix-mode", "reuse-port", "tls-port", "tls-c
 OPTIONS = (*KEYS, "config", "check-config", "dump-config", "probe", "version", "help")
 
 
-def dumped(*arguments: object) -> dict[str, list[str]]:
-    """The settings that these arguments give: the values of each key, none if it is not set."""
+def dumped_settings(*arguments: object) -> dict[str, list[str]]:
+    """The settings that result from these arguments: the values of each key, none if it is not set."""
     done = run(*arguments, "--dump-config")
     assert (done.status, done.errors) == (0, []), done
     return parse_dump(done.out)
@@ -38,10 +38,10 @@ def config(tmp_path: Path) -> Path:
     return tmp_path / "h2echod.conf"
 
 
-# --- where values come from ---
+# --- where values are set ---
 
 def test_defaults() -> None:
-    assert dumped() == {
+    assert dumped_settings() == {
         "port": ["8080"], "address": [], "unix": [], "unix-mode": ["0660"], "reuse-port": ["off"],
         "tls-port": ["off"], "tls-cert": [], "tls-key": [], "tls-self-signed": ["off"], "tls-client-ca": [],
         "tls-verify": ["optional"], "tls-min-version": ["1.2"],
@@ -53,14 +53,14 @@ def test_defaults() -> None:
 
 def test_command_line_overrides_file_and_file_overrides_default(config: Path) -> None:
     config.write_text("max-connections = 7\nmax-concurrent-streams = 8\n")
-    values = dumped("-c", config, "--max-connections=9")
+    values = dumped_settings("-c", config, "--max-connections=9")
     assert (values["max-connections"], values["max-concurrent-streams"]) == (["9"], ["8"])
     assert values["port"] == ["8080"]
 
 
 def test_order_of_config_and_option_does_not_matter(config: Path) -> None:
     config.write_text("max-connections = 7\n")
-    assert dumped("--max-connections=9", "-c", config)["max-connections"] == ["9"]
+    assert dumped_settings("--max-connections=9", "-c", config)["max-connections"] == ["9"]
 
 
 def test_settings_in_the_file_take_effect(start: Start, config: Path) -> None:
@@ -95,19 +95,19 @@ def test_command_line_overrides_the_file_in_a_running_daemon(start: Start, confi
 ])
 def test_values_are_read_and_written_back(config: Path, line: str, key: str, value: str) -> None:
     config.write_text(line + "\n")
-    assert dumped("-c", config)[key] == [value]
+    assert dumped_settings("-c", config)[key] == [value]
 
 
 @pytest.mark.parametrize("options, level", [(["-q"], "notice"), (["-v"], "debug"), (["-q", "-v"], "info"),
                                             (["--log-level=error"], "error")])
 def test_log_level_options(options: list[str], level: str) -> None:
-    assert dumped(*options)["log-level"] == [level]
+    assert dumped_settings(*options)["log-level"] == [level]
 
 
 @pytest.mark.parametrize("options, trace", [(["-v"], "frames"), (["-vv"], "fields"), (["-q", "-v"], "off"),
                                             (["--log-level=debug"], "off"), (["-v", "--trace=fields"], "fields")])
 def test_trace_options(options: list[str], trace: str) -> None:
-    assert dumped(*options)["trace"] == [trace]
+    assert dumped_settings(*options)["trace"] == [trace]
 
 
 def test_dump_can_be_read_as_a_file(config: Path) -> None:
@@ -125,7 +125,7 @@ def test_shipped_file_has_every_default_commented_out(config: Path) -> None:
     assert not re.search(r"^\s*[^#\s]", text, re.MULTILINE)
     config.write_text(re.sub(r"^#\s*(?=[a-z-]+ = \S)", "", text, flags=re.MULTILINE))
     examples = {"address", "unix", "tls-cert", "tls-key", "tls-client-ca"}  # these have no default
-    given, defaults = dumped("-c", config), dumped()
+    given, defaults = dumped_settings("-c", config), dumped_settings()
     assert {key: value for key, value in given.items() if key not in examples} == \
         {key: value for key, value in defaults.items() if key not in examples}
     assert {match for match in re.findall(r"^#\s*([a-z-]+) =", text, re.MULTILINE)} == set(KEYS)
@@ -330,7 +330,7 @@ def test_config_must_be_a_regular_file(path: str) -> None:
 
 
 def test_file_that_is_not_a_socket_is_not_removed(tmp_path: Path) -> None:
-    path = tmp_path / "precious"
+    path = tmp_path / "file"
     path.write_text("data")
     done = run("--port=0", f"--unix={path}")
     assert done.status == UNAVAILABLE and path.read_text() == "data"
@@ -338,7 +338,7 @@ def test_file_that_is_not_a_socket_is_not_removed(tmp_path: Path) -> None:
 
 
 def only_error(lines: list[str]) -> str:
-    """The only line that is not about a socket that was opened before the error."""
+    """The only line that is not about a socket opened before the error."""
     errors = [line for line in lines if not re.search(r"info listening on", line)]
     assert len(errors) == 1, lines
     return errors[0]
@@ -362,10 +362,10 @@ def test_address_of_another_host_exits_with_69(host: str) -> None:
 
 @pytest.fixture
 def unprivileged_user(open_directory: Path) -> tuple[list[str], Path]:
-    """A command prefix that drops privileges, and a copy of the daemon that any user may run."""
+    """A command prefix that runs as an unprivileged user, and a copy of the daemon that any user may run."""
     binary = open_directory / "h2echod"
     shutil.copy(BINARY, binary)
-    return as_user(NOBODY), binary
+    return as_user(UNPRIVILEGED), binary
 
 
 def test_unix_path_without_permission_exits_with_77(unprivileged_user: tuple[list[str], Path], tmp_path: Path) -> None:
@@ -378,7 +378,7 @@ def test_unix_path_without_permission_exits_with_77(unprivileged_user: tuple[lis
 
 
 def privileged_port() -> int:
-    """A port that only a privileged process may listen on, if the system has any."""
+    """A port that needs a privilege to listen on, if the system has any."""
     first = int(needs.proc("sys/net/ipv4/ip_unprivileged_port_start").read_text(encoding="ascii"))
     return first - 1 if first > 1 else needs.skip("no port needs a privilege")
 
@@ -391,12 +391,12 @@ def test_privileged_port_exits_with_77(unprivileged_user: tuple[list[str], Path]
     assert f"127.0.0.1:{port}" in only_error(done.errors)
 
 
-def test_unprivileged_user_can_run_it(start: Start, unprivileged_user: tuple[list[str], Path]) -> None:
+def test_daemon_runs_as_an_unprivileged_user(start: Start, unprivileged_user: tuple[list[str], Path]) -> None:
     prefix, binary = unprivileged_user
     start(prefix=prefix, binary=binary).connect().assert_answered()
 
 
-def test_restart_can_use_the_port_at_once(start: Start) -> None:
+def test_port_can_be_reused_at_once_after_a_restart(start: Start) -> None:
     """Connections of the previous daemon in TIME_WAIT do not block the port."""
     first = start()
     port = first.port

@@ -378,7 +378,7 @@ def test_reload_applies_to_new_connections(start: Start, config: Path) -> None:
     old = daemon.connect()
     assert stream_limit(old) == 10
     rewrite_and_reload(daemon, config, "max-concurrent-streams = 20\npretty = on\n",
-           rf"notice reloaded.*{re.escape(str(config))}")
+                       rf"notice reloaded.*{re.escape(str(config))}")
     new = daemon.connect()
     assert stream_limit(new) == 20
     new.request(fields()).assert_echo(fields(), pretty=True)
@@ -436,7 +436,7 @@ def test_port_cannot_change_but_other_settings_do(start: Start, config: Path) ->
     config.write_text("port = 0\naddress = 127.0.0.1\nmax-concurrent-streams = 10\n")
     daemon = start("-c", config, listen=[])
     since = rewrite_and_reload(daemon, config, "port = 1\naddress = 127.0.0.1\nmax-concurrent-streams = 20\n",
-                   "notice reloaded")
+                               "notice reloaded")
     [warning] = daemon.log(r"warning .*\bport\b.*", since)
     assert "address" not in warning[0]
     assert stream_limit(daemon.connect()) == 20

@@ -1,4 +1,4 @@
-"""The trace: every frame and field of a connection, in order, as it was, and nothing when nobody wants it."""
+"""The trace: it shows every frame and field of a connection in order and as sent, and is off by default."""
 from __future__ import annotations
 
 import json
@@ -7,7 +7,6 @@ import pty
 import random
 import re
 import select
-import signal
 import socket
 import struct
 import subprocess
@@ -22,14 +21,14 @@ import pytest
 from hpack import NeverIndexedHeaderTuple
 from hyperframe.frame import PriorityFrame, SettingsFrame, WindowUpdateFrame
 
-from clients import run_tool, curl_h2
+from clients import curl_h2, run_tool
 from conftest import Start
 from daemon import TOP, Daemon, command, environment_without_systemd
 from frames import (CONTINUATION, DATA, END_HEADERS, END_STREAM, HAS_PRIORITY, HEADERS, PADDED, PING, PRIORITY,
                     RST_STREAM, SETTINGS, WINDOW_UPDATE, frame)
 from hostile import GET_BLOCK, request
-from tracing import (Shown, Trace, as_nghttpd_shows, nghttpd_frames, nghttpd_output, nghttpd_shows_priorities, record,
-                     replay, shown_in, traces_of, whole_traces)
+from tracing import (Trace, TracedFrame, as_nghttpd_shows, complete_traces, expected_frames, nghttpd_frames,
+                     nghttpd_output, nghttpd_shows_priorities, record, replay, traces_of)
 from waiting import SLOW, Deadline
 from wire import CANCEL, COMPRESSION_ERROR, MAGIC, PROTOCOL_ERROR, Client, fields, read_all
 
@@ -37,37 +36,37 @@ GOAWAY, ORIGIN, PRIORITY_UPDATE, GREASE = 7, 12, 16, 0xbb
 
 
 def only_trace(daemon: Daemon) -> Trace:
-    [trace] = whole_traces(daemon).values()
+    [trace] = complete_traces(daemon).values()
     return trace
 
 
-def kinds(frames: Sequence[Shown]) -> list[str]:
+def kinds(frames: Sequence[TracedFrame]) -> list[str]:
     return [shown.kind for shown in frames]
 
 
-# --- parsed back, it is what was said ---
+# --- random requests, compared with the bytes themselves ---
 
 class Tap:
-    """A socket, and what went through it."""
+    """A socket that records what is sent and received."""
 
     def __init__(self, inner: socket.socket) -> None:
-        self.inner, self.said, self.heard = inner, bytearray(), bytearray()
+        self.inner, self.sent, self.received = inner, bytearray(), bytearray()
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.inner, name)
 
     def sendall(self, data: bytes) -> None:
-        self.said += data
+        self.sent += data
         self.inner.sendall(data)
 
     def recv(self, size: int) -> bytes:
         data = self.inner.recv(size)
-        self.heard += data
+        self.received += data
         return data
 
 
-class Talker:
-    """A client that says what comes into its mind, as long as it is right."""
+class RandomClient:
+    """A client that sends random valid requests."""
 
     VALUES = [*range(0x21, 0x7f), *range(0x80, 0x100)]
     TABLES = (None, 0, 100, 4096, 65536)
@@ -98,7 +97,7 @@ class Talker:
         """HEADERS, perhaps padded and with a priority, and CONTINUATION."""
         cuts = sorted(self.random.choices(range(len(block) + 1), k=self.random.choice([0, 0, 0, 1, 3])))
         pieces = [block[begin:stop] for begin, stop in zip([0, *cuts], [*cuts, len(block)])]
-        padding = self.random.choice([None, None, 0, 7]) if pieces[0] else None  # hyperframe wants something to pad
+        padding = self.random.choice([None, None, 0, 7]) if pieces[0] else None  # hyperframe cannot pad an empty payload
         dependency = self.random.choice([None, struct.pack(">IB", 0x80000000, self.random.randrange(256))])
         flags = (END_STREAM if end else 0) | (0 if padding is None else PADDED) | (HAS_PRIORITY if dependency else 0)
         head = (b"" if padding is None else bytes([padding])) + (dependency or b"")
@@ -111,21 +110,21 @@ class Talker:
         return self.client.encoder.encode(block, huffman=self.random.random() < 0.5)
 
     def request(self, stream: int) -> bytes:
-        """All frames of one, with some of no consequence among them."""
+        """All frames of a request, among them some without effect."""
         path = b"/%d?" % stream + self.value(10).replace(b"#", b"")
         block = [*fields(path, self.random.choice(["GET", "POST", "HEAD"])), *self.more_fields()]
         bodies = [self.value(100) for _ in range(self.random.choice([0, 0, 1, 2]))]
         trailers = bool(bodies) and self.random.random() < 0.3
-        said = self.block(stream, self.encode(block), not bodies)
+        data = self.block(stream, self.encode(block), not bodies)
         for number, body in enumerate(bodies):
             flags = END_STREAM if not trailers and number == len(bodies) - 1 else 0
             padded = bool(body) and self.random.random() < 0.3
-            said += frame(DATA, flags | (PADDED if padded else 0), stream, b"\x05" * padded + body + bytes(5 * padded))
+            data += frame(DATA, flags | (PADDED if padded else 0), stream, b"\x05" * padded + body + bytes(5 * padded))
         if trailers:
-            said += self.block(stream, self.encode([("x-trailer", self.value(10) + b".")]), True)
-        return said + self.random.choice([b"", b"", self.aside(stream)])
+            data += self.block(stream, self.encode([("x-trailer", self.value(10) + b".")]), True)
+        return data + self.random.choice([b"", b"", self.frame_without_effect(stream)])
 
-    def aside(self, stream: int) -> bytes:
+    def frame_without_effect(self, stream: int) -> bytes:
         return self.random.choice([
             frame(PING, 0, 0, self.random.randbytes(8)),
             WindowUpdateFrame(0, self.random.randrange(1, 100)).serialize(),
@@ -133,7 +132,7 @@ class Talker:
             frame(SETTINGS, 0, 0, struct.pack(">HIHI", 0x99, 1, 6, self.random.getrandbits(31))),
             frame(GREASE, self.random.randrange(256), stream, self.random.randbytes(self.random.randrange(30)))])
 
-    def talk(self) -> None:
+    def send_requests(self) -> None:
         for _ in range(self.REQUESTS // 20):
             streams = [self.client.new_stream() for _ in range(20)]
             self.client.send(b"".join(map(self.request, streams)))
@@ -144,25 +143,25 @@ class Talker:
 
 
 @pytest.mark.heavy
-def test_parsed_back_it_is_what_was_said_and_heard(start: Start) -> None:
-    """Three thousand requests on ten connections at once: not one line is wrong, missing, mixed or too many."""
+def test_trace_shows_exactly_what_was_sent_and_received(start: Start) -> None:
+    """Three thousand requests on ten connections at once: no line is wrong, missing, mixed up or superfluous."""
     daemon = start("-vv")
-    talkers = [Talker(daemon, seed) for seed in range(10)]
-    names = [talker.client.name for talker in talkers]
-    with ThreadPoolExecutor(len(talkers)) as pool:
-        assert list(pool.map(Talker.talk, talkers)) == [None] * len(talkers)
-    traces = whole_traces(daemon)
+    clients = [RandomClient(daemon, seed) for seed in range(10)]
+    names = [client.client.name for client in clients]
+    with ThreadPoolExecutor(len(clients)) as pool:
+        assert list(pool.map(RandomClient.send_requests, clients)) == [None] * len(clients)
+    traces = complete_traces(daemon)
     assert sorted(traces) == sorted(names)
-    for name, talker in zip(names, talkers):
-        for shown, data in ((traces[name].received, talker.tap.said), (traces[name].sent, talker.tap.heard)):
-            for ours, theirs in zip(shown, expected := shown_in(bytes(data))):
+    for name, client in zip(names, clients):
+        for shown, data in ((traces[name].received, client.tap.sent), (traces[name].sent, client.tap.received)):
+            for ours, theirs in zip(shown, expected := expected_frames(bytes(data))):
                 assert ours == theirs
             assert len(shown) == len(expected)
-        assert sum(shown.kind == "HEADERS" for shown in traces[name].sent) == Talker.REQUESTS
+        assert sum(shown.kind == "HEADERS" for shown in traces[name].sent) == RandomClient.REQUESTS
         assert traces[name].notes == []
 
 
-# --- beside nghttpd ---
+# --- compared with nghttpd ---
 
 def talk_curl(port: int) -> None:
     url = f"http://127.0.0.1:{port}/index.html"
@@ -171,11 +170,11 @@ def talk_curl(port: int) -> None:
 
 def talk_nghttp(port: int) -> None:
     run_tool(["nghttp", "-ns", "-H", "x-y: : z", "--trailer=t: u", f"--data={__file__}", "--padding=17",
-          "--window-bits=20", "--multiply=3", "--header-table-size=65536", f"http://127.0.0.1:{port}/index.html"])
+              "--window-bits=20", "--multiply=3", "--header-table-size=65536", f"http://127.0.0.1:{port}/index.html"])
 
 
 def talk_h2(port: int) -> None:
-    """A request with priority, a sensitive field and a trailer; the other stream is reset."""
+    """A request with a priority, a never indexed field and a trailer; another stream is reset."""
     connection = h2.connection.H2Connection()
     connection.initiate_connection()
     head = [(":method", "PUT"), (":path", "/index.html"), (":scheme", "http"), (":authority", "a")]
@@ -195,11 +194,11 @@ def talk_h2(port: int) -> None:
 
 
 def talk_raw(port: int) -> None:
-    """Whatever the others don't say."""
+    """Frames that the other clients do not send."""
     encoder = hpack.Encoder()
     block = encoder.encode([*fields("/index.html", "POST"), ("x", "caf\xe9 : \"\\".encode("latin-1")), ("empty", ""),
                             NeverIndexedHeaderTuple("s", "t"), ("x-long", "v" * 900)])
-    said = [
+    data = [
         MAGIC, frame(SETTINGS, 0, 0, struct.pack(">HIHIHIHI", 3, 100, 0x1234, 5, 4, 70000, 1, 65536)),
         frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 0x80000005)),
         frame(PRIORITY, 0, 3, struct.pack(">IB", 0x80000001, 200)), frame(PRIORITY, 0, 7, bytes(5)),
@@ -214,7 +213,7 @@ def talk_raw(port: int) -> None:
         frame(RST_STREAM, 0, 5, struct.pack(">I", 0x99)), frame(SETTINGS, 1),
         frame(GOAWAY, 0, 0, struct.pack(">II", 2, 13) + b"\x00debug data\n")]
     with socket.create_connection(("127.0.0.1", port)) as client:
-        client.sendall(b"".join(said))
+        client.sendall(b"".join(data))
         client.shutdown(socket.SHUT_WR)
         read_all(client)
 
@@ -225,13 +224,13 @@ def talk_raw(port: int) -> None:
     (talk_h2, {"SETTINGS", "HEADERS", "DATA", "RST_STREAM", "PING", "WINDOW_UPDATE", "GOAWAY"}),
     (talk_raw, {"SETTINGS", "WINDOW_UPDATE", "PRIORITY", "PING", "HEADERS", "DATA", "RST_STREAM", "GOAWAY"}),
 ], ids=["curl", "nghttp", "h2", "raw"])
-def test_all_that_nghttpd_shows_is_shown(start: Start, tmp_path: Path, talk: Callable[[int], None],
-                                         wanted: set[str]) -> None:
+def test_trace_shows_what_nghttpd_shows(start: Start, tmp_path: Path, talk: Callable[[int], None],
+                                        wanted: set[str]) -> None:
     (tmp_path / "index.html").write_text("index")
-    said = record(start().address, talk)
-    theirs = nghttpd_frames(nghttpd_output(said, tmp_path))
+    recorded = record(start().address, talk)
+    theirs = nghttpd_frames(nghttpd_output(recorded, tmp_path))
     daemon = start("-vv")
-    replay(daemon.address, said)
+    replay(daemon.address, recorded)
     ours = only_trace(daemon).received
     if talk == talk_raw:
         assert {"UNKNOWN(0xbb)", "PRIORITY", "PRIORITY_UPDATE", "CONTINUATION"} <= set(kinds(ours))
@@ -241,9 +240,9 @@ def test_all_that_nghttpd_shows_is_shown(start: Start, tmp_path: Path, talk: Cal
     assert set(kinds(theirs)) >= wanted and any(shown.fields for shown in theirs)
 
 
-# --- what is wrong ---
+# --- malformed input ---
 
-def test_words_for_a_wrong_preface_are_shown(start: Start) -> None:
+def test_goaway_for_a_wrong_preface_is_shown(start: Start) -> None:
     daemon = start("--trace=fields")
     with socket.create_connection(daemon.address) as client:
         client.sendall(b"\x16garbage that is no preface, nor TLS, nor HTTP/1")
@@ -253,22 +252,22 @@ def test_words_for_a_wrong_preface_are_shown(start: Start) -> None:
     trace = only_trace(daemon)
     assert (trace.received, kinds(trace.sent)) == ([], ["SETTINGS", "WINDOW_UPDATE", "GOAWAY"])
     assert trace.sent[-1].details == {"last_stream_id": "0", "error_code": "PROTOCOL_ERROR(0x01)",
-                                     "opaque_data(21)": "[not an HTTP/2 preface]"}
+                                      "opaque_data(21)": "[not an HTTP/2 preface]"}
 
 
-@pytest.mark.parametrize("said", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b""],
+@pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b""],
                          ids=["http1", "tls", "nothing"])
-def test_what_is_no_http2_has_no_trace(start: Start, said: bytes) -> None:
+def test_other_protocols_are_not_traced(start: Start, data: bytes) -> None:
     daemon = start("-vv")
     with socket.create_connection(daemon.address) as client:
-        client.sendall(said)
+        client.sendall(data)
         client.shutdown(socket.SHUT_WR)
         read_all(client)
     daemon.wait_for_log("connection 1 from .*: closed")
-    assert whole_traces(daemon) == {}
+    assert complete_traces(daemon) == {}
 
 
-def test_block_that_is_wrong_and_the_answer(start: Start) -> None:
+def test_block_with_an_hpack_error(start: Start) -> None:
     daemon = start("-vv")
     client = daemon.connect()
     client.send(request(1), request(3, b"\x82\xff\xff\xff\xff\xff\xff"), request(5))
@@ -281,27 +280,28 @@ def test_block_that_is_wrong_and_the_answer(start: Start) -> None:
     assert trace.sent[-1].details["error_code"] == "COMPRESSION_ERROR(0x09)"
 
 
-def test_frame_that_is_too_long_is_shown_before_it_is_whole(start: Start) -> None:
+def test_oversized_frame_is_shown_before_its_end(start: Start) -> None:
     daemon = start("-vv")
     client = daemon.connect()
     client.send((16385).to_bytes(3, "big") + bytes([DATA, 0, 0, 0, 0, 1]))
     assert client.read_to_end()
     client.close()
     trace = only_trace(daemon)
-    assert trace.received[-1] == Shown("DATA", 16385, 0, 1, fault="malformed: longer than 16384 bytes")
+    assert trace.received[-1] == TracedFrame("DATA", 16385, 0, 1, fault="malformed: longer than 16384 bytes")
     assert trace.sent[-1].details["error_code"] == "FRAME_SIZE_ERROR(0x06)"
 
 
-def test_frame_that_never_ends_is_shown_at_the_end(start: Start) -> None:
+def test_incomplete_frame_is_shown_when_the_connection_ends(start: Start) -> None:
     daemon = start("-vv")
     client = daemon.connect()
     client.send(request(1)[:12])
     client.close()
-    assert only_trace(daemon).received[-1] == Shown(
-        "HEADERS", len(GET_BLOCK), END_STREAM | END_HEADERS, 1, ["END_STREAM", "END_HEADERS"], fault="ended after 3 bytes")
+    assert only_trace(daemon).received[-1] == TracedFrame(
+        "HEADERS", len(GET_BLOCK), END_STREAM | END_HEADERS, 1, ["END_STREAM", "END_HEADERS"],
+        fault="ended after 3 bytes")
 
 
-def test_push_promise_of_a_client_is_shown(start: Start) -> None:
+def test_push_promise_from_a_client_is_shown(start: Start) -> None:
     daemon = start("-vv")
     client = daemon.connect()
     client.send(frame(5, END_HEADERS, 1, b"\0\0\0\2" + GET_BLOCK))
@@ -311,8 +311,8 @@ def test_push_promise_of_a_client_is_shown(start: Start) -> None:
     assert (shown.details["promised_stream_id"], len(shown.fields)) == ("2", 4)
 
 
-def test_bomb_does_not_fill_the_log(start: Start) -> None:
-    """A block of 16 KB with fifteen thousand fields of 4 KB is a line for each of some, and one for the rest."""
+def test_hpack_bomb_does_not_flood_the_log(start: Start) -> None:
+    """Of a 16 KB block that decodes to 15,000 fields of 4 KB, only the first fields are shown."""
     daemon = start("-vv", "--max-header-list-size=16MiB")
     client = daemon.connect()
     client.send(request(1, GET_BLOCK + b"\x40\x01x\x7f\xa1\x1e" + b"y" * 4000))
@@ -326,24 +326,24 @@ def test_bomb_does_not_fill_the_log(start: Start) -> None:
     assert sum(map(len, daemon.lines)) < 400 * 1024
 
 
-# --- when, and how ---
+# --- options ---
 
-def ask(daemon: Daemon) -> None:
+def request_once(daemon: Daemon) -> None:
     with daemon.connect() as client:
         client.assert_answered()
 
 
 @pytest.mark.parametrize("arguments", [[], ["--log-level=debug"], ["-qv"], ["--trace=off"]],
                          ids=["default", "debug", "both", "off"])
-def test_off_is_off(start: Start, arguments: list[str]) -> None:
+def test_trace_is_off(start: Start, arguments: list[str]) -> None:
     daemon = start(*arguments)
-    ask(daemon)
-    assert whole_traces(daemon) == {}
+    request_once(daemon)
+    assert complete_traces(daemon) == {}
 
 
 @pytest.mark.parametrize("arguments, values", [(["-v"], False), (["-vv"], True), (["--trace=frames"], False),
                                                (["--trace=fields"], True), (["-v", "--trace=fields"], True)])
-def test_how_much_is_shown(start: Start, arguments: list[str], values: bool) -> None:
+def test_level_of_detail(start: Start, arguments: list[str], values: bool) -> None:
     daemon = start(*arguments)
     client = daemon.connect()
     client.send(frame(GREASE, 0, 0, b"hello"))
@@ -359,7 +359,7 @@ def test_how_much_is_shown(start: Start, arguments: list[str], values: bool) -> 
     assert bool(daemon.log("debug connection 1 from .*: open")) == (arguments[0] in ("-v", "-vv"))
 
 
-def test_level_of_the_log_does_not_matter(start: Start) -> None:
+def test_trace_does_not_depend_on_the_log_level(start: Start) -> None:
     daemon = start("--trace=frames", "--log-level=notice", listen=["--port=0", "--address=127.0.0.1"])
     port = int(re.search(r":(\d+)/$", daemon.ready)[1])
     with Client(("127.0.0.1", port)) as client:
@@ -369,32 +369,31 @@ def test_level_of_the_log_does_not_matter(start: Start) -> None:
     assert kinds(trace.sent)[-1] == "DATA"
 
 
-def test_reload_is_for_new_connections(start: Start, tmp_path: Path) -> None:
+def test_reload_applies_to_new_connections(start: Start, tmp_path: Path) -> None:
     config = tmp_path / "h2echod.conf"
     config.write_text("trace = off\n")
     daemon = start("-c", config)
     old = daemon.connect()
     old.assert_answered()
     config.write_text("trace = fields\n")
-    daemon.signal(signal.SIGHUP)
-    daemon.wait_for_log("reloaded")
+    daemon.reload()
     new = daemon.connect()
     new.assert_answered("/new")
     old.assert_answered("/old")
     name = new.name
     daemon.close_clients()
-    traces = whole_traces(daemon)
+    traces = complete_traces(daemon)
     assert set(traces) == {name}
     assert (b":path", b"/new", False) in traces[name].received[1].fields
     assert not daemon.log("/old")
 
 
 def log_of_one_request(stderr: int, output: int, no_color: str | None) -> bytes:
-    """All that a daemon with a trace writes there, for one request of curl's."""
-    given = {name: value for name, value in environment_without_systemd().items() if name != "NO_COLOR"}
-    given |= {} if no_color is None else {"NO_COLOR": no_color}
+    """Everything that a daemon with a trace writes to stderr for one request by curl."""
+    variables = {name: value for name, value in environment_without_systemd().items() if name != "NO_COLOR"}
+    variables |= {} if no_color is None else {"NO_COLOR": no_color}
     words = command(["--port=0", "--address=127.0.0.1", "--trace=fields"])
-    process = subprocess.Popen(words, env=given, stdin=subprocess.DEVNULL, stderr=stderr)
+    process = subprocess.Popen(words, env=variables, stdin=subprocess.DEVNULL, stderr=stderr)
     os.close(stderr)
     log, asked, deadline = bytearray(), False, Deadline(10)
     try:
@@ -412,27 +411,27 @@ def log_of_one_request(stderr: int, output: int, no_color: str | None) -> bytes:
 
 
 @pytest.mark.parametrize("no_color, coloured", [(None, True), ("", True), ("1", False)])
-def test_colours_at_a_terminal(no_color: str | None, coloured: bool) -> None:
+def test_colours_on_a_terminal(no_color: str | None, coloured: bool) -> None:
     output, stderr = pty.openpty()
     log = log_of_one_request(stderr, output, no_color)
     assert (b"recv \x1b[1;36mHEADERS\x1b[0m frame <" in log) == coloured
-    assert (b"recv (stream_id=1) \x1b[1;34m:method\x1b[0m: GET_BLOCK\r\n" in log) == coloured
+    assert (b"recv (stream_id=1) \x1b[1;34m:method\x1b[0m: GET\r\n" in log) == coloured
     assert (b"\x1b" in log) == coloured
 
 
-def test_no_colours_elsewhere() -> None:
+def test_no_colours_in_a_pipe() -> None:
     output, stderr = os.pipe()
     assert b"\x1b" not in log_of_one_request(stderr, output, None)
 
 
-def example_of_the_manual() -> str:
+def example_in_the_manual() -> str:
     text = re.sub(r"\\(?=-)", "", (TOP / "man/h2echod.8").read_text())
     example = re.search(r"^\.Ss The trace\n.*?^\.Bd .*?\n(.*?)^\.Ed", text, re.MULTILINE | re.DOTALL)
     assert example
     return re.sub(r"\n  ", " ", example[1])
 
 
-def example_of_the_readme() -> str:
+def example_in_the_readme() -> str:
     example = re.search(r"^```console\n(recv .*?)^```", (TOP / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     assert example
     return example[1]
@@ -442,25 +441,25 @@ def without_numbers(line: str) -> str:
     return re.sub(r"\d+", "0", re.sub(r"date: \w+, \d+ \w+", "date: ", line))
 
 
-def pseudo_fields_sorted(lines: Sequence[str]) -> list[str]:
-    """In which order a client sends its pseudo-header fields is its own choice: versions of curl differ in it."""
+def with_sorted_pseudo_fields(lines: Sequence[str]) -> list[str]:
+    """The lines with pseudo-header fields sorted: their order depends on curl's version."""
     runs = groupby(lines, lambda line: ") :" in line)
     return [line for pseudo, run in runs for line in (sorted(run) if pseudo else run)]
 
 
-@pytest.mark.parametrize("example, more", [(example_of_the_manual, ["-H", "authorization: Basic dTpw"]),
-                                           (example_of_the_readme, [])], ids=["manual", "readme"])
-def test_examples_are_what_curl_gets(start: Start, example: Callable[[], str], more: list[str]) -> None:
-    """Their lines, but for numbers, are those of a trace, in each direction in order."""
+@pytest.mark.parametrize("example, more", [(example_in_the_manual, ["-H", "authorization: Basic dTpw"]),
+                                           (example_in_the_readme, [])], ids=["manual", "readme"])
+def test_documented_examples(start: Start, example: Callable[[], str], more: list[str]) -> None:
+    """Apart from numbers, their lines are in the trace, in the same order in each direction."""
     wanted = [without_numbers(line) for line in example().splitlines()]
     daemon = start("--trace=fields")
     echo = json.loads(curl_h2(*more, f"http://localhost:{daemon.port}/hello").stdout)
     daemon.wait_for_stats(connections=0)
     shown = [without_numbers(line).partition(" info connection 0 ")[2] for line in daemon.lines]
     assert len(wanted) > 8
-    for way in ("recv", "send"):
-        told = iter(pseudo_fields_sorted([line for line in shown if line.startswith(way)]))
-        listed = pseudo_fields_sorted([line for line in wanted if line.startswith(way)])
-        assert [line for line in listed if line not in told] == []
+    for direction in ("recv", "send"):
+        traced = iter(with_sorted_pseudo_fields([line for line in shown if line.startswith(direction)]))
+        documented = with_sorted_pseudo_fields([line for line in wanted if line.startswith(direction)])
+        assert [line for line in documented if line not in traced] == []
     names = [match[1] for line in shown if (match := re.match(r"recv \(stream_id=0[^)]*\) (:?[^:]+): ", line))]
     assert names == list(echo)

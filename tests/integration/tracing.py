@@ -1,8 +1,7 @@
-"""The trace as a reader sees it: its lines parsed back into frames, and what these are held against.
+"""Parsing of the trace, and two sources to compare it with.
 
-That is what hyperframe and hpack read in the bytes themselves, and what nghttpd shows of the same bytes. The fields
-of a block are all counted to the frame that begins it.
-"""
+The log's lines are parsed into frames. The same frames are made from the bytes themselves by hyperframe and hpack, and
+from the output of nghttpd -v. All fields of a header block are attributed to the frame that begins the block."""
 from __future__ import annotations
 
 import os
@@ -36,8 +35,8 @@ SETTINGS = ("UNKNOWN", "SETTINGS_HEADER_TABLE_SIZE", "SETTINGS_ENABLE_PUSH", "SE
             "SETTINGS_ENABLE_CONNECT_PROTOCOL")
 FLAG_ORDER = ("END_STREAM", "END_HEADERS", "PADDED", "PRIORITY")
 
-# The grammar of a line, behind "connection N ".
-WAY = r"(recv|send) "
+# The grammar of a line after "connection N ".
+DIRECTION = r"(recv|send) "
 FRAME_LINE = re.compile(
     r"(?P<kind>[A-Z_]+|UNKNOWN\(0x[0-9a-f]{2}\)) frame "
     r"<length=(?P<length>\d+), flags=0x(?P<flags>[0-9a-f]{2}), stream_id=(?P<stream>\d+)(?P<reserved>, reserved=1)?>"
@@ -56,14 +55,14 @@ Field = tuple[bytes, bytes, bool]  # name, value, whether it is never indexed
 
 
 @dataclass
-class Shown:
-    """A frame with its fields, as it is shown."""
+class TracedFrame:
+    """A frame with its fields, as the trace shows it."""
 
     kind: str
     length: int
     flags: int
     stream: int
-    names: list[str] = field(default_factory=list)  # of the flags
+    names: list[str] = field(default_factory=list)  # names of the flags
     details: dict[str, str] = field(default_factory=dict)
     settings: list[tuple[str, int, int]] = field(default_factory=list)
     fields: list[Field] = field(default_factory=list)
@@ -72,34 +71,34 @@ class Shown:
 
 @dataclass
 class Trace:
-    """What is told of one connection."""
+    """The trace of one connection."""
 
     peer: str
-    received: list[Shown] = field(default_factory=list)
-    sent: list[Shown] = field(default_factory=list)
+    received: list[TracedFrame] = field(default_factory=list)
+    sent: list[TracedFrame] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-# --- The daemon's lines ---
+# --- parsing the log ---
 
 def unescape(text: str) -> bytes:
     return re.sub(r"\\(?:x([0-9a-f]{2})|(.))", lambda match: chr(int(match[1], 16)) if match[1] else match[2],
                   text).encode("latin-1")
 
 
-def shown_frame(match: re.Match[str]) -> Shown:
-    """The frame of a line, or of what nghttpd has in several."""
+def frame_from_match(match: re.Match[str]) -> TracedFrame:
+    """The frame of a line of the trace, or of several lines of nghttpd joined."""
     details = match["details"]
     settings = [(name, int(number, 16), int(value)) for name, number, value in SETTING.findall(match["settings"])]
-    return Shown(match["kind"], int(match["length"]), int(match["flags"], 16), int(match["stream"]),
-                 match["names"].split(" | ") if match["names"] else [],
-                 dict(DETAIL.findall(details)) if details else {}, settings, fault=match["fault"])
+    return TracedFrame(match["kind"], int(match["length"]), int(match["flags"], 16), int(match["stream"]),
+                       match["names"].split(" | ") if match["names"] else [],
+                       dict(DETAIL.findall(details)) if details else {}, settings, fault=match["fault"])
 
 
-def add_line(trace: Trace, frames: list[Shown], text: str) -> None:
-    """Take a line of one way into its frames. It has one of the forms that there are, or this fails."""
+def add_line(trace: Trace, frames: list[TracedFrame], text: str) -> None:
+    """Add what a line says to the frames of its direction; fails if it matches no known form."""
     if match := FRAME_LINE.fullmatch(text):
-        frames.append(shown_frame(match))
+        frames.append(frame_from_match(match))
     elif match := NOTE_LINE.fullmatch(text):
         trace.notes.append(match[1] or match[2])
     else:
@@ -110,28 +109,28 @@ def add_line(trace: Trace, frames: list[Shown], text: str) -> None:
 
 
 def traces_of(lines: Sequence[str]) -> dict[str, Trace]:
-    """What the log tells of each connection, by the client's name."""
+    """The traces in the log, by the peer's name."""
     by_number: dict[str, Trace] = {}
     for line in lines:
         match = LOG_LINE.fullmatch(line)
         assert match, line
-        if begun := PEER_LINE.fullmatch(match[3]):
-            assert begun[1] not in by_number
-            by_number[begun[1]] = Trace(begun[2])
-        elif told := re.fullmatch(rf"connection (\d+) {WAY}(.*)", match[3]):
+        if peer := PEER_LINE.fullmatch(match[3]):
+            assert peer[1] not in by_number
+            by_number[peer[1]] = Trace(peer[2])
+        elif frame_line := re.fullmatch(rf"connection (\d+) {DIRECTION}(.*)", match[3]):
             assert match[2] == "info"
-            trace = by_number[told[1]]
-            add_line(trace, trace.received if told[2] == "recv" else trace.sent, told[3])
+            trace = by_number[frame_line[1]]
+            add_line(trace, trace.received if frame_line[2] == "recv" else trace.sent, frame_line[3])
     return {trace.peer: trace for trace in by_number.values()}
 
 
-def whole_traces(daemon: Daemon) -> dict[str, Trace]:
-    """The same once no connection is left; what was logged before the figures is in the log by then."""
+def complete_traces(daemon: Daemon) -> dict[str, Trace]:
+    """The traces of all connections, once they are closed: everything about them is logged before the stats."""
     daemon.wait_for_stats(connections=0)
     return traces_of(daemon.lines)
 
 
-# --- The bytes themselves ---
+# --- expected frames ---
 
 KINDS = {DataFrame: "DATA", HeadersFrame: "HEADERS", PriorityFrame: "PRIORITY", RstStreamFrame: "RST_STREAM",
          SettingsFrame: "SETTINGS", PingFrame: "PING", GoAwayFrame: "GOAWAY", WindowUpdateFrame: "WINDOW_UPDATE",
@@ -148,7 +147,7 @@ def dependency(frame: HeadersFrame | PriorityFrame) -> dict[str, str]:
 
 
 def details_of(frame: Frame, payload: bytes) -> dict[str, str]:
-    """What is to be shown in parentheses."""
+    """What must be shown in parentheses."""
     if isinstance(frame, DataFrame):
         return {"padlen": str(frame.pad_length)} if "PADDED" in frame.flags else {}
     if isinstance(frame, HeadersFrame):
@@ -178,7 +177,7 @@ def settings_of(frame: Frame, payload: bytes) -> list[tuple[str, int, int]]:
 
 
 def frames_in(data: bytes) -> Iterator[tuple[Frame, int, bytes]]:
-    """Each frame, with its flags and payload as they came."""
+    """The frames in these bytes, with their flags and payloads as sent."""
     at = 0
     while at < len(data):
         frame, length = Frame.parse_frame_header(memoryview(data[at:at + 9]))
@@ -188,14 +187,14 @@ def frames_in(data: bytes) -> Iterator[tuple[Frame, int, bytes]]:
         at += 9 + length
 
 
-def shown_in(data: bytes) -> list[Shown]:
-    """How a trace has to show these bytes."""
+def expected_frames(data: bytes) -> list[TracedFrame]:
+    """How a trace must show these bytes."""
     decoder, block = hpack.Decoder(), b""
-    frames: list[Shown] = []
+    frames: list[TracedFrame] = []
     for frame, flags, payload in frames_in(data.removeprefix(MAGIC)):
         names = [flag.name for flag in frame.defined_flags if flag.name in frame.flags]
-        frames.append(Shown(KINDS.get(type(frame)) or f"UNKNOWN(0x{frame.type:02x})", len(payload), flags,
-                            frame.stream_id, names, details_of(frame, payload), settings_of(frame, payload)))
+        frames.append(TracedFrame(KINDS.get(type(frame)) or f"UNKNOWN(0x{frame.type:02x})", len(payload), flags,
+                                  frame.stream_id, names, details_of(frame, payload), settings_of(frame, payload)))
         if isinstance(frame, (HeadersFrame, ContinuationFrame)):
             block += frame.data
             if "END_HEADERS" in frame.flags:
@@ -205,11 +204,11 @@ def shown_in(data: bytes) -> list[Shown]:
     return frames
 
 
-# --- What others show, and what was said to them ---
+# --- recording a client, and comparing with nghttpd ---
 
 def record(address: Address, talk: Callable[[int], None]) -> bytes:
-    """What a client says to the daemon: it is given the port of one who passes it on, both ways."""
-    said = bytearray()
+    """The bytes that a client sends to the daemon: `talk` gets the port of a proxy that records them."""
+    sent = bytearray()
     deadline = Deadline(10)
     with ThreadPoolExecutor(1) as pool, socket.create_server(("127.0.0.1", 0)) as listener:
         done = pool.submit(talk, listener.getsockname()[1])
@@ -223,17 +222,17 @@ def record(address: Address, talk: Callable[[int], None]) -> bytes:
                     data = client.recv(65536)
                     if not data:
                         break
-                    said += data
+                    sent += data
                     server.sendall(data)
         done.result()
-    return bytes(said)
+    return bytes(sent)
 
 
-def replay(address: Address, said: bytes) -> None:
-    """Say it again, and hear what comes until the other side has closed."""
+def replay(address: Address, sent: bytes) -> None:
+    """Send recorded bytes to a server, and read until it closes."""
     deadline = Deadline(10)
     with socket.create_connection(address) as connection:
-        connection.sendall(said)
+        connection.sendall(sent)
         connection.shutdown(socket.SHUT_WR)
         connection.settimeout(deadline.left())
         while connection.recv(65536):
@@ -241,10 +240,10 @@ def replay(address: Address, said: bytes) -> None:
 
 
 def listening_port(process: subprocess.Popen[bytes]) -> int | None:
-    """The TCP port that a process listens on, for one that doesn't say which it took."""
+    """The TCP port that a process listens on, if it does."""
     inodes = set()
     for link in needs.proc(f"{process.pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # closed since
+        with suppress(FileNotFoundError):  # closed in the meantime
             inodes.add(os.readlink(link))
     for line in needs.proc("net/tcp").read_text().splitlines()[1:]:
         words = line.split()
@@ -253,22 +252,22 @@ def listening_port(process: subprocess.Popen[bytes]) -> int | None:
     return None
 
 
-def nghttpd_output(said: bytes, directory: Path) -> str:
-    """What nghttpd -v tells of one connection on which this is said."""
+def nghttpd_output(sent: bytes, directory: Path) -> str:
+    """The output of nghttpd -v for one connection on which these bytes are sent."""
     program = shutil.which("nghttpd", path=SEARCH_PATH)
     assert program
-    # What is written to a pipe stays in the buffer of later versions.
+    # Later versions of nghttpd buffer their output if it is a pipe.
     words = ["stdbuf", "--output=L", program, "-v", "--no-tls", "--address=127.0.0.1", f"--htdocs={directory}", "0"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0) as process:
         try:
-            replay(("127.0.0.1", poll(lambda: listening_port(process), "nghttpd's port")), said)
+            replay(("127.0.0.1", poll(lambda: listening_port(process), "nghttpd's port")), sent)
             return read_until(process, "[id=1]", "closed\n").decode("latin-1")
         finally:
             process.kill()
 
 
 def nghttpd_shows_priorities() -> bool:
-    """Whether its library tells of PRIORITY frames: later ones drop them."""
+    """Whether nghttpd shows PRIORITY frames: later versions of its library ignore them."""
     program = shutil.which("nghttpd", path=SEARCH_PATH)
     assert program
     done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True, timeout=10)
@@ -278,7 +277,7 @@ def nghttpd_shows_priorities() -> bool:
 
 
 def read_until(process: subprocess.Popen[bytes], begin: str, end: str) -> bytes:
-    """Its output up to a line that begins and ends like this."""
+    """The output of a process up to a line with this beginning and end."""
     output, deadline = bytearray(), Deadline(10)
     assert process.stdout
     while not re.search(rf"^{re.escape(begin)}.*\] {end}".encode(), output, re.MULTILINE):
@@ -289,8 +288,8 @@ def read_until(process: subprocess.Popen[bytes], begin: str, end: str) -> bytes:
     return bytes(output)
 
 
-def nghttpd_frames(output: str) -> list[Shown]:
-    """What it shows of what it received. Fields stand before their frame there, and a block is one frame."""
+def nghttpd_frames(output: str) -> list[TracedFrame]:
+    """The frames received, from its output; it prints fields before their frame, and a block as one frame."""
     entries = re.findall(r"^\[id=1\] \[ *\d+\.\d+\] recv (.*(?:\n +.*)*)", output, re.MULTILINE)
     frames, fields = [], []
     for entry in entries:
@@ -300,17 +299,17 @@ def nghttpd_frames(output: str) -> list[Shown]:
         text = re.sub(r" ; (Open|First|Last) .*", "", " ".join(line.strip() for line in entry.split("\n")))
         match = FRAME_LINE.fullmatch(text)
         assert match, text
-        frames.append(shown_frame(match))
+        frames.append(frame_from_match(match))
         if frames[-1].kind == "HEADERS":
             frames[-1].fields, fields = fields, []
     assert not fields
     return frames
 
 
-def as_nghttpd_shows(frames: Sequence[Shown]) -> list[Shown]:
-    """Ours in its way: CONTINUATION is part of HEADERS, padding counts its length byte, reserved bits and frames of
-    types that it doesn't know are nothing, what can't be printed is a dot."""
-    merged: list[Shown] = []
+def as_nghttpd_shows(frames: Sequence[TracedFrame]) -> list[TracedFrame]:
+    """The daemon's frames, changed to how nghttpd shows them: CONTINUATION is part of HEADERS, padding includes its
+    length byte, reserved bits and unknown frames are omitted, and bytes that cannot be printed are dots."""
+    merged: list[TracedFrame] = []
     unknown = ("UNKNOWN", "PRIORITY_UPDATE") if nghttpd_shows_priorities() else ("UNKNOWN", "PRIORITY")
     for frame in frames:
         if frame.kind == "CONTINUATION":
