@@ -3,7 +3,7 @@
 #if WITH_TLS
 
 #include "net/tls_errors.h"
-#include "net/tls_private.h"
+#include "net/tls_internal.h"
 
 #include <errno.h>
 #include <stdio.h>

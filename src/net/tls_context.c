@@ -5,7 +5,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "net/tls_errors.h"
-#include "net/tls_private.h"
+#include "net/tls_internal.h"
 
 #include <errno.h>
 #include <stdarg.h>

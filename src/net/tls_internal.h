@@ -1,8 +1,8 @@
 /*
- * tls_private: what tls.c and tls_context.c share. For no other file.
+ * tls_internal: what tls.c and tls_context.c share. For no other file.
  */
-#ifndef H2ECHOD_NET_TLS_PRIVATE_H
-#define H2ECHOD_NET_TLS_PRIVATE_H
+#ifndef H2ECHOD_NET_TLS_INTERNAL_H
+#define H2ECHOD_NET_TLS_INTERNAL_H
 
 #include <stdbool.h>
 
