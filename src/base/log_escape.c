@@ -1,3 +1,6 @@
+/*
+ * log_escape: bytes from the network as printable ASCII, for log lines.
+ */
 #include "base/log.h"
 
 #include <string.h>

@@ -1,3 +1,7 @@
+/*
+ * detail_client: what the detailed response shows of the frames by which the client describes
+ * itself.
+ */
 #include "echo/detail_internal.h"
 
 #include "echo/priority.h"

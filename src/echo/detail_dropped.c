@@ -1,3 +1,6 @@
+/*
+ * detail_dropped: the list of what the client sent that has no effect, or is not kept.
+ */
 #include "echo/detail_internal.h"
 
 #include <inttypes.h>

@@ -1,3 +1,7 @@
+/*
+ * detail_fingerprint: the client's fingerprint, by its first frames and the order of pseudo-header
+ * fields.
+ */
 #include "echo/detail_internal.h"
 
 #include <inttypes.h>

@@ -1,3 +1,6 @@
+/*
+ * detail_text: writes the detailed response as text, indented or not.
+ */
 #include "echo/detail_internal.h"
 
 #include <errno.h>

@@ -285,11 +285,11 @@ bool echo_add(struct echo *echo, struct echo_key key, struct span name, struct s
     return append_value(echo, &field, value);
 }
 
-const struct echo_field *echo_find(const struct echo *echo, size_t place, size_t most,
+const struct echo_field *echo_find(const struct echo *echo, size_t place, size_t count,
                                    struct echo_key key)
 {
-    size_t end = place < echo->field_count && most < echo->field_count - place ? place + most
-                                                                               : echo->field_count;
+    size_t end = place < echo->field_count && count < echo->field_count - place ? place + count
+                                                                                : echo->field_count;
 
     for (; place < end; place++) {
         const struct echo_field *field = &echo->fields[place];

@@ -72,11 +72,11 @@ void echo_start(struct echo *echo, struct arena *arena, bool pretty);
 bool echo_add(struct echo *echo, struct echo_key key, struct span name, struct span value);
 
 /*
- * echo_find(echo, place, most, key):
- * Return the field with ${key} among the ${most} fields from ${place} in the list on; NULL if it is
- * not one of them.
+ * echo_find(echo, place, count, key):
+ * Return the field with ${key} among the ${count} fields from ${place} in the list on; NULL if it
+ * is not one of them.
  */
-const struct echo_field *echo_find(const struct echo *echo, size_t place, size_t most,
+const struct echo_field *echo_find(const struct echo *echo, size_t place, size_t count,
                                    struct echo_key key);
 
 /*

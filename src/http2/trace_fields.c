@@ -1,3 +1,6 @@
+/*
+ * trace_fields: the lines of a trace for the fields of a field block, decoded by nghttp2.
+ */
 #include "http2/trace_internal.h"
 
 #include "base/log.h"

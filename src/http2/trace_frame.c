@@ -1,3 +1,6 @@
+/*
+ * trace_frame: the line of a trace for a frame: its header, its payload, and what is wrong with it.
+ */
 #include "http2/trace_internal.h"
 
 #include "base/log.h"

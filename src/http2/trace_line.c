@@ -1,3 +1,6 @@
+/*
+ * trace_line: puts the lines of a trace together.
+ */
 #include "http2/trace_internal.h"
 
 #include "base/log.h"
