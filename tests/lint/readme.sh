@@ -1,13 +1,15 @@
 #!/bin/sh
-# Check what src/README.md says about the code: its tables name every file of src/ and no other; each function, type,
-# file and other name that it mentions exists.
+# Check what src/README.md and .github/CONTRIBUTING.md say about the code: the tables name every file of src/ and no
+# other; each function, type, file and other name that is mentioned exists; each link leads to a file.
 set -eu
 cd "$(dirname "$0")/../.."
 readme=src/README.md
+pages="$readme .github/CONTRIBUTING.md"
 mark='`'
 
 # What stands between backquotes, one a line.
-spans=$(grep -o "${mark}[^${mark}]*$mark" $readme | tr -d "$mark" | sort -u)
+# shellcheck disable=SC2086 # two pages
+spans=$(grep -oh "${mark}[^${mark}]*$mark" $pages | tr -d "$mark" | sort -u)
 
 # The files of src/ that the tables have, one a line: below "### FOLDER/: ..." a row begins with the name of a file, in
 # backquotes, or with NAME.[ch] for two files.
@@ -68,11 +70,20 @@ check_words() {
     done
 }
 
+check_links() {
+    for page in $pages; do
+        grep -o ']([^)#:]*)' "$page" | tr -d '])(' | while read -r target; do
+            [ -e "$(dirname "$page")/$target" ] || echo "$page has a link to $target, which does not exist"
+        done
+    done
+}
+
 complaints=$(
+    check_links
     check_tables
     check_definitions
     check_types
     check_paths
     check_words
 )
-[ -z "$complaints" ] || { echo "$complaints" | sed "s|^|readme: $readme: |"; exit 1; }
+[ -z "$complaints" ] || { echo "$complaints" | sed "s|^|readme: |"; exit 1; }
