@@ -17,8 +17,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* How long a reader of the log that has stopped reading is waited for. That happens once; then no
- * line waits until there is room again. */
+/* How long to wait for a reader of the log that has stopped reading. After that, no line waits
+ * until there is room again. */
 enum { READER_TIMEOUT_US = 1000000 };
 
 /* Of lines that clients can cause as often as they like. */

@@ -15,7 +15,9 @@
  *     a connection    conn_log (conn/): adds the connection's number and the peer's address
  *     a stream        session_report (http2/): adds the stream as well, through the observer that
  *                     the session is given; at most 32 lines of each level for one connection
- *     a request       observer.request, when its stream is closed: the access log
+ *     a request       observer.request, when its stream is closed: the access log, which uses
+ *                     log_write_record
+ *     a frame         log_write_trace, if a trace was asked for
  *
  * Code that does not know its connection logs nothing: it returns what went wrong to its caller,
  * and one place logs it. A line says what happened and what follows from it, and names the rule:
