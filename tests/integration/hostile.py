@@ -171,3 +171,13 @@ class Neighbour:
 
 
 LEFT_OVER = 384  # KiB per connection that may remain: a thread's stack, and memory kept by the allocator
+
+
+def run_attack(start: Callable[..., Daemon], record: Record, attack: Callable[[Daemon], Sequence[Client]],
+               *options: str, attackers: int = 1, memory: int, cost: float) -> None:
+    """Start a daemon and run the attack while another client is served; the attack returns its clients."""
+    daemon = start(*options)
+    with Neighbour(daemon, attackers) as neighbour:
+        clients = attack(daemon)
+    neighbour.assert_harmless(clients, memory, cost)
+    record("measurements", neighbour.summary())

@@ -1,4 +1,4 @@
-"""The access log: one line a request, as text or JSON, right and whole."""
+"""The access log: one line for each request, as text or JSON, with correct values, also under load."""
 from __future__ import annotations
 
 import json
@@ -24,16 +24,15 @@ TEXT = re.compile(r'connection (?P<connection>\d+) from (?P<peer>\S+) stream (?P
                   r'received=(?P<received>\d+) sent=(?P<sent>\d+) ms=(?P<ms>\d+\.\d{3}) '
                   r'end=(?P<end>END_STREAM|cut|RST_STREAM reset=(?P<reset>\w+) by=(?P<by>peer|server))')
 NUMBERS = ("connection", "stream", "status", "received", "sent")
-# Buffers that a method and a path have to fit into, escaped: in text, and in JSON, where what is UTF-8 need not be,
-# if it takes no more than twice as much as \u escapes.
-ROOM = {"text": (64, 512), "json": (256, 1400)}
+# Sizes of the buffers for an escaped method and path: in text; and in JSON, which UTF-8 may exceed up to twice.
+BUFFER_SIZES = {"text": (64, 512), "json": (256, 1400)}
 Record = dict[str, Any]
 Records = Callable[[Daemon], list[Record]]
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
 
 def text_records(daemon: Daemon) -> list[Record]:
-    """The lines of the text format, as the JSON format would have them."""
+    """The lines in text format, as records of the JSON format."""
     records = []
     for line in daemon.lines:
         match = LOG_LINE.fullmatch(line)
@@ -61,7 +60,7 @@ def wait_for_records(daemon: Daemon, records: Records, count: int) -> list[Recor
 
 
 @FORMATS
-def test_a_request_is_a_line(start: Start, form: str, records: Records) -> None:
+def test_each_request_is_a_line(start: Start, form: str, records: Records) -> None:
     daemon = start(f"--access-log={form}")
     client = daemon.connect()
     request = fields("/hello?x=y")
@@ -75,7 +74,7 @@ def test_a_request_is_a_line(start: Start, form: str, records: Records) -> None:
                       "sent": len(echo(request)), "end": "END_STREAM"}
 
 
-def test_json_members_have_their_order(start: Start) -> None:
+def test_order_of_json_members(start: Start) -> None:
     daemon = start("--access-log=json")
     client = daemon.connect()
     client.assert_answered()
@@ -93,7 +92,7 @@ def test_json_members_have_their_order(start: Start) -> None:
 
 
 @FORMATS
-def test_bytes_and_methods(start: Start, form: str, records: Records) -> None:
+def test_content_bytes_and_methods(start: Start, form: str, records: Records) -> None:
     daemon = start(f"--access-log={form}")
     client = daemon.connect()
     client.request(fields("/up", "POST"), bytes(12345))
@@ -105,14 +104,14 @@ def test_bytes_and_methods(start: Start, form: str, records: Records) -> None:
 
 
 @FORMATS
-def test_the_time_that_a_request_waits_counts(start: Start, form: str, records: Records) -> None:
+def test_duration_includes_waiting(start: Start, form: str, records: Records) -> None:
     daemon = start(f"--access-log={form}")
     client = daemon.connect()
     watch = Stopwatch()
     client.send_request(fields("/answered", "POST"), end=False)
     client.send_request(fields("/cut", "POST"), end=False)
     client.ping()
-    time.sleep(0.2)  # what is measured
+    time.sleep(0.2)  # the duration that is measured
     client.send_body(1, b"")
     client.wait(1)
     client.ping()
@@ -124,7 +123,7 @@ def test_the_time_that_a_request_waits_counts(start: Start, form: str, records: 
 
 
 @FORMATS
-def test_refused_requests_have_their_status(start: Start, form: str, records: Records) -> None:
+def test_status_of_refused_requests(start: Start, form: str, records: Records) -> None:
     daemon = start(f"--access-log={form}", "--max-header-list-size=1KiB")
     client = daemon.connect()
     client.request(fields("/big", "GET", ("x", "y" * 2000)))
@@ -134,7 +133,7 @@ def test_refused_requests_have_their_status(start: Start, form: str, records: Re
 
 
 @FORMATS
-def test_resets_say_whose(start: Start, form: str, records: Records) -> None:
+def test_resets_name_the_side_that_sent_them(start: Start, form: str, records: Records) -> None:
     daemon = start(f"--access-log={form}")
     client = daemon.connect()
     client.request(fields("/malformed", "GET", ("Bad", "x")))
@@ -148,7 +147,7 @@ def test_resets_say_whose(start: Start, form: str, records: Records) -> None:
 
 
 @FORMATS
-def test_requests_cut_off_with_the_connection_have_a_line(start: Start, form: str, records: Records) -> None:
+def test_requests_cut_off_with_the_connection_are_logged(start: Start, form: str, records: Records) -> None:
     daemon = start(f"--access-log={form}")
     client = daemon.connect()
     client.send_request(fields("/cut", "POST"), end=False)
@@ -164,7 +163,7 @@ def test_requests_cut_off_with_the_connection_have_a_line(start: Start, form: st
     (b"/\\xfc", r"/\\xfc", r"/\xfc", False),
     ("/\u009b31m\u0085\u2028\u202e".encode(), r"/\xc2\x9b31m\xc2\x85\xe2\x80\xa8\xe2\x80\xae",
      "/\u009b31m\u0085\u2028\u202e", False),
-    (b"/\xfc", r"/\xfc", r"/\xfc", True),  # JSON has no bytes: what isn't UTF-8 is escaped as in the text, and marked
+    (b"/\xfc", r"/\xfc", r"/\xfc", True),  # not UTF-8: escaped as in text, and marked as such
 ])
 def test_path_from_the_network_is_escaped(start: Start, path: bytes, text: str, member: str,
                                           is_escaped: bool) -> None:
@@ -179,7 +178,7 @@ def test_path_from_the_network_is_escaped(start: Start, path: bytes, text: str, 
 
 
 @FORMATS
-def test_long_path_does_not_break_the_line(start: Start, form: str, records: Records) -> None:
+def test_long_path_is_truncated(start: Start, form: str, records: Records) -> None:
     daemon = start(f"--access-log={form}")
     path = "/" + "x" * 20000
     client = daemon.connect()
@@ -191,51 +190,51 @@ def test_long_path_does_not_break_the_line(start: Start, form: str, records: Rec
         assert json_records(daemon)[0]["path"].startswith("/xxx")
 
 
-def test_off_is_off(start: Start) -> None:
+def test_access_log_is_off_by_default(start: Start) -> None:
     daemon = start()
     daemon.connect().assert_answered("/secret")
     daemon.stats()
     assert not daemon.log("/secret")
 
 
-# --- many at once ---
+# --- random requests on many connections ---
 
-CONNECTIONS, TURNS = 20, 50  # a turn is one request of each kind
-LIST_MAX = 8192              # bytes of a request's fields, before it is 431
+CONNECTIONS, ROUNDS = 20, 50  # a round is one request of each kind
+LIST_MAX = 8192               # --max-header-list-size
 TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-PATH = bytes([*range(0x21, 0x7f), *range(0x80, 0x100)])  # what nghttp2 lets through
+PATH = bytes([*range(0x21, 0x7f), *range(0x80, 0x100)])  # bytes that nghttp2 allows in :path
 CODES = {0: "NO_ERROR", 2: "INTERNAL_ERROR", 7: "REFUSED_STREAM", 8: "CANCEL", 13: "HTTP_1_1_REQUIRED",
          14: "0xe", 0xffffffff: "0xffffffff"}
 
 
 @dataclass
 class Sent:
-    """A request, and what the log has to say of it."""
+    """A request, and the members of its record."""
 
     method: bytes
     path: bytes | None
     members: Record
 
 
-class Asker:
-    """One connection that asks in all the ways there are, several requests at once; and what it sent, by stream."""
+class RandomClient:
+    """A connection with random requests of all kinds, several at once; `sent` has them by stream."""
 
     def __init__(self, client: Client, seed: int) -> None:
         self.client, self.random = client, random.Random(seed)
         self.name, self.sent = client.name, {}
 
-    def some(self, alphabet: bytes, most: int) -> bytes:
+    def random_bytes(self, alphabet: bytes, most: int) -> bytes:
         return bytes(self.random.choices(alphabet, k=self.random.randint(1, most)))
 
     def path(self) -> bytes:
         if self.random.random() < 0.1:
-            return b"/" + self.some(PATH, 3000)
+            return b"/" + self.random_bytes(PATH, 3000)
         if self.random.random() < 0.3:
             return b"/" + "".join(self.random.choices("äß€𝄞\\\"%", k=8)).encode()
-        return b"/" + self.some(PATH, 60)
+        return b"/" + self.random_bytes(PATH, 60)
 
-    def begin(self, whole: bool, *more: tuple[str, str], **members: Any) -> int:
-        method, path = b"M" + self.some(TOKEN, 80), self.path()  # neither HEAD nor CONNECT
+    def send_request(self, whole: bool, *more: tuple[str, str], **members: Any) -> int:
+        method, path = b"M" + self.random_bytes(TOKEN, 80), self.path()  # neither HEAD nor CONNECT
         stream = self.client.send_request(fields(path, method, *more), whole)
         self.sent[stream] = Sent(method, path, {"status": 200, "received": 0, "end": "END_STREAM"} | members)
         return stream
@@ -271,18 +270,18 @@ class Asker:
         self.send_request(False, ("x", "y" * LIST_MAX), status=431, end="RST_STREAM", reset="NO_ERROR", by="server")
 
     def run(self) -> None:
-        for _ in range(TURNS):
+        for _ in range(ROUNDS):
             kinds = [self.plain, self.with_content, self.head, self.connect, self.reset, self.malformed,
                      self.too_large, self.too_large_and_open]
             first = self.client.next_stream
             for kind in self.random.sample(kinds, len(kinds)):
                 kind()
             for stream in range(first, self.client.next_stream, 2):
-                self.settle(stream, self.sent[stream])
+                self.wait_for_answer(stream, self.sent[stream])
         self.cut_off()
 
-    def settle(self, stream: int, sent: Sent) -> None:
-        """Wait for the answer; its content is what the log says was sent."""
+    def wait_for_answer(self, stream: int, sent: Sent) -> None:
+        """Wait for the answer; its content is what the record must count as sent."""
         if sent.members.get("by") == "peer":
             sent.members["sent"] = 0
             return
@@ -301,8 +300,8 @@ def escape(data: bytes) -> str:
                    for byte in data)
 
 
-def shows(shown: str | None, sent: bytes | None, room: int) -> bool:
-    """The text is what was sent, escaped; its beginning, and dots, where that is too long."""
+def is_escaped_or_truncated(shown: str | None, sent: bytes | None, room: int) -> bool:
+    """The text is what was sent, escaped; if that exceeds the buffer, its beginning followed by dots."""
     if sent is None:
         return shown == "-"
     whole = escape(sent)
@@ -311,20 +310,20 @@ def shows(shown: str | None, sent: bytes | None, room: int) -> bool:
     return shown.endswith("...") and len(shown) > room - 8 and whole.startswith(shown[:-3])
 
 
-def assert_shows(form: str, record: Record, sent: Sent) -> None:
+def assert_method_and_path(form: str, record: Record, sent: Sent) -> None:
     are_plain = True
-    for name, value, room in zip(("method", "path"), (sent.method, sent.path), ROOM[form]):
+    for name, value, room in zip(("method", "path"), (sent.method, sent.path), BUFFER_SIZES[form]):
         shown = record.get(name)
         if form == "json" and (value is None or is_utf8(value) and len(value) < room and json_size(value) < 2 * room):
             assert shown == (value.decode() if value else None)
         else:
             are_plain = False
-            assert shows(shown, value, room), (name, shown, value)
+            assert is_escaped_or_truncated(shown, value, room), (name, shown, value)
     assert form == "text" or record.get("escaped", False) != are_plain
 
 
 def json_size(value: bytes) -> int:
-    """What the daemon counts that it takes at most, as ASCII."""
+    """The size in ASCII that the daemon reserves for a value."""
     return sum(3 if byte >= 0x80 else 2 if byte in b'"\\' else 1 for byte in value)
 
 
@@ -338,24 +337,24 @@ def is_utf8(value: bytes) -> bool:
 
 @pytest.mark.heavy
 @FORMATS
-def test_thousands_at_once_are_each_a_whole_line(start: Start, form: str, records: Records) -> None:
-    """Each line parses, and all of them together are what was sent, no more and no less."""
+def test_thousands_of_requests_have_one_line_each(start: Start, form: str, records: Records) -> None:
+    """Each line can be parsed, and together they are exactly the requests that were sent."""
     daemon = start(f"--access-log={form}", f"--max-header-list-size={LIST_MAX}")
-    askers = [Asker(daemon.connect(), seed) for seed in range(CONNECTIONS)]
-    threads = [threading.Thread(target=asker.run) for asker in askers]
+    clients = [RandomClient(daemon.connect(), seed) for seed in range(CONNECTIONS)]
+    threads = [threading.Thread(target=client.run) for client in clients]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    sent = {(asker.name, stream): request for asker in askers for stream, request in asker.sent.items()}
-    assert len(sent) == CONNECTIONS * (8 * TURNS + 1)
+    sent = {(client.name, stream): request for client in clients for stream, request in client.sent.items()}
+    assert len(sent) == CONNECTIONS * (8 * ROUNDS + 1)
     found = wait_for_records(daemon, records, len(sent))
     assert daemon.stats()["requests"] == len(sent)
     assert Counter((record["peer"], record["stream"]) for record in found) == Counter(sent.keys())
     assert len({(record["peer"], record["connection"]) for record in found}) == CONNECTIONS
     for record in found:
         request = sent[record["peer"], record["stream"]]
-        assert_shows(form, record, request)
+        assert_method_and_path(form, record, request)
         rest = {name: value for name, value in record.items()
                 if name not in ("time", "connection", "peer", "stream", "ms", "method", "path", "escaped")}
         assert rest == {"protocol": "h2c"} | request.members

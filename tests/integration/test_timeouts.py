@@ -1,4 +1,4 @@
-"""Time-outs: each ends what waits too long, not before its time, and nobody else."""
+"""Timeouts: each ends a slow connection or stream, not before its time, and does not affect other clients."""
 from __future__ import annotations
 
 import select
@@ -15,15 +15,15 @@ from wire import CANCEL, ENHANCE_YOUR_CALM, MAGIC, NO_ERROR, Client, fields, rea
 
 TRANSPORTS = ("plain", "tls")
 
-LIMIT = 0.4  # the seconds of every time-out here
+LIMIT = 0.4  # seconds: the value of every timeout here
 TEXT = f"{LIMIT * 1000:.0f}ms"
 WINDOW = SettingsFrame.INITIAL_WINDOW_SIZE
 
 
-def assert_neighbour_is_answered(daemon: Daemon) -> None:
+def assert_other_client_is_answered(daemon: Daemon) -> None:
     watch = Stopwatch()
-    with daemon.connect() as neighbour:
-        neighbour.assert_answered("/neighbour")
+    with daemon.connect() as client:
+        client.assert_answered("/other")
     assert watch.seconds() < LIMIT * SLOW
 
 
@@ -31,8 +31,8 @@ def assert_logged(daemon: Daemon, level: str, what: str) -> None:
     daemon.wait_for_log(rf"{level} connection 1 from 127\.0\.0\.1:\d+.*: .*{what}")
 
 
-def trickle(client: Client, pieces: list[bytes], pause: float = LIMIT / 4) -> None:
-    """Send a piece now and then, until the peer says something or closes. The pauses are what is tested."""
+def send_slowly(client: Client, pieces: list[bytes], pause: float = LIMIT / 4) -> None:
+    """Send the pieces, with pauses between them, until the daemon sends something or closes."""
     for piece in pieces:
         if select.select([client.socket], [], [], pause)[0]:
             return
@@ -42,71 +42,71 @@ def trickle(client: Client, pieces: list[bytes], pause: float = LIMIT / 4) -> No
 # --- header-timeout ---
 
 @pytest.mark.parametrize("first", [b"", b"PRI * HT", b"GET / HTT", b"\x16", MAGIC[:23]],
-                         ids=["silence", "preface", "http1", "tls", "preface-but-one"])
-def test_silence_is_closed_without_a_byte(start: Start, first: bytes) -> None:
+                         ids=["nothing", "preface", "http1", "tls", "preface-but-one"])
+def test_incomplete_preface_is_closed_without_an_answer(start: Start, first: bytes) -> None:
     daemon = start(f"--header-timeout={TEXT}")
     watch = Stopwatch()
     client = daemon.open_connection()
     client.send(first)
-    assert_neighbour_is_answered(daemon)
+    assert_other_client_is_answered(daemon)
     assert read_all(client.socket) == b""
     watch.assert_between(LIMIT)
     assert_logged(daemon, "notice", "header-timeout")
     assert daemon.stats()["timed-out"] == 1
 
 
-def test_preface_that_trickles_is_closed(start: Start) -> None:
-    """The time-out is for all of the preface: bytes that keep coming don't prolong it."""
+def test_slowly_sent_preface_is_closed(start: Start) -> None:
+    """The timeout covers the whole preface: further bytes do not extend it."""
     daemon = start(f"--header-timeout={TEXT}")
     watch = Stopwatch()
     client = daemon.open_connection()
-    trickle(client, [bytes([byte]) for byte in MAGIC])
+    send_slowly(client, [bytes([byte]) for byte in MAGIC])
     assert read_all(client.socket) == b""
     watch.assert_between(LIMIT)
 
 
 def test_preface_without_settings_is_closed(start: Start) -> None:
-    """The client's whole preface ends with its SETTINGS (RFC 9113 section 3.4)."""
+    """The preface of a client includes a SETTINGS frame (RFC 9113 section 3.4)."""
     daemon = start(f"--header-timeout={TEXT}")
     watch = Stopwatch()
     client = daemon.open_connection()
-    client.acknowledge = False  # an acknowledgement would be the wrong frame
+    client.acknowledge = False  # else an ACK would be sent instead of the client's SETTINGS
     client.send(MAGIC)
     client.read_to_end()
     watch.assert_between(LIMIT)
     assert_logged(daemon, "notice", "header-timeout")
 
 
-METHOD, PATH = b"\x82", b"\x84"  # as HPACK's static table has them
-CRUMB = ContinuationFrame(1, b"").serialize()
+METHOD, PATH = b"\x82", b"\x84"  # entries of HPACK's static table
+EMPTY = ContinuationFrame(1, b"").serialize()
 FIELD = ContinuationFrame(1, b"\x00\x01a\x01b").serialize()
-ENDLESS = {  # header blocks that never end: what comes first, what trickles in
+WITHOUT_END = {  # header blocks: their beginning, and what is then sent repeatedly
     "continuation": (HeadersFrame(1, METHOD).serialize(), FIELD),
-    "empty-continuation": (HeadersFrame(1, METHOD).serialize(), CRUMB),
+    "empty-continuation": (HeadersFrame(1, METHOD).serialize(), EMPTY),
     "frame": (HeadersFrame(1, b"\x00\x7f" + b"x" * 150).serialize()[:20], b"x"),
-    "silence": (HeadersFrame(1, METHOD).serialize(), b""),
-    "malformed": (HeadersFrame(1, METHOD + METHOD).serialize(), CRUMB),
-    "pseudo-header-field-last": (HeadersFrame(1, b"\x00\x01a\x01b" + PATH).serialize(), CRUMB),
+    "nothing": (HeadersFrame(1, METHOD).serialize(), b""),
+    "malformed": (HeadersFrame(1, METHOD + METHOD).serialize(), EMPTY),
+    "pseudo-header-field-last": (HeadersFrame(1, b"\x00\x01a\x01b" + PATH).serialize(), EMPTY),
 }
 
 
-@pytest.mark.parametrize("case", ENDLESS)
-def test_header_block_that_does_not_end(start: Start, case: str) -> None:
+@pytest.mark.parametrize("case", WITHOUT_END)
+def test_header_block_without_end(start: Start, case: str) -> None:
     daemon = start(f"--header-timeout={TEXT}")
     client = daemon.connect()
     client.ping()
-    first, more = ENDLESS[case]
+    first, more = WITHOUT_END[case]
     watch = Stopwatch()
     client.send(first)
-    assert_neighbour_is_answered(daemon)
-    trickle(client, [more] * 20)
+    assert_other_client_is_answered(daemon)
+    send_slowly(client, [more] * 20)
     client.read_to_end()
     watch.assert_between(LIMIT)
     assert [goaway.error_code for goaway in client.goaways] == [ENHANCE_YOUR_CALM]
     assert_logged(daemon, "notice", "header-timeout")
 
 
-def test_header_blocks_that_end_in_time_do_not_add_up(start: Start) -> None:
+def test_each_header_block_has_its_own_timeout(start: Start) -> None:
     client = start(f"--header-timeout={TEXT}").connect()
     watch = Stopwatch()
     while watch.seconds() < 2 * LIMIT:
@@ -117,7 +117,7 @@ def test_header_blocks_that_end_in_time_do_not_add_up(start: Start) -> None:
         client.wait(client.next_stream - 2).assert_echo(fields())
 
 
-def test_trailers_that_do_not_end(start: Start) -> None:
+def test_trailers_without_end(start: Start) -> None:
     daemon = start(f"--header-timeout={TEXT}")
     client = daemon.connect()
     stream = client.send_request(fields("/", "POST"), end=False)
@@ -131,13 +131,13 @@ def test_trailers_that_do_not_end(start: Start) -> None:
 
 # --- idle-timeout ---
 
-def test_idle_connection_is_told_and_closed(start: Start) -> None:
+def test_idle_connection_gets_goaway(start: Start) -> None:
     daemon = start(f"--idle-timeout={TEXT}")
     client = daemon.connect()
     client.ping()
     watch = Stopwatch()
     client.assert_answered()
-    assert_neighbour_is_answered(daemon)
+    assert_other_client_is_answered(daemon)
     assert client.read_to_end() == "end"
     watch.assert_between(LIMIT)
     assert [(goaway.error_code, goaway.last_stream_id) for goaway in client.goaways] == [(NO_ERROR, 1)]
@@ -178,7 +178,7 @@ def test_body_that_stops_is_reset(start: Start) -> None:
     client.ping()
     watch = Stopwatch()
     client.send(DataFrame(stream, b"some"))
-    assert_neighbour_is_answered(daemon)
+    assert_other_client_is_answered(daemon)
     answer = client.wait(stream)
     watch.assert_between(LIMIT)
     assert (answer.reset, answer.fields) == (CANCEL, [])
@@ -186,7 +186,7 @@ def test_body_that_stops_is_reset(start: Start) -> None:
     client.assert_answered()
 
 
-def test_body_that_never_begins_is_reset(start: Start) -> None:
+def test_body_that_does_not_begin_is_reset(start: Start) -> None:
     client = start(f"--stream-timeout={TEXT}").connect()
     watch = Stopwatch()
     assert client.wait(client.send_request(fields("/", "POST"), end=False)).reset == CANCEL
@@ -194,7 +194,7 @@ def test_body_that_never_begins_is_reset(start: Start) -> None:
     client.assert_answered()
 
 
-def test_other_streams_and_pings_do_not_prolong_a_body_that_stops(start: Start) -> None:
+def test_other_frames_do_not_extend_the_stream_timeout(start: Start) -> None:
     client = start(f"--stream-timeout={TEXT}").connect()
     watch = Stopwatch()
     stream = client.send_request(fields("/", "POST"), end=False)
@@ -206,7 +206,7 @@ def test_other_streams_and_pings_do_not_prolong_a_body_that_stops(start: Start) 
     watch.assert_between(LIMIT)
 
 
-def test_body_that_goes_on_slowly_is_not_reset(start: Start) -> None:
+def test_slowly_sent_body_is_not_reset(start: Start) -> None:
     client = start(f"--stream-timeout={TEXT}").connect()
     stream = client.send_request(fields("/", "POST"), end=False)
     watch = Stopwatch()
@@ -218,7 +218,7 @@ def test_body_that_goes_on_slowly_is_not_reset(start: Start) -> None:
 
 
 @pytest.mark.parametrize("window", [0, 10])
-def test_response_whose_window_does_not_open_is_reset(start: Start, window: int) -> None:
+def test_answer_whose_window_stays_closed_is_reset(start: Start, window: int) -> None:
     daemon = start(f"--stream-timeout={TEXT}")
     client = daemon.connect({WINDOW: window}, refill=False)
     watch = Stopwatch()
@@ -230,7 +230,7 @@ def test_response_whose_window_does_not_open_is_reset(start: Start, window: int)
     client.assert_answered()
 
 
-def test_response_whose_window_opens_slowly_is_not_reset(start: Start) -> None:
+def test_answer_whose_window_opens_slowly_is_not_reset(start: Start) -> None:
     client = start(f"--stream-timeout={TEXT}").connect({WINDOW: 0}, refill=False)
     stream = client.send_request(fields())
     watch = Stopwatch()
@@ -243,58 +243,58 @@ def test_response_whose_window_opens_slowly_is_not_reset(start: Start) -> None:
 
 # --- write-timeout ---
 
-def ask_for_megabytes(client: Client) -> None:
-    """Requests of a few bytes, whose answers are 60 KB each: 6 MB, more than the kernel keeps for us."""
+def request_megabytes(client: Client) -> None:
+    """Send 100 small requests with answers of 60 KB each: 6 MB, more than the kernel buffers."""
     request = fields("/", "GET", *[("x", "y" * 3000)] * 20)
     client.send(*(client.headers(request) for _ in range(100)))
 
 
-def slow_reader(daemon: Daemon, receive_buffer: int = 4096) -> Client:
-    """A client for which flow control is no limit, but TCP is."""
+def client_that_does_not_read(daemon: Daemon, receive_buffer: int = 4096) -> Client:
+    """A client that has requested megabytes, and is limited by TCP, not by HTTP/2's flow control."""
     client = daemon.connect({WINDOW: 2**31 - 1}, receive_buffer=receive_buffer)
     client.send(WindowUpdateFrame(0, 2**31 - 1 - 65535))
-    ask_for_megabytes(client)
+    request_megabytes(client)
     return client
 
 
-def test_peer_that_takes_nothing_is_cut_off(start: Start) -> None:
+def test_client_that_does_not_read_is_reset(start: Start) -> None:
     daemon = start(f"--write-timeout={TEXT}")
     watch = Stopwatch()
-    client = slow_reader(daemon)
-    assert_neighbour_is_answered(daemon)
+    client = client_that_does_not_read(daemon)
+    assert_other_client_is_answered(daemon)
     ended = select.poll()
     ended.register(client.socket, select.POLLHUP)
-    assert ended.poll(10_000 * SLOW), "it isn't cut off"
+    assert ended.poll(10_000 * SLOW), "the daemon does not close the connection"
     watch.assert_between(LIMIT)
     assert client.read_to_end() == "reset"
     assert_logged(daemon, "notice", "write-timeout")
     assert daemon.wait_for_stats(connections=0)["timed-out"] == 1
 
 
-def test_peer_that_takes_nothing_of_the_last_words(start: Start) -> None:
-    """The daemon is done with it, and waits for it to take what the kernel has."""
+def test_client_that_does_not_read_the_last_data_is_reset(start: Start) -> None:
+    """The daemon has sent everything, and waits until the client has read what the kernel still has."""
     daemon = start(f"--write-timeout={TEXT}")
     client = daemon.connect({WINDOW: 2**31 - 1}, receive_buffer=4096)
     client.send(WindowUpdateFrame(0, 2**31 - 1 - 65535))
     client.send(*(client.headers(fields("/last", "GET", *[("x", "y" * 3000)] * 20)) for _ in range(5)))
-    poll(lambda: daemon.stats()["sent"] > 5 * 60_000, "the kernel to have all answers")
+    poll(lambda: daemon.stats()["sent"] > 5 * 60_000, "all answers to be in the kernel's buffer")
     client.send(bytes.fromhex("000000 00 00 00000000"))  # DATA on stream 0: a connection error
     assert_logged(daemon, "notice", "GOAWAY")
-    assert_neighbour_is_answered(daemon)
+    assert_other_client_is_answered(daemon)
     assert_logged(daemon, "notice", "write-timeout")
     assert daemon.wait_for_stats(connections=0)["timed-out"] == 1
     assert client.read_to_end() == "reset"
 
 
-def take_little_by_little(daemon: Daemon) -> float:
-    """Take 6 MB so. Return the longest pause: on a busy machine it may be longer than we meant it to be."""
-    # With a buffer of a few KB the kernels themselves pause for longer than the time-out; with this one they speak
-    # of room once there are 64 KB of it (RFC 9293 section 3.8.6.2.2).
-    client = slow_reader(daemon, receive_buffer=128 * 1024)
+def read_slowly(daemon: Daemon) -> float:
+    """Read 6 MB slowly. Return the longest pause, which may be longer than intended on a busy machine."""
+    # With a small buffer the kernel announces free space too late. With this size, it does so at every 64 KB
+    # (RFC 9293 section 3.8.6.2.2).
+    client = client_that_does_not_read(daemon, receive_buffer=128 * 1024)
     watch, before, longest = Stopwatch(), 0.0, 0.0
     try:
         while before < 4 * LIMIT:
-            assert client.receive_unparsed(16 * 1024, Deadline(1)), "it is cut off"
+            assert client.receive_unparsed(16 * 1024, Deadline(1)), "the daemon has closed the connection"
             time.sleep(LIMIT / 20)
             longest, before = max(longest, watch.seconds() - before), watch.seconds()
         client.read_until(lambda: all(client.answer(2 * number + 1).ended for number in range(100)),
@@ -306,7 +306,7 @@ def take_little_by_little(daemon: Daemon) -> float:
     return longest
 
 
-def test_peer_that_takes_little_by_little_is_not_cut_off(start: Start) -> None:
-    """Though the kernel wakes a writer only when a third of its buffer, a megabyte maybe, is free."""
+def test_client_that_reads_slowly_is_not_reset(start: Start) -> None:
+    """The kernel wakes up the daemon only when a third of its send buffer is free, which may be a megabyte."""
     daemon = start(f"--write-timeout={TEXT}")
-    poll(lambda: take_little_by_little(daemon) < LIMIT, "a machine that lets us take something in time", seconds=60)
+    poll(lambda: read_slowly(daemon) < LIMIT, "a run without long pauses", seconds=60)

@@ -15,7 +15,7 @@ from clients import curl
 from conftest import Start
 from daemon import TOP, Daemon, command, run
 from terminal import Terminal
-from tls import connection_details, handshake, s_client
+from tls import client_hello_record, connection_details, handshake, s_client
 from waiting import SLOW, Stopwatch
 from wire import INADEQUATE_SECURITY, MAGIC, PROTOCOL_ERROR, read_all, unverified_tls
 
@@ -190,15 +190,6 @@ def test_sessions_are_resumed(daemon: Daemon, version: ssl.TLSVersion) -> None:
 
 
 # --- slow and broken handshakes ---
-
-def client_hello_record() -> bytes:
-    """The record that begins a handshake."""
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = unverified_tls("h2").wrap_bio(incoming, outgoing)
-    with pytest.raises(ssl.SSLWantReadError):
-        client.do_handshake()
-    return outgoing.read()
-
 
 @pytest.mark.parametrize("length", [0, 1, 3, 100, -1, None],
                          ids=["nothing", "a byte", "three", "a part", "all but a byte", "a whole hello"])

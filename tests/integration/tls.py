@@ -1,6 +1,7 @@
 """Helpers for tests of TLS: connections whose handshake is done, and what is known of them."""
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import ssl
@@ -10,7 +11,7 @@ import jsonschema
 from clients import run_tool
 from daemon import TOP, Daemon
 from waiting import SLOW
-from wire import fields
+from wire import fields, unverified_tls
 
 DETAIL = [("accept", "application/vnd.h2echod+json")]
 SCHEMA = json.loads((TOP / "conf/h2echod.schema.json").read_text())
@@ -38,3 +39,11 @@ def s_client(daemon: Daemon, *options: str, input_: bytes = b"", check: bool = F
     host, port = daemon.address
     done = run_tool(["openssl", "s_client", "-connect", f"{host}:{port}", *options], check=check, stdin=input_)
     return (done.stdout + done.stderr).decode(errors="replace")
+
+
+def client_hello_record() -> bytes:
+    """A TLS record with a ClientHello."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        unverified_tls("h2").wrap_bio(incoming, outgoing).do_handshake()
+    return outgoing.read()
