@@ -1,5 +1,5 @@
 /* What the log says once the daemon is ready: its certificate, commands to try it and to stop it.
- * Somebody new to it should be able to copy these from the log and have them work. */
+ * The commands have to work as they are when they are copied from the log. */
 #include "daemon/server_internal.h"
 #include "daemon/terminal.h"
 

@@ -4,7 +4,7 @@
  *
  * There are several signs of that. The kernel sends SIGHUP and SIGCONT to the session leader and,
  * when that exits, to the foreground process group. A shell with job control sends SIGHUP to its
- * jobs with kill(2), as a user does who asks for a reload; if that is still pending when the kernel
+ * jobs with kill(2), like a user's request for a reload; if that is still pending when the kernel
  * sends its own, the kernel's is lost. If the session leader does not exit, for example a make that
  * waits for the daemon, the daemon gets no signal, so the terminal has to be polled.
  *

@@ -113,13 +113,13 @@ size_t session_receive(struct session *session, struct instant now, const uint8_
                        size_t length);
 
 /*
- * session_upgrade(session, now, opening, length):
+ * session_upgrade(session, now, bytes, length):
  * Process the HTTP/1.1 request that asked for the upgrade (RFC 7540 section 3.2), translated into
- * HTTP/2: ${opening} is a preface, the SETTINGS of the HTTP2-Settings field, and the request on
+ * HTTP/2: ${bytes} are a preface, the SETTINGS of the HTTP2-Settings field, and the request on
  * stream 1. Call session_receive with what the client sends afterwards, from the SETTINGS of its
  * own preface on.
  */
-void session_upgrade(struct session *session, struct instant now, const uint8_t *opening,
+void session_upgrade(struct session *session, struct instant now, const uint8_t *bytes,
                      size_t length);
 
 /*

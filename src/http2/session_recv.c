@@ -313,11 +313,11 @@ size_t session_receive(struct session *session, struct instant now, const uint8_
 
 /* The request comes as frames like any other: nghttp2_session_upgrade2 would neither hand out its
  * fields nor check them. */
-void session_upgrade(struct session *session, struct instant now, const uint8_t *opening,
+void session_upgrade(struct session *session, struct instant now, const uint8_t *bytes,
                      size_t length)
 {
     session->in.preface_complete = true;
-    session_receive(session, now, opening, length);
+    session_receive(session, now, bytes, length);
     session->in.preface_complete = false;
     /* What the client sends with its preface counts as sent before its first request. */
     session->client_frames.opened = false;

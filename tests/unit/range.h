@@ -1,5 +1,5 @@
-/* A range for numbers without a sign: what cmocka 1 has for it, cmocka 2 deprecates in favour of a
- * macro that does not pass -Wsign-conversion. To be included behind <cmocka.h>. */
+/* A range for unsigned numbers: cmocka 2 deprecates the macro of cmocka 1, in favour of one that
+ * does not pass -Wsign-conversion. Include this after <cmocka.h>. */
 #ifndef H2ECHOD_TESTS_RANGE_H
 #define H2ECHOD_TESTS_RANGE_H
 
