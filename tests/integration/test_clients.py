@@ -1,4 +1,4 @@
-"""Clients that others wrote, and ten thousand requests: each gets its own fields back."""
+"""Other clients (curl, nghttp, h2load, node, Python's h2), and ten thousand requests on a hundred connections."""
 from __future__ import annotations
 
 import json
@@ -13,7 +13,7 @@ import h2.events
 import hpack
 import pytest
 
-from clients import run_tool, curl_h2, h2load_counts, node
+from clients import curl_h2, h2load_counts, node, run_tool
 from conftest import Start
 from daemon import Daemon
 from waiting import Deadline
@@ -28,8 +28,8 @@ BROWSER = [("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:115.0) Gecko/20100
 
 # --- curl ---
 
-def test_curls_at_once(daemon: Daemon) -> None:
-    """As many processes: this curl can't use a cleartext connection twice."""
+def test_concurrent_curls(daemon: Daemon) -> None:
+    """One process for each request: this curl cannot reuse a cleartext connection."""
     with ThreadPoolExecutor(8) as pool:
         bodies = list(pool.map(lambda number: curl_h2(daemon.url(f"/{number}")).stdout, range(40)))
     assert [json.loads(body)[":path"] for body in bodies] == [f"/{number}" for number in range(40)]
@@ -54,7 +54,7 @@ def test_nghttp_with_padding_continuation_and_a_body(daemon: Daemon) -> None:
                     stdin=bytes(300_000))
     members = json.loads(done.stdout)
     assert (members[":method"], members["content-length"]) == ("POST", "300000")
-    assert len(members["continuation-test-1"]) > 1000  # these fill more than one frame
+    assert len(members["continuation-test-1"]) > 1000  # nghttp adds fields that need CONTINUATION frames
 
 
 def test_nghttp_with_a_small_window_and_trailers(daemon: Daemon) -> None:
@@ -67,8 +67,8 @@ def test_nghttp_with_a_small_window_and_trailers(daemon: Daemon) -> None:
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("options", [
-    pytest.param(["-c", "1", "-m", "1", "-n", "500"], id="one-by-one"),
-    pytest.param(["-c", "50", "-m", "100", "-n", "20000"], id="many-at-once"),
+    pytest.param(["-c", "1", "-m", "1", "-n", "500"], id="sequential"),
+    pytest.param(["-c", "50", "-m", "100", "-n", "20000"], id="concurrent"),
     pytest.param(["-c", "10", "-m", "10", "-n", "2000", "-w", "1", "-W", "10"], id="small-windows"),
 ])
 def test_h2load(start: Start, options: list[str]) -> None:
@@ -93,7 +93,7 @@ def test_node(daemon: Daemon) -> None:
 # --- python3-h2 ---
 
 class H2Client:
-    """python-hyper's h2, with its own checks of what it gets."""
+    """A client on Python's h2, which validates what it receives."""
 
     def __init__(self, address: tuple[str, int]) -> None:
         self.socket = socket.create_connection(address, timeout=Deadline(10).left())
@@ -103,14 +103,14 @@ class H2Client:
         self.bodies: dict[int, bytes] = {}
         self.ended: set[int] = set()
 
-    def ask(self, request: list[tuple[str, str]]) -> int:
+    def send_request(self, request: list[tuple[str, str]]) -> int:
         stream = self.h2.get_next_available_stream_id()
         self.h2.send_headers(stream, request, end_stream=True)
         self.bodies[stream] = b""
         return stream
 
     def run(self) -> None:
-        """Send what is to be sent and read until every stream has ended."""
+        """Send the requests and read until every stream has ended."""
         while self.ended != set(self.bodies):
             self.socket.sendall(self.h2.data_to_send())
             for event in self.h2.receive_data(self.socket.recv(65536)):
@@ -134,26 +134,26 @@ def test_python_h2(daemon: Daemon) -> None:
     requests = {}
     for number in range(100):
         request = [*fields(f"/{number}"), *BROWSER, ("x-number", str(number))]
-        requests[client.ask(request)] = request
+        requests[client.send_request(request)] = request
     client.run()
     client.socket.close()
     assert set(client.statuses.values()) == {"200"}
     assert client.bodies == {stream: echo(request) for stream, request in requests.items()}
 
 
-# --- ten thousand ---
+# --- ten thousand requests ---
 
 CONNECTIONS, STREAMS = 100, 100
 
 
-def literal(name_index: int, value: str) -> bytes:
-    """A field whose name is in HPACK's static table, its value as it is, not indexed."""
+def short_literal(name_index: int, value: str) -> bytes:
+    """A literal field without indexing, its name from HPACK's static table."""
     return bytes([name_index, len(value)]) + value.encode()
 
 
 def request_bytes(stream: int, path: str) -> bytes:
-    """HEADERS of GET http, :path and :authority."""
-    block = b"\x82\x86" + literal(0x04, path) + literal(0x01, "a")
+    """HEADERS of a GET request."""
+    block = b"\x82\x86" + short_literal(0x04, path) + short_literal(0x01, "a")
     return len(block).to_bytes(3, "big") + b"\x01\x05" + stream.to_bytes(4, "big") + block
 
 
@@ -162,8 +162,8 @@ def expected_body(path: str) -> bytes:
 
 
 @dataclass
-class Crowd:
-    """One of many connections: all its requests sent at once, its answers taken apart as they come."""
+class ManyRequests:
+    """A connection that sends all its requests at once, and parses the answers as they arrive."""
 
     number: int
     socket: socket.socket
@@ -176,13 +176,13 @@ class Crowd:
     def path(self, stream: int) -> str:
         return f"/{self.number}/{stream}"
 
-    def ask(self) -> None:
+    def send_requests(self) -> None:
         window = b"\x00\x00\x06\x04\x00\x00\x00\x00\x00" + b"\x00\x04\x00\x10\x00\x00"
         self.socket.sendall(MAGIC + window + b"".join(
             request_bytes(stream, self.path(stream)) for stream in range(1, 2 * STREAMS, 2)))
 
-    def take(self) -> bool:
-        """Read once; true if every answer has come."""
+    def read_once(self) -> bool:
+        """Read once; return whether all answers are complete."""
         data = self.socket.recv(65536)
         assert data, f"connection {self.number} is closed after {self.ended} answers"
         self.buffer += data
@@ -219,16 +219,16 @@ class Crowd:
 @pytest.mark.plain
 def test_ten_thousand_requests_over_a_hundred_connections(daemon: Daemon) -> None:
     deadline = Deadline(30)
-    crowd = [Crowd(number, socket.create_connection(daemon.address)) for number in range(CONNECTIONS)]
+    connections = [ManyRequests(number, socket.create_connection(daemon.address)) for number in range(CONNECTIONS)]
     with selectors.DefaultSelector() as selector:
-        for one in crowd:
-            selector.register(one.socket, selectors.EVENT_READ, one)
-        for one in crowd:
-            one.ask()
+        for each in connections:
+            selector.register(each.socket, selectors.EVENT_READ, each)
+        for each in connections:
+            each.send_requests()
         while selector.get_map():
             for key, _ in selector.select(deadline.left()):
-                if key.data.take():
+                if key.data.read_once():
                     selector.unregister(key.fileobj)
-    for one in crowd:
-        one.check()
-        one.socket.close()
+    for each in connections:
+        each.check()
+        each.socket.close()

@@ -1,4 +1,4 @@
-"""The log's way out: under journald, elsewhere, and where nobody reads it."""
+"""Writing of the log: to journald, to a file or pipe, and to a stderr that is closed, full or not read."""
 from __future__ import annotations
 
 import os
@@ -6,8 +6,9 @@ import re
 import signal
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, Sequence
 
 import pytest
 
@@ -23,7 +24,7 @@ ACCESS_LOG = pytest.mark.parametrize("form", ["text", "json"])
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, int]]:
-    """A pipe's two ends, which the test may have closed already."""
+    """Both ends of a pipe; the test may close them."""
     ends = list(os.pipe())
     yield ends[0], ends[1]
     for end in ends:
@@ -34,7 +35,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 
 def whole_log(out: int, into: int, journal_stream: str) -> list[str]:
-    """All lines of a daemon that answers one request, with its stderr at `into`."""
+    """All log lines of a daemon that answers one request, with stderr at `into`, read from `out`."""
     process = subprocess.Popen(command(ARGUMENTS), stderr=into,
                                env=environment_without_systemd() | {"JOURNAL_STREAM": journal_stream})
     os.close(into)
@@ -49,13 +50,13 @@ def whole_log(out: int, into: int, journal_stream: str) -> list[str]:
     return [line for line in lines if not VALGRIND_LINE.match(line)]
 
 
-def stream_of(descriptor: int) -> str:
+def device_and_inode(descriptor: int) -> str:
     status = os.fstat(descriptor)
     return f"{status.st_dev}:{status.st_ino}"
 
 
-def test_lines_for_journald_begin_with_their_priority(pipe: tuple[int, int]) -> None:
-    lines = whole_log(*pipe, stream_of(pipe[1]))
+def test_lines_for_journald_begin_with_a_priority(pipe: tuple[int, int]) -> None:
+    lines = whole_log(*pipe, device_and_inode(pipe[1]))
     assert all(re.match(r"<[3-7]>[^<]", line) for line in lines), lines
     assert any(re.match(r"<6>listening on ", line) for line in lines)
     assert any(re.match(r"<5>h2echod .* is ready", line) for line in lines)
@@ -63,14 +64,14 @@ def test_lines_for_journald_begin_with_their_priority(pipe: tuple[int, int]) -> 
     assert any(re.match(r"<7>connection 1 from \S+: open", line) for line in lines)
 
 
-def test_journal_of_somebody_else_is_not_ours(pipe: tuple[int, int]) -> None:
+def test_journal_stream_of_another_file_is_ignored(pipe: tuple[int, int]) -> None:
     with open(os.devnull, "rb") as other:
-        lines = whole_log(*pipe, stream_of(other.fileno()))
+        lines = whole_log(*pipe, device_and_inode(other.fileno()))
     assert all(LOG_LINE.fullmatch(line) or line.startswith("{") for line in lines), lines
 
 
 def answers_on(path: Path) -> bool:
-    """A client on the Unix socket gets an answer, and nothing but HTTP/2."""
+    """Whether the Unix socket can be connected to; then a request must be answered."""
     try:
         client = Client(path)
     except (FileNotFoundError, ConnectionRefusedError):
@@ -80,43 +81,45 @@ def answers_on(path: Path) -> bool:
     return True
 
 
-@pytest.mark.heavy  # valgrind itself needs a stderr
-@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full", "<&- >&- 2>&-"],
-                         ids=["stderr-closed", "disk-full", "all-closed"])
-def test_log_that_goes_nowhere_does_not_hurt(tmp_path: Path, redirection: str) -> None:
-    path = tmp_path / "socket"
-    words = command([*ARGUMENTS, f"--unix={path}"], ["sh", "-c", f'exec "$@" {redirection}', "sh"])
-    process = subprocess.Popen(words, env=environment_without_systemd())
+@contextmanager
+def running(words: Sequence[str], stderr: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A daemon that is stopped at the end, and must exit with 0."""
+    process = subprocess.Popen(words, env=environment_without_systemd(), stderr=stderr)
     try:
-        for _ in range(3):
-            poll(lambda: answers_on(path), "an answer", 10)
+        yield process
     finally:
         process.terminate()
         assert process.wait(10 * SLOW) == 0
 
 
+@pytest.mark.heavy  # valgrind needs a stderr of its own
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full", "<&- >&- 2>&-"],
+                         ids=["stderr-closed", "disk-full", "all-closed"])
+def test_unwritable_log_does_not_stop_the_daemon(tmp_path: Path, redirection: str) -> None:
+    path = tmp_path / "socket"
+    words = command([*ARGUMENTS, f"--unix={path}"], ["sh", "-c", f'exec "$@" {redirection}', "sh"])
+    with running(words):
+        for _ in range(3):
+            poll(lambda: answers_on(path), "an answer", 10)
+
+
 @ACCESS_LOG
-def test_reader_of_the_log_that_goes_away_does_not_end_it(pipe: tuple[int, int], tmp_path: Path, form: str) -> None:
+def test_closed_pipe_does_not_stop_the_daemon(pipe: tuple[int, int], tmp_path: Path, form: str) -> None:
     path = tmp_path / "socket"
     words = command([*ARGUMENTS, f"--unix={path}", f"--access-log={form}"])
-    process = subprocess.Popen(words, env=environment_without_systemd(), stderr=pipe[1])
-    try:
+    with running(words, stderr=pipe[1]):
         poll(lambda: answers_on(path), "an answer", 10)
         os.close(pipe[0])
         os.close(pipe[1])
         assert answers_on(path) and answers_on(path)
-    finally:
-        process.terminate()
-        assert process.wait(10 * SLOW) == 0
 
 
 @ACCESS_LOG
-def test_log_that_nobody_reads_stops_nobody(pipe: tuple[int, int], tmp_path: Path, form: str) -> None:
-    """The pipe is full: clients are answered, and both signals do what they do."""
+def test_full_pipe_does_not_block_clients(pipe: tuple[int, int], tmp_path: Path, form: str) -> None:
+    """While the log is not read, clients are answered, and SIGUSR1 and SIGTERM work."""
     path = tmp_path / "socket"
     words = command([*ARGUMENTS, f"--unix={path}", f"--access-log={form}"])
-    process = subprocess.Popen(words, env=environment_without_systemd(), stderr=pipe[1])
-    try:
+    with running(words, stderr=pipe[1]) as process:
         poll(lambda: answers_on(path), "an answer", 10)
         fill(pipe[1])
         with Client(path) as client:
@@ -124,12 +127,9 @@ def test_log_that_nobody_reads_stops_nobody(pipe: tuple[int, int], tmp_path: Pat
             watch = Stopwatch()
             for number in range(50):
                 client.assert_answered(f"/{number}")
-            assert watch.seconds() < 10 * SLOW  # it waited for the reader once, not for each line
+            assert watch.seconds() < 10 * SLOW  # no line may wait for the reader
         process.send_signal(signal.SIGUSR1)
         assert answers_on(path)
-    finally:
-        process.terminate()
-        assert process.wait(10 * SLOW) == 0
 
 
 def fill(end: int) -> None:
@@ -141,24 +141,24 @@ def fill(end: int) -> None:
         os.set_blocking(end, True)
 
 
-def test_lines_about_peers_are_bounded_in_all(start: Start) -> None:
-    """A client that comes again and again can't fill a disk: 1,000 lines at once, then 100 a second."""
+def test_number_of_lines_about_clients_is_bounded(start: Start) -> None:
+    """A client that connects again and again cannot fill a disk: 1,000 lines at once, then 100 a second."""
     daemon = start()
-    began = time.monotonic()
+    start_time = time.monotonic()
     count = 0
-    while count < 1300 + 100 * (time.monotonic() - began):
+    while count < 1300 + 100 * (time.monotonic() - start_time):
         with daemon.open_connection() as client:
             client.socket.sendall(b"\x00garbage")
         count += 1
-        assert count < 20_000, "too slow to come more often than lines are let through"
+        assert count < 20_000, "the machine is too slow to exceed 100 lines a second"
     daemon.wait_for_stats(connections=0)
-    allowed = 1000 + 100 * (time.monotonic() - began)
+    allowed = 1000 + 100 * (time.monotonic() - start_time)
     assert 1000 <= len(daemon.log("not an HTTP/2 preface")) <= allowed + 1
-    poll(lambda: is_told(daemon), "the count of what was left out")
+    poll(lambda: is_omission_logged(daemon), "the number of omitted lines")
 
 
-def is_told(daemon: Daemon) -> bool:
-    """Garbage again, until a line about it is let through: what was left out is told before."""
+def is_omission_logged(daemon: Daemon) -> bool:
+    """Send garbage again, until a line about it may be logged: the omitted lines are reported before it."""
     with daemon.open_connection() as client:
         client.socket.sendall(b"\x00garbage")
         client.socket.recv(100)
@@ -166,21 +166,16 @@ def is_told(daemon: Daemon) -> bool:
 
 
 def test_log_without_a_reader_from_the_start(tmp_path: Path) -> None:
-    """A pipe whose reader is gone before the first line."""
+    """stderr is a pipe whose reading end was closed before the first line."""
     path = tmp_path / "socket"
     reader, writer = os.pipe()
     os.close(reader)
-    process = subprocess.Popen(command([*ARGUMENTS, f"--unix={path}"]), stderr=writer,
-                               env=environment_without_systemd())
-    os.close(writer)
-    try:
+    with running(command([*ARGUMENTS, f"--unix={path}"]), stderr=writer):
+        os.close(writer)
         poll(lambda: answers_on(path), "an answer", 10)
-    finally:
-        process.terminate()
-        assert process.wait(10 * SLOW) == 0
 
 
-def test_every_line_has_its_shape(daemon: Daemon) -> None:
+def test_every_line_has_timestamp_and_level(daemon: Daemon) -> None:
     daemon.connect().assert_answered()
     daemon.close_clients()
     daemon.wait_for_log("closed")

@@ -1,4 +1,4 @@
-"""Who else knocks: HTTP/1.x, TLS, garbage and silence get words that they understand, or none."""
+"""Other protocols on a cleartext port: answers to HTTP/1.x and TLS, and the handling of garbage and silence."""
 from __future__ import annotations
 
 import re
@@ -20,27 +20,27 @@ PIECES = pytest.mark.parametrize("piece", [None, 1], ids=["whole", "by-byte"])
 ALERT = b"\x15\x03\x01\x00\x02\x02\x0a"  # fatal, unexpected_message
 
 
-def knock(client: Client, first: bytes, piece: int | None = None) -> None:
-    """Send these first bytes, as far as the daemon lets us: it may know enough after some of them."""
+def send_first_bytes(client: Client, first: bytes, piece: int | None = None) -> None:
+    """Send these bytes; in pieces, the daemon may close before it has all of them."""
     try:
         client.send(first, piece=piece)
     except (BrokenPipeError, ConnectionResetError):
-        assert piece, "refused before all of it was sent"
+        assert piece, "the daemon must not close before it has read bytes sent at once"
 
 
-def reply(daemon: Daemon, first: bytes, piece: int | None = None) -> bytes:
-    """Everything that comes back for these first bytes, until the daemon closes."""
+def answer_to(daemon: Daemon, first: bytes, piece: int | None = None) -> bytes:
+    """Everything that the daemon sends for these bytes until it closes."""
     client = daemon.open_connection()
-    knock(client, first, piece)
+    send_first_bytes(client, first, piece)
     return read_all(client.socket)
 
 
-def one_line(daemon: Daemon, client: Client, words: str) -> str:
-    """The one line above the level debug about this client, which has gone, and it has these words."""
-    about = rf"connection \d+ from {re.escape(client.name)}: "
+def only_line(daemon: Daemon, client: Client, words: str) -> str:
+    """Close the client; return the only line above level debug about it, which must contain these words."""
+    prefix = rf"connection \d+ from {re.escape(client.name)}: "
     client.close()
-    daemon.wait_for_log(rf"debug {about}closed", client.since)
-    lines = daemon.log(rf"(error|warning|notice|info) {about}.*$", client.since)
+    daemon.wait_for_log(rf"debug {prefix}closed", client.since)
+    lines = daemon.log(rf"(error|warning|notice|info) {prefix}.*$", client.since)
     assert len(lines) == 1, lines
     assert lines[0][1] == "notice" and words in lines[0][0]
     return lines[0][0]
@@ -63,24 +63,24 @@ def test_nothing_is_sent_before_the_clients_first_bytes(start: Start) -> None:
 
 @pytest.mark.parametrize("first", [b"P", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r", b"G", b"GET / HTTP/1",
                                    b"\x16"], ids=["p", "preface", "g", "get", "tls"])
-def test_nothing_is_sent_while_the_bytes_could_still_be_anything(daemon: Daemon, first: bytes) -> None:
+def test_nothing_is_sent_while_the_protocol_is_undecided(daemon: Daemon, first: bytes) -> None:
     client = daemon.open_connection()
     client.send(first)
-    daemon.connect().assert_answered()  # in the meantime
+    daemon.connect().assert_answered()  # so that the daemon has had time to read them
     assert select.select([client.socket], [], [], 0.05) == ([], [], [])
 
 
-# --- HTTP/1.x, where the Upgrade is not taken ---
+# --- HTTP/1.x with --upgrade=off ---
 
 @pytest.fixture(scope="module")
-def unwilling() -> Iterator[Daemon]:
+def without_upgrade() -> Iterator[Daemon]:
     daemon = Daemon("--upgrade=off", "--log-level=debug")
     yield daemon
     daemon.stop()
 
 
 def assert_505(answer: bytes, host: str, body: bool = True) -> str:
-    """The answer is a whole 505; the command that its body names."""
+    """The answer is a complete 505; return the command that its content contains."""
     head, _, text = answer.partition(b"\r\n\r\n")
     status, *lines = head.decode().split("\r\n")
     assert status == "HTTP/1.1 505 HTTP Version Not Supported"
@@ -97,8 +97,8 @@ def assert_505(answer: bytes, host: str, body: bool = True) -> str:
     return command
 
 
-def test_curl_without_http2_is_told_the_command_that_works(unwilling: Daemon) -> None:
-    host = f"localhost:{unwilling.port}"
+def test_curl_without_http2_gets_a_command_that_works(without_upgrade: Daemon) -> None:
+    host = f"localhost:{without_upgrade.port}"
     done = curl("-i", f"http://{host}/")
     command = assert_505(done.stdout, host)
     printed = re.search(r"curl --http2-prior-knowledge \S+", done.stdout.decode())
@@ -110,64 +110,64 @@ def test_curl_without_http2_is_told_the_command_that_works(unwilling: Daemon) ->
 @PIECES
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "OPTIONS", "PROPFIND", "PATCH", "P"])
-def test_http_1_is_505(unwilling: Daemon, method: str, version: str, piece: int | None) -> None:
-    host = f"127.0.0.1:{unwilling.port}"
-    client = unwilling.open_connection()
-    knock(client, f"{method} / HTTP/{version}\r\nHost: {host}\r\n\r\n".encode(), piece)
+def test_http_1_gets_505(without_upgrade: Daemon, method: str, version: str, piece: int | None) -> None:
+    host = f"127.0.0.1:{without_upgrade.port}"
+    client = without_upgrade.open_connection()
+    send_first_bytes(client, f"{method} / HTTP/{version}\r\nHost: {host}\r\n\r\n".encode(), piece)
     assert_505(read_all(client.socket), host)
-    one_line(unwilling, client, "HTTP/1.1 request")
+    only_line(without_upgrade, client, "HTTP/1.1 request")
 
 
-def test_http_1_0_without_host_is_told_the_local_address(unwilling: Daemon) -> None:
-    assert_505(reply(unwilling, b"GET / HTTP/1.0\r\n\r\n"), f"127.0.0.1:{unwilling.port}")
+def test_http_1_0_without_host_gets_the_local_address(without_upgrade: Daemon) -> None:
+    assert_505(answer_to(without_upgrade, b"GET / HTTP/1.0\r\n\r\n"), f"127.0.0.1:{without_upgrade.port}")
 
 
 @pytest.mark.parametrize("host", ["a b", "$(reboot)", "`id`", "a;id", "a|b", "<script>", "\xff", "'\"",
                                   "a\tb", "../..", "user@host"])
-def test_harmful_host_is_not_repeated(unwilling: Daemon, host: str) -> None:
+def test_invalid_host_is_not_repeated(without_upgrade: Daemon, host: str) -> None:
     request = f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode("latin-1")
-    words = reply(unwilling, request)
-    assert_505(words, f"127.0.0.1:{unwilling.port}")
+    words = answer_to(without_upgrade, request)
+    assert_505(words, f"127.0.0.1:{without_upgrade.port}")
     assert host.encode("latin-1") not in words
 
 
 @pytest.mark.parametrize("header", ["Host: example.org:81", "hOST:example.org:81",
                                     "HOST: \t example.org:81 "])
-def test_host_is_found_as_http_1_spells_it(unwilling: Daemon, header: str) -> None:
+def test_host_field_in_any_spelling(without_upgrade: Daemon, header: str) -> None:
     request = f"GET / HTTP/1.1\r\nAccept: */*\r\n{header}\r\n\r\n".encode()
-    assert_505(reply(unwilling, request), "example.org:81")
+    assert_505(answer_to(without_upgrade, request), "example.org:81")
 
 
 @PIECES
-def test_head_over_http_1_has_no_body(unwilling: Daemon, piece: int | None) -> None:
-    assert_505(reply(unwilling, b"HEAD / HTTP/1.1\r\nHost: a:1\r\n\r\n", piece), "a:1", body=False)
+def test_505_to_head_has_no_body(without_upgrade: Daemon, piece: int | None) -> None:
+    assert_505(answer_to(without_upgrade, b"HEAD / HTTP/1.1\r\nHost: a:1\r\n\r\n", piece), "a:1", body=False)
 
 
-def test_curl_head_over_http_1(unwilling: Daemon) -> None:
-    assert_505(curl("--head", unwilling.url()).stdout, f"127.0.0.1:{unwilling.port}", body=False)
+def test_curl_head_over_http_1(without_upgrade: Daemon) -> None:
+    assert_505(curl("--head", without_upgrade.url()).stdout, f"127.0.0.1:{without_upgrade.port}", body=False)
 
 
-def test_http_1_post_with_a_body_reads_the_505(unwilling: Daemon) -> None:
-    """A close with bytes unread would be a reset, which takes the words away from the client."""
-    done = curl("-i", "-H", "Expect:", "--data-binary", "@-", unwilling.url(), stdin=bytes(300_000))
+def test_http_1_post_with_a_body_can_read_the_505(without_upgrade: Daemon) -> None:
+    """Closing with unread data would cause a reset, which discards the answer."""
+    done = curl("-i", "-H", "Expect:", "--data-binary", "@-", without_upgrade.url(), stdin=bytes(300_000))
     assert done.stdout.startswith(b"HTTP/1.1 505 ")
 
 
-def test_curl_with_upgrade_reads_the_505(unwilling: Daemon) -> None:
-    assert curl("-i", "--http2", unwilling.url()).stdout.startswith(b"HTTP/1.1 505 ")
+def test_curl_with_upgrade_reads_the_505(without_upgrade: Daemon) -> None:
+    assert curl("-i", "--http2", without_upgrade.url()).stdout.startswith(b"HTTP/1.1 505 ")
 
 
-def test_http_1_request_line_alone_is_enough(unwilling: Daemon) -> None:
-    """It tells who knocks: nobody has to wait for the end of the header section."""
-    client = unwilling.open_connection()
+def test_request_line_alone_is_answered(without_upgrade: Daemon) -> None:
+    """It identifies the protocol: the rest of the head is not waited for."""
+    client = without_upgrade.open_connection()
     client.send(b"GET / HTTP/1.1\r\nAccept: */*\r\n")
-    assert_505(read_all(client.socket), f"127.0.0.1:{unwilling.port}")
+    assert_505(read_all(client.socket), f"127.0.0.1:{without_upgrade.port}")
 
 
 # --- TLS ---
 
 def client_hello(minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2) -> bytes:
-    """What a real client sends first."""
+    """The first bytes that a TLS client sends."""
     context = ssl.create_default_context()
     context.minimum_version = minimum
     context.set_alpn_protocols(["h2", "http/1.1"])
@@ -178,14 +178,14 @@ def client_hello(minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2) -> bytes:
 
 
 @PIECES
-def test_tls_hello_gets_an_alert_and_a_line(daemon: Daemon, piece: int | None) -> None:
+def test_tls_client_hello_gets_an_alert_and_a_log_line(daemon: Daemon, piece: int | None) -> None:
     client = daemon.open_connection()
-    knock(client, client_hello(), piece)
+    send_first_bytes(client, client_hello(), piece)
     assert read_all(client.socket) == ALERT
-    one_line(daemon, client, "TLS ClientHello")
+    only_line(daemon, client, "TLS ClientHello")
 
 
-def test_curl_https_is_told_by_an_alert(daemon: Daemon) -> None:
+def test_curl_https_reports_the_alert(daemon: Daemon) -> None:
     done = curl(f"https://localhost:{daemon.port}/", check=False)
     assert done.returncode == 35, done  # CURLE_SSL_CONNECT_ERROR
     assert re.search(rb"alert|unexpected message", done.stderr, re.IGNORECASE), done.stderr
@@ -197,7 +197,7 @@ GARBAGE = {
     "binary": (b"\x00\xff\"\\garbage", r'\x00\xff\"\\garbage'),
     "text": (b"hello\r\n", r"hello\x0d\x0a"),
     "ssh": (b"SSH-2.0-OpenSSH_9.2\r\n", r"SSH-2.0-"),
-    "preface-that-goes-wrong": (b"PRI * HTTP/2.0\r\n\r\nSX\r\n\r\n", r"PRI * HTTP/2.0\x0d\x0a\x0d\x0aSX"),
+    "preface-with-a-wrong-byte": (b"PRI * HTTP/2.0\r\n\r\nSX\r\n\r\n", r"PRI * HTTP/2.0\x0d\x0a\x0d\x0aSX"),
     "preface-in-lower-case": (MAGIC.lower(), r"pri * http/2.0"),
     "frame-without-preface": (SettingsFrame(0).serialize(), r"\x00\x00\x00\x04"),
     "escape-sequence": (b"\x1b[2J\x1b]0;title\x07", r"\x1b[2J"),
@@ -207,34 +207,34 @@ GARBAGE = {
 
 @PIECES
 @pytest.mark.parametrize("name", GARBAGE)
-def test_garbage_gets_goaway_and_a_line(daemon: Daemon, name: str, piece: int | None) -> None:
+def test_garbage_gets_goaway_and_a_log_line(daemon: Daemon, name: str, piece: int | None) -> None:
     garbage, escaped = GARBAGE[name]
     client = daemon.open_connection()
-    knock(client, garbage, piece)
+    send_first_bytes(client, garbage, piece)
     assert client.read_to_end() == "end"
     assert [goaway.error_code for goaway in client.goaways] == [PROTOCOL_ERROR]
     assert client.settings  # a server's first frame is SETTINGS
-    text = one_line(daemon, client, "not an HTTP/2 preface")
-    assert escaped[:4 if piece else None] in text  # in pieces, as much of it as had come
+    text = only_line(daemon, client, "not an HTTP/2 preface")
+    assert escaped[:4 if piece else None] in text  # in pieces, only the first bytes may have been read
     assert re.fullmatch(r"[ -~]+", text)
 
 
-def test_client_that_connects_and_leaves_gets_no_line_above_debug(daemon: Daemon) -> None:
+def test_connection_without_data_is_logged_only_at_debug(daemon: Daemon) -> None:
     client = daemon.open_connection()
-    about = rf"connection \d+ from {re.escape(client.name)}: "
+    prefix = rf"connection \d+ from {re.escape(client.name)}: "
     client.close()
-    daemon.wait_for_log(rf"debug {about}closed", client.since)
-    assert not daemon.log(rf"(error|warning|notice|info) {about}", client.since)
+    daemon.wait_for_log(rf"debug {prefix}closed", client.since)
+    assert not daemon.log(rf"(error|warning|notice|info) {prefix}", client.since)
 
 
-def test_neighbours_of_strangers_are_answered(daemon: Daemon) -> None:
-    strangers = [daemon.open_connection() for _ in range(3)]
-    for stranger, first in zip(strangers, (b"", b"GET / HT", b"\x16\x03\x01\x02")):
-        stranger.send(first)
+def test_undecided_connections_do_not_block_others(daemon: Daemon) -> None:
+    undecided = [daemon.open_connection() for _ in range(3)]
+    for client, first in zip(undecided, (b"", b"GET / HT", b"\x16\x03\x01\x02")):
+        client.send(first)
     daemon.connect().assert_answered()
 
 
-def test_ten_thousand_bytes_after_the_garbage_do_not_take_the_goaway_away(daemon: Daemon) -> None:
+def test_unread_garbage_does_not_discard_the_goaway(daemon: Daemon) -> None:
     client = daemon.open_connection()
     client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 200_000)
     client.send(b"\x00" * 100_000)
