@@ -1,4 +1,7 @@
-"""A machine of which a test says what is on it: make sees these programs alone, some of them made up."""
+"""Run make as on a machine that has only the programs, libraries and packages that a test adds.
+
+PATH holds one directory. Programs such as apt-get and pkg-config are replaced by scripts that record their calls.
+"""
 from __future__ import annotations
 
 import shutil
@@ -8,10 +11,10 @@ from pathlib import Path
 
 from package import TOP, run
 
-BASIC = ("awk", "cat", "chown", "cmp", "env", "grep", "head", "make", "mkdir", "mv", "rm", "sed", "sh", "sleep", "tail", "true")
+BASIC_PROGRAMS = ("awk", "cat", "chown", "cmp", "env", "grep", "head", "make", "mkdir", "mv", "rm", "sed", "sh", "sleep", "tail", "true")
 LIBRARIES = {"libnghttp2": "1.52.0", "jansson": "2.14", "openssl": "3.0.2", "cmocka": "1.1.5"}
 
-# pkg-config's answers come from files that hold the versions; its comparison is that of dpkg.
+# A pkg-config that reads each library's version from a file of that name. dpkg compares the versions.
 PKG_CONFIG = """
 while [ $# -gt 0 ]; do
     case $1 in
@@ -28,7 +31,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 """
-# What Python finds of modules, without those that a file names.
+# Makes Python not find the modules that NO_MODULES names.
 SITE = """
 import importlib.util, os
 find_spec = importlib.util.find_spec
@@ -38,7 +41,7 @@ importlib.util.find_spec = lambda name: None if name in os.environ["NO_MODULES"]
 
 @dataclass
 class Machine:
-    """Everything below one directory: bin/ is the whole PATH, clone/ has the sources."""
+    """A directory that make takes for the machine: bin/ is the whole PATH, clone/ has the sources."""
 
     root: Path
     no_modules: str = ""
@@ -46,22 +49,23 @@ class Machine:
     def __post_init__(self) -> None:
         for name in ("bin", "clone", "libraries", "packages", "site"):
             (self.root / name).mkdir()
-        for name in (*BASIC, "dpkg"):
-            self.link(name)
+        for name in (*BASIC_PROGRAMS, "dpkg"):
+            self.link_program(name)
         for name in ("Makefile", "src", "tests"):
             (self.clone / name).symlink_to(TOP / name)
         (self.root / "site/sitecustomize.py").write_text(SITE)
-        self.program("dpkg-query", 'for word; do :; done; [ -e "$PACKAGES/$word" ] && echo install ok installed')
+        self.add_script("dpkg-query", 'for word; do :; done; [ -e "$PACKAGES/$word" ] && echo install ok installed')
 
     @property
     def clone(self) -> Path:
         return self.root / "clone"
 
-    def link(self, name: str, target: str = "") -> None:
+    def link_program(self, name: str, target: str = "") -> None:
+        """Add a program of the real machine: the one with the same name, or `target`."""
         (self.root / "bin" / name).symlink_to(shutil.which(target or name) or "/nonexistent")
 
-    def program(self, name: str, script: str) -> None:
-        """It writes down each call of it."""
+    def add_script(self, name: str, script: str) -> None:
+        """Add a program that records each of its calls, then runs this shell script."""
         path = self.root / "bin" / name
         path.write_text(f'#!/bin/sh\necho {name} "$@" >>"$CALLS"\n{script}\n')
         path.chmod(0o755)
@@ -69,23 +73,23 @@ class Machine:
     def remove(self, name: str) -> None:
         (self.root / "bin" / name).unlink()
 
-    def be(self, user: int) -> None:
-        self.program("id", f"echo {user}")
+    def set_user(self, user: int) -> None:
+        """Let make believe that this user runs it."""
+        self.add_script("id", f"echo {user}")
 
     def add_compiler(self) -> None:
-        self.link("cc")
-        self.link("gcc")
-        self.link("as")
-        self.link("ld")
+        for name in ("cc", "gcc", "as", "ld"):
+            self.link_program(name)
 
     def add_libraries(self, **versions: str) -> None:
-        """Those that are named with an empty version are not there."""
-        self.program("pkg-config", PKG_CONFIG)
+        """Add pkg-config and LIBRARIES, with these versions instead. A library with an empty version is left out."""
+        self.add_script("pkg-config", PKG_CONFIG)
         for name, version in {**LIBRARIES, **versions}.items():
             if version:
                 (self.root / "libraries" / name).write_text(version)
 
-    def add_package(self, *names: str) -> None:
+    def add_packages(self, *names: str) -> None:
+        """Let dpkg-query report these packages as installed."""
         for name in names:
             (self.root / "packages" / name).touch()
 
@@ -98,14 +102,14 @@ class Machine:
         return run(["make", "--no-print-directory", *words], self.clone, check=False, **{**self.variables(), **variables})
 
     def calls(self, name: str) -> list[str]:
-        """How a program was called, without its name."""
+        """The arguments of each call of a program that `add_script` added."""
         path = self.root / "calls"
         lines = path.read_text().splitlines() if path.exists() else []
         return [line.partition(" ")[2] for line in lines if line.split()[0] == name]
 
 
-def own_words(done: subprocess.CompletedProcess[str]) -> list[str]:
-    """The lines of a make that failed, but for make's last one, which says that it failed."""
+def failure_lines(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """What a make that failed printed, without make's own last line about the failure."""
     assert done.returncode != 0, done.stdout
     *lines, last = done.stdout.splitlines()
     assert last.startswith("make: *** "), done.stdout

@@ -1,4 +1,4 @@
-"""What tests/run.py, and so make check, says at its end."""
+"""tests/run.py, which `make check` runs: its last lines and its exit status."""
 from __future__ import annotations
 
 import sys
@@ -8,14 +8,14 @@ from package import TOP, run
 
 
 def program(path: Path, *lines: str, seconds: int = 0) -> Path:
-    """A test program, which writes these lines after a while."""
+    """Make a test program that prints these lines after so many seconds."""
     path.write_text(f"#!/bin/sh\nsleep {seconds}\ncat <<end\n" + "\n".join(lines) + "\nend\n")
     path.chmod(0o755)
     return path
 
 
 def check(*words: object) -> tuple[int, list[str]]:
-    """The exit status, and what was said but for the time."""
+    """Run tests/run.py. Return its exit status and its output without the line about the time."""
     done = run([sys.executable, "tests/run.py", "--daemon", "h2echod", *words], TOP, check=False)
     return done.returncode, [line for line in done.stdout.splitlines() if not line.endswith(" seconds")]
 
@@ -28,8 +28,8 @@ def test_counts_come_last(tmp_path: Path) -> None:
     assert status == 1 and lines[-1] == "check: 2 passed, 1 failed, 1 skipped"
 
 
-def test_suite_that_is_left_out_is_named_beside_the_counts(tmp_path: Path) -> None:
-    """Its reason was shown when it began, some minutes and many lines before."""
+def test_suite_that_is_left_out_is_named_before_the_counts(tmp_path: Path) -> None:
+    """The reason is printed when the suite starts, which may be many lines before."""
     suite = tmp_path / "suite"
     suite.mkdir()
     (suite / "conftest.py").write_text("import pytest\ndef pytest_configure(): pytest.exit('no such machine', 77)\n")

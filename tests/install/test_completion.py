@@ -1,4 +1,4 @@
-"""bash's completion, as it is installed: the program is asked for what can be typed."""
+"""The installed bash completion, which asks the program for its options and their values."""
 from __future__ import annotations
 
 import os
@@ -15,7 +15,7 @@ import pytest
 import needs
 from package import Installed, environment, run
 
-# Calls what was registered for h2echod as bash would, with the words typed; the last is the one at the cursor.
+# Calls the function registered for h2echod as bash would, with the words typed. The cursor is at the last word.
 SCRIPT = """
 source "$1" && shift
 COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
@@ -23,7 +23,7 @@ read -ra registered <<<"$(complete -p h2echod)"
 "${registered[2]}" "$1" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
 for word in "${COMPREPLY[@]}"; do echo "$word"; done
 """
-BARE_BASH = ("bash", "--norc", "--noprofile")
+PLAIN_BASH = ("bash", "--norc", "--noprofile")
 Complete = Callable[..., "list[str]"]
 
 
@@ -31,12 +31,12 @@ Complete = Callable[..., "list[str]"]
 def needs_dev_fd() -> None:
     """The completion reads from `<(command)`, which bash opens below /dev/fd."""
     if not os.path.exists("/dev/fd/0"):
-        needs.skip("/dev/fd leads nowhere, since /proc is not mounted")
+        needs.skip("/dev/fd does not work, since /proc is not mounted")
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """Where the user is: with a file and a directory."""
+    """The current directory, with a file and a directory in it."""
     (tmp_path / "file one.conf").touch()
     (tmp_path / "files").mkdir()
     return tmp_path
@@ -44,11 +44,11 @@ def directory(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def complete(installed: Installed, directory: Path) -> Complete:
-    """complete(word, ...): what is offered for the last of the words."""
-    def ask(*words: str, program: Path = installed.below(installed.binary)) -> list[str]:
+    """complete(word, ...): the completions that are offered for the last word."""
+    def complete_last(*words: str, program: Path = installed.below(installed.binary)) -> list[str]:
         script = installed.below(installed.completion)
-        return run([*BARE_BASH, "-c", SCRIPT, "bash", script, program, *words], directory).stdout.splitlines()
-    return ask
+        return run([*PLAIN_BASH, "-c", SCRIPT, "bash", script, program, *words], directory).stdout.splitlines()
+    return complete_last
 
 
 def test_every_option_is_offered(installed: Installed, complete: Complete) -> None:
@@ -92,33 +92,33 @@ def test_nothing_is_offered_for_a_program_that_does_not_answer(complete: Complet
 
 
 class Terminal:
-    """A bash with a person before it."""
+    """An interactive bash at a pseudoterminal."""
 
     def __init__(self, directory: Path, programs: Path) -> None:
-        self.ours, theirs = pty.openpty()
-        self.seen = ""
+        self.fd, terminal = pty.openpty()
+        self.output = ""  # since the last text was typed
         self.process = subprocess.Popen(
-            [*BARE_BASH, "-i"], cwd=directory, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-            env=environment(PATH=f"{programs}:{os.environ['PATH']}", PS1="prompt> ", TERM="dumb", INPUTRC="/dev/null",
-                            HISTFILE=""))
-        os.close(theirs)
+            [*PLAIN_BASH, "-i"], cwd=directory, stdin=terminal, stdout=terminal, stderr=terminal,
+            start_new_session=True, env=environment(PATH=f"{programs}:{os.environ['PATH']}", PS1="prompt> ",
+                                                    TERM="dumb", INPUTRC="/dev/null", HISTFILE=""))
+        os.close(terminal)
         self.wait_for("prompt> ")
 
     def type(self, text: str) -> None:
-        self.seen = ""
-        os.write(self.ours, text.encode())
+        self.output = ""
+        os.write(self.fd, text.encode())
 
     def wait_for(self, pattern: str, seconds: float = 10) -> None:
         end = time.monotonic() + seconds
-        while not re.search(pattern, self.seen):
-            ready, _, _ = select.select([self.ours], [], [], max(end - time.monotonic(), 0))
-            assert ready, f"no {pattern!r} in {self.seen!r}"
-            self.seen += os.read(self.ours, 4096).decode()
+        while not re.search(pattern, self.output):
+            ready, _, _ = select.select([self.fd], [], [], max(end - time.monotonic(), 0))
+            assert ready, f"no {pattern!r} in {self.output!r}"
+            self.output += os.read(self.fd, 4096).decode()
 
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
-        os.close(self.ours)
+        os.close(self.fd)
 
 
 @pytest.mark.parametrize("typed, completed", [
@@ -131,8 +131,8 @@ def test_at_a_terminal(own: Installed, directory: Path, typed: str, completed: l
     try:
         terminal.type(f"source '{own.below(own.completion)}'\n")
         terminal.wait_for("\nprompt> ")
-        to_the_start = "\x01"
-        terminal.type(f"h2echod {typed}{to_the_start}printf '<%s>' \n")
+        start_of_line = "\x01"
+        terminal.type(f"h2echod {typed}{start_of_line}printf '<%s>' \n")
         terminal.wait_for(re.escape("".join(f"<{word}>" for word in ["h2echod", *completed])))
     finally:
         terminal.close()

@@ -1,4 +1,4 @@
-"""make dist, and builds that are the same wherever they were made."""
+"""`make dist`: what is in the archive, and that archive and build are reproducible."""
 from __future__ import annotations
 
 import os
@@ -20,11 +20,11 @@ def members(archive: Path) -> list[tarfile.TarInfo]:
 
 @pytest.fixture
 def copy(archive: Path, tmp_path: Path) -> Path:
-    """The archive's tree in another place, as it came out."""
+    """The archive, unpacked in another directory and not built."""
     return extract(archive, tmp_path / "a copy")
 
 
-def test_holds_the_sources_and_nothing_else(archive: Path) -> None:
+def test_has_the_sources_and_nothing_else(archive: Path) -> None:
     names = [member.name for member in members(archive)]
     top = archive.name.removesuffix(".tar.gz")
     assert {name.split("/")[0] for name in names} == {top}
@@ -35,7 +35,7 @@ def test_holds_the_sources_and_nothing_else(archive: Path) -> None:
     assert all((TOP / name.partition("/")[2]).is_file() for name in names)
 
 
-def test_tells_nothing_of_who_packed_it(archive: Path) -> None:
+def test_does_not_depend_on_who_packed_it(archive: Path) -> None:
     packed = members(archive)
     names = [member.name for member in packed]
     assert names == sorted(names)
@@ -52,7 +52,7 @@ def test_is_named_after_the_version(archive: Path, tree: Path) -> None:
     assert tree.name == f"h2echod-{version}"
 
 
-def test_is_the_same_from_another_directory(archive: Path, tree: Path, copy: Path) -> None:
+def test_archive_is_the_same_from_another_directory(archive: Path, tree: Path, copy: Path) -> None:
     for path in (copy / "tests/__pycache__/test.pyc", copy / "stray"):
         path.parent.mkdir(exist_ok=True)
         path.touch()
@@ -60,7 +60,7 @@ def test_is_the_same_from_another_directory(archive: Path, tree: Path, copy: Pat
     assert dist(tree).read_bytes() == archive.read_bytes()
 
 
-def test_stays_as_it_was_until_the_next_is_complete(archive: Path, copy: Path, tmp_path: Path) -> None:
+def test_archive_is_replaced_only_by_a_complete_one(archive: Path, copy: Path, tmp_path: Path) -> None:
     packed = dist(copy)
     (tmp_path / "gzip").write_text("#!/bin/sh\necho half of it\nexit 1\n")
     (tmp_path / "gzip").chmod(0o755)
@@ -70,7 +70,7 @@ def test_stays_as_it_was_until_the_next_is_complete(archive: Path, copy: Path, t
     assert [path.name for path in packed.parent.iterdir()] == [archive.name]
 
 
-def test_is_of_what_git_knows_and_of_the_last_commit(archive: Path, copy: Path) -> None:
+def test_in_a_clone_it_has_the_tracked_files_and_the_time_of_the_last_commit(archive: Path, copy: Path) -> None:
     def git(*words: str) -> None:
         run(["git", "-c", "user.name=name", "-c", "user.email=address", *words], copy, HOME=str(copy.parent),
             GIT_COMMITTER_DATE="1000000000 +0000", GIT_CONFIG_NOSYSTEM="1")
@@ -83,7 +83,7 @@ def test_is_of_what_git_knows_and_of_the_last_commit(archive: Path, copy: Path) 
     assert {member.mtime for member in packed} == {1000000000}
 
 
-def test_builds_without_tls_where_it_is_told_to(copy: Path) -> None:
+def test_builds_without_tls(copy: Path) -> None:
     make(copy, "WITH_TLS=0")
     assert run([copy / BINARY, "--version"]).stdout.endswith(", no TLS)\n")
     assert not re.search("lib(ssl|crypto)", run(["ldd", copy / BINARY]).stdout)
@@ -94,12 +94,12 @@ def test_builds_without_tls_where_it_is_told_to(copy: Path) -> None:
         assert " error TLS: this h2echod was built without it: " in done.stdout
 
 
-def test_takes_its_time_from_source_date_epoch(copy: Path) -> None:
+def test_source_date_epoch_sets_the_time(copy: Path) -> None:
     assert {member.mtime for member in members(dist(copy, SOURCE_DATE_EPOCH="1234567890"))} == {1234567890}
 
 
 def test_build_is_the_same_in_another_directory(tree: Path, copy: Path, tmp_path: Path) -> None:
-    """That is reached by another name, which a shell hands on."""
+    """The other directory is also reached by a symbolic link, which a shell puts into PWD."""
     link = tmp_path / "link"
     link.symlink_to(copy)
     make(link, PWD=str(link))

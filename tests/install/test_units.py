@@ -1,4 +1,4 @@
-"""The units as systemd reads them: nothing in them that it ignores, and little that they may do."""
+"""The units as systemd reads them: it ignores nothing in them, and rates the services as little exposed."""
 from __future__ import annotations
 
 import shutil
@@ -14,7 +14,7 @@ UNITS = ("h2echod.service", "h2echod@one.service", "h2echod.socket", "h2echod-tl
 
 @pytest.fixture(scope="module")
 def system(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """The installation in a root that also has what the units run of the system's: systemd 254 and later look there."""
+    """The installation with /bin/kill, which the unit runs: systemd 254 and later look for it below the root."""
     root = tmp_path_factory.mktemp("system") / "root"
     shutil.copytree(installed.root, root)
     return add_kill(replace(installed, root=root))
@@ -22,7 +22,7 @@ def system(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> In
 
 @pytest.fixture
 def own(own: Installed) -> Installed:
-    """The same for one test."""
+    """An installation with /bin/kill for one test."""
     return add_kill(own)
 
 
@@ -34,14 +34,15 @@ def add_kill(installed: Installed) -> Installed:
 
 
 def analyze(installed: Installed, *words: str) -> subprocess.CompletedProcess[str]:
-    """systemd-analyze, for which the installation's root is the system's."""
+    """Run systemd-analyze with the installation's root as /."""
     verb, *rest = words
     return run(["systemd-analyze", verb, f"--root={installed.root}", *rest], check=False,
                SYSTEMD_UNIT_PATH=f"/etc/systemd/system:{installed.units}")
 
 
 def verify(installed: Installed, unit: str) -> subprocess.CompletedProcess[str]:
-    """Without --recursive-errors a value that is ignored passes. It would look for man pages outside the root."""
+    """Run `systemd-analyze verify`. Without --recursive-errors it would only warn of values that it ignores.
+    Without --man it would look for man pages outside of the root."""
     return analyze(installed, "verify", "--recursive-errors=no", "--man=no", unit)
 
 
@@ -53,7 +54,7 @@ def add_drop_in(installed: Installed, unit: str, text: str) -> None:
 
 @pytest.fixture
 def socket_only(own: Installed) -> Installed:
-    """With the example drop-in at work."""
+    """An installation with the example drop-in socket-only.conf in use."""
     add_drop_in(own, "h2echod.service", own.text("/usr/share/doc/h2echod/socket-only.conf"))
     return own
 
@@ -70,14 +71,14 @@ def test_systemd_finds_nothing_wrong_with_the_drop_in(socket_only: Installed) ->
 
 
 @pytest.mark.parametrize("line", ["TimeoutStopSec=soon", "SystemCallFilter=@no-such-set", "Nonsense=yes"])
-def test_systemd_would_tell_what_is_wrong(own: Installed, line: str) -> None:
+def test_verify_reports_a_wrong_line(own: Installed, line: str) -> None:
     add_drop_in(own, "h2echod.service", f"[Service]\n{line}\n")
     done = verify(own, "h2echod.service")
     assert done.returncode != 0
     assert "test.conf:2: " in done.stdout
 
 
-def test_systemd_would_tell_that_there_is_no_program(own: Installed) -> None:
+def test_verify_reports_a_missing_program(own: Installed) -> None:
     own.below(own.binary).unlink()
     done = verify(own, "h2echod.service")
     assert done.returncode != 0
@@ -85,7 +86,7 @@ def test_systemd_would_tell_that_there_is_no_program(own: Installed) -> None:
 
 
 def exposure(installed: Installed, unit: str, threshold: int) -> subprocess.CompletedProcess[str]:
-    """Fails where the exposure, 0.0 to 10.0, is above a tenth of the threshold."""
+    """Run `systemd-analyze security`. It fails if the exposure, 0.0 to 10.0, is above a tenth of the threshold."""
     return analyze(installed, "security", "--offline=yes", "--no-pager", f"--threshold={threshold}", unit)
 
 
@@ -100,6 +101,6 @@ def test_exposure_with_the_drop_in(socket_only: Installed) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_exposure_that_is_higher_would_be_told(own: Installed) -> None:
+def test_higher_exposure_is_reported(own: Installed) -> None:
     add_drop_in(own, "h2echod.service", "[Service]\nPrivateDevices=no\n")
     assert exposure(own, "h2echod.service", 11).returncode != 0
