@@ -4,12 +4,12 @@ import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.net.http.HttpResponse.BodyHandlers;
 
-/** One GET by HttpClient, as it is without settings, to the URL in the arguments; its answer to stdout. */
+/** Sends a GET to the URL in the arguments with HttpClient and its defaults, and prints the response's content. */
 class Ask {
     public static void main(String[] arguments) throws Exception {
         String url = arguments[0];
-        HttpResponse<String> answer =
+        HttpResponse<String> response =
             HttpClient.newHttpClient().send(HttpRequest.newBuilder(URI.create(url)).build(), BodyHandlers.ofString());
-        System.out.print(answer.body());
+        System.out.print(response.body());
     }
 }

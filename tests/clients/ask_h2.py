@@ -1,4 +1,4 @@
-"""One GET by python-hyper's h2 to the URL in the arguments; its answer to stdout."""
+"""Send a GET to the URL in the arguments with Python's h2, and print the response's content."""
 from __future__ import annotations
 
 import socket

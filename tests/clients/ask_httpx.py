@@ -1,4 +1,4 @@
-"""One GET by httpx to the URL in the arguments; its answer to stdout."""
+"""Send a GET to the URL in the arguments with httpx, and print the response's content."""
 import sys
 
 import httpx

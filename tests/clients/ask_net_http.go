@@ -1,4 +1,4 @@
-// One GET by net/http to the URL in the arguments; its answer to stdout.
+// Sends a GET to the URL in the arguments with net/http, and prints the response's content.
 package main
 
 import (
@@ -10,11 +10,11 @@ import (
 
 func main() {
 	url := os.Args[1]
-	answer, err := http.Get(url)
+	response, err := http.Get(url)
 	if err != nil {
 		log.Fatal(err)
 	}
-	if _, err := io.Copy(os.Stdout, answer.Body); err != nil {
+	if _, err := io.Copy(os.Stdout, response.Body); err != nil {
 		log.Fatal(err)
 	}
 }

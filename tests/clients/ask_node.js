@@ -1,4 +1,4 @@
-// One GET by node's http2 to the URL in the arguments; its answer to stdout.
+// Sends a GET to the URL in the arguments with node:http2, and prints the response's content.
 'use strict';
 const http2 = require('node:http2');
 

@@ -1,4 +1,4 @@
-// One GET by golang.org/x/net/http2 with prior knowledge to the URL in the arguments; its answer to stdout.
+// Sends a GET with prior knowledge to the URL in the arguments with golang.org/x/net/http2, and prints the content.
 package main
 
 import (
@@ -19,11 +19,11 @@ func dial(network, address string, _ *tls.Config) (net.Conn, error) {
 func main() {
 	url := os.Args[1]
 	client := http.Client{Transport: &http2.Transport{AllowHTTP: true, DialTLS: dial}}
-	answer, err := client.Get(url)
+	response, err := client.Get(url)
 	if err != nil {
 		log.Fatal(err)
 	}
-	if _, err := io.Copy(os.Stdout, answer.Body); err != nil {
+	if _, err := io.Copy(os.Stdout, response.Body); err != nil {
 		log.Fatal(err)
 	}
 }

@@ -1,4 +1,4 @@
-"""The ways in which a row's client is made to ask for a URL: each gives the text that the daemon answered."""
+"""The ways to send a GET with a row's client. Each function returns the content of the daemon's response."""
 from __future__ import annotations
 
 import html
@@ -19,14 +19,14 @@ from clients import SEARCH_PATH, environment_without_proxies, h2load_counts
 from waiting import SLOW, poll
 
 PROGRAMS = Path(__file__).parent
-FRONT = "front.example"  # what clients of a proxy call it
+PROXY_NAME = "front.example"  # the authority by which curl reaches a proxy
 INTERPRETERS = {".py": [sys.executable], ".js": ["node"], ".java": ["java"]}
-# Debian's packages of Go's modules, found as before there were modules.
+# Debian's packages of Go's libraries are found by GOPATH, not as modules.
 GO = {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOFLAGS": ""}
 
 
-class Bench:
-    """A directory in which clients run, with cert.pem where TLS is served, and how they are told to trust that."""
+class Workspace:
+    """A directory in which clients run, with cert.pem if TLS is served, and the variables by which they trust it."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -48,13 +48,13 @@ class Bench:
 
     def begin(self, words: Sequence[object], variables: Mapping[str, str] | None = None,
               **options: object) -> subprocess.Popen[bytes]:
-        """Start a program in a process group of its own, for what it starts in turn."""
-        given = environment_without_proxies() | self.variables | dict(variables or {})
-        return subprocess.Popen([str(word) for word in words], cwd=self.directory, env=given, start_new_session=True,
+        """Start a program in a process group of its own, which its children belong to."""
+        env = environment_without_proxies() | self.variables | dict(variables or {})
+        return subprocess.Popen([str(word) for word in words], cwd=self.directory, env=env, start_new_session=True,
                                 stdin=subprocess.DEVNULL, **options)
 
     def run(self, words: Sequence[object], variables: Mapping[str, str] | None = None, seconds: float = 30) -> bytes:
-        """What it writes to stdout; an AssertionError unless it ends well and in time."""
+        """Run a program and return what it writes to stdout. Assert that it succeeds in time."""
         process = self.begin(words, variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
             out, errors = process.communicate(timeout=seconds * SLOW)
@@ -67,7 +67,7 @@ class Bench:
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
-    """End it and what it started, unless it was waited for: its number may be another's then."""
+    """Kill the process and its children, unless it was waited for: its id may belong to another process then."""
     if process.returncode is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -75,15 +75,15 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
 
 @dataclass(frozen=True)
 class Target:
-    """What is asked, and where."""
+    """A URL, and how a row's client requests it."""
 
     line: str
     program: str
     url: str
-    bench: Bench
+    workspace: Workspace
 
-    def here(self) -> str:
-        """The line for this target."""
+    def filled_line(self) -> str:
+        """The row's line with this URL and its host."""
         return self.line.replace("URL", self.url).replace("HOST", urlsplit(self.url).netloc)
 
 
@@ -91,54 +91,55 @@ Ask = Callable[[Target], bytes]
 
 
 def by_command(target: Target) -> bytes:
-    return target.bench.run(shlex.split(target.here()))
+    return target.workspace.run(shlex.split(target.filled_line()))
 
 
 def by_program(target: Target) -> bytes:
     source = PROGRAMS / target.program
-    words = [*INTERPRETERS[source.suffix], source] if source.suffix != ".go" else [build(source, target.bench)]
-    return target.bench.run([*words, target.url])
+    words = [*INTERPRETERS[source.suffix], source] if source.suffix != ".go" else [build_go(source, target.workspace)]
+    return target.workspace.run([*words, target.url])
 
 
-def build(source: Path, bench: Bench) -> Path:
-    made = bench.directory / source.stem
-    if not made.exists():
-        bench.run(["go", "build", "-o", made, source], GO, seconds=120)
-    return made
+def build_go(source: Path, workspace: Workspace) -> Path:
+    program = workspace.directory / source.stem
+    if not program.exists():
+        workspace.run(["go", "build", "-o", program, source], GO, seconds=120)
+    return program
 
 
 def by_h2load(target: Target) -> bytes:
-    """It keeps the answers to itself, but counts them."""
+    """h2load does not print the responses, but counts them."""
     counts = h2load_counts(by_command(target).decode())
     assert counts["total"] == counts["succeeded"] == counts["2xx"], counts
     return b""
 
 
 def by_chromium(target: Target) -> bytes:
-    """The text of the page that it makes of JSON."""
-    program, *words = shlex.split(target.here())
-    page = target.bench.run([program, *chromium_options(target.bench), *words]).decode()
+    """The text of the page in which Chromium shows JSON."""
+    program, *words = shlex.split(target.filled_line())
+    page = target.workspace.run([program, *chromium_options(target.workspace), *words]).decode()
     text = re.search(r"<pre[^>]*>(.*?)</pre>", page, re.DOTALL)
     assert text, page
     return html.unescape(text[1]).encode()
 
 
-def chromium_options(bench: Bench) -> list[str]:
-    """A new user, who trusts our key and reaches nothing but this machine."""
+def chromium_options(workspace: Workspace) -> list[str]:
+    """Options for a new profile that trusts our key and resolves no name but localhost."""
     return ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--no-default-browser-check",
             "--disable-background-networking", "--disable-component-update", "--disable-default-apps",
             "--disable-sync", "--no-proxy-server", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost",
-            f"--user-data-dir={bench.directory}/chromium", f"--ignore-certificate-errors-spki-list={key_hash(bench)}"]
+            f"--user-data-dir={workspace.directory}/chromium",
+            f"--ignore-certificate-errors-spki-list={key_hash(workspace)}"]
 
 
-def key_hash(bench: Bench) -> str:
+def key_hash(workspace: Workspace) -> str:
     """The SHA-256 of the certificate's public key, in base64."""
     script = "set -o pipefail; openssl x509 -in cert.pem -noout -pubkey | openssl pkey -pubin -outform DER | " \
              "openssl dgst -sha256 -binary | openssl base64"
-    return bench.run(["bash", "-c", script]).decode().strip()
+    return workspace.run(["bash", "-c", script]).decode().strip()
 
 
-# --- Proxies: curl asks them ---
+# --- Proxies: curl sends them HTTP/1.1, which they forward as HTTP/2 ---
 
 HAPROXY = """
 defaults
@@ -175,27 +176,27 @@ http {{
 
 
 def through_haproxy(target: Target) -> bytes:
-    with proxy(target, HAPROXY, ["haproxy", "-db", "-f", "haproxy.conf"]):
-        return ask_front(target, "haproxy.sock")
+    with running_proxy(target, HAPROXY, ["haproxy", "-db", "-f", "haproxy.conf"]):
+        return get_through_proxy(target, "haproxy.sock")
 
 
 def through_nginx(target: Target) -> bytes:
-    directory = target.bench.directory
-    with proxy(target, NGINX, ["nginx", "-e", "stderr", "-p", directory, "-c", directory / "nginx.conf"]):
-        return ask_front(target, "nginx.sock")
+    directory = target.workspace.directory
+    with running_proxy(target, NGINX, ["nginx", "-e", "stderr", "-p", directory, "-c", directory / "nginx.conf"]):
+        return get_through_proxy(target, "nginx.sock")
 
 
 @contextmanager
-def proxy(target: Target, form: str, words: Sequence[object]) -> Iterator[None]:
-    """A proxy with this configuration, for as long as it is asked."""
+def running_proxy(target: Target, template: str, words: Sequence[object]) -> Iterator[None]:
+    """Run a proxy with the configuration that this template makes of the row's line."""
     name = str(words[0])
-    directory = target.bench.directory
-    (directory / f"{name}.conf").write_text(form.format(directory=directory, line=target.here()))
+    directory = target.workspace.directory
+    (directory / f"{name}.conf").write_text(template.format(directory=directory, line=target.filled_line()))
     front = directory / f"{name}.sock"
     with open(directory / f"{name}.log", "w+", encoding="utf-8") as log:
-        process = target.bench.begin(words, stdout=log, stderr=log)
+        process = target.workspace.begin(words, stdout=log, stderr=log)
         try:
-            poll(lambda: process.poll() is not None or takes_connections(front), f"{name} is ready", seconds=10)
+            poll(lambda: process.poll() is not None or accepts_connections(front), f"{name} is ready", seconds=10)
             assert process.poll() is None, (directory / f"{name}.log").read_text()
             yield
         finally:
@@ -203,12 +204,11 @@ def proxy(target: Target, form: str, words: Sequence[object]) -> Iterator[None]:
             front.unlink(missing_ok=True)
 
 
-def takes_connections(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as caller:
-        return caller.connect_ex(str(path)) == 0
+def accepts_connections(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
 
 
-def ask_front(target: Target, front: str) -> bytes:
-    """HTTP/1.1, which the proxy makes HTTP/2 of."""
-    return target.bench.run(["curl", "-q", "-sS", "--fail", "--unix-socket", front,
-                             f"http://{FRONT}{urlsplit(target.url).path}"])
+def get_through_proxy(target: Target, front: str) -> bytes:
+    return target.workspace.run(["curl", "-q", "-sS", "--fail", "--unix-socket", front,
+                                 f"http://{PROXY_NAME}{urlsplit(target.url).path}"])

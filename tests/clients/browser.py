@@ -1,4 +1,4 @@
-"""Chromium without a window, told what to do over its DevTools protocol: JSON messages through a pair of pipes."""
+"""Headless Chromium, controlled by its DevTools protocol: JSON messages through a pair of pipes."""
 from __future__ import annotations
 
 import itertools
@@ -8,69 +8,69 @@ import select
 import subprocess
 from typing import Any, Callable
 
-from asking import Bench, chromium_options, end_group
+from asking import Workspace, chromium_options, end_group
 from waiting import Deadline
 
 Message = dict[str, Any]
-SECONDS = 30  # for whatever it is asked; it takes one to begin
+SECONDS = 30  # for each command; it takes about a second to start
 
 
 class Browser:
-    """One that runs, until `close`."""
+    """A running Chromium, until `close`."""
 
-    def __init__(self, bench: Bench) -> None:
-        theirs_in, self.to = os.pipe()
-        self.come_from, theirs_out = os.pipe()
-        # It wants the pipes at 3 and 4.
-        script = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'
+    def __init__(self, workspace: Workspace) -> None:
+        browser_in, self.commands = os.pipe()
+        self.messages, browser_out = os.pipe()
+        # Chromium expects the pipes at the descriptors 3 and 4.
+        script = f'exec "$@" 3<&{browser_in} 4>&{browser_out}'
         words = ["bash", "-c", script, "bash", "chromium", "--headless", "--remote-debugging-pipe",
-                 *chromium_options(bench)]
-        self.process = bench.begin(words, pass_fds=(theirs_in, theirs_out), stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL)
-        os.close(theirs_in)
-        os.close(theirs_out)
+                 *chromium_options(workspace)]
+        self.process = workspace.begin(words, pass_fds=(browser_in, browser_out), stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL)
+        os.close(browser_in)
+        os.close(browser_out)
         self.numbers = itertools.count(1)
-        self.buffer = b""
-        self.seen: list[Message] = []
+        self.buffer = b""               # an incomplete message
+        self.received: list[Message] = []  # messages that `wait_for` has not returned
 
     def close(self) -> None:
         try:
             self.call("Browser.close")
         finally:
-            os.close(self.to)
-            os.close(self.come_from)
+            os.close(self.commands)
+            os.close(self.messages)
             end_group(self.process)
 
     def send(self, method: str, session: str = "", **parameters: object) -> int:
         message: Message = {"id": next(self.numbers), "method": method, "params": parameters}
-        os.write(self.to, json.dumps(message | ({"sessionId": session} if session else {})).encode() + b"\0")
+        os.write(self.commands, json.dumps(message | ({"sessionId": session} if session else {})).encode() + b"\0")
         return message["id"]
 
     def call(self, method: str, session: str = "", **parameters: object) -> Message:
-        """Have it do something; its result."""
+        """Call a method of the protocol. Return its result."""
         number = self.send(method, session, **parameters)
-        answer = self.wait_for(lambda message: message.get("id") == number)
-        assert "error" not in answer, (method, answer)
-        return answer["result"]
+        reply = self.wait_for(lambda message: message.get("id") == number)
+        assert "error" not in reply, (method, reply)
+        return reply["result"]
 
     def wait_for(self, wanted: Callable[[Message], bool]) -> Message:
-        """The first message of this kind, of those that came and were not waited for, and those to come."""
+        """Return the first message that is wanted, of those received before and those to come."""
         deadline = Deadline(SECONDS)
-        while not (found := next(filter(wanted, self.seen), None)):
+        while not (found := next(filter(wanted, self.received), None)):
             self._read(deadline.left())
-        self.seen.remove(found)
+        self.received.remove(found)
         return found
 
     def _read(self, seconds: float) -> None:
-        if select.select([self.come_from], [], [], seconds)[0]:
-            data = os.read(self.come_from, 65536)
+        if select.select([self.messages], [], [], seconds)[0]:
+            data = os.read(self.messages, 65536)
             assert data, f"Chromium has ended: {self.process.wait(SECONDS)}"
             *whole, self.buffer = (self.buffer + data).split(b"\0")
-            self.seen += map(json.loads, whole)
+            self.received += map(json.loads, whole)
 
 
 class Tab:
-    """A page of a browser's."""
+    """A tab of a browser."""
 
     def __init__(self, browser: Browser) -> None:
         self.browser = browser
@@ -87,14 +87,14 @@ class Tab:
         return self.browser.wait_for(lambda message: wanted.items() <= message.items())["params"]
 
     def go(self, url: str) -> None:
-        """Set out; `protocol` and `text` wait for the arrival."""
+        """Start to load a URL; `protocol` and `text` wait until it is loaded."""
         self.browser.send("Page.navigate", self.session, url=url)
 
     def protocol(self) -> str:
-        """By which the page came."""
+        """The protocol by which the page was loaded, as ALPN names it."""
         return self.event("Network.responseReceived")["response"]["protocol"]
 
     def text(self) -> str:
-        """What is on the page."""
+        """The text of the loaded page."""
         self.event("Page.loadEventFired")
         return self.call("Runtime.evaluate", expression="document.body.innerText")["result"]["value"]

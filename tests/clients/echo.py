@@ -1,10 +1,10 @@
-"""The daemon with everything that it serves, and what its access log says of who asked."""
+"""The daemon with a port for each transport that it supports, and the records of its access log."""
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from asking import Bench
+from asking import Workspace
 from daemon import Daemon
 from rows import TLS, Transport, served
 from waiting import poll
@@ -13,10 +13,11 @@ Record = dict[str, Any]
 
 
 class Echo(Daemon):
-    """On every loopback address, as localhost may mean any; one port for plain requests, one for TLS."""
+    """Listens on both loopback addresses, since localhost may be either; one port is for cleartext, one for TLS."""
 
-    def __init__(self, bench: Bench) -> None:
-        tls = ["--tls-port=0", f"--tls-cert={bench.certificate}", f"--tls-key={bench.key}"] if TLS in served() else []
+    def __init__(self, workspace: Workspace) -> None:
+        tls = ["--tls-port=0", f"--tls-cert={workspace.certificate}", f"--tls-key={workspace.key}"] \
+            if TLS in served() else []
         super().__init__("--access-log=json", *tls, listen=["--port=0", "-a", "127.0.0.1", "-a", "::1"])
 
     def origin(self, transport: Transport) -> str:
@@ -24,10 +25,10 @@ class Echo(Daemon):
         return transport.origin(ports[False], ports.get(True, 0))
 
     def records(self, prefix: str, count: int) -> list[Record]:
-        """The access log's lines about paths that begin so, once there are that many."""
-        def ask() -> list[Record]:
-            every = [json.loads(line) for line in list(self.lines) if line.startswith("{")]
-            return [record for record in every if record["path"].startswith(prefix)]
-        found = poll(lambda: len(got := ask()) >= count and got, f"{count} lines of the access log about {prefix}")
+        """The access log's records of paths with this prefix, once there are that many."""
+        def find() -> list[Record]:
+            records = [json.loads(line) for line in list(self.lines) if line.startswith("{")]
+            return [record for record in records if record["path"].startswith(prefix)]
+        found = poll(lambda: len(got := find()) >= count and got, f"{count} lines of the access log about {prefix}")
         assert len(found) == count
         return found

@@ -1,5 +1,5 @@
-"""Clients that other people wrote: how each sends a request, and which fields have to arrive. The first table of
-README.md is made from these rows."""
+"""The rows of the client table in README.md: how each client of another project sends a request, and which fields
+have to arrive."""
 from __future__ import annotations
 
 import re
@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Mapping, Sequence
 
-from asking import (FRONT, Ask, Bench, Target, by_chromium, by_command, by_h2load, by_program, through_haproxy,
-                    through_nginx)
+from asking import (PROXY_NAME, Ask, Target, Workspace, by_chromium, by_command, by_h2load, by_program,
+                    through_haproxy, through_nginx)
 from daemon import run
 
 
 class Transport(Enum):
-    """How a request reaches the daemon: the access log's name for it, README's name, and the option that serves it."""
+    """How a request reaches the daemon: its name in the access log and in README.md, and the option that enables it."""
 
     PRIOR = "h2c", "prior knowledge", "--port"
     UPGRADE = "h2c by upgrade", "Upgrade", "--upgrade"
@@ -32,45 +32,45 @@ PRIOR, UPGRADE, TLS = Transport
 
 
 def served() -> list[Transport]:
-    """What this daemon serves, by its own word."""
+    """The transports that this daemon supports, by the options in its --help."""
     options = set(re.findall(r"--[a-z-]+", run("--help").out))
     return [transport for transport in Transport if transport.option in options]
 
 
 @dataclass(frozen=True)
 class Row:
-    """A way to ask; in its line URL or HOST stand for where."""
+    """One way to send a request. In its line, URL or HOST is replaced by the daemon's."""
 
     client: str
-    line: str                        # a command, a line of a program, or one of a proxy's configuration
+    line: str                        # a command, or a line of a program or of a proxy's configuration
     transports: Sequence[Transport]
-    fields: str                      # the names of those that arrive, in their order
+    fields: str                      # the names of the fields that arrive, in order
     ask: Ask = by_command
     program: str = ""                # the file that has the line, with `url` for the URL
     agent: str = ""                  # how its user-agent begins
-    more_fields: bool = False        # it sends others between these, which differ from version to version
+    more_fields: bool = False        # other fields arrive between these, depending on the client's version
     requests: int = 1
-    others: Mapping[str, str] = field(default_factory=dict)  # values that are not what the URL makes them
+    others: Mapping[str, str] = field(default_factory=dict)  # values that do not follow from the URL
 
     def __str__(self) -> str:
-        """A client and a transport name one row."""
+        """For the names of tests."""
         return re.sub(r"\W+", "-", self.client.lower())
 
     def shown(self, transport: Transport) -> str:
-        """The line for a daemon on the ports that README uses."""
+        """The line with the ports that README.md uses."""
         origin = transport.origin()
         return self.line.replace("URL", f"{origin}/").replace("HOST", origin.partition("://")[2])
 
-    def told(self) -> str:
-        """What arrives, in words."""
+    def fields_cell(self) -> str:
+        """The table's cell about the fields that arrive."""
         names = self.fields.replace(" ", ", ") + (", ..." if self.more_fields else "")
         return names or f"answers to {self.requests} requests, counted"
 
-    def target(self, origin: str, path: str, bench: Bench) -> Target:
-        return Target(self.line, self.program, origin + path, bench)
+    def target(self, origin: str, path: str, workspace: Workspace) -> Target:
+        return Target(self.line, self.program, origin + path, workspace)
 
     def expected(self, origin: str, path: str) -> dict[str, str]:
-        """The values that are known beforehand."""
+        """The fields whose values are known before the request is sent."""
         scheme, _, authority = origin.partition("://")
         return {":method": "GET", ":scheme": scheme, ":authority": authority, ":path": path} | dict(self.others)
 
@@ -105,11 +105,11 @@ ROWS = [
     Row("Go, net/http", 'http.Get("URL")', [TLS], GO, by_program, "ask_net_http.go", agent="Go-http-client/2"),
     Row("Go, x/net/http2", "http.Client{Transport: &http2.Transport{AllowHTTP: true, DialTLS: dial}}", [PRIOR], GO,
         by_program, "ask_x_net.go", agent="Go-http-client/2"),
-    # HAProxy keeps the field host where its client sent no more, and calls all that goes to such servers https.
+    # HAProxy forwards the host field instead of :authority, and sets :scheme to https for such a server.
     Row("HAProxy", "server echo HOST proto h2", [PRIOR], PROXIED.format("host"), through_haproxy, agent="curl/",
-        others={"host": FRONT, ":scheme": "https"}),
+        others={"host": PROXY_NAME, ":scheme": "https"}),
     Row("HAProxy", "server echo HOST ssl verify required ca-file cert.pem sni str(localhost) alpn h2", [TLS],
-        PROXIED.format("host"), through_haproxy, agent="curl/", others={"host": FRONT}),
+        PROXIED.format("host"), through_haproxy, agent="curl/", others={"host": PROXY_NAME}),
     Row("nginx", "grpc_pass grpc://HOST;", [PRIOR], PROXIED.format(":authority"), through_nginx, agent="curl/"),
     Row("nginx", "grpc_pass grpcs://HOST;", [TLS], PROXIED.format(":authority"), through_nginx, agent="curl/"),
     Row("Chromium", "chromium --headless --dump-dom URL", [TLS], CHROMIUM, by_chromium, agent="Mozilla/5.0 ",
@@ -118,10 +118,10 @@ ROWS = [
 
 
 def readme_table() -> str:
-    """Markdown, of what this daemon serves."""
-    there = served()
+    """The table in Markdown, with the rows that this daemon supports."""
+    supported = served()
     lines = [["client", "command, line of code or of configuration", "by", "fields that arrive"], ["---"] * 4]
     for row in ROWS:
-        if by := [transport for transport in row.transports if transport in there]:
-            lines.append([row.client, f"`{row.shown(by[0])}`", ", ".join(one.words for one in by), row.told()])
+        if by := [transport for transport in row.transports if transport in supported]:
+            lines.append([row.client, f"`{row.shown(by[0])}`", ", ".join(one.words for one in by), row.fields_cell()])
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)

@@ -1,4 +1,4 @@
-"""A browser: what is shown to who opens the daemon's address in it."""
+"""What a browser shows when a user opens the daemon's address in it."""
 from __future__ import annotations
 
 import json
@@ -6,7 +6,7 @@ from typing import Iterator
 
 import pytest
 
-from asking import Bench
+from asking import Workspace
 from browser import Browser, Tab
 from echo import Echo
 from rows import TLS
@@ -16,14 +16,14 @@ pytestmark = pytest.mark.over(TLS)
 
 
 @pytest.fixture
-def browser(bench: Bench) -> Iterator[Browser]:
-    made = Browser(bench)
-    yield made
-    made.close()
+def browser(workspace: Workspace) -> Iterator[Browser]:
+    browser = Browser(workspace)
+    yield browser
+    browser.close()
 
 
 def test_ten_tabs_share_a_connection(echo: Echo, browser: Browser) -> None:
-    """Each shows its own fields, and came by HTTP/2."""
+    """Each shows the fields of its own request, which was sent by HTTP/2."""
     tabs = [Tab(browser) for _ in range(TABS)]
     for number, tab in enumerate(tabs):
         tab.go(f"{echo.origin(TLS)}/tab/{number}")

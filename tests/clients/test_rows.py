@@ -1,4 +1,4 @@
-"""Each row, over each transport that it names: the client gets its fields back, by the way that it was told to take."""
+"""Each row of the client table, over each of its transports: the client gets back the fields that it sent."""
 from __future__ import annotations
 
 import json
@@ -7,33 +7,33 @@ from typing import Sequence
 
 import pytest
 
-from asking import PROGRAMS, Bench
+from asking import PROGRAMS, Workspace
 from echo import Echo
 from rows import ROWS, Row, Transport, readme_table
 
-ASKED = [pytest.param(row, transport, id=f"{row}-over-{transport.name.lower()}", marks=pytest.mark.over(transport))
+CASES = [pytest.param(row, transport, id=f"{row}-over-{transport.name.lower()}", marks=pytest.mark.over(transport))
          for row in ROWS for transport in row.transports]
 
 
-def pseudo(names: Sequence[str]) -> list[str]:
+def pseudo_fields(names: Sequence[str]) -> list[str]:
     return sorted(name for name in names if name.startswith(":"))
 
 
 def assert_fields(row: Row, names: list[str]) -> None:
-    """They are the row's. Another version of a client may have another order of its pseudo-header fields, and other
-    fields between."""
+    """Assert that the row's fields arrived. Another version of a client may send its pseudo-header fields in another
+    order, and other fields between the row's."""
     wanted = row.fields.split()
-    assert pseudo(names) == pseudo(wanted), names
+    assert pseudo_fields(names) == pseudo_fields(wanted), names
     arrived = iter(names)
     assert [name for name in wanted if not name.startswith(":") and name not in arrived] == [], names
 
 
-@pytest.mark.parametrize("row, transport", ASKED)
-def test_row(row: Row, transport: Transport, echo: Echo, bench: Bench) -> None:
+@pytest.mark.parametrize("row, transport", CASES)
+def test_row(row: Row, transport: Transport, echo: Echo, workspace: Workspace) -> None:
     origin, path = echo.origin(transport), f"/{row}/{transport.name.lower()}"
-    answer = row.ask(row.target(origin, path, bench))
+    content = row.ask(row.target(origin, path, workspace))
     if row.fields:
-        members = json.loads(answer)
+        members = json.loads(content)
         assert_fields(row, list(members))
         wanted = row.expected(origin, path)
         assert {name: value for name, value in members.items() if name in wanted} == \
@@ -44,12 +44,12 @@ def test_row(row: Row, transport: Transport, echo: Echo, bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.program], ids=str)
-def test_line_is_the_programs(row: Row) -> None:
-    """The line in README is a line of the program that is run."""
+def test_line_is_in_the_program(row: Row) -> None:
+    """The line in README.md is a line of the program that is run."""
     assert re.sub(r"""["']URL["']""", "url", row.line) in (PROGRAMS / row.program).read_text()
 
 
 def test_readme_has_the_table() -> None:
-    """With all rows that this daemon serves, and no others."""
+    """It has the rows that this daemon supports, and no others."""
     wanted = readme_table()
-    assert wanted in (PROGRAMS / "README.md").read_text(), f"it should have\n{wanted}"
+    assert wanted in (PROGRAMS / "README.md").read_text(), f"expected:\n{wanted}"

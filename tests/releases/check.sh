@@ -1,17 +1,17 @@
 #!/bin/bash
-# Run the README's test command on other releases of Debian than this machine's, each in a fresh tree, and count.
+# Run the test command of README.md on several releases of Debian, each in a fresh tree, and print the counts.
 #
-#     tests/releases/check.sh [NAME...]    # names of the rows below; all of them if none is given
+#     tests/releases/check.sh [NAME...]    # names of the rows below; without a name, all rows
 #
-# A release whose tree cannot be fetched is left out, loudly. Ends with a line of counts for each row, and with
-# status 1 unless all passed.
+# A release whose tree cannot be fetched is left out, which its line at the end says. The last lines are the counts of
+# each row; the status is 1 unless all passed.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 
 readonly MIRROR_FAILED=75
 
-# name | options and release of run.sh | command. Outside a tree of root's, tests that need its rights are left out,
-# which CI would take for failures. A user's row comes after the row of root's that installs the packages.
+# name | options and release for run.sh | command. For a user or in a container, tests that need root are skipped, which
+# counts as failure if CI is set. A user's row must come after the row of root that installs the packages.
 readonly ROWS="\
 debian-13|trixie|make deps check
 debian-13-user|--user trixie|env -u CI make check
@@ -23,7 +23,7 @@ debian-12-user|--user bookworm|env -u CI make check"
 failed=0
 summary=()
 
-# Whether no rows were named, or this one was.
+# is_wanted ROW [NAME...]: succeeds if no names are given, or ROW is one of them.
 is_wanted() {
     local row=$1 name
     shift
@@ -34,6 +34,7 @@ is_wanted() {
     return 1
 }
 
+# check_row NAME WHERE COMMAND: run one row, and add its line to the summary.
 check_row() {
     local name=$1 log=build/releases/$1.log status=0 counts
     read -ra where <<<"$2"
@@ -43,7 +44,7 @@ check_row() {
     tests/releases/run.sh "${where[@]}" "${words[@]}" </dev/null 2>&1 | tee "$log" || status=$?
     counts=$(sed -n 's/^check: //p' "$log" | tail -n 1)
     if [ $status = $MIRROR_FAILED ]; then
-        summary+=("$name: LEFT OUT, the mirror gave no tree of it")
+        summary+=("$name: LEFT OUT, its tree could not be fetched from the mirror")
     elif [ $status = 0 ] && [ -n "$counts" ]; then
         summary+=("$name: $counts")
     else

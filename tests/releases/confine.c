@@ -39,7 +39,7 @@
 static const uint32_t namespaces = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
                                    CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP;
 
-static const int kept[] = {CAP_CHOWN,   CAP_DAC_OVERRIDE, CAP_FSETID,           CAP_FOWNER,
+static const int kept_capabilities[] = {CAP_CHOWN,   CAP_DAC_OVERRIDE, CAP_FSETID,           CAP_FOWNER,
                            CAP_MKNOD,   CAP_NET_RAW,      CAP_SETGID,           CAP_SETUID,
                            CAP_SETFCAP, CAP_SETPCAP,      CAP_NET_BIND_SERVICE, CAP_SYS_CHROOT,
                            CAP_KILL,    CAP_AUDIT_WRITE};
@@ -79,13 +79,13 @@ static const struct sock_filter filter[] = {
     REFUSE(SYS_umount2, EPERM),
     REFUSE(SYS_unshare, EPERM),
     REFUSE(SYS_userfaultfd, EPERM),
-    /* clone: not with a namespace of its own */
+    /* clone: not with a new namespace */
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 4),
     LOAD_ARGUMENT(0),
     BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, namespaces, 0, 1),
     RETURN(SECCOMP_RET_ERRNO | EPERM),
     RETURN(SECCOMP_RET_ALLOW),
-    /* personality: these alone, not ADDR_NO_RANDOMIZE */
+    /* personality: only these values, so not ADDR_NO_RANDOMIZE */
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_personality, 0, 12),
     LOAD_ARGUMENT(0),
     PERSONALITY(0x0),
@@ -99,14 +99,14 @@ static const struct sock_filter filter[] = {
 
 static int is_kept(int capability)
 {
-    for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
-        if (kept[i] == capability)
+    for (size_t i = 0; i < sizeof(kept_capabilities) / sizeof(kept_capabilities[0]); i++) {
+        if (kept_capabilities[i] == capability)
             return 1;
     }
     return 0;
 }
 
-/* What leaves the bounding set is gone with the execve, also for root. */
+/* Remove the other capabilities from the bounding set, so that execve drops them, also for root. */
 static int drop_capabilities(void)
 {
     for (int capability = 0; capability <= CAP_LAST_CAP; capability++) {

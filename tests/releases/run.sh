@@ -3,11 +3,11 @@
 #
 #     tests/releases/run.sh trixie make deps check
 #     tests/releases/run.sh --user sid make check              # as an ordinary user
-#     tests/releases/run.sh --container bookworm make check    # as in a container without privileges or /proc
+#     tests/releases/run.sh --container bookworm make check    # as in an unprivileged container without /proc
 #
-# The tree comes from the mirror that this machine's apt uses, by debootstrap: minbase, git, make and
-# ca-certificates. It stays in build/releases/RELEASE for the next run; remove it to begin with a fresh one.
-# The exit status is the command's, or 75 (EX_TEMPFAIL) where the mirror gave no tree in three tries.
+# debootstrap makes the tree from the mirror that this machine's apt uses: minbase, git, make and ca-certificates.
+# It is kept in build/releases/RELEASE for the next run; remove it to start with a fresh one.
+# The exit status is the command's, or 75 (EX_TEMPFAIL) if the tree could not be fetched in three tries.
 set -euo pipefail
 
 readonly TRIES=3
@@ -19,13 +19,13 @@ usage() {
     exit 64
 }
 
-# The mirror that this machine's apt uses for Debian itself.
+# Print the mirror that this machine's apt uses for Debian itself.
 find_mirror() {
-    # shellcheck disable=SC2016 # apt-get fills these in
+    # shellcheck disable=SC2016 # apt-get replaces these
     apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' 'Component: main' | head -n 1
 }
 
-# Whether debootstrap failed since a file did not arrive, as opposed to anything that is wrong here.
+# is_mirror_failure LOG: succeeds if debootstrap failed because a file could not be fetched, and for no other reason.
 is_mirror_failure() {
     grep -qE "^E: (Failed getting release|Couldn't (download|retrieve|find))|^W: (Failure|Retrying failed)" "$1"
 }
@@ -34,14 +34,14 @@ fetch_tree() {
     local mirror log=$tree.log
     mirror=$(find_mirror)
     if [ -z "$mirror" ]; then
-        echo "$0: apt names no Debian mirror on this machine" >&2
+        echo "$0: apt is not configured with a Debian mirror on this machine" >&2
         return 1
     fi
     mkdir -p "${tree%/*}"
     for ((try = 1; try <= TRIES; try++)); do
         rm -rf --one-file-system "$tree.new"
         if debootstrap --variant=minbase --include=$PACKAGES "$release" "$tree.new" "$mirror" >"$log" 2>&1; then
-            # A mirror may be a snapshot, whose release file has expired; the signature is verified all the same.
+            # A mirror may be a snapshot, whose release file has expired. Its signature is still verified.
             echo 'Acquire::Check-Valid-Until "false";' >"$tree.new/etc/apt/apt.conf.d/99snapshot"
             mv "$tree.new" "$tree"
             return 0
@@ -52,7 +52,7 @@ fetch_tree() {
     return $MIRROR_FAILED
 }
 
-# The files that git knows or would take, as they are now, and git's own: a clone with what is not committed yet.
+# Copy this clone: the files that git tracks or does not ignore, as they are now, and .git.
 copy_checkout() {
     rm -rf --one-file-system "$tree/src/h2echod"
     mkdir -p "$tree/src/h2echod"
@@ -70,7 +70,7 @@ build_confine() {
     cc -O2 -static -o "$tree/src/confine" tests/releases/confine.c
 }
 
-# --- What follows is for process 1 of the new namespaces ---
+# --- What follows runs in process 1 of the new namespaces ---
 
 mount_devices() {
     mount -t tmpfs -o mode=755 tmpfs dev
@@ -85,7 +85,7 @@ mount_devices() {
     ln -s fd/2 dev/stderr
 }
 
-# The cgroup hierarchies are the machine's own: a systemd that a test boots needs a cgroup there.
+# The cgroup hierarchies are those of the machine: a systemd that a test boots needs a cgroup there.
 mount_kernel() {
     local hierarchy
     mount -t sysfs sysfs sys
@@ -129,7 +129,7 @@ main() {
     cd "$(dirname "$0")/../.."
     tree=$PWD/build/releases/$release
     if [ ! -d "$tree" ]; then
-        fetch_tree || { status=$?; echo "$0: no tree of $release" >&2; exit $status; }
+        fetch_tree || { status=$?; echo "$0: cannot fetch a tree of $release" >&2; exit $status; }
     fi
     copy_checkout
     [ "$user" = 0 ] || add_user
