@@ -1,17 +1,17 @@
 #!/bin/bash
 # Boot a systemd in namespaces of its own, on a copy-on-write view of this machine's files.
 #
-# Prints the process id of the new systemd. All of it ends when our standard input does, so also when the
-# one who holds it is killed; nothing of it stays.
+# Prints the process id of the new systemd. When our standard input is closed, which also happens when the caller is
+# killed, all processes are ended and all mounts and cgroups removed.
 set -euo pipefail
 
-# Where the machine has the cgroup hierarchy of version 2.
+# Print where the cgroup hierarchy of version 2 is mounted.
 unified_hierarchy() {
     findmnt --raw --noheadings --types cgroup2 --output TARGET --first-only
 }
 
-# The hierarchies to boot on. Version 2 alone is enough, and systemd 258 and later refuse version 1; a machine that
-# has only version 1 can still boot an older systemd.
+# Print the hierarchies to boot on. Version 2 alone is enough, and systemd 258 and later refuse version 1. A machine
+# that has only version 1 can still boot an older systemd.
 hierarchies() {
     unified_hierarchy || findmnt --raw --noheadings --types cgroup --output TARGET | sort --unique
 }
@@ -38,9 +38,9 @@ remove_cgroups() {
     done
 }
 
-# --- What follows is for process 1 of the new namespaces ---
+# --- What follows runs in process 1 of the new namespaces ---
 
-# A hierarchy that doesn't take us in before it is set up (cpuset of version 1) is none that systemd needs.
+# A hierarchy that has to be set up before a process can enter it (cpuset of version 1) is not needed by systemd.
 enter_cgroups() {
     local hierarchy
     for hierarchy in $(hierarchies); do
@@ -57,7 +57,7 @@ mount_files() {
     mount -t tmpfs -o mode=1777 tmpfs "$root/var/tmp"
 }
 
-# What /sys and /proc/sys would change is the machine's: they can be read alone.
+# /sys and /proc/sys are mounted read-only, since they would change the real machine.
 mount_kernel() {
     mount -t proc proc "$root/proc"
     mount --bind "$root/proc/sys" "$root/proc/sys"
@@ -85,8 +85,8 @@ mount_devices() {
     ln -s pts/ptmx "$root/dev/ptmx"
 }
 
-# Of all that is installed here, the journal alone is started.
-quieten() {
+# Let systemd start nothing but the journal, whatever is installed here.
+hide_units() {
     local system=$root/lib/systemd
     for hidden in "$root/etc/systemd/system" "$system"/system-generators \
         "$system"/system/{sysinit,sockets,timers}.target.wants; do
@@ -98,27 +98,28 @@ quieten() {
     echo 6863686f646563686f64686563686f64 >"$root/etc/machine-id"
 }
 
-be_systemd() {
+become_systemd() {
     local pid
-    read -r pid _ </proc/self/stat  # the machine's /proc still, where we have another number than 1
+    read -r pid _ </proc/self/stat  # /proc is still that of the real machine, so this is not 1
     enter_cgroups
     mount_files
     mount_kernel
     mount_cgroups
     mount_devices
-    quieten
-    mount --make-rshared "$root"  # of which systemd takes care itself, but not in a container: it mounts credentials
-    # As switch_root does; not every release has pivot_root beside mount.
+    hide_units
+    mount --make-rshared "$root"  # for credentials; systemd does this itself, except in a container
+    # As switch_root does, since not every release has the command pivot_root.
     cd "$root"
     mount --move . /
     echo "$pid"
-    # Nor can it load modules into the machine's kernel, or set its clock.
+    # It must not load modules into the kernel or set the clock, which are those of the real machine.
     exec chroot . unshare --cgroup setpriv --bounding-set=-sys_module,-sys_time \
         env -i container=custom PATH=/usr/sbin:/usr/bin:/sbin:/bin \
         /lib/systemd/systemd --system --unit=basic.target </dev/null >/dev/null 2>&1
 }
 
-hold() {
+# Boot, then wait for the end of our standard input, and clean up.
+boot_and_hold() {
     local launcher
     directory=$(mktemp --directory --tmpdir h2echod-machine-XXXXXX)
     cgroup=${directory##*/}
@@ -133,10 +134,10 @@ hold() {
 }
 
 if [ $# = 0 ]; then
-    hold
+    boot_and_hold
 else
     directory=$1
     cgroup=$2
     root=$directory/root
-    be_systemd
+    become_systemd
 fi

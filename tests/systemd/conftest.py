@@ -1,4 +1,4 @@
-"""Fixtures: `machine`, on which h2echod is installed as it is shipped, and its units."""
+"""Fixtures for the tests under a real systemd: `machine`, with h2echod installed, and h2echod's units on it."""
 from __future__ import annotations
 
 import os
@@ -9,18 +9,18 @@ from typing import Iterator
 
 import pytest
 
-from machine import TOOLS, TOP, Machine, why_not
+from machine import TOOLS, TOP, Machine, why_it_cannot_boot
 from unit import CONFIG, Unit
 
-LEFT_OUT = 77  # the exit status that tells run.py so
+LEFT_OUT = 77  # the exit status by which tests/run.py knows that the suite cannot run here
 
 
 def pytest_sessionstart() -> None:
-    """What is missing is an error; but who runs this by hand may lack the rights."""
+    """Fail if a tool is missing. Leave the suite out if no systemd can be booted here; in CI, fail then too."""
     missing = [tool for tool in TOOLS if not shutil.which(tool)]
     if missing:
         raise pytest.UsageError(f"not installed: {', '.join(missing)}: make deps check")
-    if (reason := why_not()) and os.environ.get("CI"):
+    if (reason := why_it_cannot_boot()) and os.environ.get("CI"):
         raise pytest.UsageError(f"a systemd cannot be booted here: {reason}")
     if reason:
         pytest.exit(f"LEFT OUT: a systemd cannot be booted here: {reason}", LEFT_OUT)
@@ -34,7 +34,7 @@ def install(root: Path) -> None:
 
 @pytest.fixture(scope="session")
 def booted() -> Iterator[Machine]:
-    """A machine for all tests, whose network is also ours."""
+    """One booted systemd for all tests. The tests run in its network namespace."""
     machine = Machine()
     try:
         install(machine.path("/"))
@@ -47,7 +47,7 @@ def booted() -> Iterator[Machine]:
 
 @pytest.fixture
 def machine(booted: Machine) -> Iterator[Machine]:
-    """The machine as after the installation: nothing is started, changed or in the journal."""
+    """The machine as after the installation: no unit runs, no file is changed, the journal is empty."""
     booted.empty_journal()
     yield booted
     booted.run("systemctl", "kill", "--signal=KILL", "h2echod*.service", check=False)

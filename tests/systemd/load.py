@@ -1,4 +1,4 @@
-"""Clients that keep asking, and notice every request that gets no answer."""
+"""Clients that send requests all the time, each in a thread, and fail if a request is not answered."""
 from __future__ import annotations
 
 import threading
@@ -11,27 +11,27 @@ from wire import LAST_STREAM, Client, fields
 
 
 class Load(threading.Thread):
-    """Calls `ask` until it is told to stop, or something fails."""
+    """Calls `send_requests` until `stop` is set or something fails."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.told_to_stop = threading.Event()
+        self.stop = threading.Event()
         self.answered = 0
         self.failure: BaseException | None = None
 
     def run(self) -> None:
         try:
-            while not self.told_to_stop.is_set():
-                self.ask()
-        except BaseException as error:  # told to the test by `finish`
+            while not self.stop.is_set():
+                self.send_requests()
+        except BaseException as error:  # `finish` raises it in the test's thread
             self.failure = error
 
-    def ask(self) -> None:
+    def send_requests(self) -> None:
         raise NotImplementedError
 
-    def shut_down_writes(self) -> None:
-        """Stop, and see that nothing failed."""
-        self.told_to_stop.set()
+    def finish(self) -> None:
+        """Stop, and raise what failed, if anything did."""
+        self.stop.set()
         self.join(30 * SLOW)
         assert not self.is_alive()
         if self.failure:
@@ -39,40 +39,40 @@ class Load(threading.Thread):
 
 
 class NewConnections(Load):
-    """Every request has a connection of its own."""
+    """Sends each request on a connection of its own."""
 
-    def ask(self) -> None:
+    def send_requests(self) -> None:
         with Client(ADDRESS) as client:
             client.send_preface().assert_answered("/new")
         self.answered += 1
 
 
-class OldConnection(Load):
-    """Many requests at once on one connection, until the server says that it goes: then on the next one."""
+class OneConnection(Load):
+    """Sends many requests at once on one connection, until the server sends GOAWAY; then on a new connection."""
 
-    WIDTH = 20
+    REQUESTS_AT_ONCE = 20
 
-    def ask(self) -> None:
+    def send_requests(self) -> None:
         with Client(ADDRESS) as client:
             client.send_preface()
             first = 1
-            while not client.goaways and not self.told_to_stop.is_set():
-                self._ask_some(client)
+            while not client.goaways and not self.stop.is_set():
+                self._send_some(client)
                 if not client.goaways:
                     first = self._assert_answered(client, first, client.next_stream - 2)
             if client.goaways:
-                self._see_off(client, first)
+                self._read_to_the_end(client, first)
 
-    def _ask_some(self, client: Client) -> None:
-        """Ask, and read until all is answered, or the server says that it goes."""
-        paths = range(client.next_stream, client.next_stream + 2 * self.WIDTH, 2)
+    def _send_some(self, client: Client) -> None:
+        """Send some requests, and read until all are answered or GOAWAY arrives."""
+        paths = range(client.next_stream, client.next_stream + 2 * self.REQUESTS_AT_ONCE, 2)
         client.send_if_open(*(client.headers(fields(f"/{number}")) for number in paths))
         deadline = Deadline(20)
         while not client.answer(paths[-1]).finished and not client.goaways:
-            assert client.read_frame(deadline), f"the connection is over ({client.closed}) without GOAWAY"
+            assert client.read_frame(deadline), f"the connection was closed ({client.closed}) without GOAWAY"
 
-    def _see_off(self, client: Client, first: int) -> None:
-        """Every stream up to the final GOAWAY's has its answer; those above it are for another connection."""
+    def _read_to_the_end(self, client: Client, first: int) -> None:
+        """Assert that every stream up to the last one that the final GOAWAY names is answered."""
         assert client.read_to_end(20) == "end"
         last = client.goaways[-1].last_stream_id
         assert last < LAST_STREAM
@@ -85,17 +85,17 @@ class OldConnection(Load):
         return last + 2
 
 
-class LastConnection(OldConnection):
-    """It doesn't look for another server when its own goes."""
+class OnlyConnection(OneConnection):
+    """Like OneConnection, but ends after GOAWAY instead of opening a new connection."""
 
-    def ask(self) -> None:
-        super().ask()
-        self.told_to_stop.set()
+    def send_requests(self) -> None:
+        super().send_requests()
+        self.stop.set()
 
 
 @contextmanager
 def load(*kinds: type[Load]) -> Iterator[list[Load]]:
-    """So many of them are at work; at the end none must have failed."""
+    """Run a load of each of these kinds, and assert at the end that none failed."""
     loads = [kind() for kind in kinds]
     for one in loads:
         one.start()
@@ -104,13 +104,13 @@ def load(*kinds: type[Load]) -> Iterator[list[Load]]:
         yield loads
     finally:
         for one in loads:
-            one.told_to_stop.set()
+            one.stop.set()
     for one in loads:
-        one.shut_down_writes()
+        one.finish()
 
 
 def wait_for_more(loads: Sequence[Load]) -> None:
-    """Wait until each has got some answers from now on, or has failed."""
+    """Wait until each has got more than ten answers from now on, or has failed."""
     before = [one.answered for one in loads]
 
     def more() -> bool:

@@ -1,4 +1,4 @@
-"""A machine of its own: systemd, booted in namespaces on this machine's files, with the daemon installed in it."""
+"""A systemd booted in namespaces, on a copy of this machine's files: boot.sh starts it, `Machine` controls it."""
 from __future__ import annotations
 
 import ctypes
@@ -18,8 +18,8 @@ NAMESPACES = ("--mount", "--pid", "--uts", "--ipc", "--cgroup", "--net")
 CLONE_NEWNET = 0x40000000
 
 
-def why_not() -> str | None:
-    """What keeps this machine from booting another one in namespaces; nothing where it can."""
+def why_it_cannot_boot() -> str | None:
+    """Why no systemd can be booted in namespaces on this machine, or None if it can."""
     if os.geteuid() != 0:
         return "only root may boot a systemd"
     done = subprocess.run(["unshare", "--fork", *NAMESPACES, "true"], capture_output=True, text=True, check=False)
@@ -35,10 +35,10 @@ def cgroup_hierarchies() -> list[str]:
 
 
 class Machine:
-    """One booted systemd. `path` leads to its files, `run` runs a command in it."""
+    """One booted systemd. `path` gives access to its files, `run` runs a command in its namespaces."""
 
     def __init__(self) -> None:
-        # A session of its own, so that ^C ends the tests, and their end ends it.
+        # In a session of its own, so that ^C ends only the tests: their end then closes its standard input.
         self.holder = subprocess.Popen([BOOT], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                        stderr=subprocess.PIPE, text=True, start_new_session=True)
         assert self.holder.stdout
@@ -46,13 +46,13 @@ class Machine:
             select.select([self.holder.stdout], [], [], 30 * SLOW)
             os.set_blocking(self.holder.stdout.fileno(), False)
             self.pid = int(self.holder.stdout.readline() or "0")
-            assert self.pid, "it doesn't boot"
+            assert self.pid, "systemd doesn't boot"
             poll(lambda: self.systemctl("is-active", "basic.target", check=False) == "active", "the boot", seconds=30)
         except AssertionError as error:
             raise AssertionError(f"{error}: {self._end()}") from None
 
     def close(self) -> None:
-        """End it with everything in it."""
+        """End all of its processes and remove what boot.sh made."""
         errors = self._end()
         assert self.holder.returncode == 0, errors
 
@@ -60,7 +60,7 @@ class Machine:
         return self.holder.communicate(timeout=30 * SLOW)[1]
 
     def path(self, path: str) -> Path:
-        """A path of the machine's, as we can open it."""
+        """The path by which we can open a file of the machine."""
         return Path(f"/proc/{self.pid}/root{path}")
 
     def run(self, *command: object, check: bool = True, seconds: float = 30) -> subprocess.CompletedProcess[str]:
@@ -70,8 +70,8 @@ class Machine:
         assert not check or done.returncode == 0, f"{command}: {done.returncode}: {done.stdout}{done.stderr}"
         return done
 
-    def name(self, name: str) -> None:
-        """Let 127.0.0.1 have this name too."""
+    def add_host_name(self, name: str) -> None:
+        """Let this name resolve to 127.0.0.1."""
         self.path("/etc/hosts").write_text(f"127.0.0.1 localhost {name}\n::1 localhost\n", encoding="ascii")
 
     def systemctl(self, *words: str, check: bool = True) -> str:
@@ -87,7 +87,7 @@ class Machine:
         self.run("journalctl", "--rotate", "--vacuum-size=1")
 
     def join_network(self) -> None:
-        """From now on its network is also that of this thread, and of the threads and processes that it starts."""
+        """Move this thread into the machine's network namespace, and so the threads and processes that it starts."""
         libc = ctypes.CDLL(None, use_errno=True)
         with open(f"/proc/{self.pid}/ns/net", "rb") as network:
             assert libc.setns(network.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())

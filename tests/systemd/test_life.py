@@ -1,4 +1,4 @@
-"""The service, from its start to its end: what systemd shows of it, reload, watchdog, failures."""
+"""The service's life cycle under systemd: start, status, probe, reload, restart after failures, stop."""
 from __future__ import annotations
 
 import os
@@ -6,7 +6,7 @@ import re
 import socket as sockets
 import time
 
-from unit import ADDRESS, CONFIG, Unit, ask, assert_answers, assert_ended_well
+from unit import ADDRESS, CONFIG, Unit, assert_answers, assert_ended_well, get
 from waiting import Stopwatch, poll
 from wire import Client, fields
 
@@ -23,7 +23,7 @@ def test_start(service: Unit) -> None:
     assert service.process("comm").read_text() == "h2echod\n"
 
 
-def test_status_says_how_it_stands(service: Unit) -> None:
+def test_status_has_the_counts(service: Unit) -> None:
     service.drop_in("[Service]", "WatchdogSec=2s")
     service.control("start")
     assert 'Status: "serving: 0 connections, 0 accepted, 0 requests"' in \
@@ -33,7 +33,7 @@ def test_status_says_how_it_stands(service: Unit) -> None:
         service.wait_for_status("^serving: 1 connection, 1 accepted, 1 request$")
 
 
-def test_process_has_a_user_and_no_rights(service: Unit) -> None:
+def test_process_has_a_dynamic_user_and_no_capabilities(service: Unit) -> None:
     service.control("start")
     assert service.show("User", "DynamicUser") == {"User": "h2echod", "DynamicUser": "yes"}
     words = dict(re.findall(r"^(\w+):\t(.*)$", service.process("status").read_text(), re.M))
@@ -45,16 +45,16 @@ def test_process_has_a_user_and_no_rights(service: Unit) -> None:
     assert (words["NoNewPrivs"], words["Seccomp"]) == ("1", "2")
 
 
-def test_limits_are_enough_for_what_the_settings_allow(service: Unit) -> None:
+def test_limits_of_the_unit_suffice_for_the_default_settings(service: Unit) -> None:
     service.control("start")
     assert not service.entries("--priority=warning")
 
 
-def test_journal_has_the_levels(service: Unit) -> None:
+def test_journal_has_the_log_levels(service: Unit) -> None:
     service.control("start")
     service.configure("port = 1")
     service.signal("HUP")
-    service.wait_for_message("reloaded")  # before the file changes again: the daemon reads it some time after the signal
+    service.wait_for_message("reloaded")  # the daemon reads the file some time after the signal
     service.configure("nonsense")
     service.signal("HUP")
     service.wait_for_message("reload failed")
@@ -65,7 +65,7 @@ def test_journal_has_the_levels(service: Unit) -> None:
     assert {entry["PRIORITY"] for entry in service.entries("--priority=warning")} == {"3", "4"}
 
 
-# --- a probe that the start waits for ---
+# --- a probe in ExecStartPost= ---
 
 def probe_after_start(service: Unit, *arguments: str) -> None:
     words = " ".join(("/usr/bin/h2echod", "--config", CONFIG, "--probe", *arguments))
@@ -84,9 +84,9 @@ def test_probe(service: Unit) -> None:
     assert_probed(service, "http://localhost:8080/")
 
 
-def test_probe_of_a_name(service: Unit) -> None:
-    """Within the filter of system calls, and the families of addresses, of the unit."""
-    service.machine.name("echo.test")
+def test_probe_of_a_host_name(service: Unit) -> None:
+    """The unit's SystemCallFilter= and RestrictAddressFamilies= allow the name to be resolved."""
+    service.machine.add_host_name("echo.test")
     probe_after_start(service, "http://echo.test:8080/")
     assert_probed(service, "http://echo.test:8080/")
 
@@ -97,13 +97,13 @@ def test_probe_of_a_unix_socket(service: Unit) -> None:
     assert_probed(service, "unix:/tmp/h2echod.sock")
 
 
-def test_probe_behind_the_socket(socket: Unit, service: Unit) -> None:
+def test_probe_of_a_service_with_a_socket_unit(socket: Unit, service: Unit) -> None:
     socket.control("start")
     probe_after_start(service)
     assert_probed(service, "http://localhost:8080/")
 
 
-def test_probe_that_fails_lets_the_start_fail(service: Unit) -> None:
+def test_failing_probe_makes_the_start_fail(service: Unit) -> None:
     service.drop_in("[Service]", "Restart=no", "ExecStartPost=/usr/bin/h2echod --probe http://127.0.0.1:8081/")
     assert service.control("start", check=False) != 0
     service.wait(ActiveState="failed")
@@ -116,10 +116,10 @@ def test_probe_that_fails_lets_the_start_fail(service: Unit) -> None:
 def test_reload(service: Unit) -> None:
     service.control("start")
     pid = service.main_pid()
-    assert "\n" not in ask()
+    assert "\n" not in get()
     service.configure("pretty = on")
     service.control("reload")
-    poll(lambda: ask().startswith("{\n"), "the new setting")
+    poll(lambda: get().startswith("{\n"), "the new setting")
     service.wait_for_status("^serving: ")
     assert service.main_pid() == pid
 
@@ -129,25 +129,25 @@ def test_reload_of_a_bad_file_fails(service: Unit) -> None:
     service.configure("pretty = on", "pretty = perhaps")
     assert service.control("reload", check=False) != 0
     service.wait(ActiveState="active", SubState="running")
-    assert "\n" not in ask()
+    assert "\n" not in get()
     service.wait_for_message(f"^{CONFIG}:2: ")
-    assert not [text for text in service.messages() if "reload failed" in text]  # it was not even asked
+    assert not [text for text in service.messages() if "reload failed" in text]  # the daemon got no SIGHUP
 
 
-def test_file_that_gets_bad_behind_the_check(service: Unit) -> None:
+def test_bad_file_is_reported_in_the_status(service: Unit) -> None:
     service.control("start")
     service.configure("pretty = perhaps")
     service.signal("HUP")
     service.wait_for_status("reload failed")
     service.wait(ActiveState="active", SubState="running")
-    assert "\n" not in ask()
+    assert "\n" not in get()
     service.configure("pretty = on")
     service.control("reload")
-    poll(lambda: ask().startswith("{\n"), "the new setting")
+    poll(lambda: get().startswith("{\n"), "the new setting")
     poll(lambda: "failed" not in service.show("StatusText")["StatusText"], "a status without the failure")
 
 
-# --- what brings it back, and what doesn't ---
+# --- which failures systemd restarts it after ---
 
 def assert_restarted(service: Unit, before: int) -> None:
     service.wait(NRestarts="1", ActiveState="active", SubState="running")
@@ -155,7 +155,7 @@ def assert_restarted(service: Unit, before: int) -> None:
     assert_answers("/again")
 
 
-def test_watchdog_restarts_what_hangs(service: Unit) -> None:
+def test_watchdog_restarts_a_daemon_that_hangs(service: Unit) -> None:
     service.drop_in("[Service]", "WatchdogSec=1s")
     service.control("start")
     pid = service.main_pid()
@@ -164,22 +164,22 @@ def test_watchdog_restarts_what_hangs(service: Unit) -> None:
     assert [entry for entry in service.machine.journal() if "Watchdog timeout" in entry["MESSAGE"]]
 
 
-def test_watchdog_is_fed(service: Unit) -> None:
+def test_watchdog_is_notified(service: Unit) -> None:
     service.drop_in("[Service]", "WatchdogSec=2s")
     service.control("start")
     since = service.show("WatchdogTimestampMonotonic")
-    poll(lambda: service.show("WatchdogTimestampMonotonic") != since, "the watchdog's next meal")
+    poll(lambda: service.show("WatchdogTimestampMonotonic") != since, "the next watchdog notification")
     assert service.show("ActiveState", "NRestarts") == {"ActiveState": "active", "NRestarts": "0"}
 
 
-def test_crash_is_restarted(service: Unit) -> None:
+def test_restarted_after_a_crash(service: Unit) -> None:
     service.control("start")
     pid = service.main_pid()
     service.signal("KILL")
     assert_restarted(service, pid)
 
 
-def test_port_in_use_is_tried_again(service: Unit) -> None:
+def test_started_again_if_the_port_was_in_use(service: Unit) -> None:
     with sockets.create_server(ADDRESS):
         assert service.control("start", check=False) != 0
         assert service.show("ExecMainStatus")["ExecMainStatus"] == str(os.EX_UNAVAILABLE)
@@ -187,22 +187,22 @@ def test_port_in_use_is_tried_again(service: Unit) -> None:
     assert_answers("/at-last")
 
 
-def assert_fails_for_good(service: Unit, status: int) -> None:
+def assert_fails_without_restart(service: Unit, status: int) -> None:
     assert service.control("start", check=False) != 0
     assert service.show("ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts") == \
         {"ActiveState": "failed", "SubState": "failed", "Result": "exit-code", "ExecMainStatus": str(status),
          "NRestarts": "0"}
 
 
-def test_bad_file_fails_once(service: Unit) -> None:
+def test_not_restarted_with_a_bad_file(service: Unit) -> None:
     service.configure("pretty = perhaps")
-    assert_fails_for_good(service, os.EX_CONFIG)
+    assert_fails_without_restart(service, os.EX_CONFIG)
     service.wait_for_message(f"^{CONFIG}:1: ")
 
 
-def test_bad_option_fails_once(service: Unit) -> None:
+def test_not_restarted_with_a_bad_option(service: Unit) -> None:
     service.drop_in("[Service]", "ExecStart=", "ExecStart=/usr/bin/h2echod --nonsense")
-    assert_fails_for_good(service, os.EX_USAGE)
+    assert_fails_without_restart(service, os.EX_USAGE)
 
 
 # --- stop ---
@@ -213,8 +213,8 @@ def test_stop(service: Unit) -> None:
     assert_ended_well(service)
 
 
-def test_drain_that_takes_longer_than_systemd_would_wait(service: Unit) -> None:
-    """The daemon asks for the time that its drain timeout allows."""
+def test_drain_may_take_longer_than_timeoutstopsec(service: Unit) -> None:
+    """The daemon extends systemd's timeout by its own drain-timeout."""
     service.drop_in("[Service]", "TimeoutStopSec=1s")
     service.configure("drain-timeout = 10s")
     service.control("start")

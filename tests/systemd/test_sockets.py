@@ -1,4 +1,4 @@
-"""The socket unit and the instances: who listens, and who serves."""
+"""The socket unit h2echod.socket, and the instances h2echod@NAME that share a port."""
 from __future__ import annotations
 
 import os
@@ -8,11 +8,11 @@ import shutil
 import pytest
 
 from machine import Machine
-from unit import ADDRESS, CONFIG, Unit, ask, assert_answers
+from unit import ADDRESS, CONFIG, Unit, assert_answers, get
 from waiting import poll
 from wire import Client
 
-START_LIMIT = 5  # starts within ten seconds, as systemd has it by default
+START_LIMIT = 5  # systemd's default: starts within ten seconds
 
 
 # --- h2echod.socket ---
@@ -27,7 +27,7 @@ def test_first_connection_starts_the_service(socket: Unit, service: Unit, host: 
 
 
 def test_port_below_1024(socket: Unit, service: Unit) -> None:
-    """As the manual says, from a service that runs."""
+    """As h2echod(8) describes it, from a running service."""
     socket.control("start")
     service.control("start")
     assert_answers("/high")
@@ -38,7 +38,7 @@ def test_port_below_1024(socket: Unit, service: Unit) -> None:
     assert not service.entries("--priority=warning")
 
 
-def test_service_goes_and_its_socket_stays(socket: Unit, service: Unit) -> None:
+def test_socket_stays_when_the_service_stops(socket: Unit, service: Unit) -> None:
     socket.control("start")
     for path in ("/one", "/two"):
         assert_answers(path)
@@ -46,8 +46,8 @@ def test_service_goes_and_its_socket_stays(socket: Unit, service: Unit) -> None:
         assert socket.show("ActiveState", "Result") == {"ActiveState": "active", "Result": "success"}
 
 
-def test_bad_file_behind_the_socket_is_no_loop(socket: Unit, service: Unit) -> None:
-    """The connection that waits starts the service again and again: systemd's limit on starts ends that."""
+def test_bad_file_does_not_start_the_service_for_ever(socket: Unit, service: Unit) -> None:
+    """The waiting connection starts the service again and again, until systemd's limit on starts is reached."""
     service.configure("pretty = perhaps")
     socket.control("start")
     with Client(ADDRESS):
@@ -56,7 +56,7 @@ def test_bad_file_behind_the_socket_is_no_loop(socket: Unit, service: Unit) -> N
     service.configure()
     service.machine.systemctl("reset-failed")
     socket.control("start")
-    assert_answers("/mended")
+    assert_answers("/repaired")
 
 
 def test_socket_only(machine: Machine, socket: Unit, service: Unit) -> None:
@@ -72,20 +72,20 @@ def test_socket_only(machine: Machine, socket: Unit, service: Unit) -> None:
     assert not service.entries("--priority=warning")
     service.configure("pretty = on")
     service.control("reload")
-    poll(lambda: ask().startswith("{\n"), "the new setting")
+    poll(lambda: get().startswith("{\n"), "the new setting")
 
 
 # --- h2echod@ ---
 
 def accepted(instance: Unit) -> int:
-    """How many connections an instance has had, as it says when it is asked."""
+    """How many connections an instance has accepted, from its answer to SIGUSR1."""
     before = len(instance.messages())
     instance.signal("USR1")
-    figures = r"^stats: .*\baccepted=(\d+)"
+    stats = r"^stats: .*\baccepted=(\d+)"
 
     def find() -> re.Match[str] | None:
-        return next((match for text in instance.messages()[before:] if (match := re.search(figures, text))), None)
-    return int(poll(find, "the figures")[1])
+        return next((match for text in instance.messages()[before:] if (match := re.search(stats, text))), None)
+    return int(poll(find, "the statistics")[1])
 
 
 def assert_all_answered(count: int = 100) -> None:

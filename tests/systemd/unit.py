@@ -1,4 +1,4 @@
-"""One of h2echod's units on a machine: driven by systemctl, watched through `show` and the journal."""
+"""One of h2echod's units on a machine: controlled by systemctl, observed through `systemctl show` and the journal."""
 from __future__ import annotations
 
 import json
@@ -14,14 +14,14 @@ ADDRESS = ("127.0.0.1", 8080)
 
 
 class Unit:
-    """A unit by its name; what is not said here, `control` says to systemctl."""
+    """A unit by its name."""
 
     def __init__(self, machine: Machine, name: str) -> None:
         self.machine = machine
         self.name = name
 
     def control(self, verb: str, *options: str, check: bool = True) -> int:
-        """systemctl VERB for this unit; its exit status."""
+        """Run `systemctl VERB` for this unit. Return its exit status."""
         done = self.machine.run("systemctl", verb, *options, self.name, check=False)
         assert not check or done.returncode == 0, f"{verb} {self.name}: {done.stderr}{self.report()}"
         return done.returncode
@@ -42,11 +42,11 @@ class Unit:
             raise AssertionError(f"{error}: {shown}{self.report()}") from None
 
     def wait_for_status(self, pattern: str) -> None:
-        """Wait until the daemon's own words about itself are like this."""
+        """Wait until the daemon's status text matches."""
         poll(lambda: re.search(pattern, self.show("StatusText")["StatusText"]), f"a status like {pattern!r}")
 
     def signal(self, name: str) -> None:
-        """Send a signal to the daemon, without systemd's knowing."""
+        """Send a signal to the daemon directly, not through systemd."""
         self.machine.run("kill", f"-{name}", self.main_pid())
 
     def main_pid(self) -> int:
@@ -60,25 +60,25 @@ class Unit:
         return self.machine.path(f"/proc/{self.main_pid()}/{entry}")
 
     def configure(self, *lines: str) -> None:
-        """Let the configuration consist of these lines."""
+        """Replace the configuration by these lines."""
         self.machine.path(CONFIG).write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
 
     def drop_in(self, *lines: str) -> None:
-        """Change the unit as an administrator does."""
+        """Add a drop-in with these lines to the unit, as an administrator would."""
         directory = self.machine.path(f"/etc/systemd/system/{self.name}.d")
         directory.mkdir()
         (directory / "test.conf").write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
         self.machine.systemctl("daemon-reload")
 
     def entries(self, *options: str) -> list[dict[str, str]]:
-        """What the unit's processes wrote to the journal."""
+        """The journal's entries from the unit's processes."""
         return self.machine.journal(*options, f"_SYSTEMD_UNIT={self.name}")
 
     def messages(self) -> list[str]:
         return [entry["MESSAGE"] for entry in self.entries()]
 
     def report(self) -> str:
-        return "; the journal's end:\n" + "\n".join(self.messages()[-20:])
+        return "; the end of the journal:\n" + "\n".join(self.messages()[-20:])
 
     def wait_for_message(self, pattern: str) -> re.Match[str]:
         def find() -> re.Match[str] | None:
@@ -86,16 +86,16 @@ class Unit:
         return poll(find, f"a message like {pattern!r} of {self.name}")
 
 
-def ask(path: str = "/", host: str = "127.0.0.1", port: int = 8080) -> str:
-    """The body of curl's answer."""
+def get(path: str = "/", host: str = "127.0.0.1", port: int = 8080) -> str:
+    """The body of the response to a GET by curl."""
     return curl_h2(f"http://{host}:{port}{path}").stdout.decode()
 
 
 def assert_answers(path: str = "/", **where: object) -> None:
-    assert json.loads(ask(path, **where))[":path"] == path
+    assert json.loads(get(path, **where))[":path"] == path
 
 
 def assert_ended_well(service: Unit) -> None:
-    """By itself and with status 0: any other end is a failure to systemd, and is not forgotten."""
+    """Assert that the daemon exited by itself and with status 0. systemd would remember any other end as a failure."""
     service.wait(ActiveState="inactive", Result="success")
     assert service.messages()[-1] == "stopped: all open requests were answered"
