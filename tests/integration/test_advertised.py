@@ -1,4 +1,4 @@
-"""advertised.py, called as tests/clients/README.md shows."""
+"""The script advertised.py, run as tests/clients/README.md shows."""
 from __future__ import annotations
 
 import socket
@@ -14,53 +14,54 @@ from daemon import Daemon
 SCRIPT = Path(__file__).with_name("advertised.py")
 
 
-def advertised(*words: object, path: str | None = None) -> subprocess.CompletedProcess[str]:
+def run_script(*words: object, path: str | None = None) -> subprocess.CompletedProcess[str]:
     variables = environment_without_proxies() if path is None else {**environment_without_proxies(), "PATH": path}
     return subprocess.run([str(word) for word in words], env=variables, capture_output=True, text=True, check=False)
 
 
-def assert_one_line(done: subprocess.CompletedProcess[str], *parts: str) -> None:
+def assert_one_error_line(done: subprocess.CompletedProcess[str], *parts: str) -> None:
     assert done.returncode != 0 and done.stdout == ""
     assert len(done.stderr.splitlines()) == 1 and all(part in done.stderr for part in parts), done.stderr
 
 
-def test_does_not_depend_on_the_python_that_is_first_in_path(daemon: Daemon, tmp_path: Path) -> None:
+def test_script_does_not_use_another_python_in_path(daemon: Daemon, tmp_path: Path) -> None:
     (tmp_path / "python3").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "python3").chmod(0o755)
-    done = advertised(SCRIPT, daemon.url("/"), path=f"{tmp_path}:{environment_without_proxies()['PATH']}")
+    done = run_script(SCRIPT, daemon.url("/"), path=f"{tmp_path}:{environment_without_proxies()['PATH']}")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("|  | curl ")
 
 
-def test_says_what_a_python_lacks() -> None:
-    """One without what the distribution has installed."""
-    assert_one_line(advertised(sys.executable, "-S", SCRIPT, "http://localhost:1/"), "no module h2", "make deps check")
+def test_missing_python_module_is_reported() -> None:
+    """With -S, Python does not find the modules that the distribution installs."""
+    assert_one_error_line(run_script(sys.executable, "-S", SCRIPT, "http://localhost:1/"), "no module h2", "make deps check")
 
 
-def test_says_what_a_machine_lacks(daemon: Daemon, tmp_path: Path) -> None:
-    assert_one_line(advertised(SCRIPT, daemon.url("/"), path=str(tmp_path)), "curl is not installed", "make deps check")
+def test_missing_tool_is_reported(daemon: Daemon, tmp_path: Path) -> None:
+    assert_one_error_line(run_script(SCRIPT, daemon.url("/"), path=str(tmp_path)), "curl is not installed", "make deps check")
 
 
-def test_says_that_nobody_answers() -> None:
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        assert_one_line(advertised(SCRIPT, f"http://127.0.0.1:{silent.getsockname()[1]}/"), "advertised.py: ", "curl")
+def test_missing_server_is_reported() -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        assert_one_error_line(run_script(SCRIPT, f"http://127.0.0.1:{bound.getsockname()[1]}/"), "advertised.py: ", "curl")
 
 
 @pytest.mark.parametrize("words", [[], ["localhost:8080"], ["https://localhost:8443/"], ["http://localhost:x/"],
                                    ["http://localhost/"], ["--help"], [""], ["http://localhost:1/", "x"]])
-def test_says_how_it_is_called(words: list[str]) -> None:
-    assert_one_line(advertised(SCRIPT, *words), "usage: advertised.py http")
+def test_wrong_arguments_print_the_usage(words: list[str]) -> None:
+    assert_one_error_line(run_script(SCRIPT, *words), "usage: advertised.py http")
 
 
-def test_path_may_be_left_out(daemon: Daemon) -> None:
-    assert advertised(SCRIPT, daemon.url("")).stdout == advertised(SCRIPT, daemon.url("/")).stdout != ""
+def test_path_may_be_omitted(daemon: Daemon) -> None:
+    assert run_script(SCRIPT, daemon.url("")).stdout == run_script(SCRIPT, daemon.url("/")).stdout != ""
 
 
 @pytest.mark.parametrize("answer", ["plain text", "", "{}", "[]", "1"])
-def test_says_that_another_server_answers(daemon: Daemon, tmp_path: Path, answer: str) -> None:
-    """As curl shows what it has answered."""
-    (tmp_path / "curl").write_text(f"#!/bin/sh\ncase $* in *--version) echo curl 8.14.1 ;; *) echo '{answer}' ;; esac\n")
+def test_other_server_is_reported(daemon: Daemon, tmp_path: Path, answer: str) -> None:
+    """A curl that prints another server's answer."""
+    script = f"#!/bin/sh\ncase $* in *--version) echo curl 8.14.1 ;; *) echo '{answer}' ;; esac\n"
+    (tmp_path / "curl").write_text(script)
     (tmp_path / "curl").chmod(0o755)
-    done = advertised(SCRIPT, daemon.url("/"), path=f"{tmp_path}:{environment_without_proxies()['PATH']}")
-    assert_one_line(done, f"{daemon.url('/')} does not answer with the detailed representation")
+    done = run_script(SCRIPT, daemon.url("/"), path=f"{tmp_path}:{environment_without_proxies()['PATH']}")
+    assert_one_error_line(done, f"{daemon.url('/')} does not answer with the detailed representation")

@@ -1,4 +1,4 @@
-"""Rules of RFC 9113, sections 6 and 7, that a client can see kept: one row, one rule."""
+"""Rules of RFC 9113, sections 6 and 7 (frames and error codes), as far as a client can observe them; one rule a row."""
 from __future__ import annotations
 
 from typing import Callable
@@ -39,14 +39,14 @@ PAYLOADS = [  # sections 6.1 to 6.4
     Rule("6.2", "headers-on-stream-0", "HEADERS on stream 0 is a connection error PROTOCOL_ERROR", [get(0)],
          ends(PROTOCOL_ERROR)),
     Rule("6.2", "padding-too-long",
-         "padding longer than the room for it is a connection error PROTOCOL_ERROR",
+         "padding longer than the rest of the payload is a connection error PROTOCOL_ERROR",
          [headers(1, b"\xff" + BLOCK, END_STREAM | END_HEADERS | PADDED)], ends(PROTOCOL_ERROR)),
-    Rule("6.2", "padding-over-priority", "padding that takes the priority fields' room is too long",
+    Rule("6.2", "padding-over-priority", "padding that overlaps the priority fields is too long",
          [headers(1, b"\x04" + number(0) + b"\x0f" + b"\x84" * 3, END_STREAM | END_HEADERS | PADDED
                   | HAS_PRIORITY)], ends(PROTOCOL_ERROR)),
     Rule("6.2", "padded-without-length", "HEADERS without the length of its padding",
          [headers(1, b"", END_STREAM | END_HEADERS | PADDED)], ends(FRAME_SIZE_ERROR, PROTOCOL_ERROR)),
-    Rule("6.2", "priority-cut-short", "HEADERS that ends inside its priority fields",
+    Rule("6.2", "priority-truncated", "HEADERS that ends inside its priority fields",
          [headers(1, number(0), END_STREAM | END_HEADERS | HAS_PRIORITY)],
          ends(FRAME_SIZE_ERROR, PROTOCOL_ERROR)),
     Rule("6.2", "padding-and-priority", "HEADERS with padding and priority",
@@ -54,14 +54,14 @@ PAYLOADS = [  # sections 6.1 to 6.4
                   END_STREAM | END_HEADERS | PADDED | HAS_PRIORITY)], answers()),
     Rule("6.3", "priority-on-stream-0", "PRIORITY on stream 0 is a connection error PROTOCOL_ERROR",
          [priority(0, 1)], ends(PROTOCOL_ERROR)),
-    *(Rule("6.3", f"priority-on-stream-0-{name}", "so it is whatever it says, and wherever it comes", [sent],
-           ends(PROTOCOL_ERROR, last=last)) for name, sent, last in [
+    *(Rule("6.3", f"priority-on-stream-0-{name}", "PRIORITY on stream 0 is an error with any content, in any place",
+           [sent], ends(PROTOCOL_ERROR, last=last)) for name, sent, last in [
                ("on-itself", priority(0, 0), 0),
                ("exclusive", priority(0, 1 << 31 | 3, 255), 0),
                ("flags", frame(PRIORITY, 0xff, 0, number(1) + b"x"), 0),
                ("reserved-bit", priority(1 << 31, 1), 0),
                ("after-a-request", get(1) + post(5) + priority(0, 1) + get(7), 5)]),
-    Rule("6.3", "priority-on-stream-0-without-priorities", "so it is where the client has done without priorities",
+    Rule("6.3", "priority-on-stream-0-without-priorities", "the same after SETTINGS_NO_RFC7540_PRIORITIES",
          [MAGIC + settings((NO_RFC7540_PRIORITIES, 1)) + priority(0, 1)], ends(PROTOCOL_ERROR), preface=None),
     *(Rule("6.3", f"priority-of-{size}",
            "PRIORITY of other than 5 bytes is FRAME_SIZE_ERROR (here of the connection)",
@@ -75,14 +75,14 @@ PAYLOADS = [  # sections 6.1 to 6.4
       for size in (3, 5)),
     Rule("6.4", "rst-stream", "RST_STREAM ends a stream, and no other",
          [post(1) + post(3) + reset_stream(1) + data(3, b"x")], answers(3, POST)),
-    Rule("6.4", "rst-stream-of-the-unanswered", "nothing but PRIORITY is sent on a stream after RST_STREAM",
+    Rule("6.4", "rst-stream-before-the-answer", "nothing but PRIORITY is sent on a stream after RST_STREAM",
          [post(1) + reset_stream(1)], IGNORED),
 ]
 
 SETTINGS_AND_MORE = [  # sections 6.5 to 6.8
     Rule("6.5", "ack", "SETTINGS is acknowledged, each one", [settings() + settings((ENABLE_PUSH, 0))],
          shows("2 ACKs more", lambda client: client.acknowledged == 3)),
-    Rule("6.5", "ack-of-nothing", "an ACK is not acknowledged (that it may not come unasked is nowhere said)",
+    Rule("6.5", "unexpected-ack", "an ACK is not acknowledged (no rule forbids an unexpected one)",
          [frame(SETTINGS, ACK, 0)],
          ends(PROTOCOL_ERROR) | shows("no ACK", lambda client: client.acknowledged == 1)),
     Rule("6.5", "ack-with-payload", "an ACK of other than 0 bytes is a connection error FRAME_SIZE_ERROR",
@@ -103,7 +103,7 @@ SETTINGS_AND_MORE = [  # sections 6.5 to 6.8
            "SETTINGS_INITIAL_WINDOW_SIZE above 2^31-1: connection error FLOW_CONTROL_ERROR",
            [settings((INITIAL_WINDOW_SIZE, value))], ends(FLOW_CONTROL_ERROR)) for name,
       value in [("2-31", 2**31), ("2-32-less-1", 2**32 - 1)]),
-    Rule("6.5.2", "window-2-31-less-1", "SETTINGS_INITIAL_WINDOW_SIZE of 2^31-1 may be",
+    Rule("6.5.2", "window-2-31-less-1", "SETTINGS_INITIAL_WINDOW_SIZE of 2^31-1 is allowed",
          [settings((INITIAL_WINDOW_SIZE, LARGEST)), get(1)], answers()),
     *(Rule("6.5.2", f"frame-size-{value}", "SETTINGS_MAX_FRAME_SIZE outside 2^14 to 2^24-1: connection error "
            "PROTOCOL_ERROR", [settings((MAX_FRAME_SIZE, value))], ends(PROTOCOL_ERROR))
@@ -112,15 +112,15 @@ SETTINGS_AND_MORE = [  # sections 6.5 to 6.8
            [settings((MAX_FRAME_SIZE, value)), get(1)], answers()) for value in (FRAME_SIZE, 2**24 - 1)),
     Rule("6.5.2", "unknown-setting", "unknown settings are ignored",
          [settings((0xfafa, 7), (0, 1), (0xffff, 2**32 - 1))], IGNORED),
-    Rule("6.5.2", "no-streams-of-ours",
-         "SETTINGS_MAX_CONCURRENT_STREAMS of 0 keeps nobody's request from its answer",
+    Rule("6.5.2", "no-server-streams",
+         "SETTINGS_MAX_CONCURRENT_STREAMS of 0 does not affect the client's own requests",
          [settings((MAX_CONCURRENT_STREAMS, 0)), get(1)], answers()),
-    Rule("6.5.2", "small-header-list", "SETTINGS_MAX_HEADER_LIST_SIZE is advice: the answer comes",
+    Rule("6.5.2", "small-header-list", "SETTINGS_MAX_HEADER_LIST_SIZE is advisory: the request is answered",
          [settings((MAX_HEADER_LIST_SIZE, 1)), get(1)], answers()),
-    Rule("6.5.3", "last-value-counts", "values are taken in their order: the last one counts",
+    Rule("6.5.3", "last-value-counts", "values are processed in order: the last one counts",
          [settings((INITIAL_WINDOW_SIZE, 100), (INITIAL_WINDOW_SIZE, 1)) + get(1), body(1, 1), OPEN_WINDOW],
          answers()),
-    Rule("6.5.3", "twice-in-order", "SETTINGS are taken in their order",
+    Rule("6.5.3", "twice-in-order", "SETTINGS frames are processed in order",
          [settings((INITIAL_WINDOW_SIZE, 0)) + settings((INITIAL_WINDOW_SIZE, 2)) + get(1), body(1, 2),
           OPEN_WINDOW], answers()),
     Rule("6.6", "push-promise", "a client's PUSH_PROMISE is a connection error PROTOCOL_ERROR",
@@ -144,15 +144,15 @@ SETTINGS_AND_MORE = [  # sections 6.5 to 6.8
          "GOAWAY is about streams of the other side: what was asked is answered",
          [*HALF_CLOSED, goaway(0, 0), OPEN_WINDOW], answers_at_least(1)),
     Rule("6.8", "goaway-and-requests",
-         "what is asked behind a GOAWAY is answered, as long as a stream is open",
+         "requests after a GOAWAY are answered, as long as a stream is open",
          [*HALF_CLOSED, goaway(0, 0) + get(3) + window_update(3, DEFAULT_WINDOW), OPEN_WINDOW],
          answers_at_least(3)),
     Rule("6.8", "goaway-with-debug-data", "GOAWAY may have debug data",
          [*HALF_CLOSED, frame(GOAWAY, 0, 0, number(0) + number(0) + b"bye"), OPEN_WINDOW],
          answers_at_least(1)),
-    Rule("7", "unknown-code-in-goaway", "unknown error codes are nothing special",
+    Rule("7", "unknown-code-in-goaway", "unknown error codes have no special effect",
          [*HALF_CLOSED, goaway(0, 0xfafafafa), OPEN_WINDOW], answers_at_least(1)),
-    Rule("7", "unknown-code-in-rst-stream", "unknown error codes are nothing special",
+    Rule("7", "unknown-code-in-rst-stream", "unknown error codes have no special effect",
          [post(1) + reset_stream(1, 0xfafafafa)], IGNORED),
 ]
 
@@ -177,7 +177,7 @@ FLOW = [  # section 6.9 to 6.10
          [window_update(0, LARGEST) + window_update(0, LARGEST)], ends(FLOW_CONTROL_ERROR)),
     Rule("6.9.1", "overflow-by-one", "a window above 2^31-1 is a connection error FLOW_CONTROL_ERROR",
          [window_update(0, LARGEST - DEFAULT_WINDOW + 1)], ends(FLOW_CONTROL_ERROR)),
-    Rule("6.9.1", "full-window", "a window of 2^31-1 is none",
+    Rule("6.9.1", "full-window", "a window of 2^31-1 is no error",
          [window_update(0, LARGEST - DEFAULT_WINDOW) + get(1)], answers()),
     Rule("6.9.1", "overflow-on-stream", "a stream's window above 2^31-1 is a stream error FLOW_CONTROL_ERROR",
          [post(1) + window_update(1, LARGEST)], resets(FLOW_CONTROL_ERROR)),
@@ -219,9 +219,9 @@ FLOW = [  # section 6.9 to 6.10
                 answers(LAST + 20, POST)),
                ("but-one-too-many", window_update(LAST, LARGEST) + reset_stream(LAST) + post(LAST + 2)
                 + get(LAST + 4), ends(PROTOCOL_ERROR, last=LAST + 2))]),
-    Rule("6.9.1", "full-window-of-stream", "a stream's window of 2^31-1 is none",
+    Rule("6.9.1", "full-window-of-stream", "a stream's window of 2^31-1 is no error",
          [post(1) + window_update(1, LARGEST - DEFAULT_WINDOW) + data(1, b"x")], answers(1, POST)),
-    Rule("6.9.1", "negative-window-of-stream", "nor is one that was below 0",
+    Rule("6.9.1", "negative-window-of-stream", "nor is one that was negative before",
          [settings((INITIAL_WINDOW_SIZE, 20)), get(1), body(1, 20), settings((INITIAL_WINDOW_SIZE, 0)),
           window_update(1, LARGEST)], answers()),
     Rule("6.9.1", "overflow-on-closed-stream", "a closed stream has no window",
@@ -240,7 +240,7 @@ FLOW = [  # section 6.9 to 6.10
          "SETTINGS that take a stream's window above 2^31-1: connection error FLOW_CONTROL_ERROR",
          [post(1) + window_update(1, 1) + settings((INITIAL_WINDOW_SIZE, LARGEST))],
          ends(FLOW_CONTROL_ERROR, last=1)),
-    *(Rule("6.9.2", f"overflow-by-settings-{name}", "so it is for any stream, and any value in the frame", [sent],
+    *(Rule("6.9.2", f"overflow-by-settings-{name}", "the same for any stream, and any value in the frame", [sent],
            ends(FLOW_CONTROL_ERROR, last=last)) for name, sent, last in [
                ("of-the-second", post(1) + post(3) + window_update(3, 1) + settings((INITIAL_WINDOW_SIZE, LARGEST)), 3),
                ("of-each", b"".join(post(stream) + window_update(stream, 1) for stream in (1, 3, 5))
@@ -255,7 +255,7 @@ FLOW = [  # section 6.9 to 6.10
     Rule("6.9.2", "acknowledged-when-applied", "SETTINGS are in force when they are acknowledged",
          [settings((INITIAL_WINDOW_SIZE, 7)), Check("an ACK", lambda client: client.acknowledged == 2), get(1),
           body(1, 7), OPEN_WINDOW], answers()),
-    Rule("6.10", "continuations", "a field block may go on in many CONTINUATIONs",
+    Rule("6.10", "continuations", "a field block may continue in many CONTINUATION frames",
          [headers(1, BLOCK[:3], END_STREAM)
           + b"".join(continuation(1, BLOCK[at:at + 1], 0) for at in range(3, len(BLOCK)))
           + continuation(1, b"")], answers()),
@@ -266,7 +266,7 @@ FLOW = [  # section 6.9 to 6.10
          [headers(1, BLOCK, END_STREAM) + continuation(0, b"")], ends(PROTOCOL_ERROR, last=1)),
     Rule("6.10", "of-another-stream", "CONTINUATION on another stream is a connection error PROTOCOL_ERROR",
          [headers(1, BLOCK, END_STREAM) + continuation(3, b"")], ends(PROTOCOL_ERROR, last=1)),
-    *(Rule("6.10", f"cut-short-by-{name}", "any other frame in a field block is a connection error at its header",
+    *(Rule("6.10", f"interrupted-by-{name}", "any other frame in a field block is a connection error at its header",
            [headers(1, BLOCK, END_STREAM) + sent], ends(PROTOCOL_ERROR, last=1)) for name, sent in [
                ("priority", priority(1, 3)[:9]), ("rst-stream", reset_stream(1)[:12]),
                ("window-update", window_update(1, 1)[:9]), ("ping", ping(b"12345678")[:9])]),
@@ -277,7 +277,7 @@ FLOW = [  # section 6.9 to 6.10
          ends(PROTOCOL_ERROR, last=1)),
     Rule("6.10", "after-data", "CONTINUATION after DATA is a connection error PROTOCOL_ERROR",
          [post(1) + data(1, b"x", 0) + continuation(1, BLOCK)], ends(PROTOCOL_ERROR, last=1)),
-    Rule("6.10", "of-nothing", "CONTINUATION of nothing is a connection error PROTOCOL_ERROR",
+    Rule("6.10", "without-headers", "CONTINUATION without HEADERS is a connection error PROTOCOL_ERROR",
          [continuation(0, b"")], ends(PROTOCOL_ERROR)),
 ]
 

@@ -1,4 +1,4 @@
-"""Nothing is left behind: threads and descriptors come back to where they were."""
+"""Leaks: after many connections, the daemon has as many threads and descriptors as before."""
 from __future__ import annotations
 
 import pytest
@@ -12,7 +12,7 @@ from wire import CANCEL, MAGIC, Client, fields
 TRANSPORTS = ("plain", "tls")
 
 ROUNDS = 1000
-WORKERS_LINGER = 20  # seconds after which a worker without a connection must have ended, with room to spare
+WORKERS_LINGER = 20  # seconds within which an idle worker thread must have ended, with a margin
 
 
 def wait_for_baseline(daemon: Daemon, threads: int, descriptors: int) -> None:
@@ -22,12 +22,12 @@ def wait_for_baseline(daemon: Daemon, threads: int, descriptors: int) -> None:
 
 
 def abort_somewhere(client: Client, number: int) -> None:
-    """Send the beginning of a conversation, cut at a point that moves with the number; then a TCP reset."""
-    words = b"".join([
+    """Send the beginning of a connection's data, cut off at a point that depends on the number; then a TCP reset."""
+    data = b"".join([
         MAGIC, SettingsFrame(0).serialize(), client.headers(fields("/", "GET", ("x", "y" * 50))),
         client.headers(fields("/", "POST"), end=False), DataFrame(3, b"data").serialize(),
         RstStreamFrame(3, CANCEL).serialize()])
-    client.send(words[:number * 7 % (len(words) + 1)])
+    client.send(data[:number * 7 % (len(data) + 1)])
     client.abort()
 
 
@@ -49,7 +49,7 @@ def test_a_thousand_connections_half_of_them_aborted(start: Start) -> None:
 
 
 @pytest.mark.heavy
-def test_a_hundred_at_once_aborted_while_answers_are_on_their_way(start: Start) -> None:
+def test_a_hundred_connections_aborted_while_answers_are_sent(start: Start) -> None:
     daemon = start()
     threads, descriptors = daemon.threads(), daemon.descriptors()
     clients = [daemon.connect(receive_buffer=4096) for _ in range(100)]
@@ -63,8 +63,8 @@ def test_a_hundred_at_once_aborted_while_answers_are_on_their_way(start: Start) 
 
 
 @pytest.mark.heavy
-def test_connections_one_after_the_other_share_a_worker(start: Start) -> None:
-    """A worker whose connection is over takes the next one: there are not as many threads as connections."""
+def test_successive_connections_share_a_worker(start: Start) -> None:
+    """A worker thread takes the next connection when its own is closed, so few threads are created."""
     daemon = start()
     for number in range(50):
         with daemon.connect() as client:

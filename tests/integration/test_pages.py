@@ -1,4 +1,4 @@
-"""The manual pages name every setting, and the first example of README.md and of h2echod(8) is what a reader gets."""
+"""The documentation: the man pages describe every setting, and the examples are what a reader gets."""
 from __future__ import annotations
 
 import json
@@ -15,11 +15,11 @@ from daemon import TOP, parse_dump, run
 
 @dataclass
 class Table:
-    """What --help and --dump-config show of the table of settings."""
+    """The settings, from the output of --help and --dump-config."""
 
-    long: list[str]               # options without their dashes
+    long: list[str]               # long options, without dashes
     short: dict[str, str]         # letters, with the long options that they stand for
-    keys: dict[str, list[str]]    # the file's keys, with their defaults
+    keys: dict[str, list[str]]    # keys of the file, with their defaults
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def page(name: str) -> str:
 
 
 def entries(name: str) -> dict[str, str]:
-    """The items of a page's lists: the line that names each, and the text below it."""
+    """The items of a page's lists: the tag of each, and its text."""
     found = re.findall(r"^\.It (.*)\n((?:(?!\.It |\.El).*\n)*)", page(name), re.MULTILINE)
     assert found
     return dict(found)
@@ -48,7 +48,7 @@ def test_every_option_has_an_entry(table: Table) -> None:
     assert [option for option in table.long if not re.search(rf"\bFl -{option}(?![a-z-])", named)] == []
 
 
-def test_every_short_option_is_beside_its_long_one(table: Table) -> None:
+def test_every_short_option_is_in_the_entry_of_its_long_one(table: Table) -> None:
     named = "\n".join(entries("h2echod.8"))
     assert [letter for letter, option in table.short.items()
             if not re.search(rf"^Fl {letter}\b.*Fl -{option}(?![a-z-])", named, re.MULTILINE)] == []
@@ -61,7 +61,7 @@ def test_every_key_has_an_entry_with_its_default(table: Table) -> None:
             if value not in texts[key]] == []
 
 
-def test_pages_name_no_option_that_does_not_exist(table: Table) -> None:
+def test_pages_mention_only_existing_options(table: Table) -> None:
     for name in ("h2echod.8", "h2echod.conf.5"):
         assert set(re.findall(r"\bFl -([a-z][a-z-]+)", page(name))) <= set(table.long)
 
@@ -81,14 +81,14 @@ COMMAND = r"^\$ curl --http2-prior-knowledge (?:-i )?http://localhost:8080/hello
 
 
 def first_answer(text: str) -> str:
-    """What the first example prints, the folded lines of the JSON joined."""
+    """The output in the first example, with the folded lines of JSON joined."""
     example = re.search(COMMAND + r"(.*?\})\n(?:```|\.Ed)", text, re.MULTILINE | re.DOTALL)
     assert example
     return re.sub(r",\n(?=\")", ", ", example[1])
 
 
 def without_time_and_curl(answer: str) -> str:
-    """Another version of curl also has another order of the pseudo-header fields."""
+    """Without the date; versions of curl differ in user-agent and in the order of pseudo-header fields."""
     answer = re.sub(r"(?m)^date: .*$", "date: now", answer)
     if f"curl/{curl_version()}" in answer:
         return answer
@@ -107,8 +107,8 @@ def test_first_example_is_what_curl_prints(start: Start, page: str) -> None:
     assert without_time_and_curl(lines) == without_time_and_curl(example)
 
 
-def test_errors_in_the_example_are_what_is_printed(tmp_path: Path) -> None:
-    """The lines of h2echod.conf(5), from the file that they are about."""
+def test_example_of_errors_is_what_is_printed(tmp_path: Path) -> None:
+    """The error lines in h2echod.conf(5), for the file that they are about."""
     example = re.search(r"^\.Ss Errors\n.*?^\.Bd .*?\n(.*?)^\.Ed", page("h2echod.conf.5"), re.MULTILINE | re.DOTALL)
     assert example
     file = tmp_path / "h2echod.conf"

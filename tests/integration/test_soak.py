@@ -1,4 +1,4 @@
-"""The soak for some seconds; `make soak` does the same for minutes."""
+"""The soak test for a few seconds; `make soak` runs it for minutes."""
 from __future__ import annotations
 
 from pathlib import Path
