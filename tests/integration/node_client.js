@@ -1,5 +1,5 @@
-// Requests from stdin ([{"fields": {...}, "bodySize": N}, ...]) all at once over one HTTP/2 connection
-// to the URL in the arguments; their answers to stdout ([{"status": 200, "body": "..."}, ...]).
+// Reads requests as JSON from stdin ([{"fields": {...}, "bodySize": N}, ...]), sends them at once on one HTTP/2
+// connection to the URL in the arguments, and writes the answers to stdout ([{"status": 200, "body": "..."}, ...]).
 'use strict';
 const http2 = require('node:http2');
 const fs = require('node:fs');
