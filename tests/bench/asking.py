@@ -1,4 +1,4 @@
-"""A client without libraries: just enough HTTP/2 to ask a server once and see that its answer is right."""
+"""A minimal HTTP/2 client without libraries: enough to send requests to a server and check its responses."""
 from __future__ import annotations
 
 import socket
@@ -9,31 +9,33 @@ MAGIC = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
 ACK = END_STREAM = 1
 END_HEADERS = 4
-STATUS_200 = 0x88  # the static table's ":status: 200" (RFC 7541 appendix A): what every server sends first
-SILENCE = 20.0     # seconds
+STATUS_200 = 0x88  # ":status: 200" in the static table (RFC 7541, appendix A), which every server sends first
+TIMEOUT = 20.0     # seconds
 
 
-class WrongAnswer(Exception):
-    """A server does not do what it is measured for."""
+class WrongResponse(Exception):
+    """A server does not respond as it has to for the measurement to count."""
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     return struct.pack(">HBBBI", len(payload) >> 8, len(payload) & 255, kind, flags, stream) + payload
 
 
-def literal(text: str) -> bytes:
+def string_literal(text: str) -> bytes:
+    """RFC 7541, section 5.2, without Huffman encoding."""
     assert len(text) < 127
     return bytes([len(text)]) + text.encode()
 
 
-def get(path: str) -> bytes:
-    """GET as a block: method, scheme, path, authority, user-agent. Both ends are to keep the last three in their
-    tables, as with most clients (RFC 7541 section 6.2.1)."""
-    return b"\x82\x86\x44" + literal(path) + b"\x41" + literal("localhost") + b"\x7a" + literal("bench")
+def get_fields(path: str) -> bytes:
+    """The encoded fields of a GET: method, scheme, path, authority, user-agent. The last three are added to the dynamic
+    table, as by most clients (RFC 7541, section 6.2.1)."""
+    return b"\x82\x86\x44" + string_literal(path) + b"\x41" + string_literal("localhost") + \
+        b"\x7a" + string_literal("bench")
 
 
-def trusting() -> ssl.SSLContext:
-    """TLS that believes whatever certificate it is shown: it is about what that costs."""
+def unverified_tls() -> ssl.SSLContext:
+    """TLS that accepts any certificate: only its cost matters here."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -41,25 +43,26 @@ def trusting() -> ssl.SSLContext:
     return context
 
 
-class Caller:
-    """One connection, which asks: `send`, then `read` for each answer. So many of them can wait at once."""
+class Connection:
+    """One connection: `send`, then `read` for each response. Many connections can wait for responses at once."""
 
     def __init__(self, port: int, over_tls: bool = False) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), SILENCE)
+        self.socket = socket.create_connection(("127.0.0.1", port), TIMEOUT)
         if over_tls:
-            self.socket = trusting().wrap_socket(self.socket)
+            self.socket = unverified_tls().wrap_socket(self.socket)
         self.buffer = b""
 
     def send(self, path: str, count: int = 1) -> None:
-        """Ask so many times at once, behind the preface."""
-        requests = (frame(HEADERS, END_STREAM | END_HEADERS, 2 * number + 1, get(path)) for number in range(count))
+        """Send the preface and so many requests at once."""
+        requests = (frame(HEADERS, END_STREAM | END_HEADERS, 2 * number + 1, get_fields(path))
+                    for number in range(count))
         self.socket.sendall(MAGIC + frame(SETTINGS, 0, 0) + b"".join(requests))
 
     def _take(self, size: int) -> bytes:
         while len(self.buffer) < size:
             piece = self.socket.recv(65536)
             if not piece:
-                raise WrongAnswer("the connection was closed instead of an answer")
+                raise WrongResponse("the connection was closed before the response")
             self.buffer += piece
         taken, self.buffer = self.buffer[:size], self.buffer[size:]
         return taken
@@ -69,12 +72,13 @@ class Caller:
         return kind, flags, self._take(high << 8 | low)
 
     def read(self) -> bytes:
-        """The content of the next answer, which has the status 200. Answers come one after the other."""
+        """Read the next response and return its content. Its status must be 200, and no other response may be between
+        its frames."""
         body, ended = b"", False
         while not ended:
             kind, flags, payload = self._frame()
             if kind in (RST_STREAM, GOAWAY) or (kind == HEADERS and STATUS_200 not in payload[:6]):
-                raise WrongAnswer(f"a frame of type {kind}: {payload!r}")
+                raise WrongResponse(f"a frame of type {kind}: {payload!r}")
             if kind == SETTINGS and not flags & ACK:
                 self.socket.sendall(frame(SETTINGS, ACK, 0))
             if kind == DATA:
@@ -86,10 +90,11 @@ class Caller:
         self.socket.close()
 
 
-def ask(port: int, path: str, over_tls: bool = False) -> bytes:
-    caller = Caller(port, over_tls)
+def get(port: int, path: str, over_tls: bool = False) -> bytes:
+    """Send one GET on a connection of its own. Return the content of the response."""
+    connection = Connection(port, over_tls)
     try:
-        caller.send(path)
-        return caller.read()
+        connection.send(path)
+        return connection.read()
     finally:
-        caller.close()
+        connection.close()

@@ -1,9 +1,8 @@
-"""Measure h2echod and its peers side by side: what a request costs each of them.
+"""Measure what a request costs h2echod and other servers, its peers.
 
-Every case is run in rounds. In each round the servers take turns, in another order each time, so that whatever else
-the machine does falls upon all of them; each is started anew, seen to answer rightly, warmed up and measured. What
-is told are medians over the rounds. A request that fails ends its case, and the status is 1. No figure does:
-whether a machine is quick is for its reader to judge.
+Every case is run in rounds. In each round the servers take turns, in another order each time, so that other load on the
+machine affects all of them. Each is started, its response is checked, and it is warmed up and measured. The results
+are medians over the rounds. A request that fails ends its case, and the exit status is 1. A slow server is no failure.
 """
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from asking import WrongAnswer
+from asking import WrongResponse
 from cases import CASES, Bench, Case, Figures, measure, prepare
 from chart import chart
 from servers import (CONNECTIONS, CORES, FILE, KINDS, OURS_TLS, RATES, Missing, Server, is_installed, server_version,
@@ -31,7 +30,7 @@ from servers import (CONNECTIONS, CORES, FILE, KINDS, OURS_TLS, RATES, Missing, 
 FIGURES = {"cpu_us": ("CPU us", 2), "requests_per_s": ("requests/s", 0), "p50_us": ("p50 us", 0),
            "p99_us": ("p99 us", 0), "rss_kib": ("RSS KiB", 0), "kib_per_connection": ("KiB/connection", 1)}
 
-# What is to be reached: by how much a peer costs more than h2echod, or serves less, at least.
+# The ratios to reach: a peer's cost divided by h2echod's, or h2echod's rate divided by the peer's, is at least this.
 TARGETS = (("mux", "h2o", 1.15), ("mux", "nghttpd", 2.2), ("browser", "h2o", 0.8), ("browser", "nghttpd", 1.2),
            ("varied", "nghttpd", 1.3), ("serial", "nghttpd", 0.9), ("serial", "h2o", 0.9), ("many", "nghttpd", 0.75),
            ("serial", "floor", 0.8), ("many", "floor", 0.8), ("connect", "nghttpd", 0.9), ("upload", "node", 2.5),
@@ -42,13 +41,13 @@ Results = dict[str, dict[str, list[Figures]]]  # by case, then by server: the ro
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--binaries", type=Path, required=True, help="where h2echod and the load generators are")
+    parser.add_argument("--binaries", type=Path, required=True, help="the directory of h2echod and the load generators")
     parser.add_argument("--out", type=Path, required=True, help="directory of results.json and results.svg")
     parser.add_argument("--cases", default="", help="some of: " + " ".join(CASES))
     parser.add_argument("--servers", default="", help="some of: " + " ".join(KINDS))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--scale", type=float, default=1.0, help="of the numbers of requests")
-    parser.add_argument("--command", default=shlex.join(sys.argv), help="what to say that this was made by")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor for the numbers of requests")
+    parser.add_argument("--command", default=shlex.join(sys.argv), help="the command to name in the results")
     options = parser.parse_args()
     options.chosen = options.servers.split()
     for key, known in (("cases", CASES), ("servers", KINDS)):
@@ -60,27 +59,27 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-# --- What was measured on ------------------------------------------------------------------------------------
+# --- Versions and machine ------------------------------------------------------------------------------------
 
 def versions(options: argparse.Namespace) -> dict[str, str]:
-    """Of the servers and of h2load; whatever is not installed is missed here, before anything is measured."""
+    """The versions of the servers and of h2load. Raises Missing before anything is measured if one is not installed."""
     wanted = {name for case in options.cases for name in CASES[case].servers if name in options.servers}
     found = {name: server_version(kind, options.binaries) for name, kind in KINDS.items() if name in wanted}
     return {**found, "h2load": version(tool("h2load"), "--version")}
 
 
 def leave_out_peers(options: argparse.Namespace) -> list[str]:
-    """Take those off that are not installed, since not every release has a package of each; the names of these.
-    What SERVERS names has to be there."""
+    """Leave out peers that are not installed, since not every release has a package of each; return their names.
+    Servers that were chosen by name are never left out."""
     missing = [name for name, kind in KINDS.items() if name in options.servers and kind.program
                and name not in options.chosen and not is_installed(kind.program)]
     options.servers = [name for name in options.servers if name not in missing]
     return missing
 
 
-def tell_left_out(names: list[str]) -> None:
+def print_left_out(names: list[str]) -> None:
     for name in names:
-        print(f"LEFT OUT {name}: {KINDS[name].program} is not installed, so nothing is compared with it",
+        print(f"LEFT OUT {name}: {KINDS[name].program} is not installed, so it is not compared",
               file=sys.stderr, flush=True)
 
 
@@ -91,7 +90,7 @@ def machine() -> dict[str, Any]:
 
 
 def raise_descriptors() -> None:
-    """As many as 10,000 connections take, for us and those whom we start."""
+    """Raise the limit on descriptors to what 10,000 connections need, for us and the servers that we start."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = CONNECTIONS + 200
     if soft < wanted:
@@ -101,7 +100,7 @@ def raise_descriptors() -> None:
 # --- Rounds ---------------------------------------------------------------------------------------------------
 
 def servers_of(case: Case, options: argparse.Namespace, turn: int) -> list[str]:
-    """Those that the case has and that are wanted, in the order of this round."""
+    """The servers to measure in this case, in the order of this round."""
     names = [name for name in case.servers if name in options.servers]
     turn %= max(1, len(names))
     return names[turn:] + names[:turn]
@@ -110,14 +109,14 @@ def servers_of(case: Case, options: argparse.Namespace, turn: int) -> list[str]:
 def measure_one(options: argparse.Namespace, case: Case, name: str) -> Figures:
     directory = Path(tempfile.mkdtemp(prefix="h2echod-bench-"))
     try:
-        directory.chmod(0o755)  # some of the servers give up their privileges
+        directory.chmod(0o755)  # some servers drop their privileges and still have to read it
         (directory / "file").write_bytes(FILE)
         prepare(directory)
         server = Server(KINDS[name], options.binaries, directory)
         try:
             return measure(Bench(options.binaries, directory, options.scale), case, server)
         except OSError as error:
-            raise WrongAnswer(f"{error} {server.report()}") from error
+            raise WrongResponse(f"{error} {server.report()}") from error
         finally:
             server.stop()
     finally:
@@ -125,7 +124,7 @@ def measure_one(options: argparse.Namespace, case: Case, name: str) -> Figures:
 
 
 def run_rounds(options: argparse.Namespace) -> tuple[Results, dict[str, str]]:
-    """What came out, and which cases failed, each with the reason."""
+    """Run all rounds. Return the results, and for each case that failed the reason."""
     results: Results = {name: {} for name in options.cases}
     failures: dict[str, str] = {}
     for turn in range(options.rounds):
@@ -135,20 +134,20 @@ def run_rounds(options: argparse.Namespace) -> tuple[Results, dict[str, str]]:
                     continue
                 try:
                     figures = measure_one(options, case, name)
-                except WrongAnswer as wrong:
+                except WrongResponse as wrong:
                     failures[case.name] = f"{name}: {wrong}"
                     print(f"FAILED {case.name}: {failures[case.name]}", file=sys.stderr, flush=True)
                     continue
                 results[case.name].setdefault(name, []).append(figures)
-                print(f"round {turn + 1} of {options.rounds}: {case.name:8} {name:8} {shown(case.unit, figures)}",
+                print(f"round {turn + 1} of {options.rounds}: {case.name:8} {name:8} {with_unit(case.unit, figures)}",
                       file=sys.stderr, flush=True)
     return {case: found for case, found in results.items() if case not in failures and found}, failures
 
 
-# --- Telling --------------------------------------------------------------------------------------------------
+# --- Results --------------------------------------------------------------------------------------------------
 
-def shown(key: str, figures: Figures) -> str:
-    """A figure with its unit, or nothing where it is not known."""
+def with_unit(key: str, figures: Figures) -> str:
+    """A figure with its unit, or an empty string if it was not measured."""
     words, digits = FIGURES[key]
     return f"{figures[key]:,.{digits}f} {words}" if key in figures else ""
 
@@ -172,7 +171,7 @@ def table(results: Results) -> str:
 
 
 def ratios(results: Results) -> list[dict[str, Any]]:
-    """Of each target that was measured: how many times what h2echod costs the peer costs; of a rate, the inverse."""
+    """For each target that was measured: the peer's cost divided by h2echod's, or h2echod's rate by the peer's."""
     rows = []
     for case, peer, target in TARGETS:
         servers, unit = results.get(case, {}), CASES[case].unit
@@ -194,7 +193,7 @@ def ratio_table(rows: list[dict[str, Any]]) -> str:
 
 
 def document(options: argparse.Namespace, results: Results, failures: dict[str, str]) -> dict[str, Any]:
-    """All that is known, for results.json."""
+    """The content of results.json."""
     used = {name for servers in results.values() for name in servers}
     return {
         "command": options.command,
@@ -219,26 +218,26 @@ def main() -> int:
     options.machine = machine()
     raise_descriptors()
     left_out = leave_out_peers(options)
-    tell_left_out(left_out)
+    print_left_out(left_out)
     try:
         options.versions = versions(options)
     except Missing as missing:
         print(missing, file=sys.stderr)
         return 1
     results, failures = run_rounds(options)
-    told = document(options, results, failures)
+    found = document(options, results, failures)
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "results.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    (options.out / "results.svg").write_text(chart(told), encoding="utf-8")
-    print(f"{told['machine']['cpu']}, {CORES} cores, Linux {told['machine']['kernel']}; {options.command}")
-    for name, server in told["servers"].items():
+    (options.out / "results.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (options.out / "results.svg").write_text(chart(found), encoding="utf-8")
+    print(f"{found['machine']['cpu']}, {CORES} cores, Linux {found['machine']['kernel']}; {options.command}")
+    for name, server in found["servers"].items():
         print(f"  {name} {server['version']}: {server['setup']}")
     print(table(results))
-    if told["ratios"]:
-        print(ratio_table(told["ratios"]))
+    if found["ratios"]:
+        print(ratio_table(found["ratios"]))
     for case, reason in failures.items():
         print(f"FAILED {case}: {reason}")
-    tell_left_out(left_out)
+    print_left_out(left_out)
     print(f"\nwritten: {options.out}/results.json, {options.out}/results.svg")
     return 1 if failures else 0
 

@@ -1,4 +1,4 @@
-"""The cases: what is asked of a server, and what is measured while it answers."""
+"""The cases of the benchmark: the load on a server, and what is measured under it."""
 from __future__ import annotations
 
 import json
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-from asking import Caller, WrongAnswer
+from asking import Connection, WrongResponse
 from servers import CONNECTIONS, H2LOAD_US, HERE, NGHTTPD_TLS, OURS_TLS, PACED, Server, tool
 
 LOAD_SECONDS = 600
-WARM_UP = 0.25  # of the requests of a case, before the first that counts
-TIMED = 0.25    # of them, for the latencies
-BATCH = 100     # connections that are opened at once for the case idle
-SETTLE = 3.0    # seconds that a server has to give memory back in before it is looked at
+WARM_UP = 0.25  # share of the requests of a case that are sent before those that count
+TIMED = 0.25    # share of the requests that are sent again to measure latencies
+BATCH = 100     # connections that are opened at once in the case idle
+SETTLE = 3.0    # seconds for a server to release memory before it is measured
 UPLOAD = 2**20  # bytes of content
 FIXED = ("h2echod", "h2o", "nghttpd", "nginx", "node")
 FLOORS = ("floor", PACED)
@@ -28,16 +28,16 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class Bench:
-    """What every case is run with."""
+    """What is the same for every case."""
 
     binaries: Path
     directory: Path
-    scale: float  # of every number of requests
+    scale: float  # factor for every number of requests
 
 
 @dataclass(frozen=True)
 class Run:
-    """One load upon one server."""
+    """The result of one load on one server."""
 
     requests: int
     seconds: float
@@ -56,22 +56,23 @@ class Case:
     load: Callable[[Bench, Case, Server, int, bool], Run]
     servers: tuple[str, ...] = FIXED
     options: tuple[str, ...] = ()
-    unit: str = "cpu_us"  # the figure that it is judged by
+    unit: str = "cpu_us"  # the figure that servers are compared by
 
     def count(self, bench: Bench, server: Server, share: float = 1.0) -> int:
-        """How many requests, each stream having one at least."""
+        """How many requests to send: at least one for each stream."""
         return max(self.connections * self.streams, int(self.requests * server.kind.work * bench.scale * share))
 
 
 # --- Loads --------------------------------------------------------------------------------------------------
 
-def call(words: list[str]) -> str:
+def run_program(words: list[str]) -> str:
+    """Run a load generator. Return its output."""
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=LOAD_SECONDS)
     except subprocess.TimeoutExpired as late:
-        raise WrongAnswer(f"{words[0]} does not end") from late
+        raise WrongResponse(f"{words[0]} does not end") from late
     if done.returncode != 0:
-        raise WrongAnswer(f"{' '.join(words)}: {done.stderr.strip() or done.returncode}")
+        raise WrongResponse(f"{' '.join(words)}: {done.stderr.strip() or done.returncode}")
     return done.stdout
 
 
@@ -81,32 +82,33 @@ def percentiles(log: Path) -> list[int]:
 
 
 def h2load(bench: Bench, case: Case, server: Server, count: int, timed: bool) -> Run:
-    """As many requests with h2load. Its log of times costs it time itself: only where they are asked for."""
+    """Send requests with h2load. It logs times only if `timed` is set, since that takes time itself."""
     log = bench.directory / "h2load.log"
     log.unlink(missing_ok=True)
     options = [option.replace("@upload", str(bench.directory / "upload")) for option in case.options]
     if timed:
         options.append(f"--log-file={log}")
-    output = call([tool("h2load"), "-n", str(count), "-c", str(case.connections), "-m", str(case.streams),
-                   *options, f"{server.kind.scheme}://127.0.0.1:{server.port}/file"])
+    output = run_program([tool("h2load"), "-n", str(count), "-c", str(case.connections), "-m", str(case.streams),
+                          *options, f"{server.kind.scheme}://127.0.0.1:{server.port}/file"])
     good = [int(number) for number in re.findall(r"(\d+) (?:succeeded|2xx)", output)]
     seconds = re.search(r"finished in ([\d.]+)(us|ms|s)", output)
     if good != [count, count] or not seconds:
         counts = re.findall(r"^(?:requests|status codes): .*", output, re.MULTILINE)
-        raise WrongAnswer(f"not every request was answered with 200: {'; '.join(counts)}")
+        raise WrongResponse(f"not every request was answered with 200: {'; '.join(counts)}")
     unit = {"us": 1e-6, "ms": 1e-3, "s": 1.0}[seconds[2]]
     return Run(count, float(seconds[1]) * unit, percentiles(log) if timed else None)
 
 
-def h2load_anew(bench: Bench, case: Case, server: Server, count: int, timed: bool) -> Run:
-    """Each request on a connection of its own, so many connections at once."""
+def h2load_new_connections(bench: Bench, case: Case, server: Server, count: int, timed: bool) -> Run:
+    """Send each request on a connection of its own, the case's number of connections at once."""
     runs = [h2load(bench, case, server, case.connections, timed)
             for _ in range(max(1, count // case.connections))]
     return Run(sum(run.requests for run in runs), sum(run.seconds for run in runs), runs[-1].latencies)
 
 
 def own_load(words: list[str]) -> Run:
-    figures = json.loads(call(words))
+    """Run one of our own load generators, which prints its figures as JSON."""
+    figures = json.loads(run_program(words))
     return Run(figures["requests"], figures["seconds"], [figures["p50_us"], figures["p99_us"]])
 
 
@@ -138,13 +140,13 @@ CASES = {case.name: case for case in (
     Case("browser", "8 connections, 32 streams each; a browser's 20 fields, 1 KB", 8, 32, 150000, h2load,
          options=browser_options()),
     Case("varied", "8 connections, 100 streams each; every path and value is new", 8, 100, 150000, varied),
-    Case("connect", "2,000 fresh connections at once, one request each", 2000, 1, 20000, h2load_anew),
+    Case("connect", "2,000 new connections at once, one request each", 2000, 1, 20000, h2load_new_connections),
     Case("tls", "as mux, over TLS 1.3", 8, 100, 400000, h2load, ("h2echod", OURS_TLS, NGHTTPD_TLS)),
-    Case("handshake", "200 fresh connections over TLS at once, one request each", 200, 1, 4000, h2load_anew,
+    Case("handshake", "200 new connections over TLS at once, one request each", 200, 1, 4000, h2load_new_connections,
          (OURS_TLS, NGHTTPD_TLS), unit="requests_per_s"),
     Case("upload", "8 connections, POST of 1 MiB each", 8, 1, 800, h2load, ("h2echod", "nghttpd", "node"),
          ("--data=@upload",)),
-    Case("idle", "10,000 idle connections that got an answer each", 10000, 1, 10000, idle,
+    Case("idle", "10,000 idle connections after one response each", 10000, 1, 10000, idle,
          unit="kib_per_connection"),
 )}
 
@@ -152,7 +154,7 @@ CASES = {case.name: case for case in (
 # --- Measuring ----------------------------------------------------------------------------------------------
 
 def measure(bench: Bench, case: Case, server: Server) -> Figures:
-    """Everything that is known of the case afterwards. A request that fails ends it."""
+    """Run a case on a server and return its figures. A request that fails raises WrongResponse."""
     if case.load is idle:
         return measure_idle(case, server)
     case.load(bench, case, server, case.count(bench, server, WARM_UP), False)
@@ -169,39 +171,39 @@ def measure(bench: Bench, case: Case, server: Server) -> Figures:
 
 def measure_idle(case: Case, server: Server) -> Figures:
     before = server.resident()
-    callers: list[Caller] = []
+    connections: list[Connection] = []
     try:
-        while len(callers) < case.connections:
-            fresh = [Caller(server.port) for _ in range(BATCH)]
-            callers += fresh
-            for caller in fresh:
-                caller.send("/file", case.streams)
-            for caller in fresh:
+        while len(connections) < case.connections:
+            batch = [Connection(server.port) for _ in range(BATCH)]
+            connections += batch
+            for connection in batch:
+                connection.send("/file", case.streams)
+            for connection in batch:
                 for _ in range(case.streams):
-                    caller.read()
+                    connection.read()
         time.sleep(SETTLE)
         after = server.resident()
-        for caller in callers:
-            assert_open(caller)
+        for connection in connections:
+            assert_open(connection)
     except OSError as error:
-        raise WrongAnswer(f"connection {len(callers)}: {error}") from error
+        raise WrongResponse(f"connection {len(connections)}: {error}") from error
     finally:
-        for caller in callers:
-            caller.close()
-    return {"kib_per_connection": (after - before) / len(callers), "rss_kib": after}
+        for connection in connections:
+            connection.close()
+    return {"kib_per_connection": (after - before) / len(connections), "rss_kib": after}
 
 
-def assert_open(caller: Caller) -> None:
-    """The server has not closed it: there is nothing to be read, not even the end."""
-    caller.socket.setblocking(False)
+def assert_open(connection: Connection) -> None:
+    """Raise WrongResponse if the server has closed the connection."""
+    connection.socket.setblocking(False)
     try:
-        if not caller.socket.recv(1, socket.MSG_PEEK):
-            raise WrongAnswer("an idle connection was closed")
+        if not connection.socket.recv(1, socket.MSG_PEEK):
+            raise WrongResponse("an idle connection was closed")
     except BlockingIOError:
         pass
 
 
 def prepare(directory: Path) -> None:
-    """What the loads need beside their servers; others than us may read it."""
+    """Write the files that the loads need into the directory."""
     (directory / "upload").write_bytes(os.urandom(UPLOAD))
     assert all(case.connections < CONNECTIONS for case in CASES.values())

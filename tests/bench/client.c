@@ -13,7 +13,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-enum { SILENCE_MS = 10000 };
+enum { TIMEOUT_MS = 10000 }; /* without any response */
 
 void client_fail(const char *format, ...)
 {
@@ -26,7 +26,7 @@ void client_fail(const char *format, ...)
     exit(EXIT_FAILURE);
 }
 
-void *client_memory(size_t count, size_t size)
+void *client_alloc(size_t count, size_t size)
 {
     void *memory = calloc(count, size);
 
@@ -35,15 +35,15 @@ void *client_memory(size_t count, size_t size)
     return memory;
 }
 
-size_t client_number(const char *text, size_t least, size_t most)
+size_t client_number(const char *text, size_t min, size_t max)
 {
     char *end;
     unsigned long long number;
 
     errno = 0;
     number = strtoull(text, &end, 10);
-    if (errno != 0 || end == text || *end != '\0' || number < least || number > most)
-        client_fail("%s: not a number from %zu to %zu", text, least, most);
+    if (errno != 0 || end == text || *end != '\0' || number < min || number > max)
+        client_fail("%s: not a number from %zu to %zu", text, min, max);
     return (size_t)number;
 }
 
@@ -93,32 +93,33 @@ void client_watch(int poller, int fd, void *connection)
 
 struct client_figures client_begin(size_t wanted)
 {
-    return (struct client_figures){.took_us = client_memory(wanted, sizeof(uint32_t)),
+    return (struct client_figures){.took_us = client_alloc(wanted, sizeof(uint32_t)),
                                    .wanted = wanted,
                                    .began_us = clock_now().monotonic_us};
 }
 
-void client_answered(struct client_figures *figures, int64_t asked_us)
+void client_count_response(struct client_figures *figures, int64_t sent_us)
 {
-    figures->took_us[figures->count++] = (uint32_t)(clock_now().monotonic_us - asked_us);
+    figures->took_us[figures->count++] = (uint32_t)(clock_now().monotonic_us - sent_us);
 }
 
-void client_run(int poller, const struct client_figures *figures, void (*take)(void *connection))
+void client_run(int poller, const struct client_figures *figures,
+                void (*on_readable)(void *connection))
 {
     struct epoll_event events[256];
 
     while (figures->count < figures->wanted) {
-        int count = epoll_wait(poller, events, sizeof(events) / sizeof(events[0]), SILENCE_MS);
+        int count = epoll_wait(poller, events, sizeof(events) / sizeof(events[0]), TIMEOUT_MS);
 
         if (count <= 0)
-            client_fail("%zu answers of %zu, then nothing for %d s", figures->count,
-                        figures->wanted, SILENCE_MS / 1000);
+            client_fail("%zu responses of %zu, then none for %d s", figures->count, figures->wanted,
+                        TIMEOUT_MS / 1000);
         for (int i = 0; i < count; i++)
-            take(events[i].data.ptr);
+            on_readable(events[i].data.ptr);
     }
 }
 
-static int compare(const void *a, const void *b)
+static int compare_times(const void *a, const void *b)
 {
     uint32_t left = *(const uint32_t *)a;
     uint32_t right = *(const uint32_t *)b;
@@ -130,7 +131,7 @@ void client_end(struct client_figures *figures)
 {
     double seconds = (double)(clock_now().monotonic_us - figures->began_us) / 1e6;
 
-    qsort(figures->took_us, figures->count, sizeof(uint32_t), compare);
+    qsort(figures->took_us, figures->count, sizeof(uint32_t), compare_times);
     printf("{\"requests\": %zu, \"seconds\": %.6f, \"p50_us\": %u, \"p99_us\": %u}\n",
            figures->count, seconds, figures->took_us[figures->count / 2],
            figures->took_us[figures->count * 99 / 100]);

@@ -1,6 +1,6 @@
 /*
- * client: what the bench's own load generators have in common. They end the process at the first
- * thing that goes wrong: a case in which a request failed has no figures.
+ * client: what the benchmark's own load generators share. Any failure ends the process, since a
+ * case in which a request failed has no figures.
  */
 #ifndef H2ECHOD_TESTS_BENCH_CLIENT_H
 #define H2ECHOD_TESTS_BENCH_CLIENT_H
@@ -10,75 +10,78 @@
 
 /*
  * client_fail(format, ...):
- * Say on stderr what went wrong, and end the process with status 1.
+ * Print a message to stderr and exit with status 1.
  */
 __attribute__((format(printf, 1, 2), noreturn)) void client_fail(const char *format, ...);
 
 /*
- * client_memory(count, size):
- * Return ${count} times ${size} bytes that are zero, to be freed by free.
+ * client_alloc(count, size):
+ * Return an array of ${count} elements of ${size} bytes, zeroed. The caller frees it with free.
  */
-void *client_memory(size_t count, size_t size);
+void *client_alloc(size_t count, size_t size);
 
 /*
- * client_number(text, least, most):
- * Return the number that ${text}, a word of the command line, is.
+ * client_number(text, min, max):
+ * Return the decimal number in ${text}, an argument of the command line, which has to be from
+ * ${min} to ${max}.
  */
-size_t client_number(const char *text, size_t least, size_t most);
+size_t client_number(const char *text, size_t min, size_t max);
 
 /*
  * client_connect(port):
- * Return a socket connected to ${port} on 127.0.0.1, without Nagle's delay. It blocks.
+ * Return a blocking socket with TCP_NODELAY that is connected to ${port} on 127.0.0.1.
  */
 int client_connect(uint16_t port);
 
 /*
  * client_send(fd, bytes, length):
- * Send all of it.
+ * Send all ${length} bytes.
  */
 void client_send(int fd, const void *bytes, size_t length);
 
 /*
  * client_receive(fd, buffer, size):
- * Return how many bytes came, at least one.
+ * Receive up to ${size} bytes into ${buffer}. Return how many were received, at least one.
  */
 size_t client_receive(int fd, void *buffer, size_t size);
 
 /*
  * client_watch(poller, fd, connection):
- * Let ${poller}, an epoll descriptor, tell of ${connection} when ${fd} has something to be read.
+ * Add ${fd} to ${poller}, an epoll descriptor: client_run passes ${connection} to its callback when
+ * ${fd} is readable.
  */
 void client_watch(int poller, int fd, void *connection);
 
-/* How long each answer took. */
+/* How long each response took. */
 struct client_figures {
-    uint32_t *took_us; /* owned */
-    size_t count;
-    size_t wanted;
-    int64_t began_us;
+    uint32_t *took_us; /* owned; by response, in order of arrival */
+    size_t count;      /* responses so far */
+    size_t wanted;     /* responses in all */
+    int64_t began_us;  /* clock_now().monotonic_us at client_begin */
 };
 
 /*
  * client_begin(wanted):
- * Return figures for ${wanted} answers, begun now.
+ * Return empty figures for ${wanted} responses, and start their clock. client_end frees them.
  */
 struct client_figures client_begin(size_t wanted);
 
 /*
- * client_answered(figures, asked_us):
- * An answer is here: to what was asked at ${asked_us} of clock_now().monotonic_us.
+ * client_count_response(figures, sent_us):
+ * Count a response to a request that was sent at ${sent_us} of clock_now().monotonic_us.
  */
-void client_answered(struct client_figures *figures, int64_t asked_us);
+void client_count_response(struct client_figures *figures, int64_t sent_us);
 
 /*
- * client_run(poller, figures, take):
- * Call ${take} for each connection that has something to be read, until every answer is here.
+ * client_run(poller, figures, on_readable):
+ * Call ${on_readable} for each connection that is readable, until all responses are counted.
  */
-void client_run(int poller, const struct client_figures *figures, void (*take)(void *connection));
+void client_run(int poller, const struct client_figures *figures,
+                void (*on_readable)(void *connection));
 
 /*
  * client_end(figures):
- * Print the figures as a line of JSON and free them.
+ * Print the figures as one line of JSON and free them.
  */
 void client_end(struct client_figures *figures);
 

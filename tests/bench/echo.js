@@ -1,12 +1,12 @@
-// echo.js PORT: what somebody would write to see a request's fields with node: its content is read
-// and dropped, then the fields are the answer.
+// echo.js PORT: an echo server as one would write it with node:http2. It reads and discards a
+// request's content, then responds with the request's fields.
 'use strict';
 const http2 = require('node:http2');
 
 const server = http2.createServer();
 
 server.on('stream', (stream, fields) => {
-  stream.on('error', () => {});  // a client that has gone
+  stream.on('error', () => {});  // the client has closed the connection
   stream.on('end', () => {
     const body = JSON.stringify(fields);
     stream.respond({

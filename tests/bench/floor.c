@@ -1,7 +1,7 @@
 /*
- * floor PORT: the least that a thread for each connection can cost. It blocks until 40 bytes are
- * there, which is about a small HTTP/2 request, and sends 180, about its answer; what they are does
- * not matter. What a server of this shape takes more is its own work.
+ * floor PORT: a server that shows the minimal cost of one thread per connection. For each 40 bytes
+ * that it receives, about the size of a small HTTP/2 request, it sends 180 zero bytes, about the
+ * size of its response. What another server with threads costs more than this is its own work.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -13,16 +13,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { REQUEST_SIZE = 40, ANSWER_SIZE = 180, STACK_SIZE = 64 * 1024 };
+enum { REQUEST_SIZE = 40, RESPONSE_SIZE = 180, STACK_SIZE = 64 * 1024 };
 
 static void *serve(void *argument)
 {
-    static const char answer[ANSWER_SIZE];
+    static const char response[RESPONSE_SIZE];
     char request[REQUEST_SIZE];
     int fd = (int)(intptr_t)argument;
 
     while (recv(fd, request, sizeof(request), MSG_WAITALL) == REQUEST_SIZE &&
-           send(fd, answer, sizeof(answer), MSG_NOSIGNAL) == ANSWER_SIZE) {
+           send(fd, response, sizeof(response), MSG_NOSIGNAL) == RESPONSE_SIZE) {
     }
     close(fd);
     return NULL;

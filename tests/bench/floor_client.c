@@ -1,8 +1,8 @@
 /*
- * floor_client PORT CONNECTIONS REQUESTS [US]: keeps one message in flight on each connection to
- * the floor, from one thread, and prints how long the answers took. It is busy for so many
- * microseconds before each message, as a client that speaks HTTP/2 is: how fast messages come
- * changes what it costs to wake a thread for each.
+ * floor_client PORT CONNECTIONS REQUESTS [US]: the load generator for floor. From one thread, it
+ * keeps one message in flight on each connection, and prints how long the responses took. With US,
+ * it computes for that many microseconds before each message, as an HTTP/2 client would: waking a
+ * thread costs more or less depending on how fast messages arrive.
  */
 #include "bench/client.h"
 
@@ -14,14 +14,14 @@
 
 enum {
     REQUEST_SIZE = 40,
-    ANSWER_SIZE = 180,
+    RESPONSE_SIZE = 180,
     CONNECTIONS_MAX = 10000,
     REQUESTS_MAX = 100000000,
     BUSY_MAX = 1000
 };
 
 struct load {
-    size_t asked;
+    size_t sent; /* messages */
     int64_t busy_us;
     struct client_figures figures;
 };
@@ -29,11 +29,11 @@ struct load {
 struct connection {
     struct load *load;
     int fd;
-    size_t received; /* bytes of the answer that is awaited */
-    int64_t asked_us;
+    size_t received; /* bytes of the response to the message in flight */
+    int64_t sent_us;
 };
 
-static void be_busy(int64_t us)
+static void busy_wait(int64_t us)
 {
     int64_t end_us = clock_now().monotonic_us + us;
 
@@ -41,32 +41,32 @@ static void be_busy(int64_t us)
     }
 }
 
-static void ask(struct connection *connection)
+static void send_message(struct connection *connection)
 {
     static const char request[REQUEST_SIZE];
     struct load *load = connection->load;
 
-    if (load->asked == load->figures.wanted)
+    if (load->sent == load->figures.wanted)
         return;
-    load->asked++;
+    load->sent++;
     if (load->busy_us > 0)
-        be_busy(load->busy_us);
+        busy_wait(load->busy_us);
     connection->received = 0;
-    connection->asked_us = clock_now().monotonic_us;
+    connection->sent_us = clock_now().monotonic_us;
     client_send(connection->fd, request, sizeof(request));
 }
 
-static void take(void *argument)
+static void on_readable(void *argument)
 {
     struct connection *connection = argument;
-    char answer[ANSWER_SIZE];
+    char response[RESPONSE_SIZE];
 
     connection->received +=
-        client_receive(connection->fd, answer, sizeof(answer) - connection->received);
-    if (connection->received < sizeof(answer))
+        client_receive(connection->fd, response, sizeof(response) - connection->received);
+    if (connection->received < sizeof(response))
         return;
-    client_answered(&connection->load->figures, connection->asked_us);
-    ask(connection);
+    client_count_response(&connection->load->figures, connection->sent_us);
+    send_message(connection);
 }
 
 int main(int argc, char *argv[])
@@ -83,15 +83,15 @@ int main(int argc, char *argv[])
         load.busy_us = (int64_t)client_number(argv[4], 1, BUSY_MAX);
     port = (uint16_t)client_number(argv[1], 1, UINT16_MAX);
     count = client_number(argv[2], 1, CONNECTIONS_MAX);
-    connections = client_memory(count, sizeof(*connections));
+    connections = client_alloc(count, sizeof(*connections));
     for (size_t i = 0; i < count; i++) {
         connections[i] = (struct connection){.load = &load, .fd = client_connect(port)};
         client_watch(poller, connections[i].fd, &connections[i]);
     }
     load.figures = client_begin(client_number(argv[3], count, REQUESTS_MAX));
     for (size_t i = 0; i < count; i++)
-        ask(&connections[i]);
-    client_run(poller, &load.figures, take);
+        send_message(&connections[i]);
+    client_run(poller, &load.figures, on_readable);
     client_end(&load.figures);
     for (size_t i = 0; i < count; i++)
         close(connections[i].fd);

@@ -1,7 +1,8 @@
 /*
- * instructions INPUT BROWSER_FIELDS: drives a session with requests, always the same, and lets
- * callgrind count what session_receive and session_send take for them, or all of a connection's
- * session. Prints how many requests were counted. The other end is an nghttp2 client, uncounted.
+ * instructions INPUT BROWSER_FIELDS: sends a session of src/http2 the same requests in each run,
+ * while callgrind counts the instructions of session_receive and session_send; for the input
+ * "connection", also those of session_new and session_free. Prints how many requests were counted.
+ * The other end is an nghttp2 client, whose instructions are not counted.
  */
 #include "base/arena.h"
 #include "bench/client.h"
@@ -19,21 +20,21 @@
 #include <valgrind/callgrind.h>
 
 enum {
-    BUFFER_SIZE = 16384, /* as the daemon's */
+    BUFFER_SIZE = 16384, /* like the daemon's */
     STREAMS_MAX = 100,
     CONTENT_SIZE = 1 << 20,
     WINDOW = (1 << 30) - 1,
 };
 
-/* What is asked, and how. */
+/* Which requests are sent, and how many. */
 struct input {
     const char *name;
     size_t streams; /* requests at once */
-    size_t rounds;  /* of so many requests that count; before them, as many warm up */
+    size_t rounds;  /* that count, of `streams` requests each; as many rounds before them warm up */
     bool is_varied;
     bool is_browser;
     bool is_upload;
-    bool is_connection; /* each round on a session of its own, whose beginning and end count too */
+    bool is_connection; /* each round has a session of its own, whose start and end count too */
 };
 
 static const struct input inputs[] = {
@@ -55,10 +56,10 @@ static const struct session_options options = {
 
 static const struct instant now = {.monotonic_us = 5000000000, .unix_s = 784111777};
 
-/* Both ends. */
+/* The session and its client. */
 struct pair {
     const struct input *input;
-    bool counts; /* whether callgrind is to count what the session does */
+    bool is_counted; /* whether callgrind counts what the session does */
     struct session *session;
     nghttp2_session *client;
     struct counters counters;
@@ -66,16 +67,16 @@ struct pair {
     struct arena passing;
     uint8_t *arena_memory;    /* owned */
     struct request *requests; /* owned: one for each stream at once */
-    size_t asked;
-    size_t answered;
-    size_t content_left; /* of the upload */
+    size_t sent;              /* requests */
+    size_t closed;            /* streams that ended without an error */
+    size_t content_left;      /* bytes of the upload */
 };
 
-/* --- The session, counted ------------------------------------------------------------------ */
+/* --- The session, which is counted --------------------------------------------------------- */
 
-static void toggle(const struct pair *pair)
+static void toggle_count(const struct pair *pair)
 {
-    if (pair->counts)
+    if (pair->is_counted)
         CALLGRIND_TOGGLE_COLLECT;
 }
 
@@ -91,36 +92,36 @@ static void open_session(struct pair *pair)
     const struct session_observer observer = {.report = on_report};
     const struct session_memory memory = {&pair->lasting, &pair->passing};
 
-    toggle(pair);
+    toggle_count(pair);
     pair->session = session_new(&options, &observer, &pair->counters, &memory, now);
-    toggle(pair);
+    toggle_count(pair);
     if (pair->session == NULL)
         client_fail("out of memory");
 }
 
 static void close_session(struct pair *pair)
 {
-    toggle(pair);
+    toggle_count(pair);
     session_free(pair->session);
     arena_clear(&pair->lasting);
     arena_clear(&pair->passing);
-    toggle(pair);
+    toggle_count(pair);
 }
 
 static void receive(struct pair *pair, const uint8_t *bytes, size_t length)
 {
-    toggle(pair);
+    toggle_count(pair);
     session_receive(pair->session, now, bytes, length);
-    toggle(pair);
+    toggle_count(pair);
 }
 
 static size_t send_some(struct pair *pair, uint8_t *buffer)
 {
     size_t length;
 
-    toggle(pair);
+    toggle_count(pair);
     length = session_send(pair->session, now, buffer, BUFFER_SIZE);
-    toggle(pair);
+    toggle_count(pair);
     return length;
 }
 
@@ -136,7 +137,7 @@ static int on_header(nghttp2_session *client, const nghttp2_frame *frame, const 
     (void)argument;
     if (name_length == 7 && memcmp(name, ":status", 7) == 0 &&
         (value_length != 3 || memcmp(value, "200", 3) != 0))
-        client_fail("the answer's status is %.*s", (int)value_length, (const char *)value);
+        client_fail("the response's status is %.*s", (int)value_length, (const char *)value);
     return 0;
 }
 
@@ -148,7 +149,7 @@ static int on_stream_close(nghttp2_session *client, int32_t stream_id, uint32_t 
     (void)client;
     if (error_code != NGHTTP2_NO_ERROR)
         client_fail("stream %d: error %u", stream_id, error_code);
-    pair->answered++;
+    pair->closed++;
     return 0;
 }
 
@@ -182,17 +183,17 @@ static void open_client(struct pair *pair)
     if (nghttp2_session_client_new(&pair->client, callbacks, pair) != 0 ||
         nghttp2_submit_settings(pair->client, NGHTTP2_FLAG_NONE, &window, 1) != 0 ||
         nghttp2_session_set_local_window_size(pair->client, NGHTTP2_FLAG_NONE, 0, WINDOW) != 0)
-        client_fail("no client");
+        client_fail("cannot make a client");
     nghttp2_session_callbacks_del(callbacks);
 }
 
-static void ask(struct pair *pair, struct request *request)
+static void submit(struct pair *pair, struct request *request)
 {
     const nghttp2_data_provider content = {.read_callback = read_content};
 
-    pair->asked++;
+    pair->sent++;
     if (pair->input->is_varied)
-        request_varied(request, pair->asked);
+        request_varied(request, pair->sent);
     pair->content_left = CONTENT_SIZE;
     if (nghttp2_submit_request(pair->client, NULL, request->fields, request->field_count,
                                pair->input->is_upload ? &content : NULL, NULL) < 0)
@@ -201,9 +202,9 @@ static void ask(struct pair *pair, struct request *request)
 
 /* --- Between them -------------------------------------------------------------------------- */
 
-/* Fill ${buffer} with what the client sends; ${kept} is what did not fit the last time. */
-static size_t client_bytes(struct pair *pair, uint8_t *buffer, const uint8_t **kept,
-                           size_t *kept_length)
+/* Fill ${buffer} with what the client sends. ${kept} is what did not fit in the call before. */
+static size_t client_output(struct pair *pair, uint8_t *buffer, const uint8_t **kept,
+                            size_t *kept_length)
 {
     size_t length = 0;
 
@@ -226,7 +227,7 @@ static size_t client_bytes(struct pair *pair, uint8_t *buffer, const uint8_t **k
     }
 }
 
-static void take_answers(struct pair *pair)
+static void read_responses(struct pair *pair)
 {
     uint8_t buffer[BUFFER_SIZE];
     size_t length;
@@ -239,7 +240,7 @@ static void take_answers(struct pair *pair)
     }
 }
 
-/* Let bytes go to and fro until nobody has more to say. */
+/* Pass bytes in both directions until neither end has any to send. */
 static void exchange(struct pair *pair)
 {
     uint8_t buffer[BUFFER_SIZE];
@@ -247,12 +248,12 @@ static void exchange(struct pair *pair)
     size_t kept_length = 0;
     size_t length;
 
-    while ((length = client_bytes(pair, buffer, &kept, &kept_length)) > 0) {
+    while ((length = client_output(pair, buffer, &kept, &kept_length)) > 0) {
         receive(pair, buffer, length);
-        take_answers(pair);
+        read_responses(pair);
     }
-    if (pair->answered != pair->asked)
-        client_fail("%zu answers to %zu requests", pair->answered, pair->asked);
+    if (pair->closed != pair->sent)
+        client_fail("%zu responses to %zu requests", pair->closed, pair->sent);
 }
 
 static void open_pair(struct pair *pair)
@@ -273,7 +274,7 @@ static void run_rounds(struct pair *pair)
         if (pair->input->is_connection)
             open_pair(pair);
         for (size_t i = 0; i < pair->input->streams; i++)
-            ask(pair, &pair->requests[i]);
+            submit(pair, &pair->requests[i]);
         exchange(pair);
         if (pair->input->is_connection)
             close_pair(pair);
@@ -282,14 +283,14 @@ static void run_rounds(struct pair *pair)
 
 static void prepare(struct pair *pair, const char *browser_fields)
 {
-    pair->requests = client_memory(STREAMS_MAX, sizeof(struct request));
+    pair->requests = client_alloc(STREAMS_MAX, sizeof(struct request));
     for (size_t i = 0; i < pair->input->streams; i++) {
         if (pair->input->is_browser)
             request_browser(&pair->requests[i], browser_fields);
         else
             request_plain(&pair->requests[i], pair->input->is_upload ? "POST" : "GET");
     }
-    pair->arena_memory = client_memory(2, ARENA_SIZE);
+    pair->arena_memory = client_alloc(2, ARENA_SIZE);
     arena_start(&pair->lasting, pair->arena_memory, ARENA_SIZE);
     arena_start(&pair->passing, pair->arena_memory + ARENA_SIZE, ARENA_SIZE);
 }
@@ -300,7 +301,7 @@ static const struct input *find_input(const char *name)
         if (strcmp(inputs[i].name, name) == 0)
             return &inputs[i];
     }
-    client_fail("%s: no such input", name);
+    client_fail("%s: unknown input", name);
 }
 
 int main(int argc, char *argv[])
@@ -314,9 +315,9 @@ int main(int argc, char *argv[])
     if (!pair.input->is_connection)
         open_pair(&pair);
     run_rounds(&pair);
-    pair.counts = true;
+    pair.is_counted = true;
     run_rounds(&pair);
-    pair.counts = false;
+    pair.is_counted = false;
     if (!pair.input->is_connection)
         close_pair(&pair);
     printf("%zu\n", pair.input->rounds * pair.input->streams);

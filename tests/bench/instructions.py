@@ -1,4 +1,4 @@
-"""Count the instructions that a request takes in the session, with callgrind: each run gives the same numbers."""
+"""Count with callgrind the instructions that a request takes in src/http2 and below. Every run gives the same counts."""
 from __future__ import annotations
 
 import argparse
@@ -16,13 +16,13 @@ INPUTS = {
     "browser": "a browser's 20 fields, 32 at once",
     "varied": "a small request with a new path and value, 100 at once",
     "upload": "POST of 1 MiB",
-    "connection": "a session's whole life with one small request",
+    "connection": "a new session, one small request, the session's end",
 }
 
 
 def count(valgrind: str, program: Path, name: str, out: Path) -> float:
-    """Instructions a request of this input. Without our environment: its length moves the stack, and where the
-    stack lies decides how a string function goes about it."""
+    """The instructions per request of this input. The environment is empty, since its length moves the stack, and some
+    string functions choose their instructions by the address."""
     words = [valgrind, "--tool=callgrind", "--collect-atstart=no", f"--callgrind-out-file={out}",
              str(program), name, os.path.relpath(HERE / "browser.txt")]
     done = subprocess.run(words, capture_output=True, text=True, check=False, env={})
@@ -42,12 +42,12 @@ def main() -> None:
     if not valgrind:
         sys.exit("valgrind is not installed: `make deps bench-instructions` installs it")
     options.out.mkdir(parents=True, exist_ok=True)
-    print("instructions a request, in session and below it:")
+    print("instructions per request, in src/http2 and below:")
     for name, words in INPUTS.items():
         out = options.out / f"callgrind.{name}"
         out.unlink(missing_ok=True)
         print(f"{name:12}{count(valgrind, options.program, name, out):>12,.1f}  {words}", flush=True)
-    print(f"function by function: callgrind_annotate {options.out}/callgrind.mux")
+    print(f"by function: callgrind_annotate {options.out}/callgrind.mux")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Show where h2echod's time goes under a load: perf's samples, function by function, the kernel's included."""
+"""Show with perf where h2echod spends its time under a load: samples by library and function, with the kernel's."""
 from __future__ import annotations
 
 import argparse
@@ -10,16 +10,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from asking import WrongAnswer
+from asking import WrongResponse
 from cases import CASES, Bench, Case, idle, prepare
 from servers import KINDS, Missing, Server, tool
 
 SHOWN = 40  # lines of the report
 INSTALL = "perf is not installed: `make deps profile` installs it (Debian: linux-perf, Ubuntu: linux-tools-generic)"
 REFUSED = """\
-perf can't take samples here. Who isn't root needs kernel.perf_event_paranoid <= 1 (it is {level}), the kernel's part
-<= 0; a container needs CAP_PERFMON and a seccomp profile that allows perf_event_open. perf said:
-{words}"""
+perf cannot take samples here. Without root, kernel.perf_event_paranoid has to be at most 1, for the kernel's functions
+at most 0 (it is {level}). A container needs CAP_PERFMON and a seccomp profile that allows perf_event_open.
+perf printed: {words}"""
 
 
 def perf() -> str:
@@ -36,7 +36,7 @@ def refused(words: str) -> Missing:
 
 
 def record(bench: Bench, case: Case, server: Server, data: Path) -> None:
-    """Write samples of the server, taken while it is under the case's load."""
+    """Sample the server under the case's load, after a load to warm it up, and write the samples."""
     count = case.count(bench, server)
     case.load(bench, case, server, count, False)
     recorder = subprocess.Popen([perf(), "record", "-q", "-F", "1999", "-p", str(server.process.pid), "-o", str(data)],
@@ -51,7 +51,7 @@ def record(bench: Bench, case: Case, server: Server, data: Path) -> None:
 
 
 def report(data: Path, sort: str) -> str:
-    """The samples by library or by function, without functions whose names a stripped library does not tell."""
+    """The samples by library or by function, without functions whose names a stripped library does not have."""
     done = subprocess.run([perf(), "report", "--stdio", "--no-children", "--sort", sort, "-i", str(data)],
                           capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -91,7 +91,7 @@ def main() -> int:
     try:
         for name in names:
             profile(options.binaries, options.out, CASES[name])
-    except (Missing, WrongAnswer) as error:
+    except (Missing, WrongResponse) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

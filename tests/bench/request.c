@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Strings of the caller's, which stay; nghttp2 wants them writable and doesn't write. */
+/* The strings must outlive the request. nghttp2_nv has no const, but nghttp2 does not write. */
 static void add(struct request *request, const char *name, size_t name_length, const char *value,
                 size_t value_length)
 {
@@ -37,7 +37,8 @@ void request_plain(struct request *request, const char *method)
     add_field(request, "user-agent", "h2load nghttp2/1.52.0");
 }
 
-/* A number that looks like nothing before it: splitmix64's last steps. */
+/* Return a number that looks random and differs for each ${number}: the last steps of splitmix64.
+ */
 static uint64_t scatter(uint64_t number)
 {
     number = (number ^ number >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
@@ -56,8 +57,7 @@ void request_varied(struct request *request, size_t number)
     add_field(request, "x-request-id", request->value);
 }
 
-/* What is left of a text that is looked at from its beginning; length is SIZE_MAX once it is wrong.
- */
+/* The part of a text that is not compared yet. Its length is SIZE_MAX after a difference. */
 struct rest {
     const char *at;
     size_t length;
@@ -110,7 +110,7 @@ void request_browser(struct request *request, const char *file)
         client_fail("%s: %s", file, strerror(errno));
     length = fread(request->text, 1, sizeof(request->text), stream);
     if (length == sizeof(request->text) || ferror(stream))
-        client_fail("%s: cannot be read whole", file);
+        client_fail("%s: too long or unreadable", file);
     fclose(stream);
     begin(request, "GET", "/file");
     while ((end = memchr(line, '\n', (size_t)(request->text + length - line))) != NULL) {

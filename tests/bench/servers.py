@@ -1,4 +1,4 @@
-"""The servers that are measured: how each is set up, started, seen to answer rightly, and looked at from outside."""
+"""The servers that are measured: how each is configured, started and checked, and how its time and memory are read."""
 from __future__ import annotations
 
 import json
@@ -12,22 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-from asking import WrongAnswer, ask
+from asking import WrongResponse, get
 
 HERE = Path(__file__).resolve().parent
-CORES = len(os.sched_getaffinity(0))  # that we, and whom we start, may use
+CORES = len(os.sched_getaffinity(0))  # that we and the servers may use
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 FILE = b"A static file of 130 bytes: about what the echo of a small request takes".ljust(129, b".") + b"\n"
 CONNECTIONS = 11000
-H2LOAD_US = 9  # of processor time that h2load takes for a request more than the floor's client does
+H2LOAD_US = 9  # microseconds of processor time per request that h2load takes more than floor_client
 PACED = f"floor+{H2LOAD_US}us"
 START_SECONDS = 10
-RATES = ("requests_per_s",)  # of the figures, the more the better; of all others, the less
+RATES = ("requests_per_s",)  # figures of which more is better; of all others less is better
 OURS_TLS, NGHTTPD_TLS = "h2echod+tls", "nghttpd+tls"
 
 
 class Missing(Exception):
-    """Something that the bench needs is not installed."""
+    """A program that the benchmark needs is not installed."""
 
 
 def is_installed(name: str) -> bool:
@@ -35,6 +35,7 @@ def is_installed(name: str) -> bool:
 
 
 def tool(name: str) -> str:
+    """The path of a program. Raises Missing if it is not installed."""
     found = shutil.which(name, path=PATH)
     if not found:
         raise Missing(f"{name} is not installed: `make deps-bench` installs it")
@@ -47,7 +48,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-# --- Setups: each writes what its server needs into the directory and returns the command -------------------
+# --- Setups: each writes its server's files into the directory and returns the server's command ---------------
 
 def h2echod(binaries: Path, _: Path, port: int) -> list[str]:
     return [str(binaries / "h2echod"), f"--port={port}", "--address=127.0.0.1", f"--max-connections={CONNECTIONS}",
@@ -59,8 +60,8 @@ def nghttpd(_: Path, directory: Path, port: int) -> list[str]:
             f"--htdocs={directory}", str(port)]
 
 
-def identity(directory: Path) -> tuple[Path, Path]:
-    """A key and its certificate, for those who speak TLS: the same kind for all."""
+def make_certificate(directory: Path) -> tuple[Path, Path]:
+    """Make a key and its certificate, of the same kind for all servers with TLS. Return their paths."""
     key, certificate = directory / "key.pem", directory / "certificate.pem"
     subprocess.run([tool("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                     "-days", "2", "-subj", "/CN=localhost", "-keyout", key, "-out", certificate],
@@ -69,13 +70,13 @@ def identity(directory: Path) -> tuple[Path, Path]:
 
 
 def h2echod_tls(binaries: Path, directory: Path, port: int) -> list[str]:
-    key, certificate = identity(directory)
+    key, certificate = make_certificate(directory)
     return [*h2echod(binaries, directory, 0), f"--tls-port={port}", f"--tls-key={key}", f"--tls-cert={certificate}"]
 
 
 def nghttpd_tls(_: Path, directory: Path, port: int) -> list[str]:
     return [tool("nghttpd"), "--address=127.0.0.1", f"--workers={CORES}", f"--htdocs={directory}", str(port),
-            *map(str, identity(directory))]
+            *map(str, make_certificate(directory))]
 
 
 def h2o(_: Path, directory: Path, port: int) -> list[str]:
@@ -132,7 +133,7 @@ def floor(binaries: Path, _: Path, port: int) -> list[str]:
     return [str(binaries / "tests/bench/floor"), str(port)]
 
 
-# --- Checks: what has to be true of the answer to this path -------------------------------------------------
+# --- Checks: whether the content of a response is right for the path of its request --------------------------
 
 def is_echo(body: bytes, path: str) -> bool:
     return bool(json.loads(body)[":path"] == path)
@@ -142,24 +143,25 @@ def is_file(body: bytes, _: str) -> bool:
     return body == FILE
 
 
-def asks_once(port: int, right: Callable[[bytes, str], bool], over_tls: bool = False) -> None:
+def check_response(port: int, is_right: Callable[[bytes, str], bool], over_tls: bool = False) -> None:
+    """Send one request. Raise WrongResponse if the response is not right."""
     path = "/file?the=first"
-    body = ask(port, path, over_tls)
-    if not right(body, path):
-        raise WrongAnswer(f"{path} was answered with {body!r}")
+    body = get(port, path, over_tls)
+    if not is_right(body, path):
+        raise WrongResponse(f"{path} was answered with {body!r}")
 
 
-def floor_answers(port: int) -> None:
+def check_floor(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), START_SECONDS) as connection:
         connection.sendall(bytes(40))
         got = 0
         while got < 180:
             piece = connection.recv(1024)
             if not piece:
-                raise WrongAnswer("the floor closed the connection")
+                raise WrongResponse("floor closed the connection")
             got += len(piece)
         if got != 180:
-            raise WrongAnswer(f"the floor sent {got} bytes")
+            raise WrongResponse(f"floor sent {got} bytes")
 
 
 @dataclass(frozen=True)
@@ -169,63 +171,63 @@ class Kind:
     name: str
     setup: Callable[[Path, Path, int], list[str]]
     check: Callable[[int], None]
-    version: tuple[str, ...]  # what to ask, nothing if it has no version
-    words: str                # how it is set up
-    work: float = 1.0         # of a case's requests: so that a slow one takes no more time than the others
-    echo: str = ""            # how well an echo is known: see varied.c
+    version: tuple[str, ...]  # the command that prints its version; empty if it has none
+    words: str                # how it is configured
+    work: float = 1.0         # factor for the numbers of requests, so that a slow server does not take longer
+    echo: str = ""            # how varied checks its responses: see varied.c
     scheme: str = "http"
 
     @property
     def program(self) -> str:
-        """What has to be installed for it; nothing if it is built here."""
+        """The program that has to be installed, or an empty string if it is built here."""
         return "" if not self.version or self.version[0] == "h2echod" else self.version[0]
 
 
-def echoes(port: int) -> None:
-    asks_once(port, is_echo)
+def check_echo(port: int) -> None:
+    check_response(port, is_echo)
 
 
-def serves_file(port: int) -> None:
-    asks_once(port, is_file)
+def check_file(port: int) -> None:
+    check_response(port, is_file)
 
 
-def echoes_over_tls(port: int) -> None:
-    asks_once(port, is_echo, over_tls=True)
+def check_echo_over_tls(port: int) -> None:
+    check_response(port, is_echo, over_tls=True)
 
 
-def serves_file_over_tls(port: int) -> None:
-    asks_once(port, is_file, over_tls=True)
+def check_file_over_tls(port: int) -> None:
+    check_response(port, is_file, over_tls=True)
 
 
 KINDS = {kind.name: kind for kind in (
-    Kind("h2echod", h2echod, echoes, ("h2echod", "--version"), "echo; a thread for each connection", echo="same"),
-    Kind(OURS_TLS, h2echod_tls, echoes_over_tls, ("h2echod", "--version"),
+    Kind("h2echod", h2echod, check_echo, ("h2echod", "--version"), "echo; a thread for each connection", echo="same"),
+    Kind(OURS_TLS, h2echod_tls, check_echo_over_tls, ("h2echod", "--version"),
          "the same over TLS; a certificate with a P-256 key", scheme="https"),
-    Kind("h2o", h2o, serves_file, ("h2o", "--version"),
+    Kind("h2o", h2o, check_file, ("h2o", "--version"),
          f"a file of {len(FILE)} bytes; {CORES} threads, no access log"),
-    Kind("nghttpd", nghttpd, serves_file, ("nghttpd", "--version"),
+    Kind("nghttpd", nghttpd, check_file, ("nghttpd", "--version"),
          f"a file of {len(FILE)} bytes; {CORES} workers, no log"),
-    Kind(NGHTTPD_TLS, nghttpd_tls, serves_file_over_tls, ("nghttpd", "--version"),
+    Kind(NGHTTPD_TLS, nghttpd_tls, check_file_over_tls, ("nghttpd", "--version"),
          "the same over TLS; a certificate with a P-256 key", scheme="https"),
-    Kind("nginx", nginx, serves_file, ("nginx", "-v"),
+    Kind("nginx", nginx, check_file, ("nginx", "-v"),
          f"a file of {len(FILE)} bytes; {CORES} workers, no access log, open_file_cache, no limit on requests", 0.5),
-    Kind("node", node, echoes, ("node", "--version"), "echo by node:http2 (echo.js); one process", 0.05, "echo"),
-    Kind("floor", floor, floor_answers, (),
+    Kind("node", node, check_echo, ("node", "--version"), "echo by node:http2 (echo.js); one process", 0.05, "echo"),
+    Kind("floor", floor, check_floor, (),
          "40 raw bytes in, 180 out, no HTTP/2 (floor.c); a thread for each connection"),
-    Kind(PACED, floor, floor_answers, (),
-         f"the same; its client is busy for {H2LOAD_US} us before each message, about as long as h2load is"),
+    Kind(PACED, floor, check_floor, (),
+         f"the same; its client is busy for {H2LOAD_US} us before each message, about as long as h2load"),
 )}
 
 
 def version(name: str, *options: str) -> str:
-    """The number in a program's own words about its version."""
+    """The number in what a program prints about its version."""
     done = subprocess.run([name, *options], capture_output=True, text=True, check=False)
     found = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
     return found[0] if found else "?"
 
 
 def server_version(kind: Kind, binaries: Path) -> str:
-    """Empty if it has none."""
+    """The server's version, or an empty string if it has none."""
     if not kind.version:
         return ""
     name, *options = kind.version
@@ -233,7 +235,7 @@ def server_version(kind: Kind, binaries: Path) -> str:
 
 
 class Server:
-    """A running server, with its whole process tree."""
+    """A running server and its child processes."""
 
     def __init__(self, kind: Kind, binaries: Path, directory: Path) -> None:
         self.kind = kind
@@ -243,13 +245,13 @@ class Server:
             self.process = subprocess.Popen(kind.setup(binaries, directory, self.port), stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log, start_new_session=True)
         try:
-            self._await()
+            self._wait_until_ready()
         except BaseException:
             self.stop()
             raise
 
-    def _await(self) -> None:
-        """Until it answers, and rightly."""
+    def _wait_until_ready(self) -> None:
+        """Wait until the server's check succeeds."""
         end = time.monotonic() + START_SECONDS
         while True:
             try:
@@ -257,30 +259,30 @@ class Server:
                 return
             except ConnectionRefusedError as refused:
                 if self.process.poll() is not None or time.monotonic() > end:
-                    raise WrongAnswer(f"{self.kind.name} does not start: {self.report()}") from refused
+                    raise WrongResponse(f"{self.kind.name} does not start: {self.report()}") from refused
                 time.sleep(0.02)
             except (OSError, ValueError, KeyError) as error:
-                raise WrongAnswer(f"{self.kind.name} does not answer: {error} {self.report()}") from error
+                raise WrongResponse(f"{self.kind.name} does not answer: {error} {self.report()}") from error
 
     def report(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")[-1000:]
 
     def pids(self) -> list[int]:
-        """Its process and the children; none of them forks from another thread than its first."""
+        """Its process and the children of its main thread: no server here forks from another thread."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text(encoding="ascii")
         return [self.process.pid, *map(int, children.split())]
 
     def cpu_seconds(self) -> float:
-        """User and system time of the whole tree, ended threads included, to the nanosecond: each process's clock."""
+        """User and system time of all processes, ended threads included, in nanosecond resolution."""
         return sum(time.clock_gettime(~pid << 3 | 2) for pid in self.pids())  # clock_getcpuclockid(3)
 
     def resident(self) -> int:
-        """KiB of memory of the whole tree."""
+        """Resident memory of all processes, in KiB."""
         sizes = (Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii") for pid in self.pids())
         return sum(int(size) for text in sizes for size in re.findall(r"^Rss: +(\d+) kB$", text, re.MULTILINE))
 
     def stop(self) -> None:
-        """End it, and what it has started."""
+        """Terminate the server; kill all of its processes if that takes too long."""
         pids = self.pids() if self.process.poll() is None else []
         self.process.terminate()
         try:

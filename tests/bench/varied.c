@@ -1,9 +1,9 @@
 /*
- * varied PORT CONNECTIONS STREAMS REQUESTS [echo | same [ALIKE]]: a load in which no request is
- * like another: each has a path and a value of its own, which is what h2load can't do; or so many
- * in a row are alike. One thread keeps STREAMS requests in flight on each connection; every answer
- * must have the status 200 and, with "echo", hold the path and the value of its request, with
- * "same" be h2echod's to the byte.
+ * varied PORT CONNECTIONS STREAMS REQUESTS [echo | same [ALIKE]]: a load generator whose requests
+ * all differ in :path and x-request-id, which h2load cannot do. With ALIKE, so many requests in a
+ * row are the same. One thread keeps STREAMS requests in flight on each connection. Every response
+ * must have the status 200. With "echo", its content must contain the request's path and
+ * x-request-id; with "same", it must be h2echod's to the byte.
  */
 #include "bench/client.h"
 #include "bench/request.h"
@@ -23,23 +23,23 @@ enum {
     STREAMS_MAX = 1000,
     REQUESTS_MAX = 100000000,
     BUFFER_SIZE = 64 * 1024,
-    BODY_MAX = 1024, /* of which more is not looked at */
+    BODY_MAX = 1024, /* bytes of content that are kept and compared */
     ALIKE_MAX = 1000000,
     WINDOW = (1 << 30) - 1,
 };
 
 struct load {
-    size_t asked;
-    size_t alike;
+    size_t sent;  /* requests */
+    size_t alike; /* requests in a row that are the same */
     bool is_echo;
     bool is_same;
     struct client_figures figures;
 };
 
-/* A request in flight, and what has come of its answer. */
-struct asked {
+/* A request in flight, and what has arrived of its response. */
+struct exchange {
     struct request request;
-    int64_t at_us;
+    int64_t sent_us;
     bool has_200;
     size_t body_length;
     char body[BODY_MAX + 1];
@@ -48,18 +48,18 @@ struct asked {
 struct connection {
     struct load *load;
     int fd;
-    nghttp2_session *session; /* owned */
-    struct asked *asked;      /* owned: one for each stream at once */
+    nghttp2_session *session;   /* owned */
+    struct exchange *exchanges; /* owned: one for each stream at once */
 };
 
-static void ask(struct connection *connection, struct asked *asked)
+static void submit(struct connection *connection, struct exchange *exchange)
 {
-    asked->at_us = clock_now().monotonic_us;
-    asked->has_200 = false;
-    asked->body_length = 0;
-    request_varied(&asked->request, connection->load->asked++ / connection->load->alike);
-    if (nghttp2_submit_request(connection->session, NULL, asked->request.fields,
-                               asked->request.field_count, NULL, asked) < 0)
+    exchange->sent_us = clock_now().monotonic_us;
+    exchange->has_200 = false;
+    exchange->body_length = 0;
+    request_varied(&exchange->request, connection->load->sent++ / connection->load->alike);
+    if (nghttp2_submit_request(connection->session, NULL, exchange->request.fields,
+                               exchange->request.field_count, NULL, exchange) < 0)
         client_fail("a request could not be submitted");
 }
 
@@ -67,35 +67,36 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
                      size_t name_length, const uint8_t *value, size_t value_length, uint8_t flags,
                      void *argument)
 {
-    struct asked *asked = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+    struct exchange *exchange = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
 
     (void)flags;
     (void)argument;
-    if (asked != NULL && name_length == 7 && memcmp(name, ":status", 7) == 0)
-        asked->has_200 = value_length == 3 && memcmp(value, "200", 3) == 0;
+    if (exchange != NULL && name_length == 7 && memcmp(name, ":status", 7) == 0)
+        exchange->has_200 = value_length == 3 && memcmp(value, "200", 3) == 0;
     return 0;
 }
 
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_t *data,
                    size_t length, void *argument)
 {
-    struct asked *asked = nghttp2_session_get_stream_user_data(session, stream_id);
-    size_t room = BODY_MAX - asked->body_length;
+    struct exchange *exchange = nghttp2_session_get_stream_user_data(session, stream_id);
+    size_t room = BODY_MAX - exchange->body_length;
 
     (void)flags;
     (void)argument;
-    memcpy(asked->body + asked->body_length, data, length < room ? length : room);
-    asked->body_length += length < room ? length : room;
+    memcpy(exchange->body + exchange->body_length, data, length < room ? length : room);
+    exchange->body_length += length < room ? length : room;
     return 0;
 }
 
-/* Is the answer what it is to be, as far as that is known? */
-static bool is_right(const struct load *load, const struct asked *asked)
+/* Return true if the content is what the load expects. */
+static bool is_right(const struct load *load, const struct exchange *exchange)
 {
     if (load->is_echo)
-        return strstr(asked->body, asked->request.path) != NULL &&
-               strstr(asked->body, asked->request.value) != NULL;
-    return !load->is_same || request_is_echoed(&asked->request, asked->body, asked->body_length);
+        return strstr(exchange->body, exchange->request.path) != NULL &&
+               strstr(exchange->body, exchange->request.value) != NULL;
+    return !load->is_same ||
+           request_is_echoed(&exchange->request, exchange->body, exchange->body_length);
 }
 
 static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t error_code,
@@ -103,17 +104,17 @@ static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t
 {
     struct connection *connection = argument;
     struct load *load = connection->load;
-    struct asked *asked = nghttp2_session_get_stream_user_data(session, stream_id);
+    struct exchange *exchange = nghttp2_session_get_stream_user_data(session, stream_id);
 
-    asked->body[asked->body_length] = '\0';
-    if (error_code != NGHTTP2_NO_ERROR || !asked->has_200 || asked->body_length == 0)
-        client_fail("%s was not answered with 200", asked->request.path);
-    if (!is_right(load, asked))
-        client_fail("%s, %s: another answer: %s", asked->request.path, asked->request.value,
-                    asked->body);
-    client_answered(&load->figures, asked->at_us);
-    if (load->asked < load->figures.wanted)
-        ask(connection, asked);
+    exchange->body[exchange->body_length] = '\0';
+    if (error_code != NGHTTP2_NO_ERROR || !exchange->has_200 || exchange->body_length == 0)
+        client_fail("%s was not answered with 200", exchange->request.path);
+    if (!is_right(load, exchange))
+        client_fail("%s, %s: wrong response: %s", exchange->request.path, exchange->request.value,
+                    exchange->body);
+    client_count_response(&load->figures, exchange->sent_us);
+    if (load->sent < load->figures.wanted)
+        submit(connection, exchange);
     return 0;
 }
 
@@ -131,12 +132,12 @@ static nghttp2_session *new_session(struct connection *connection)
     if (nghttp2_session_client_new(&session, callbacks, connection) != 0 ||
         nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, &window, 1) != 0 ||
         nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0, WINDOW) != 0)
-        client_fail("no session");
+        client_fail("cannot make a session");
     nghttp2_session_callbacks_del(callbacks);
     return session;
 }
 
-/* Send whatever there is to send, in as few pieces as fit. */
+/* Send everything that the session has to send, in as few calls as the buffer allows. */
 static void flush(struct connection *connection)
 {
     uint8_t buffer[BUFFER_SIZE];
@@ -157,7 +158,7 @@ static void flush(struct connection *connection)
     client_send(connection->fd, buffer, length);
 }
 
-static void take(void *argument)
+static void on_readable(void *argument)
 {
     struct connection *connection = argument;
     uint8_t buffer[BUFFER_SIZE];
@@ -175,18 +176,18 @@ static void open_connection(struct connection *connection, struct load *load, ui
     *connection = (struct connection){
         .load = load,
         .fd = client_connect(port),
-        .asked = client_memory(streams, sizeof(struct asked)),
+        .exchanges = client_alloc(streams, sizeof(struct exchange)),
     };
     connection->session = new_session(connection);
-    for (size_t i = 0; i < streams && load->asked < load->figures.wanted; i++)
-        ask(connection, &connection->asked[i]);
+    for (size_t i = 0; i < streams && load->sent < load->figures.wanted; i++)
+        submit(connection, &connection->exchanges[i]);
     flush(connection);
 }
 
 static void close_connection(struct connection *connection)
 {
     nghttp2_session_del(connection->session);
-    free(connection->asked);
+    free(connection->exchanges);
     close(connection->fd);
 }
 
@@ -208,13 +209,13 @@ int main(int argc, char *argv[])
     port = (uint16_t)client_number(argv[1], 1, UINT16_MAX);
     count = client_number(argv[2], 1, CONNECTIONS_MAX);
     streams = client_number(argv[3], 1, STREAMS_MAX);
-    connections = client_memory(count, sizeof(*connections));
+    connections = client_alloc(count, sizeof(*connections));
     load.figures = client_begin(client_number(argv[4], 1, REQUESTS_MAX));
     for (size_t i = 0; i < count; i++) {
         open_connection(&connections[i], &load, port, streams);
         client_watch(poller, connections[i].fd, &connections[i]);
     }
-    client_run(poller, &load.figures, take);
+    client_run(poller, &load.figures, on_readable);
     client_end(&load.figures);
     for (size_t i = 0; i < count; i++)
         close_connection(&connections[i]);
