@@ -56,7 +56,7 @@ def by_h2(url: str) -> bytes:
     raise SystemExit("h2: no answer")
 
 
-def version(*words: str) -> str:
+def tool_version(*words: str) -> str:
     found = re.search(r"\d+(\.\d+)+", run_tool(words).stdout.decode())
     assert found, words
     return found[0]
@@ -64,13 +64,13 @@ def version(*words: str) -> str:
 
 CLIENTS: dict[str, tuple[Callable[[str], bytes], Callable[[], str]]] = {
     "curl": (by_curl, curl_version),
-    "nghttp": (by_nghttp, lambda: version("nghttp", "--version")),
+    "nghttp": (by_nghttp, lambda: tool_version("nghttp", "--version")),
     "Python's h2": (by_h2, lambda: str(h2.__version__)),
-    "node": (by_node, lambda: version("node", "--version")),
+    "node": (by_node, lambda: tool_version("node", "--version")),
 }
 
 
-def settings_of(detail: Detail) -> str:
+def shown_settings(detail: Detail) -> str:
     return ", ".join(f"{entry['name'] or entry['id']}={entry['value']}" for entry in detail["client"]["settings"])
 
 
@@ -86,7 +86,7 @@ def marked_of(detail: Detail) -> str:
 ROWS: dict[str, Callable[[Detail], object]] = {
     "fields": lambda detail: ", ".join(field[0] for field in detail["fields"]),
     "never indexed": marked_of,
-    "SETTINGS": settings_of,
+    "SETTINGS": shown_settings,
     "WINDOW_UPDATE": lambda detail: detail["client"]["window_update"],
     "PRIORITY frames": lambda detail: len(detail["client"]["priority_frames"]),
     "dependency": dependency_of,
@@ -94,7 +94,7 @@ ROWS: dict[str, Callable[[Detail], object]] = {
 }
 
 
-def table(url: str) -> list[str]:
+def markdown_table(url: str) -> list[str]:
     """The table, as lines of Markdown."""
     details = [json.loads(ask(url)) for ask, _ in CLIENTS.values()]
     heads = [f"{name} {version_of()}" for name, (_, version_of) in CLIENTS.items()]
@@ -102,7 +102,7 @@ def table(url: str) -> list[str]:
     return ["| " + " | ".join(row) + " |" for row in (["", *heads], ["---"] * (len(heads) + 1), *rows)]
 
 
-def parse(words: list[str]) -> str:
+def parse_url(words: list[str]) -> str:
     """The URL on the command line; its path may be omitted."""
     try:
         (url,) = words
@@ -115,9 +115,9 @@ def parse(words: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    url = parse(sys.argv[1:])
+    url = parse_url(sys.argv[1:])
     try:
-        print("\n".join(table(url)))
+        print("\n".join(markdown_table(url)))
     except FileNotFoundError as missing:
         sys.exit(f"advertised.py: {missing.filename} is not installed: `make deps check` installs it")
     except (AssertionError, OSError) as failed:

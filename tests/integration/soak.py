@@ -316,7 +316,7 @@ def send_incomplete_preface(connection: ClientConnection) -> None:
     connection.pause(0.5)
 
 
-def upgrade(connection: ClientConnection) -> None:
+def upgrade_to_h2c(connection: ClientConnection) -> None:
     """Upgrade a cleartext connection to h2c, with the preface sent right after the request."""
     if connection.transport == "tls":
         connection.send_preface().send_requests(1)
@@ -370,7 +370,7 @@ def _read_unparsed(client: Client) -> bytes:
 ACTIONS: dict[Callable[[ClientConnection], None], int] = {
     send_requests_with_pauses: 15, send_many_requests: 15, idle: 10, upload: 8, read_slowly: 8, send_in_small_pieces: 6,
     shut_down_writes: 6, reset_some: 8, send_malformed: 4, abort_at_any_byte: 15, abort_upload: 8,
-    close_without_reading: 8, send_incomplete_preface: 6, upgrade: 6, send_another_protocol: 4,
+    close_without_reading: 8, send_incomplete_preface: 6, upgrade_to_h2c: 6, send_another_protocol: 4,
     flood: 1}
 
 

@@ -216,7 +216,7 @@ class Sent:
     members: Record
 
 
-class RandomClient:
+class RandomRequests:
     """A connection with random requests of all kinds, several at once; `sent` has them by stream."""
 
     def __init__(self, client: Client, seed: int) -> None:
@@ -340,7 +340,7 @@ def is_utf8(value: bytes) -> bool:
 def test_thousands_of_requests_have_one_line_each(start: Start, form: str, records: Records) -> None:
     """Each line can be parsed, and together they are exactly the requests that were sent."""
     daemon = start(f"--access-log={form}", f"--max-header-list-size={LIST_MAX}")
-    clients = [RandomClient(daemon.connect(), seed) for seed in range(CONNECTIONS)]
+    clients = [RandomRequests(daemon.connect(), seed) for seed in range(CONNECTIONS)]
     threads = [threading.Thread(target=client.run) for client in clients]
     for thread in threads:
         thread.start()

@@ -19,7 +19,7 @@ def run_script(*words: object, path: str | None = None) -> subprocess.CompletedP
     return subprocess.run([str(word) for word in words], env=variables, capture_output=True, text=True, check=False)
 
 
-def assert_one_error_line(done: subprocess.CompletedProcess[str], *parts: str) -> None:
+def assert_error_line(done: subprocess.CompletedProcess[str], *parts: str) -> None:
     assert done.returncode != 0 and done.stdout == ""
     assert len(done.stderr.splitlines()) == 1 and all(part in done.stderr for part in parts), done.stderr
 
@@ -34,23 +34,23 @@ def test_script_does_not_use_another_python_in_path(daemon: Daemon, tmp_path: Pa
 
 def test_missing_python_module_is_reported() -> None:
     """With -S, Python does not find the modules that the distribution installs."""
-    assert_one_error_line(run_script(sys.executable, "-S", SCRIPT, "http://localhost:1/"), "no module h2", "make deps check")
+    assert_error_line(run_script(sys.executable, "-S", SCRIPT, "http://localhost:1/"), "no module h2", "make deps check")
 
 
 def test_missing_tool_is_reported(daemon: Daemon, tmp_path: Path) -> None:
-    assert_one_error_line(run_script(SCRIPT, daemon.url("/"), path=str(tmp_path)), "curl is not installed", "make deps check")
+    assert_error_line(run_script(SCRIPT, daemon.url("/"), path=str(tmp_path)), "curl is not installed", "make deps check")
 
 
 def test_missing_server_is_reported() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        assert_one_error_line(run_script(SCRIPT, f"http://127.0.0.1:{bound.getsockname()[1]}/"), "advertised.py: ", "curl")
+        assert_error_line(run_script(SCRIPT, f"http://127.0.0.1:{bound.getsockname()[1]}/"), "advertised.py: ", "curl")
 
 
 @pytest.mark.parametrize("words", [[], ["localhost:8080"], ["https://localhost:8443/"], ["http://localhost:x/"],
                                    ["http://localhost/"], ["--help"], [""], ["http://localhost:1/", "x"]])
 def test_wrong_arguments_print_the_usage(words: list[str]) -> None:
-    assert_one_error_line(run_script(SCRIPT, *words), "usage: advertised.py http")
+    assert_error_line(run_script(SCRIPT, *words), "usage: advertised.py http")
 
 
 def test_path_may_be_omitted(daemon: Daemon) -> None:
@@ -64,4 +64,4 @@ def test_other_server_is_reported(daemon: Daemon, tmp_path: Path, answer: str) -
     (tmp_path / "curl").write_text(script)
     (tmp_path / "curl").chmod(0o755)
     done = run_script(SCRIPT, daemon.url("/"), path=f"{tmp_path}:{environment_without_proxies()['PATH']}")
-    assert_one_error_line(done, f"{daemon.url('/')} does not answer with the detailed representation")
+    assert_error_line(done, f"{daemon.url('/')} does not answer with the detailed representation")

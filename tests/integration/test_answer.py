@@ -70,7 +70,7 @@ def test_curl_gets_its_fields_in_the_order_it_sent_them(daemon: Daemon) -> None:
                  id="joined-with-empty"),
     pytest.param(fields("/", "GET", ("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"),
                         ("cookie", "c=3")),
-                 id="cookie-crumbs"),
+                 id="several-cookie-fields"),
     pytest.param(fields("/", "GET", ("empty", ""), ("after", "x")), id="empty-value"),
     pytest.param(fields("/", "GET", ("empty", "")), id="empty-value-last"),
     pytest.param(fields("/", "GET", ("x", 'say "hello"')), id="quotes"),

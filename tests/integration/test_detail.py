@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from advertised import CLIENTS, table
+from advertised import CLIENTS, markdown_table
 from clients import curl_h2, curl_version
 from conftest import Start
 from daemon import TOP, Daemon
@@ -39,7 +39,7 @@ jsonschema.Draft7Validator.check_schema(SCHEMA)
 VALIDATOR = jsonschema.Draft7Validator(without_additional_properties(SCHEMA))
 
 
-def parse(body: bytes) -> Detail:
+def parse_detail(body: bytes) -> Detail:
     """Parse a detailed answer; it must follow the schema and repeat no member."""
     def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         assert len({name for name, _ in pairs}) == len(pairs)
@@ -54,7 +54,7 @@ def detail_of(answer: Answer) -> Detail:
     assert answer.ended and answer.status == 200
     assert answer["content-type"] == TYPE and answer["vary"] == "accept" and answer["cache-control"] == "no-store"
     assert int(answer["content-length"]) == len(answer.body)
-    return parse(bytes(answer.body))
+    return parse_detail(bytes(answer.body))
 
 
 def as_json(text: Text) -> str | dict[str, str]:
@@ -75,8 +75,8 @@ def ask(client: Client, *more: tuple[Text, Text], **options: Any) -> Detail:
     return detail_of(client.request(fields("/", "GET", *more, ACCEPT), **options))
 
 
-def answer_to(daemon: Daemon, *frames: bytes, first: bytes = settings(), stream: int = 1,
-              piece: int | None = None) -> Detail:
+def detail_for(daemon: Daemon, *frames: bytes, first: bytes = settings(), stream: int = 1,
+               piece: int | None = None) -> Detail:
     """Send the preface, the frame `first` and these frames; return the detailed answer on the stream."""
     client = daemon.open_connection()
     client.send(MAGIC, first, *frames, piece=piece)
@@ -139,7 +139,7 @@ def test_values_that_are_not_utf_8_are_hexadecimal(daemon: Daemon, value: bytes)
 
 
 def test_never_indexed_fields_are_marked(daemon: Daemon) -> None:
-    found = answer_to(daemon, headers(1, b"".join([
+    found = detail_for(daemon, headers(1, b"".join([
         never_indexed(":method", "GET"), block(fields()[1:]), literal("a", "1"), never_indexed("a", "2"),
         indexing("a", "3"), block([ACCEPT]), never_indexed("z", "4")])))
     assert found["fields"] == [[":method", "GET", "never-indexed"], *pairs(fields()[1:]), ["a", "1"],
@@ -169,7 +169,7 @@ def test_many_fields(daemon: Daemon) -> None:
     marked = [["never-indexed"] if n % 3 == 0 else [] for n in range(500)]
     blocks = [(never_indexed if n % 3 == 0 else literal)(*pair) for n, pair in enumerate(many)]
     whole = block(fields()) + b"".join(blocks) + block([ACCEPT])
-    found = answer_to(daemon, headers(1, whole[:9000], END_STREAM), continuation(1, whole[9000:]))
+    found = detail_for(daemon, headers(1, whole[:9000], END_STREAM), continuation(1, whole[9000:]))
     assert found["fields"][4:-1] == [[*pair, *mark] for pair, mark in zip(many, marked)]
     assert found["hpack"]["wire_bytes"] == len(whole)
 
@@ -183,8 +183,8 @@ def test_trailers(daemon: Daemon) -> None:
 
 
 def test_never_indexed_trailers(daemon: Daemon) -> None:
-    found = answer_to(daemon, headers(1, detail_block(), END_HEADERS),
-                      headers(1, literal("a", "1") + never_indexed("b", "2")))
+    found = detail_for(daemon, headers(1, detail_block(), END_HEADERS),
+                       headers(1, literal("a", "1") + never_indexed("b", "2")))
     assert found["trailers"] == [["a", "1"], ["b", "2", "never-indexed"]]
 
 
@@ -197,7 +197,7 @@ def test_head_has_the_fields_of_get(daemon: Daemon) -> None:
 def test_pretty(start: Start) -> None:
     body = bytes(start("--pretty").connect().request(fields("/", "GET", ACCEPT)).body)
     assert body.startswith(b'{\n  "fields": [\n    [') and body.endswith(b"\n}\n")
-    parse(body)
+    parse_detail(body)
 
 
 def test_separators_are_those_of_the_plain_answer(daemon: Daemon) -> None:
@@ -224,8 +224,8 @@ def test_each_connection_counts_its_own_requests(daemon: Daemon) -> None:
 
 
 def test_content_bytes_do_not_count_padding(daemon: Daemon) -> None:
-    found = answer_to(daemon, headers(1, detail_block(method="POST"), END_HEADERS),
-                      data(1, b"\x04ten bytes!" + bytes(4), PADDED), data(1, b"", END_STREAM))
+    found = detail_for(daemon, headers(1, detail_block(method="POST"), END_HEADERS),
+                       data(1, b"\x04ten bytes!" + bytes(4), PADDED), data(1, b"", END_STREAM))
     assert found["stream"]["content_bytes"] == 10
     assert {"what": "content: 10 bytes", "why": "counted, not kept"} in found["dropped"]
 
@@ -261,14 +261,14 @@ def test_priority_update(daemon: Daemon) -> None:
     updates = [frame(PRIORITY_UPDATE, 0, 0, number(stream) + value)
                for stream, value in ((1, b"u=5"), (1, b"i"), (3, b"u=6"))]
     request = block([*fields(), ("priority", "u=1"), ACCEPT])
-    found = answer_to(daemon, *updates, headers(1, request))
+    found = detail_for(daemon, *updates, headers(1, request))
     assert found["stream"]["priority"] == {"urgency": 3, "incremental": True, "from": "frame"}
     assert [entry["what"] for entry in found["dropped"]] == ["PRIORITY_UPDATE frames: 3"]
 
 
 def test_priority_in_headers(daemon: Daemon) -> None:
     payload = number(1 << 31 | 5) + bytes([219]) + detail_block()
-    found = answer_to(daemon, headers(7, payload, END_STREAM | END_HEADERS | HAS_PRIORITY), stream=7)
+    found = detail_for(daemon, headers(7, payload, END_STREAM | END_HEADERS | HAS_PRIORITY), stream=7)
     assert found["stream"]["dependency"] == {"depends_on": 5, "weight": 220, "exclusive": True}
     assert [entry["what"] for entry in found["dropped"]] == ["priority in HEADERS"]
     assert found["hpack"]["wire_bytes"] == len(detail_block())
@@ -291,8 +291,8 @@ def test_priority_frames(daemon: Daemon) -> None:
 def test_settings_in_order_with_unknown_ids(daemon: Daemon) -> None:
     given = [(4, 131072), (0x1A2A, 7), (1, 4096), (4, 65536), (0xFFFF, 2**32 - 1), (9, 1), (2, 0)]
     for piece in (None, 1, 7):
-        found = answer_to(daemon, window_update(0, 12517377), headers(1, detail_block()), first=settings(*given),
-                          piece=piece)
+        found = detail_for(daemon, window_update(0, 12517377), headers(1, detail_block()), first=settings(*given),
+                           piece=piece)
         advertised = found["client"]
         assert [(entry["id"], entry["value"]) for entry in advertised["settings"]] == given
         assert [entry["name"] for entry in advertised["settings"]] == [
@@ -304,15 +304,15 @@ def test_settings_in_order_with_unknown_ids(daemon: Daemon) -> None:
 
 
 def test_later_settings(daemon: Daemon) -> None:
-    found = answer_to(daemon, settings((3, 5)), headers(1, detail_block()), settings((0x99, 1)), ping(b"12345678"),
-                      first=settings((1, 0)))
+    found = detail_for(daemon, settings((3, 5)), headers(1, detail_block()), settings((0x99, 1)), ping(b"12345678"),
+                       first=settings((1, 0)))
     assert [(entry["id"], entry["value"]) for entry in found["client"]["settings"]] == [(1, 0)]
     assert [(entry["id"], entry["value"]) for entry in found["client"]["later_settings"]][:1] == [(3, 5)]
     assert found["client"]["fingerprint"].startswith("1:0|")
 
 
 def test_nothing_advertised(daemon: Daemon) -> None:
-    found = answer_to(daemon, headers(1, detail_block()))
+    found = detail_for(daemon, headers(1, detail_block()))
     assert found["client"] == {"settings": [], "later_settings": [], "window_update": 0, "priority_frames": [],
                                "fingerprint": "|00|0|m,p,s,a"}
     assert found["dropped"] == [] and found["reports"] == []
@@ -333,26 +333,26 @@ def ask_on(client: Client, stream: int) -> Detail:
 
 def test_maximum_number_of_settings(daemon: Daemon) -> None:
     given = [(0xF000 + n, n) for n in range(32)]
-    assert len(answer_to(daemon, headers(1, detail_block()), first=settings(*given))["client"]["settings"]) == 32
+    assert len(detail_for(daemon, headers(1, detail_block()), first=settings(*given))["client"]["settings"]) == 32
 
 
 # --- HPACK ---
 
 def test_size_of_block_and_dynamic_table(daemon: Daemon) -> None:
     first, second = indexing("x-long", "v" * 100), indexing("x-other", "w" * 50)
-    found = answer_to(daemon, headers(1, detail_block(first, second)))
+    found = detail_for(daemon, headers(1, detail_block(first, second)))
     names = [*fields(), ACCEPT, ("x-long", "v" * 100), ("x-other", "w" * 50)]
     assert found["hpack"] == {"wire_bytes": len(detail_block(first, second)),
                               "decoded_bytes": sum(len(name) + len(value) for name, value in names),
                               "table_bytes": 6 + 100 + 32 + 7 + 50 + 32}
-    assert answer_to(daemon, headers(1, table_size_update(0) + detail_block(first)))["hpack"]["table_bytes"] == 0
+    assert detail_for(daemon, headers(1, table_size_update(0) + detail_block(first)))["hpack"]["table_bytes"] == 0
 
 
 def test_block_size_without_padding_and_priority(daemon: Daemon) -> None:
     whole = detail_block(literal("x", "v" * 300))
     padded = frame(HEADERS, END_STREAM | PADDED | HAS_PRIORITY, 1,
                    b"\x09" + number(0) + b"\x0f" + whole[:100] + bytes(9))
-    found = answer_to(daemon, padded, continuation(1, whole[100:200], 0), continuation(1, whole[200:]), piece=3)
+    found = detail_for(daemon, padded, continuation(1, whole[100:200], 0), continuation(1, whole[200:]), piece=3)
     assert found["hpack"]["wire_bytes"] == len(whole)
 
 
@@ -373,13 +373,14 @@ def test_addresses_of_a_unix_socket(start: Start, tmp_path: Any) -> None:
     path = tmp_path / "socket"
     start(f"--unix={path}")
     body = curl_h2("--unix-socket", path, "-H", f"accept: {TYPE}", "http://localhost/").stdout
-    assert parse(body)["connection"]["local"] == f"unix:{path}" and parse(body)["connection"]["peer"] == "unix"
+    connection = parse_detail(body)["connection"]
+    assert (connection["local"], connection["peer"]) == (f"unix:{path}", "unix")
 
 
 # --- what was received and had no effect ---
 
 def test_frames_of_unknown_types(daemon: Daemon) -> None:
-    found = answer_to(daemon, frame(0xFB, 0x5, 0, b"hello"), frame(0x0B, 0, 9, bytes(700)), headers(1, detail_block()))
+    found = detail_for(daemon, frame(0xFB, 0x5, 0, b"hello"), frame(0x0B, 0, 9, bytes(700)), headers(1, detail_block()))
     assert found["dropped"] == [
         {"what": "frame of type 0xfb: 5 bytes, stream 0", "why": "of no known type (RFC 9113 section 5.5)"},
         {"what": "frame of type 0x0b: 700 bytes, stream 9", "why": "of no known type (RFC 9113 section 5.5)"}]
@@ -491,7 +492,7 @@ def test_streams_cut_off_in_every_state(daemon: Daemon) -> None:
 # --- other clients, and the documentation ---
 
 def test_fingerprint_differs_between_clients(daemon: Daemon) -> None:
-    details = {name: parse(ask_by(daemon.url("/"))) for name, (ask_by, _) in CLIENTS.items()}
+    details = {name: parse_detail(ask_by(daemon.url("/"))) for name, (ask_by, _) in CLIENTS.items()}
     assert len({detail["client"]["fingerprint"] for detail in details.values()}) == 4, details
     assert all(["cookie", "a=1", "never-indexed"] in detail["fields"] for detail in details.values())
     assert [name for name, detail in details.items() if not detail["client"]["settings"]] in ([], ["node"])
@@ -500,7 +501,7 @@ def test_fingerprint_differs_between_clients(daemon: Daemon) -> None:
 @pytest.mark.parametrize("name", CLIENTS)
 def test_fingerprint_summarizes_what_is_advertised(daemon: Daemon, name: str) -> None:
     """Computed again from the other members, for each client."""
-    detail = parse(CLIENTS[name][0](daemon.url("/")))
+    detail = parse_detail(CLIENTS[name][0](daemon.url("/")))
     client = detail["client"]
     parts = [";".join(f"{entry['id']}:{entry['value']}" for entry in client["settings"]),
              str(client["window_update"] or "00"),
@@ -513,7 +514,7 @@ def test_fingerprint_summarizes_what_is_advertised(daemon: Daemon, name: str) ->
 def test_table_in_the_readme_of_clients(daemon: Daemon) -> None:
     """The columns of clients whose version is the table's must be equal; the row "never indexed" for all."""
     text = (TOP / "tests/clients/README.md").read_text()
-    head, *rows = table(daemon.url("/"))
+    head, *rows = markdown_table(daemon.url("/"))
     documented = re.search(r"^\|  \| curl .*\n(?:\|.*\n)+", text, re.MULTILINE)
     assert documented
     documented_head, *documented_rows = documented[0].splitlines()
@@ -547,8 +548,8 @@ def test_example_in_the_manual(start: Start) -> None:
     assert text
     words = shlex.split(text[1].replace("$ curl --http2-prior-knowledge", ""), comments=False)
     daemon = start()
-    made = parse(curl_h2("--connect-to", f"localhost:8080:127.0.0.1:{daemon.port}", *words).stdout)
-    documented = parse(text[2].encode())
+    made = parse_detail(curl_h2("--connect-to", f"localhost:8080:127.0.0.1:{daemon.port}", *words).stdout)
+    documented = parse_detail(text[2].encode())
     assert list(made) == list(documented) and shape(made["fields"]) == shape(documented["fields"])
     for detail in (made, documented):
         del detail["connection"]["age_ms"], detail["connection"]["peer"], detail["connection"]["local"]

@@ -286,7 +286,7 @@ def test_slow_clients_are_timed_out(start: Start, record_property: Record, case:
         for client in clients:
             client.ping()
         watch = Stopwatch()
-        send_slowly([(client, begin(client)) for client in clients])
+        send_slowly_on_all([(client, begin(client)) for client in clients])
         for client in clients:
             if code is None:
                 assert client.wait(1).reset == CANCEL
@@ -297,7 +297,7 @@ def test_slow_clients_are_timed_out(start: Start, record_property: Record, case:
     run_attack(start, record_property, attack, f"--{timeout}={TEXT}", attackers=MANY_CLIENTS, memory=MEMORY, cost=COST)
 
 
-def send_slowly(clients: list[tuple[Client, Callable[[], bytes]]]) -> None:
+def send_slowly_on_all(clients: list[tuple[Client, Callable[[], bytes]]]) -> None:
     """Send a few bytes on each connection from time to time, until the timeout is near."""
     watch = Stopwatch()
     while watch.seconds() < LIMIT * 0.9:

@@ -23,7 +23,7 @@ LAST = STATIC + 1  # the newest entry of the dynamic table
 Y = ("x", "y")
 
 
-def request(*extra: tuple[str, str]) -> Fields:
+def get_with_fields(*extra: tuple[str, str]) -> Fields:
     return [*GET, *extra]
 
 
@@ -60,7 +60,7 @@ def block_split_at(at: int) -> bytes:
 
 MIXED = (table_size_update(TABLE_SIZE) + indexed(2) + literal(4, "/rule") + b"\x86" + indexing(1, "test.example")
          + b"\x00" + huffman("x-huffman") + huffman("value") + never_indexed("x", "secret"))
-MIXED_FIELDS = request(("x-huffman", "value"), ("x", "secret"))
+MIXED_FIELDS = get_with_fields(("x-huffman", "value"), ("x", "secret"))
 # Entries of 1,000 bytes: the fifth one evicts the first one.
 BIG = [indexing(f"x-{at}", chr(97 + at) * (1000 - 32 - 3)) for at in range(5)]
 BIG_FIELDS = [(f"x-{at}", chr(97 + at) * (1000 - 32 - 3)) for at in range(5)]
@@ -69,11 +69,11 @@ INDEX = "an index beyond both tables is a decoding error"
 TABLES = [
     decodes("2.3.2", "newest-first", "the newest entry has the lowest index of the dynamic table",
             BLOCK + indexing(*Y) + indexing("a", "b"), BLOCK + indexed(LAST) + indexed(LAST + 1),
-            sent=request(("a", "b"), Y)),
+            sent=get_with_fields(("a", "b"), Y)),
     decodes("2.3.2", "duplicates", "an entry may be in the table twice",
-            BLOCK + indexing(*Y) + indexing(*Y), BLOCK + indexed(LAST + 1), sent=request(Y)),
+            BLOCK + indexing(*Y) + indexing(*Y), BLOCK + indexed(LAST + 1), sent=get_with_fields(Y)),
     decodes("2.3.2", "same-block", "an entry may be used at once", BLOCK + indexing(*Y) + indexed(LAST),
-            sent=request(Y, Y)),
+            sent=get_with_fields(Y, Y)),
     fails("2.3.3", "index-beyond", INDEX, BLOCK + indexed(LAST)),
     fails("2.3.3", "index-far-beyond", INDEX, BLOCK + indexed(100000)),
     fails("2.3.3", "index-beyond-filled-table", INDEX, BLOCK + indexing(*Y), BLOCK + indexed(LAST + 1)),
@@ -93,24 +93,24 @@ TABLES = [
     fails("4.2", "update-in-the-middle", "an update that is not at the block's beginning is a decoding error",
           indexed(2) + table_size_update(0) + BLOCK),
     decodes("4.3", "smaller-table-evicts", "a smaller table evicts the oldest entries", BLOCK + indexing(*Y)
-            + indexing("a", "b"), table_size_update(34) + BLOCK + indexed(LAST), sent=request(("a", "b"))),
+            + indexing("a", "b"), table_size_update(34) + BLOCK + indexed(LAST), sent=get_with_fields(("a", "b"))),
     fails("4.3", "smaller-table-has-evicted", "a smaller table evicts the oldest entries",
           BLOCK + indexing(*Y) + indexing("a", "b"), table_size_update(34) + BLOCK + indexed(LAST + 1)),
     fails("4.3", "update-to-0-clears", "a table of 0 bytes has no entry", BLOCK + indexing(*Y),
           table_size_update(0) + table_size_update(TABLE_SIZE) + BLOCK + indexed(LAST)),
     decodes("4.4", "eviction", "entries are evicted from the oldest on", BLOCK + b"".join(BIG),
-            BLOCK + b"".join(indexed(LAST + at) for at in range(4)), sent=request(*BIG_FIELDS[:0:-1])),
+            BLOCK + b"".join(indexed(LAST + at) for at in range(4)), sent=get_with_fields(*BIG_FIELDS[:0:-1])),
     fails("4.4", "evicted", "entries are evicted from the oldest on", BLOCK + b"".join(BIG), BLOCK
           + indexed(LAST + 4)),
     decodes("4.4", "too-large-entry", "an entry larger than the table is no error",
-            BLOCK + indexing("x", "z" * TABLE_SIZE), sent=request(("x", "z" * TABLE_SIZE))),
+            BLOCK + indexing("x", "z" * TABLE_SIZE), sent=get_with_fields(("x", "z" * TABLE_SIZE))),
     fails("4.4", "too-large-entry-empties", "an entry larger than the table empties it", BLOCK + indexing(*Y),
           BLOCK + indexing("x", "z" * TABLE_SIZE), BLOCK + indexed(LAST)),
     decodes("4.4", "name-of-the-evicted", "an entry may have the name of one that it evicts",
             table_size_update(60) + BLOCK + indexing("name", "first"), BLOCK + indexing(LAST, "second"),
-            BLOCK + indexed(LAST), sent=request(("name", "second"))),
+            BLOCK + indexed(LAST), sent=get_with_fields(("name", "second"))),
     decodes("4.1", "entry-of-table-size", "an entry's size is the length of name and value plus 32",
-            table_size_update(34) + BLOCK + indexing(*Y), BLOCK + indexed(LAST), sent=request(Y)),
+            table_size_update(34) + BLOCK + indexing(*Y), BLOCK + indexed(LAST), sent=get_with_fields(Y)),
     fails("4.1", "entry-above-table-size", "an entry's size is the length of name and value plus 32",
           table_size_update(33) + BLOCK + indexing(*Y), BLOCK + indexed(LAST)),
 ]
@@ -134,12 +134,12 @@ PRIMITIVES = [
     fails("5.2", "value-cut", TRUNCATED, BLOCK + b"\x00\x01x\x05abc"),
     fails("5.2", "huffman-cut", TRUNCATED, BLOCK + b"\x00\x01x\x85\xf1\xe3"),
     decodes("5.2", "huffman", "strings may be coded with Huffman's code", BLOCK + b"\x00" + huffman("x-name")
-            + huffman("value"), sent=request(("x-name", "value"))),
+            + huffman("value"), sent=get_with_fields(("x-name", "value"))),
     decodes("5.2", "huffman-of-every-length", "codes of 5 to 30 bits",
             BLOCK + b"\x00" + string("x") + huffman("".join(map(chr, range(0x21, 0x7f)))),
-            sent=request(("x", "".join(map(chr, range(0x21, 0x7f)))))),
+            sent=get_with_fields(("x", "".join(map(chr, range(0x21, 0x7f)))))),
     decodes("5.2", "huffman-of-nothing", "an empty string may be coded", BLOCK + b"\x00" + string("x")
-            + b"\x80", sent=request(("x", ""))),
+            + b"\x80", sent=get_with_fields(("x", ""))),
     fails("5.2", "padding-of-8-bits", "padding of more than 7 bits is a decoding error", BLOCK
           + huffman_field(0x1f, 0xff)),
     fails("5.2", "padding-of-15-bits", "padding of more than 7 bits is a decoding error", BLOCK
@@ -160,16 +160,16 @@ REPRESENTATIONS = [
             + literal(1, "test.example"),
             sent=[(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "test.example")]),
     decodes("6.2.1", "indexing-name-by-index", "a literal field with indexing, its name from a table",
-            BLOCK + indexing(58, "me"), BLOCK + indexed(LAST), sent=request(("user-agent", "me"))),
+            BLOCK + indexing(58, "me"), BLOCK + indexed(LAST), sent=get_with_fields(("user-agent", "me"))),
     decodes("6.2.1", "indexing-new-name", "a literal field with indexing and a new name", BLOCK
             + indexing("x-new", "1"), BLOCK + indexing(LAST, "2"), BLOCK + indexed(LAST) + indexed(LAST + 1),
-            sent=request(("x-new", "2"), ("x-new", "1"))),
+            sent=get_with_fields(("x-new", "2"), ("x-new", "1"))),
     decodes("6.2.2", "without-indexing", "a literal field without indexing leaves the table alone", BLOCK
-            + indexing(*Y) + literal("a", "b") + literal(58, "me"), BLOCK + indexed(LAST), sent=request(Y)),
+            + indexing(*Y) + literal("a", "b") + literal(58, "me"), BLOCK + indexed(LAST), sent=get_with_fields(Y)),
     fails("6.2.2", "without-indexing-adds-nothing", "a literal field without indexing leaves the table alone",
           BLOCK + literal(*Y), BLOCK + indexed(LAST)),
     decodes("6.2.3", "never-indexed", "a literal field that is never indexed", BLOCK + never_indexed("a", "b")
-            + never_indexed(58, "me"), sent=request(("a", "b"), ("user-agent", "me"))),
+            + never_indexed(58, "me"), sent=get_with_fields(("a", "b"), ("user-agent", "me"))),
     fails("6.2.3", "never-indexed-adds-nothing",
           "a literal field that is never indexed leaves the table alone", BLOCK + never_indexed(*Y), BLOCK
           + indexed(LAST)),
@@ -185,13 +185,13 @@ BLOCKS = [  # RFC 9113 section 4.3
          [headers(1, BLOCK, END_STREAM) + continuation(1, indexed(0))], ends(COMPRESSION_ERROR, last=1)),
     Rule("4.3", "malformed-request-counts", "a malformed request's block is decoded to its end",
          [headers(1, BLOCK + literal("Bad", "x") + indexing(*Y)), RESET_1, headers(3, BLOCK + indexed(LAST))],
-         answers(3, request(Y))),
+         answers(3, get_with_fields(Y))),
     Rule("4.3", "error-in-malformed-request",
          "an error after a malformed field is a connection error",
          [headers(1, BLOCK + literal("Bad", "x") + indexed(0))], ends(COMPRESSION_ERROR, last=1)),
     Rule("4.3", "late-trailers-count", "trailers sent before the client knows of the reset are decoded",
          [headers(1, [("bad", "request")], END_HEADERS), RESET_1,
-          headers(1, indexing(*Y)) + headers(3, BLOCK + indexed(LAST))], answers(3, request(Y))),
+          headers(1, indexing(*Y)) + headers(3, BLOCK + indexed(LAST))], answers(3, get_with_fields(Y))),
     Rule("4.3", "error-in-late-trailers", "an error in late trailers is a connection error",
          [headers(1, [("bad", "request")], END_HEADERS), RESET_1, headers(1, indexed(0))],
          ends(COMPRESSION_ERROR, last=1)),

@@ -121,7 +121,7 @@ def test_full_pipe_does_not_block_clients(pipe: tuple[int, int], tmp_path: Path,
     words = command([*ARGUMENTS, f"--unix={path}", f"--access-log={form}"])
     with running(words, stderr=pipe[1]) as process:
         poll(lambda: answers_on(path), "an answer", 10)
-        fill(pipe[1])
+        fill_pipe(pipe[1])
         with Client(path) as client:
             client.send_preface()
             watch = Stopwatch()
@@ -132,7 +132,7 @@ def test_full_pipe_does_not_block_clients(pipe: tuple[int, int], tmp_path: Path,
         assert answers_on(path)
 
 
-def fill(end: int) -> None:
+def fill_pipe(end: int) -> None:
     os.set_blocking(end, False)
     try:
         while os.write(end, bytes(4096)):

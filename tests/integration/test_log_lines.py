@@ -61,7 +61,7 @@ def get_with(name: Text, value: Text) -> bytes:
     return headers(1, [*GET, (name, value)])
 
 
-def get_without(name: str) -> bytes:
+def headers_without(name: str) -> bytes:
     return headers(1, [pair for pair in GET if pair[0] != name])
 
 
@@ -126,7 +126,7 @@ REFUSED = [
     case("unknown-pseudo", get_with(":x", "y"), malformed(f'":x": "y": unknown pseudo-header field ({section("8.3")})')),
     case("pseudo-after-field", headers(1, [("x", "y"), *GET]),
          malformed(f'":method": "GET": pseudo-header field after a regular field ({section("8.3")})')),
-    case("no-path", get_without(":path"), malformed(f'":path": missing ({section("8.3.1")})')),
+    case("no-path", headers_without(":path"), malformed(f'":path": missing ({section("8.3.1")})')),
     case("connect-with-path", headers(1, [(":method", "CONNECT"), *GET[1:2], *GET[3:]]),
          malformed(f'":path": not allowed with CONNECT ({section("8.5")})')),
     case("content-length", get_with("content-length", "5x"),
@@ -159,15 +159,15 @@ STREAMS = [
 ]
 
 
-def goaway(code: int, debug: bytes = b"") -> bytes:
+def goaway_with(code: int, debug: bytes = b"") -> bytes:
     return frame(GOAWAY, 0, 0, number(0) + number(code) + debug)
 
 
 GOAWAYS = [
-    case("goaway-by-peer", goaway(0), 'debug the peer sent GOAWAY NO_ERROR ""'),
-    case("goaway-by-peer-with-text", goaway(0, b"bye\n"), r'debug the peer sent GOAWAY NO_ERROR "bye\x0a"'),
-    case("goaway-by-peer-with-error", goaway(9, b'"x"'), r'notice the peer sent GOAWAY COMPRESSION_ERROR "\"x\""'),
-    case("goaway-by-peer-with-a-number", goaway(0xffff), 'notice the peer sent GOAWAY 0xffff ""'),
+    case("goaway-by-peer", goaway_with(0), 'debug the peer sent GOAWAY NO_ERROR ""'),
+    case("goaway-by-peer-with-text", goaway_with(0, b"bye\n"), r'debug the peer sent GOAWAY NO_ERROR "bye\x0a"'),
+    case("goaway-by-peer-with-error", goaway_with(9, b'"x"'), r'notice the peer sent GOAWAY COMPRESSION_ERROR "\"x\""'),
+    case("goaway-by-peer-with-a-number", goaway_with(0xffff), 'notice the peer sent GOAWAY 0xffff ""'),
 ]
 
 ERRORS = [

@@ -17,17 +17,17 @@ GET = fields()
 METHOD, PATH, SCHEME, AUTHORITY = GET
 
 
-def get_without(name: str) -> Fields:
+def fields_without(name: str) -> Fields:
     return [pair for pair in GET if pair[0] != name]
 
 
-def case(request: Fields, field: str, rule: str, name: str) -> object:
+def malformed_case(request: Fields, field: str, rule: str, name: str) -> object:
     """A malformed request, the field in its log line, and the rule that the line must name."""
     return pytest.param(request, field, rule, id=name)
 
 
 def with_field(name: str | bytes, value: str | bytes, field: str, rule: str, label: str) -> object:
-    return case(fields("/", "GET", (name, value)), field, rule, label)
+    return malformed_case(fields("/", "GET", (name, value)), field, rule, label)
 
 
 LENGTH = r"RFC 9110 section 8\.6|RFC 9113 section 8\.1\.1"
@@ -47,24 +47,24 @@ MALFORMED = [
     with_field("transfer-encoding", "chunked", '"transfer-encoding"', CONNECTION, "transfer-encoding"),
     with_field("upgrade", "h2c", '"upgrade"', CONNECTION, "upgrade"),
     with_field("te", "gzip", '"te": "gzip"', CONNECTION, "te-other-than-trailers"),
-    case(get_without(":method"), ":method", REQUEST, "no-method"),
-    case(get_without(":path"), ":path", REQUEST, "no-path"),
-    case(get_without(":scheme"), ":scheme", REQUEST, "no-scheme"),
-    case(get_without(":authority"), ":authority", REQUEST, "neither-authority-nor-host"),
-    case([METHOD, PATH, SCHEME, (":authority", "user@test.example")], ":authority", REQUEST, "userinfo"),
-    case([METHOD, (":path", ""), SCHEME, AUTHORITY], ":path", REQUEST, "empty-path"),
-    case([METHOD, (":path", "no-slash"), SCHEME, AUTHORITY], ":path", REQUEST, "path-without-slash"),
-    case([METHOD, (":path", "*"), SCHEME, AUTHORITY], ":path", REQUEST, "asterisk-without-options"),
-    case([*GET, (":unknown", "x")], ":unknown", PSEUDO, "unknown-pseudo-header-field"),
-    case([*GET, (":status", "200")], ":status", PSEUDO, "a-responses-pseudo-header-field"),
-    case([*get_without(":path"), ("x", "y"), PATH], ":path", PSEUDO, "pseudo-header-field-after-a-field"),
-    case([*GET, METHOD], ":method", PSEUDO, "method-twice"),
-    case([*GET, PATH], ":path", PSEUDO, "path-twice"),
-    case([*GET, SCHEME], ":scheme", PSEUDO, "scheme-twice"),
-    case([*GET, AUTHORITY], ":authority", PSEUDO, "authority-twice"),
-    case([(":method", "CONNECT"), PATH, SCHEME, AUTHORITY], ":", CONNECT, "connect-with-path-and-scheme"),
-    case([(":method", "G ET"), PATH, SCHEME, AUTHORITY], ":method", VALUE, "space-in-method"),
-    case([METHOD, (":path", "/\x01"), SCHEME, AUTHORITY], ":path", VALUE, "control-in-path"),
+    malformed_case(fields_without(":method"), ":method", REQUEST, "no-method"),
+    malformed_case(fields_without(":path"), ":path", REQUEST, "no-path"),
+    malformed_case(fields_without(":scheme"), ":scheme", REQUEST, "no-scheme"),
+    malformed_case(fields_without(":authority"), ":authority", REQUEST, "neither-authority-nor-host"),
+    malformed_case([METHOD, PATH, SCHEME, (":authority", "user@test.example")], ":authority", REQUEST, "userinfo"),
+    malformed_case([METHOD, (":path", ""), SCHEME, AUTHORITY], ":path", REQUEST, "empty-path"),
+    malformed_case([METHOD, (":path", "no-slash"), SCHEME, AUTHORITY], ":path", REQUEST, "path-without-slash"),
+    malformed_case([METHOD, (":path", "*"), SCHEME, AUTHORITY], ":path", REQUEST, "asterisk-without-options"),
+    malformed_case([*GET, (":unknown", "x")], ":unknown", PSEUDO, "unknown-pseudo-header-field"),
+    malformed_case([*GET, (":status", "200")], ":status", PSEUDO, "a-responses-pseudo-header-field"),
+    malformed_case([*fields_without(":path"), ("x", "y"), PATH], ":path", PSEUDO, "pseudo-header-field-after-a-field"),
+    malformed_case([*GET, METHOD], ":method", PSEUDO, "method-twice"),
+    malformed_case([*GET, PATH], ":path", PSEUDO, "path-twice"),
+    malformed_case([*GET, SCHEME], ":scheme", PSEUDO, "scheme-twice"),
+    malformed_case([*GET, AUTHORITY], ":authority", PSEUDO, "authority-twice"),
+    malformed_case([(":method", "CONNECT"), PATH, SCHEME, AUTHORITY], ":", CONNECT, "connect-with-path-and-scheme"),
+    malformed_case([(":method", "G ET"), PATH, SCHEME, AUTHORITY], ":method", VALUE, "space-in-method"),
+    malformed_case([METHOD, (":path", "/\x01"), SCHEME, AUTHORITY], ":path", VALUE, "control-in-path"),
     with_field("", "x", '""', NAME_OR_VALUE, "empty-name"),
     with_field("na me", "x", '"na me"', NAME_OR_VALUE, "space-in-name"),
     with_field(b"na\xe9me", "x", r'"na\xe9me"', NAME_OR_VALUE, "byte-above-ascii-in-name"),
@@ -83,8 +83,8 @@ MALFORMED = [
     with_field("content-length", "", '"content-length": ""', LENGTH, "content-length-empty"),
     with_field("content-length", "9" * 20, '"content-length"', LENGTH, "content-length-too-large"),
     with_field("content-length", "5", "content-length", LENGTH, "content-length-without-a-body"),
-    case(fields("/", "GET", ("content-length", "0"), ("content-length", "0")), "content-length", LENGTH,
-         "content-length-twice"),
+    malformed_case(fields("/", "GET", ("content-length", "0"), ("content-length", "0")), "content-length", LENGTH,
+                   "content-length-twice"),
 ]
 
 

@@ -75,7 +75,7 @@ LIMITS = {  # --max-concurrent-streams, --max-header-list-size, number of client
 }
 
 
-def fill(client: Client, streams: int, fields: bytes, end: bool, get: bytes = GET_BLOCK) -> None:
+def fill_streams(client: Client, streams: int, fields: bytes, end: bool, get: bytes = GET_BLOCK) -> None:
     """Open all streams, with requests whose body is missing, or with answers whose window is closed."""
     first = client.next_stream
     client.next_stream += 2 * streams
@@ -111,7 +111,7 @@ def assert_bounded(start: Start, record: Record, limits: str, rounds: Sequence[t
             for client in clients:
                 if number > 0:
                     reset(client, streams)
-                fill(client, streams, shape(size), end, get)
+                fill_streams(client, streams, shape(size), end, get)
         held = daemon.memory() - neighbour.before.memory
         if then:
             then(clients[0])
@@ -170,7 +170,7 @@ def test_header_block_without_end_in_addition(start: Start, record_property: Rec
 
     def send_block_without_end(client: Client) -> None:
         reset(client, streams)
-        fill(client, streams - 1, long_values(size), True)
+        fill_streams(client, streams - 1, long_values(size), True)
         block = GET_BLOCK + one_name(size // 2) + literal(b"x", b"\xff" * VALUE_MAX)[:-1]
         pieces = [block[start:start + 16384] for start in range(0, len(block), 16384)]
         kinds = [HEADERS] + [CONTINUATION] * len(pieces[1:])

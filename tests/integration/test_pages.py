@@ -23,7 +23,7 @@ class Table:
 
 
 @pytest.fixture(scope="module")
-def table() -> Table:
+def settings_table() -> Table:
     text = run("--help").out
     made = Table(sorted(set(re.findall(r"--([a-z][a-z-]+)", text))),
                  dict(re.findall(r"^\s*-(\w), --([a-z-]+)", text, re.MULTILINE)),
@@ -43,27 +43,27 @@ def entries(name: str) -> dict[str, str]:
     return dict(found)
 
 
-def test_every_option_has_an_entry(table: Table) -> None:
+def test_every_option_has_an_entry(settings_table: Table) -> None:
     named = "\n".join(entries("h2echod.8"))
-    assert [option for option in table.long if not re.search(rf"\bFl -{option}(?![a-z-])", named)] == []
+    assert [option for option in settings_table.long if not re.search(rf"\bFl -{option}(?![a-z-])", named)] == []
 
 
-def test_every_short_option_is_in_the_entry_of_its_long_one(table: Table) -> None:
+def test_every_short_option_is_in_the_entry_of_its_long_one(settings_table: Table) -> None:
     named = "\n".join(entries("h2echod.8"))
-    assert [letter for letter, option in table.short.items()
+    assert [letter for letter, option in settings_table.short.items()
             if not re.search(rf"^Fl {letter}\b.*Fl -{option}(?![a-z-])", named, re.MULTILINE)] == []
 
 
-def test_every_key_has_an_entry_with_its_default(table: Table) -> None:
+def test_every_key_has_an_entry_with_its_default(settings_table: Table) -> None:
     texts = {line.split()[1]: text for line, text in entries("h2echod.conf.5").items() if " " in line}
-    assert [key for key in table.keys if key not in texts] == []
-    assert [(key, value) for key, values in table.keys.items() for value in values
+    assert [key for key in settings_table.keys if key not in texts] == []
+    assert [(key, value) for key, values in settings_table.keys.items() for value in values
             if value not in texts[key]] == []
 
 
-def test_pages_mention_only_existing_options(table: Table) -> None:
+def test_pages_mention_only_existing_options(settings_table: Table) -> None:
     for name in ("h2echod.8", "h2echod.conf.5"):
-        assert set(re.findall(r"\bFl -([a-z][a-z-]+)", page(name))) <= set(table.long)
+        assert set(re.findall(r"\bFl -([a-z][a-z-]+)", page(name))) <= set(settings_table.long)
 
 
 def test_every_exit_status_has_an_entry() -> None:

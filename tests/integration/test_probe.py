@@ -234,23 +234,24 @@ def serve() -> Iterator[Serve]:
         server.close()
 
 
-def block(*more: tuple[str, str], status: str = "200") -> bytes:
+def answer_block(*more: tuple[str, str], status: str = "200") -> bytes:
     return hpack.Encoder().encode([(":status", status), *more], huffman=False)
 
 
-def head(*more: tuple[str, str], status: str = "200", flags: Iterable[str] = ("END_HEADERS",)) -> bytes:
-    return HeadersFrame(1, block(*more, status=status), flags=list(flags)).serialize()
+def answer_head(*more: tuple[str, str], status: str = "200", flags: Iterable[str] = ("END_HEADERS",)) -> bytes:
+    return HeadersFrame(1, answer_block(*more, status=status), flags=list(flags)).serialize()
 
 
-def data(body: bytes, end: bool = True) -> bytes:
+def answer_data(body: bytes, end: bool = True) -> bytes:
     return DataFrame(1, body, flags=["END_STREAM"] if end else []).serialize()
 
 
 def answer(body: bytes = GOOD, kind: str = "application/json", length: str | None = None, status: str = "200") -> bytes:
-    return head(("content-type", kind), ("content-length", length or str(len(body))), status=status) + data(body)
+    more = [("content-type", kind), ("content-length", length or str(len(body)))]
+    return answer_head(*more, status=status) + answer_data(body)
 
 
-def goaway(code: int, last: int, reason: bytes = b"") -> bytes:
+def goaway_of(code: int, last: int, reason: bytes = b"") -> bytes:
     return GoAwayFrame(0, last, code, reason).serialize()
 
 
@@ -265,8 +266,8 @@ def assert_succeeds(done: Finished, url: str) -> None:
 @pytest.mark.parametrize("pieces", [
     [SETTINGS, answer()],
     [bytes([byte]) for byte in SETTINGS + answer()],
-    [SETTINGS + head(("link", "x"), status="103") + answer()],
-    [SETTINGS, goaway(0, 2**31 - 1), goaway(0, 1), answer()],
+    [SETTINGS + answer_head(("link", "x"), status="103") + answer()],
+    [SETTINGS, goaway_of(0, 2**31 - 1), goaway_of(0, 1), answer()],
 ], ids=["whole", "by-byte", "interim", "goaway-before-the-answer"])
 def test_valid_answers(serve: Serve, pieces: Pieces) -> None:
     url = serve(pieces)
@@ -285,8 +286,8 @@ def test_probe_sends_goaway(serve: Serve) -> None:
         while piece := connection.recv(65536):
             received.extend(piece)
     assert run("--probe", serve([SETTINGS, answer()], receive_all)).status == 0
-    poll(lambda: received.endswith(goaway(0, 0)), "GOAWAY")
-    assert received == SettingsFrame(0, flags=["ACK"]).serialize() + goaway(0, 0)
+    poll(lambda: received.endswith(goaway_of(0, 0)), "GOAWAY")
+    assert received == SettingsFrame(0, flags=["ACK"]).serialize() + goaway_of(0, 0)
 
 
 def test_server_with_empty_settings(serve: Serve) -> None:
@@ -297,13 +298,13 @@ def test_server_with_empty_settings(serve: Serve) -> None:
 def test_control_characters_are_escaped(serve: Serve) -> None:
     body = b'{":path": "/", "x": "\x7f\xc2\x9b31m"}'
     fields_ = (("server", "\x9b31m"), ("content-type", "application/json"), ("content-length", str(len(body))))
-    done = run("--probe", serve([SETTINGS, head(*fields_) + data(body)]))
+    done = run("--probe", serve([SETTINGS, answer_head(*fields_) + answer_data(body)]))
     assert done.status == 0
     assert r": 200, \xc2\x9b31m, " in done.out and done.out.endswith('{":path": "/", "x": "\\x7f\\xc2\\x9b31m"}\n')
 
 
 def continuations(count: int) -> bytes:
-    frames: list[Frame] = [HeadersFrame(1, block())]
+    frames: list[Frame] = [HeadersFrame(1, answer_block())]
     frames += [ContinuationFrame(1, b"") for _ in range(count)]
     return b"".join(frame.serialize() for frame in frames)
 
@@ -314,27 +315,29 @@ WRONG: dict[str, tuple[Pieces, str]] = {
     "garbage": ([b"220 mail.example ESMTP \x1b[31m\r\n"], r'not HTTP/2, it begins with "220 mail.example ESMTP \x1b[31m'),
     "tls-alert": ([b"\x15\x03\x03\0\2\2\x0a" + bytes(9)], r'not HTTP/2, it begins with "\x15\x03\x03'),
     "no-settings-first": ([answer()], "not HTTP/2, it begins with "),
-    "goaway": ([SETTINGS, goaway(ENHANCE_YOUR_CALM, 0, b"too\x1b \"many\"")],
+    "goaway": ([SETTINGS, goaway_of(ENHANCE_YOUR_CALM, 0, b"too\x1b \"many\"")],
                r'the server sent GOAWAY ENHANCE_YOUR_CALM, last stream 0, "too\x1b \"many\""'),
-    "goaway-of-a-draining-server": ([SETTINGS, goaway(0, 0)], 'the server sent GOAWAY NO_ERROR, last stream 0, ""'),
+    "goaway-of-a-draining-server": ([SETTINGS, goaway_of(0, 0)], 'the server sent GOAWAY NO_ERROR, last stream 0, ""'),
     "reset": ([SETTINGS, RstStreamFrame(1, REFUSED_STREAM).serialize()], "the server sent RST_STREAM REFUSED_STREAM"),
-    "reset-midway": ([SETTINGS, head(), data(b"{", end=False), RstStreamFrame(1, 0).serialize()],
+    "reset-midway": ([SETTINGS, answer_head(), answer_data(b"{", end=False), RstStreamFrame(1, 0).serialize()],
                      "the server sent RST_STREAM NO_ERROR"),
     "status": ([SETTINGS, answer(b"over\x1b loaded", "text/plain", status="503")],
                r'status 503, not 200: "over\x1b loaded"'),
     "type": ([SETTINGS, answer(kind="text/html")], 'content-type "text/html", not "application/json"'),
-    "no-type": ([SETTINGS, head(("content-length", "32")), data(GOOD)], 'content-type "", not "application/json"'),
-    "no-length": ([SETTINGS, head(("content-type", "application/json")), data(GOOD)],
+    "no-type": ([SETTINGS, answer_head(("content-length", "32")), answer_data(GOOD)],
+                'content-type "", not "application/json"'),
+    "no-length": ([SETTINGS, answer_head(("content-type", "application/json")), answer_data(GOOD)],
                   'content-length "", but 32 bytes received'),
     "length-too-long": ([SETTINGS, answer(length="33")],
                         'the response is malformed (PROTOCOL_ERROR): content-length "33", 32 bytes received'),
-    "length-too-short": ([SETTINGS, answer(length="31")], 'the response is malformed (PROTOCOL_ERROR): content-length "31"'),
+    "length-too-short": ([SETTINGS, answer(length="31")],
+                         'the response is malformed (PROTOCOL_ERROR): content-length "31"'),
     "length-with-a-leading-zero": ([SETTINGS, answer(length="032")], 'content-length "032", but 32 bytes received'),
     "not-an-object": ([SETTINGS, answer(b"[1, 2]")],
                       'the body is not a JSON object with the requested :path: "[1, 2]"'),
     "other-path": ([SETTINGS, answer(b'{":path": "/x"}')], "the body is not a JSON object with the requested :path"),
     "no-body": ([SETTINGS, answer(b"")], "the body is not a JSON object"),
-    "malformed": ([SETTINGS, head(("Server", "x"), flags=("END_HEADERS", "END_STREAM"))],
+    "malformed": ([SETTINGS, answer_head(("Server", "x"), flags=("END_HEADERS", "END_STREAM"))],
                   "the response is malformed (PROTOCOL_ERROR)"),
     "huge-settings": ([SettingsFrame(0, settings={identifier: 0 for identifier in range(100, 133)}).serialize()],
                       "invalid data from the server (ENHANCE_YOUR_CALM)"),
@@ -342,7 +345,8 @@ WRONG: dict[str, tuple[Pieces, str]] = {
                    "invalid data from the server (FRAME_SIZE_ERROR)"),
     "bad-hpack": ([SETTINGS, HeadersFrame(1, b"\x80", flags=["END_HEADERS"]).serialize()],
                   "invalid data from the server (COMPRESSION_ERROR)"),
-    "endless-body": ([SETTINGS, head(), *[data(bytes(4096), end=False)] * 17], "the body has more than 65536 bytes"),
+    "endless-body": ([SETTINGS, answer_head(), *[answer_data(bytes(4096), end=False)] * 17],
+                     "the body has more than 65536 bytes"),
 }
 
 
@@ -356,8 +360,9 @@ def test_invalid_answers(serve: Serve, case: str) -> None:
 
 
 @pytest.mark.parametrize("pieces, stage", [([], "SETTINGS"), ([SETTINGS], "the response"),
-                                           ([SETTINGS, head(status="100")], "the response"),
-                                           ([SETTINGS, head(), data(GOOD, end=False)], "the end of the body")])
+                                           ([SETTINGS, answer_head(status="100")], "the response"),
+                                           ([SETTINGS, answer_head(), answer_data(GOOD, end=False)],
+                                            "the end of the body")])
 def test_server_that_closes_early(serve: Serve, pieces: Pieces, stage: str) -> None:
     url = serve(pieces, send_fin)
     done = run("--probe", url)
@@ -414,11 +419,11 @@ def test_probe_ends_after_five_seconds(start: Start, serve: Serve, url_with_full
         serve([]): "timed out after 5 s while waiting for SETTINGS",
         serve([b"hello"]): 'not HTTP/2, it begins with "hello"',
         serve([SETTINGS]): "timed out after 5 s while waiting for the response",
-        serve(repeat(head(status="103"))): 'not HTTP/2, it begins with ',
-        serve(chain([SETTINGS], repeat(head(status="103")))): "timed out after 5 s while waiting for the response",
+        serve(repeat(answer_head(status="103"))): 'not HTTP/2, it begins with ',
+        serve(chain([SETTINGS], repeat(answer_head(status="103")))): "timed out after 5 s while waiting for the response",
         serve(chain([SETTINGS], repeat(500 * PingFrame(0, bytes(8)).serialize()))):
             "timed out after 5 s while waiting for the response",
-        serve(chain([SETTINGS, head()], repeat(data(b" ", end=False), 0.05))):
+        serve(chain([SETTINGS, answer_head()], repeat(answer_data(b" ", end=False), 0.05))):
             "timed out after 5 s while waiting for the end of the body",
     }
     with ThreadPoolExecutor(len(expected)) as pool:

@@ -166,7 +166,7 @@ def test_request_line_alone_is_answered(without_upgrade: Daemon) -> None:
 
 # --- TLS ---
 
-def client_hello(minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2) -> bytes:
+def client_hello_with_sni(minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2) -> bytes:
     """The first bytes that a TLS client sends."""
     context = ssl.create_default_context()
     context.minimum_version = minimum
@@ -180,7 +180,7 @@ def client_hello(minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2) -> bytes:
 @PIECES
 def test_tls_client_hello_gets_an_alert_and_a_log_line(daemon: Daemon, piece: int | None) -> None:
     client = daemon.open_connection()
-    send_first_bytes(client, client_hello(), piece)
+    send_first_bytes(client, client_hello_with_sni(), piece)
     assert read_all(client.socket) == ALERT
     only_line(daemon, client, "TLS ClientHello")
 

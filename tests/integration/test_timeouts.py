@@ -286,7 +286,7 @@ def test_client_that_does_not_read_the_last_data_is_reset(start: Start) -> None:
     assert client.read_to_end() == "reset"
 
 
-def read_slowly(daemon: Daemon) -> float:
+def longest_pause_while_reading_slowly(daemon: Daemon) -> float:
     """Read 6 MB slowly. Return the longest pause, which may be longer than intended on a busy machine."""
     # With a small buffer the kernel announces free space too late. With this size, it does so at every 64 KB
     # (RFC 9293 section 3.8.6.2.2).
@@ -309,4 +309,4 @@ def read_slowly(daemon: Daemon) -> float:
 def test_client_that_reads_slowly_is_not_reset(start: Start) -> None:
     """The kernel wakes up the daemon only when a third of its send buffer is free, which may be a megabyte."""
     daemon = start(f"--write-timeout={TEXT}")
-    poll(lambda: read_slowly(daemon) < LIMIT, "a run without long pauses", seconds=60)
+    poll(lambda: longest_pause_while_reading_slowly(daemon) < LIMIT, "a run without long pauses", seconds=60)

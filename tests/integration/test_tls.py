@@ -81,7 +81,8 @@ def test_http1_over_tls_is_answered_with_a_command_that_works(daemon: Daemon, of
         connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost:8443\r\n\r\n")
         answer = read_all(connection)
     assert answer.startswith(b"HTTP/1.1 505 ")
-    assert answer.endswith(b"this port speaks only HTTP/2 over TLS (RFC 9110 section 15.6.6). Try:\n  curl --http2 https://localhost:8443/\n")
+    assert answer.endswith(b"this port speaks only HTTP/2 over TLS (RFC 9110 section 15.6.6). Try:\n"
+                           b"  curl --http2 https://localhost:8443/\n")
 
 
 def test_http2_without_alpn_is_answered(daemon: Daemon) -> None:
@@ -256,7 +257,8 @@ def test_malformed_handshake_gets_an_alert_and_a_log_line(daemon: Daemon, data: 
 
 def test_http1_without_tls_is_answered_with_a_command_that_works(daemon: Daemon) -> None:
     answer = curl("--http1.1", f"http://localhost:{daemon.port}/").stdout.decode()
-    assert answer == f"HTTP Version Not Supported: this port speaks only HTTP/2 over TLS (RFC 9110 section 15.6.6). Try:\n  curl --http2 https://localhost:{daemon.port}/\n"
+    assert answer == ("HTTP Version Not Supported: this port speaks only HTTP/2 over TLS (RFC 9110 section 15.6.6). "
+                      f"Try:\n  curl --http2 https://localhost:{daemon.port}/\n")
 
 
 def test_http2_without_tls_gets_goaway(daemon: Daemon) -> None:

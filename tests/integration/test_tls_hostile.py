@@ -49,7 +49,7 @@ def connect_tcp(daemon: Daemon, transport: str = "tls") -> socket.socket:
     return socket.create_connection(daemon.addresses(transport)[0], 5 * SLOW)
 
 
-def answer_to(daemon: Daemon, data: bytes) -> bytes:
+def answer_over_tcp(daemon: Daemon, data: bytes) -> bytes:
     """Everything that the daemon sends for these bytes on a TCP connection."""
     with connect_tcp(daemon) as connection:
         connection.sendall(data)
@@ -170,12 +170,12 @@ def test_garbage_after_the_handshake(daemon: Daemon, case: str, version: int) ->
 
 # --- ClientHello ---
 
-def client_hello() -> bytes:
+def client_hello_message() -> bytes:
     """A ClientHello, without the header of its record."""
     return client_hello_record()[5:]
 
 
-def record(content: bytes) -> bytes:
+def tls_record(content: bytes) -> bytes:
     return bytes([HANDSHAKE, 3, 1]) + len(content).to_bytes(2, "big") + content
 
 
@@ -191,7 +191,7 @@ def with_extension(message: bytes, length: int) -> bytes:
 
 
 def test_client_hello_in_records_of_one_byte(daemon: Daemon) -> None:
-    data = b"".join(record(bytes([byte])) for byte in client_hello())
+    data = b"".join(tls_record(bytes([byte])) for byte in client_hello_message())
     with connect_tcp(daemon) as connection:
         connection.sendall(data)
         assert connection.recv(1) == bytes([HANDSHAKE])
@@ -199,8 +199,8 @@ def test_client_hello_in_records_of_one_byte(daemon: Daemon) -> None:
 
 def long_client_hello() -> bytes:
     """A ClientHello of more than 16 KiB, in two records."""
-    message = with_extension(client_hello(), 1 << 14)
-    return record(message[:1 << 14]) + record(message[1 << 14:])
+    message = with_extension(client_hello_message(), 1 << 14)
+    return tls_record(message[:1 << 14]) + tls_record(message[1 << 14:])
 
 
 def send_in_segments(connection: socket.socket, data: bytes) -> None:
@@ -228,7 +228,7 @@ def test_client_hello_of_16_kib_on_a_cleartext_port(daemon: Daemon,
 
 def test_too_long_client_hello(daemon: Daemon) -> None:
     since = daemon.log_position()
-    assert answer_to(daemon, record(bytes([CLIENT_HELLO]) + b"\xff\xff\xff" + bytes(1000)))[:1] == b"\x15"
+    assert answer_over_tcp(daemon, tls_record(bytes([CLIENT_HELLO]) + b"\xff\xff\xff" + bytes(1000)))[:1] == b"\x15"
     daemon.wait_for_log("notice .*TLS handshake failed: excessive message size", since)
 
 
@@ -236,8 +236,8 @@ def test_incomplete_client_hello_is_timed_out(start: Start) -> None:
     daemon = start(f"--header-timeout={TEXT}")
     watch = Stopwatch()
     with connect_tcp(daemon) as connection:
-        connection.sendall(record(bytes([CLIENT_HELLO]) + (100_000).to_bytes(3, "big") + bytes(1000)) +
-                           record(bytes(1000)) * 50)
+        connection.sendall(tls_record(bytes([CLIENT_HELLO]) + (100_000).to_bytes(3, "big") + bytes(1000)) +
+                           tls_record(bytes(1000)) * 50)
         read_all(connection, seconds=5)
         watch.assert_between(LIMIT)
     daemon.wait_for_log("notice .*header-timeout: ")
@@ -246,7 +246,7 @@ def test_incomplete_client_hello_is_timed_out(start: Start) -> None:
 
 def test_empty_records_before_the_handshake(daemon: Daemon) -> None:
     since = daemon.log_position()
-    answer_to(daemon, record(b"") * FLOOD)
+    answer_over_tcp(daemon, tls_record(b"") * FLOOD)
     daemon.wait_for_log("notice .*TLS handshake failed: ", since)
 
 
@@ -259,5 +259,5 @@ def test_empty_records_before_the_handshake(daemon: Daemon) -> None:
 ], ids=["text", "record too long", "wrong MAC", "alert", "another alert"])
 def test_garbage_after_the_client_hello(daemon: Daemon, data: bytes, words: str) -> None:
     since = daemon.log_position()
-    answer_to(daemon, record(client_hello()) + data)
+    answer_over_tcp(daemon, tls_record(client_hello_message()) + data)
     daemon.wait_for_log(f"notice .*TLS handshake failed: {words}$", since)

@@ -28,7 +28,7 @@ from frames import (CONTINUATION, DATA, END_HEADERS, END_STREAM, HAS_PRIORITY, H
                     RST_STREAM, SETTINGS, WINDOW_UPDATE, frame)
 from hostile import GET_BLOCK, request
 from tracing import (Trace, TracedFrame, as_nghttpd_shows, complete_traces, expected_frames, nghttpd_frames,
-                     nghttpd_output, nghttpd_shows_priorities, record, replay, traces_of)
+                     nghttpd_output, nghttpd_shows_priorities, record_client, replay, traces_of)
 from waiting import SLOW, Deadline
 from wire import CANCEL, COMPRESSION_ERROR, MAGIC, PROTOCOL_ERROR, Client, fields, read_all
 
@@ -227,7 +227,7 @@ def talk_raw(port: int) -> None:
 def test_trace_shows_what_nghttpd_shows(start: Start, tmp_path: Path, talk: Callable[[int], None],
                                         wanted: set[str]) -> None:
     (tmp_path / "index.html").write_text("index")
-    recorded = record(start().address, talk)
+    recorded = record_client(start().address, talk)
     theirs = nghttpd_frames(nghttpd_output(recorded, tmp_path))
     daemon = start("-vv")
     replay(daemon.address, recorded)

@@ -206,7 +206,7 @@ def expected_frames(data: bytes) -> list[TracedFrame]:
 
 # --- recording a client, and comparing with nghttpd ---
 
-def record(address: Address, talk: Callable[[int], None]) -> bytes:
+def record_client(address: Address, talk: Callable[[int], None]) -> bytes:
     """The bytes that a client sends to the daemon: `talk` gets the port of a proxy that records them."""
     sent = bytearray()
     deadline = Deadline(10)
