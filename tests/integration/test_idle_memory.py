@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+from statistics import median
 
 import pytest
 
@@ -36,11 +37,15 @@ def used_client(daemon: Daemon) -> Client:
 
 def test_memory_is_released_and_used_again(start: Start) -> None:
     daemon = start("--log-level=debug")
-    clients = [used_client(daemon) for _ in range(50)]
-    before = resident_in_regions(daemon)
+    clients, totals = [], [resident_in_regions(daemon)]
+    for _ in range(50):
+        clients.append(used_client(daemon))
+        totals.append(resident_in_regions(daemon))
+    # On a slow machine the first connections are idle before the last ones are used.
+    used = median(after - before for before, after in zip(totals, totals[1:]))
     for number in range(1, 51):
         daemon.wait_for_log(rf"debug connection {number} from \S+: idle: memory released")
-    assert resident_in_regions(daemon) <= before - len(clients) * RELEASED
+    assert resident_in_regions(daemon) - totals[0] <= len(clients) * (used - RELEASED)
     for number, client in enumerate(clients):
         client.assert_answered(f"/{number}")
 
