@@ -1,5 +1,7 @@
-/* Linked into every program of C tests: runs only the tests that H2ECHOD_TEST_FILTER names, a
- * pattern with * and ?, where tests/run.py sets it. */
+/*
+ * Linked into every C test program. If H2ECHOD_TEST_FILTER is set, as tests/run.py does, only tests
+ * whose names match that pattern run; * and ? are those of the shell.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

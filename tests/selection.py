@@ -1,8 +1,8 @@
-"""Which tests run where `make check TESTS=pattern` asks for a part; a plugin of pytest, and a module of run.py's.
+"""Select the tests that `make check TESTS=PATTERN` runs: a plugin of pytest, and a module for run.py.
 
-A test's name is FILE::TEST, the file as a path below the project: tests/unit/test_url.c::test_lengths for a C program,
-tests/integration/test_tls.py::test_missing_extensions_are_null for pytest. A pattern is found anywhere in it; * and ? are
-the shell's.
+A test's name is FILE::TEST, such as tests/unit/probe/test_url.c::test_valid_urls or
+tests/integration/test_tls.py::test_curl_with_the_authority_gets_the_same_answer. PATTERN may match any part of the name; * and ? are
+those of the shell.
 """
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 TOP = Path(__file__).resolve().parents[1]
-VARIABLE = "H2ECHOD_TESTS"  # holds the pattern for pytest, its workers and the C programs
+VARIABLE = "H2ECHOD_TESTS"  # the environment variable with the pattern, for pytest and its workers
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """Brackets stand for themselves: pytest's names are full of them."""
+    """Brackets match themselves, since many of pytest's names have them."""
     return re.compile(fnmatch.translate(f"*{pattern.replace('[', '[[]')}*"))
 
 

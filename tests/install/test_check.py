@@ -34,5 +34,5 @@ def test_suite_that_is_left_out_is_named_before_the_counts(tmp_path: Path) -> No
     suite.mkdir()
     (suite / "conftest.py").write_text("import pytest\ndef pytest_configure(): pytest.exit('no such machine', 77)\n")
     status, lines = check("--suite", suite, program(tmp_path / "good", "1..1", "ok 1 - a", seconds=2))
-    assert lines[-2:] == [f"{suite}: LEFT OUT, nothing of it was tested", "check: 1 passed, 0 failed"]
+    assert lines[-2:] == [f"{suite}: LEFT OUT, none of its tests was run", "check: 1 passed, 0 failed"]
     assert status == 0 and any("no such machine" in line for line in lines[:-2])

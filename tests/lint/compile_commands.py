@@ -1,4 +1,4 @@
-"""Write a compilation database: compile_commands.py OUT FILE... -- COMPILER FLAG..."""
+"""Write a compilation database, for clangd and other tools: compile_commands.py OUT FILE... -- COMPILER FLAG..."""
 from __future__ import annotations
 
 import json

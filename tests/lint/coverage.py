@@ -1,4 +1,4 @@
-"""Print how many lines and branches of each folder of src/, and of each file, the tests reached: coverage.py BUILD"""
+"""Print which share of the lines and branches of each file and folder of src/ the tests reached: coverage.py BUILD"""
 from __future__ import annotations
 
 import csv
@@ -11,8 +11,8 @@ from pathlib import Path
 COUNTS = ("line_covered", "line_total", "branch_covered", "branch_total")
 
 
-def count(build: str) -> list[dict[str, str]]:
-    """What gcovr counts for each file of src/."""
+def count_by_file(build: str) -> list[dict[str, str]]:
+    """gcovr's counts, one row for each file of src/."""
     words = ["gcovr", f"{build}/src", "--root=.", f"--object-directory={build}", "--filter=src/", "--csv"]
     return list(csv.DictReader(io.StringIO(subprocess.run(words, check=True, capture_output=True, text=True).stdout)))
 
@@ -30,7 +30,7 @@ def print_row(name: str, counts: list[int]) -> None:
 def main() -> None:
     folders: dict[str, list[int]] = defaultdict(lambda: [0] * len(COUNTS))
     files = {}
-    for row in count(sys.argv[1]):
+    for row in count_by_file(sys.argv[1]):
         files[row["filename"]] = [int(row[name] or 0) for name in COUNTS]
     for name, counts in files.items():
         for key in (str(Path(name).parent), "all"):

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Proves on the built daemon, with its debugging information and symbols, that it is hardened:
+# Check that the built daemon is hardened. It must still have its symbols and debugging information.
 #     hardening.sh PROGRAM FLAG...
-# What the linker and the C library's checks leave in the file is read there. What the compiler was told
-# need not show, so each FLAG (those of the Makefile's `hardening` that this compiler has) has to stand in
-# the debugging information of every file in src/; and where machine code tells as well, it is asked.
+# What the linker and fortification do is visible in the program's headers and imports. What the compiler's flags do is
+# not always visible, so each FLAG (of the Makefile's `hardening`) has to be in the debugging information of every file
+# of src/. Where a flag leaves traces in the machine code, these are checked, too.
 set -eu
 export LC_ALL=C
 program=$1
@@ -15,12 +15,12 @@ complain() {
     status=1
 }
 
-# expect WHAT PATTERN TEXT: some line of the text has the pattern.
+# expect COMPLAINT PATTERN TEXT: complain unless a line of the text matches.
 expect() {
     printf '%s\n' "$3" | grep -qE -- "$2" || complain "$1"
 }
 
-# forbid WHAT PATTERN TEXT: no line has it.
+# forbid COMPLAINT PATTERN TEXT: complain if a line of the text matches.
 forbid() {
     if printf '%s\n' "$3" | grep -E -- "$2"; then complain "$1"; fi
 }
@@ -31,22 +31,22 @@ imports=$(nm -D --undefined-only "$program")
 
 expect 'not a position-independent executable' '\(FLAGS_1\).* PIE( |$)' "$dynamic"
 expect 'no part is read-only after relocation' '^ *GNU_RELRO ' "$segments"
-expect 'symbols are bound late, so RELRO is not full' '\(FLAGS\).* BIND_NOW( |$)|\(FLAGS_1\).* NOW( |$)' "$dynamic"
+expect 'symbols are bound lazily, so RELRO is not full' '\(FLAGS\).* BIND_NOW( |$)|\(FLAGS_1\).* NOW( |$)' "$dynamic"
 expect 'the stack is executable' '^ *GNU_STACK .* RW ' "$segments"
 forbid 'a segment is writable and executable' '^ *[A-Z_]+ .* RWE ' "$segments"
 forbid 'text relocations' 'TEXTREL' "$dynamic"
-forbid 'libraries are searched where the build said' '\((RPATH|RUNPATH)\)' "$dynamic"
-expect 'no stack canary is checked' ' __stack_chk_fail(@|$)' "$imports"
+forbid 'it has a search path for libraries' '\((RPATH|RUNPATH)\)' "$dynamic"
+expect 'there is no stack protector' ' __stack_chk_fail(@|$)' "$imports"
 expect 'no call is fortified' ' __(mem|str|v?s?n?printf|v?fprintf)[a-z]*_chk(@|$)' "$imports"
-# With fortification these are never called by their plain names, whatever the compiler knows.
+# With fortification these functions are never called by their plain names.
 forbid 'calls that are not fortified' ' (v?fprintf|v?dprintf|v?asprintf)(@|$)' "$imports"
 
-# FILE FLAG...: with what the compiler made each file, one a line.
+# One line for each compiled file: its name, and the compiler with its flags.
 units=$(readelf --debug-dump=info --dwarf-depth=1 "$program" | awk '
     /DW_AT_producer/ { sub(/.*: /, ""); producer = $0 }
     /DW_AT_name/ { sub(/.*: /, ""); sub(/ *$/, ""); print $0, producer }')
 
-# flag_of UNIT FLAG: the last word of its kind, which is the one that counts; -fno-... is of the same kind.
+# flag_of UNIT FLAG: print the last form of the flag in the unit's line, which the compiler uses; it may be -fno-....
 flag_of() {
     kind=${2#-f}
     kind=${kind%%=*}
@@ -68,7 +68,7 @@ code() {
 
 case " $* " in
 *' -fcf-protection '*)
-    # A global function may be called through a pointer, so it begins with the mark of a branch's target.
+    # A global function may be called through a pointer, so it has to begin with endbr64.
     functions=$(nm --defined-only --extern-only "$program" | awk '$2 == "T" { print $3 }')
     bare=$(code | FUNCTIONS=$functions awk '
         BEGIN { split(ENVIRON["FUNCTIONS"], names); for (i in names) global["<" names[i] ">:"] }
@@ -79,11 +79,11 @@ case " $* " in
 esac
 case " $* " in
 *' -fstack-clash-protection '*)
-    # A frame grows by a page at most, then touches it; a number of 16 digits is a negative one. The register
-    # is x86-64's: elsewhere nothing is found.
-    leaps=$(code | awk '$2 == "sub" && sub(/,%rsp$/, "", $3) && sub(/^\$0x/, "", $3) &&
+    # A stack frame may grow by one page at most before that page is touched. Numbers of 16 digits are negative. The
+    # register is that of x86-64; on other processors nothing is found.
+    large_steps=$(code | awk '$2 == "sub" && sub(/,%rsp$/, "", $3) && sub(/^\$0x/, "", $3) &&
         (length($3) == 4 && $3 "" > "1000" || length($3) > 4 && length($3) < 16)')
-    forbid 'the stack grows by more than a page at once' '.' "$leaps"
+    forbid 'the stack grows by more than a page at once' '.' "$large_steps"
     ;;
 esac
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Check the layers of src/: a folder includes its own headers and those of the folders that the picture in src/README.md
-# has an arrow to, all of them lower, and each arrow there is real; a library or a part of the system is used in one
-# place only.
+# has an arrow to. All arrows there lead downward, and each is used by some include. Each library and some system calls
+# are used only in the files listed below.
 set -eu
 cd "$(dirname "$0")/../.."
 status=0
@@ -11,19 +11,19 @@ complain() {
     status=1
 }
 
-# The folders that a line of the picture in src/README.md, "    FOLDER -> FOLDER...", has an arrow to, one a line.
+# drawn FOLDER: print the folders that it has arrows to in src/README.md ("    FOLDER -> FOLDER..."), one in each line.
 drawn() {
     sed -n "s|^    $1 *-> *||p" src/README.md | tr -s ' ' '\n' | sort
 }
 
-# The folders, but this one, whose headers the files of a folder include, one a line.
+# included FOLDER FILE...: print the other folders whose headers these files of the folder include, one in each line.
 included() {
     folder=$1
     shift
     sed -n 's|^#include "\([a-z0-9]*/\).*|\1|p' "$@" | sort -u | grep -vx "$folder" || :
 }
 
-# The folders of the picture from the lowest one, each of which has arrows to those before it alone.
+# The folders of the picture, the lowest first. Each may have arrows only to folders before it.
 ranked=$(sed -n 's|^    \([a-z0-9]*/\) *->.*|\1|p' src/README.md | tac)
 lower=" nothing "
 for folder in $ranked; do
@@ -50,7 +50,7 @@ for header in src/*/*_internal.h; do
     done
 done
 
-# only PATTERN FILE...: the pattern may stand in these files of src/, each of which may be a glob, and in no other.
+# only PATTERN FILE...: complain if another file of src/ than these matches the pattern. Each FILE may be a glob.
 only() {
     pattern=$1
     shift
@@ -60,7 +60,7 @@ only() {
             # shellcheck disable=SC2254 # a glob
             case ${file#src/} in $allowed) may=yes ;; esac
         done
-        if [ $may = no ] && grep -nE "$pattern" "$file"; then complain "$file: $pattern is for $* alone"; fi
+        if [ $may = no ] && grep -nE "$pattern" "$file"; then complain "$file: $pattern is only allowed in $*"; fi
     done
 }
 

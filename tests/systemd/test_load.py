@@ -13,7 +13,7 @@ from waiting import poll
 RESTARTS = 10
 CONNECTIONS = 10000  # the default of max-connections
 SPARE = 500          # descriptors for everything else
-FULL = f"^max-connections: {CONNECTIONS} connections are open; new ones wait in the backlog "
+FULL = f"^max-connections: {CONNECTIONS} connections are open; new ones wait in the backlog until one of them ends$"
 
 
 def test_restart_fails_no_request(socket: Unit, service: Unit) -> None:
