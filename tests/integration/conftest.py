@@ -91,7 +91,7 @@ def client(daemon: Daemon) -> Client:
 
 
 @pytest.fixture(scope="module")
-def neighbour(shared: list[Daemon]) -> Iterator[Client]:
+def other_client(shared: list[Daemon]) -> Iterator[Client]:
     """A connection that stays open during all tests of a module, and must always be answered."""
     client = shared[0].connect()
     shared[0].clients.remove(client)  # so that the end of a test does not close it
@@ -100,11 +100,11 @@ def neighbour(shared: list[Daemon]) -> Iterator[Client]:
 
 
 @pytest.fixture(params=[None, 1], ids=["whole", "by-byte"])
-def try_rule(daemon: Daemon, neighbour: Client, request: pytest.FixtureRequest) -> Callable[[Rule], None]:
+def try_rule(daemon: Daemon, other_client: Client, request: pytest.FixtureRequest) -> Callable[[Rule], None]:
     """try_rule(rule): run it on a new connection, and check that another connection still works."""
     def run_rule(rule: Rule) -> None:
         rule.run(daemon.open_connection(refill=False), request.param)
-        neighbour.assert_answered(f"/{rule}")
+        other_client.assert_answered(f"/{rule}")
     return run_rule
 
 

@@ -80,7 +80,7 @@ class ResourceUsage:
         self.descriptors = max(self.descriptors, other.descriptors)
 
 
-class Neighbour:
+class OtherClient:
     """A client that sends requests on a connection of its own during an attack, each of which must be answered. It
     measures the daemon's resource usage before, during (the maximum) and after the attack.
 
@@ -94,7 +94,7 @@ class Neighbour:
     def __init__(self, daemon: Daemon, attackers: int = 1) -> None:
         self.daemon = daemon
         self.client = daemon.connect()
-        self.over = threading.Event()
+        self.stop = threading.Event()
         self.answers = 0
         self.failure: BaseException | None = None
         self._warm_up(attackers)
@@ -102,7 +102,7 @@ class Neighbour:
         self.during = ResourceUsage.of(daemon)
         self.request_cost = self._measure_request()
         self.cpu_before = daemon.cpu_seconds()
-        self.thread = threading.Thread(target=self._ask)
+        self.thread = threading.Thread(target=self._send_requests)
 
     def _warm_up(self, attackers: int) -> None:
         """Make the daemon create the worker threads that will wait for connections after the attack, too: one for each
@@ -122,10 +122,10 @@ class Neighbour:
         self.client.answers.clear()
         return (self.daemon.cpu_seconds() - before) / self.MEASURED
 
-    def _ask(self) -> None:
+    def _send_requests(self) -> None:
         try:
-            while not self.over.wait(self.PAUSE) and self.answers < self.ANSWERS_MAX:
-                wanted = fields(f"/neighbour/{self.answers}")
+            while not self.stop.wait(self.PAUSE) and self.answers < self.ANSWERS_MAX:
+                wanted = fields(f"/other/{self.answers}")
                 self.client.request(wanted).assert_echo(wanted)
                 self.client.answers.clear()
                 self.answers += 1
@@ -133,15 +133,15 @@ class Neighbour:
         except BaseException as error:  # raised again in the test's thread
             self.failure = error
 
-    def __enter__(self) -> Neighbour:
+    def __enter__(self) -> OtherClient:
         self.thread.start()
         return self
 
     def __exit__(self, kind: type | None, *_: object) -> None:
         if kind is None:
             answered = self.answers
-            poll(lambda: self.answers >= answered + 3 or self.failure, "the neighbour's answers")
-        self.over.set()
+            poll(lambda: self.answers >= answered + 3 or self.failure, "answers to the other client")
+        self.stop.set()
         self.thread.join()
         self.cost = (self.daemon.cpu_seconds() - self.cpu_before) / self.request_cost - self.answers
 
@@ -149,7 +149,7 @@ class Neighbour:
         """This client was always answered, the attack's cost (memory in KiB, CPU in requests) was bounded, and nothing
         remains of it once the attackers have closed."""
         if self.failure:
-            raise AssertionError(f"the neighbour's request {self.answers} failed") from self.failure
+            raise AssertionError(f"the other client's request {self.answers} failed") from self.failure
         for client in clients:
             client.close()
         self.daemon.wait_for_stats(connections=1)
@@ -177,7 +177,7 @@ def run_attack(start: Callable[..., Daemon], record: Record, attack: Callable[[D
                *options: str, attackers: int = 1, memory: int, cost: float) -> None:
     """Start a daemon and run the attack while another client is served; the attack returns its clients."""
     daemon = start(*options)
-    with Neighbour(daemon, attackers) as neighbour:
+    with OtherClient(daemon, attackers) as other_client:
         clients = attack(daemon)
-    neighbour.assert_harmless(clients, memory, cost)
-    record("measurements", neighbour.summary())
+    other_client.assert_harmless(clients, memory, cost)
+    record("measurements", other_client.summary())

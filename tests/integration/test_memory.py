@@ -10,7 +10,7 @@ import pytest
 from conftest import Start
 from daemon import PLAIN_MEMORY
 from frames import CONTINUATION, HEADERS, RST_STREAM, frame, integer, literal, settings
-from hostile import (GET_BLOCK, POST_BLOCK, REQUEST_SIZE, Neighbour, Record, assert_goaway, request,
+from hostile import (GET_BLOCK, POST_BLOCK, REQUEST_SIZE, OtherClient, Record, assert_goaway, request,
                      send_until_closed, stream_ids)
 from wire import ENHANCE_YOUR_CALM, Client
 
@@ -103,7 +103,7 @@ def assert_bounded(start: Start, record: Record, limits: str, rounds: Sequence[t
     size of the requests, must be within the bound, and at least `least`: else the test would test nothing."""
     streams, size, count = LIMITS[limits]
     daemon = start(f"--max-concurrent-streams={streams}", f"--max-header-list-size={size}", *options)
-    with Neighbour(daemon, count) as neighbour:
+    with OtherClient(daemon, count) as other_client:
         clients = [daemon.connect({WINDOW: 0}) for _ in range(count)]
         for client in clients:
             client.send(first)
@@ -112,13 +112,13 @@ def assert_bounded(start: Start, record: Record, limits: str, rounds: Sequence[t
                 if number > 0:
                     reset(client, streams)
                 fill_streams(client, streams, shape(size), end, get)
-        held = daemon.memory() - neighbour.before.memory
+        held = daemon.memory() - other_client.before.memory
         if then:
             then(clients[0])
     if PLAIN_MEMORY:
         assert held >= count * streams * size / KIB * least, "the requests hold too little memory for this test"
-    neighbour.assert_harmless(clients, int(count * bound(streams, size, factor, rest)), COST)
-    record("measurements", neighbour.summary())
+    other_client.assert_harmless(clients, int(count * bound(streams, size, factor, rest)), COST)
+    record("measurements", other_client.summary())
 
 
 @pytest.mark.parametrize("shape", [long_values, one_name], ids=name_of)

@@ -199,7 +199,7 @@ def test_handshake_that_stops(start: Start, length: int | None) -> None:
     watch = Stopwatch()
     with socket.create_connection(daemon.address) as connection:
         connection.sendall(client_hello_record()[:length])
-        daemon.connect().assert_answered("/neighbour")
+        daemon.connect().assert_answered("/other")
         read_all(connection, seconds=5)
         watch.assert_between(LIMIT)
     daemon.wait_for_log("notice .*header-timeout: (no|incomplete) TLS handshake")
