@@ -407,20 +407,16 @@ $(cmocka_tests) $(bench_programs): $(B)/%: $(B)/%.o
 $(unit_tests): $$(filter $$(@D)/$$(percent),$(call helper_objects,$(unit_helpers))) \
                $$(call archives_from,$$(notdir $$(@D)))
 	$(link_program)
-
 $(session_tests): $(call helper_objects,$(session_helpers)) $(call archives_from,http2)
 	$(link_program)
-
 $(fault_tests): $(call helper_objects,$(fault_helpers)) $(call archives_from,daemon)
 	$(link_program)
 
 $(fuzz_replays): $(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o \
                  $$(call archives_from,$$(fuzz_$$*))
 	$(link_program)
-
 $(fuzz_programs): $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $$(call archives_from,$$(fuzz_$$*))
 	$(link_program)
-
 $(bench_programs): $(B)/tests/bench/%: $$(call helper_objects,$$(bench_$$*)) $(call archives_from,http2)
 	$(link_program)
 
@@ -445,10 +441,8 @@ check: needs | $(after_deps) ## run every test, in three minutes on two cores; T
 
 check-asan: $(after_deps) ## run the tests with AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(asan_options) $(MAKE) --no-print-directory VARIANT=asan check
-
 check-tsan: $(after_deps) ## run the tests with ThreadSanitizer
 	@$(tsan_options) $(MAKE) --no-print-directory VARIANT=tsan check
-
 check-valgrind: $(after_deps) ## run the tests under valgrind, except those marked heavy
 	@H2ECHOD_SLOW=40 $(MAKE) --no-print-directory VARIANT=valgrind check-wrapped
 
