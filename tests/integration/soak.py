@@ -471,7 +471,7 @@ class Soak:
                 failures += wrong
         assert not failures, "\n".join(failures[:3])
         never = [action.__name__ for action in ACTIONS if not self.counts[action.__name__]]
-        assert not never, f"never done: {never}"
+        assert not never, f"actions that did not occur: {never}"
         return self.counts
 
     def _failed(self) -> bool:
