@@ -163,17 +163,17 @@ def test_trace_shows_exactly_what_was_sent_and_received(start: Start) -> None:
 
 # --- compared with nghttpd ---
 
-def talk_curl(port: int) -> None:
+def send_by_curl(port: int) -> None:
     url = f"http://127.0.0.1:{port}/index.html"
     curl_h2("-H", "cookie: a=b", "-H", "x: y", "--data-binary", "@-", url, stdin=b"x" * 70000)
 
 
-def talk_nghttp(port: int) -> None:
+def send_by_nghttp(port: int) -> None:
     run_tool(["nghttp", "-ns", "-H", "x-y: : z", "--trailer=t: u", f"--data={__file__}", "--padding=17",
               "--window-bits=20", "--multiply=3", "--header-table-size=65536", f"http://127.0.0.1:{port}/index.html"])
 
 
-def talk_h2(port: int) -> None:
+def send_by_h2(port: int) -> None:
     """A request with a priority, a never indexed field and a trailer; another stream is reset."""
     connection = h2.connection.H2Connection()
     connection.initiate_connection()
@@ -193,7 +193,7 @@ def talk_h2(port: int) -> None:
         read_all(client)
 
 
-def talk_raw(port: int) -> None:
+def send_by_raw(port: int) -> None:
     """Frames that the other clients do not send."""
     encoder = hpack.Encoder()
     block = encoder.encode([*fields("/index.html", "POST"), ("x", "caf\xe9 : \"\\".encode("latin-1")), ("empty", ""),
@@ -218,21 +218,21 @@ def talk_raw(port: int) -> None:
         read_all(client)
 
 
-@pytest.mark.parametrize("talk, wanted", [
-    (talk_curl, {"SETTINGS", "WINDOW_UPDATE", "HEADERS", "DATA"}),
-    (talk_nghttp, {"SETTINGS", "PRIORITY", "HEADERS", "DATA", "GOAWAY"}),
-    (talk_h2, {"SETTINGS", "HEADERS", "DATA", "RST_STREAM", "PING", "WINDOW_UPDATE", "GOAWAY"}),
-    (talk_raw, {"SETTINGS", "WINDOW_UPDATE", "PRIORITY", "PING", "HEADERS", "DATA", "RST_STREAM", "GOAWAY"}),
+@pytest.mark.parametrize("send_requests, wanted", [
+    (send_by_curl, {"SETTINGS", "WINDOW_UPDATE", "HEADERS", "DATA"}),
+    (send_by_nghttp, {"SETTINGS", "PRIORITY", "HEADERS", "DATA", "GOAWAY"}),
+    (send_by_h2, {"SETTINGS", "HEADERS", "DATA", "RST_STREAM", "PING", "WINDOW_UPDATE", "GOAWAY"}),
+    (send_by_raw, {"SETTINGS", "WINDOW_UPDATE", "PRIORITY", "PING", "HEADERS", "DATA", "RST_STREAM", "GOAWAY"}),
 ], ids=["curl", "nghttp", "h2", "raw"])
-def test_trace_shows_what_nghttpd_shows(start: Start, tmp_path: Path, talk: Callable[[int], None],
+def test_trace_shows_what_nghttpd_shows(start: Start, tmp_path: Path, send_requests: Callable[[int], None],
                                         wanted: set[str]) -> None:
     (tmp_path / "index.html").write_text("index")
-    recorded = record_client(start().address, talk)
+    recorded = record_client(start().address, send_requests)
     theirs = nghttpd_frames(nghttpd_output(recorded, tmp_path))
     daemon = start("-vv")
     replay(daemon.address, recorded)
     ours = only_trace(daemon).received
-    if talk == talk_raw:
+    if send_requests == send_by_raw:
         assert {"UNKNOWN(0xbb)", "PRIORITY", "PRIORITY_UPDATE", "CONTINUATION"} <= set(kinds(ours))
     if not nghttpd_shows_priorities():
         wanted = wanted - {"PRIORITY"}

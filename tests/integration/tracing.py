@@ -206,12 +206,12 @@ def expected_frames(data: bytes) -> list[TracedFrame]:
 
 # --- recording a client, and comparing with nghttpd ---
 
-def record_client(address: Address, talk: Callable[[int], None]) -> bytes:
-    """The bytes that a client sends to the daemon: `talk` gets the port of a proxy that records them."""
+def record_client(address: Address, send_requests: Callable[[int], None]) -> bytes:
+    """The bytes that a client sends to the daemon: `send_requests` gets the port of a proxy that records them."""
     sent = bytearray()
     deadline = Deadline(10)
     with ThreadPoolExecutor(1) as pool, socket.create_server(("127.0.0.1", 0)) as listener:
-        done = pool.submit(talk, listener.getsockname()[1])
+        done = pool.submit(send_requests, listener.getsockname()[1])
         listener.settimeout(deadline.left())
         with listener.accept()[0] as client, socket.create_connection(address) as server:
             while True:
