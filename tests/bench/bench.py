@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from asking import WrongResponse
+from http2_client import WrongResponse
 from cases import CASES, Bench, Case, Figures, measure, prepare
 from chart import chart
 from servers import (CONNECTIONS, CORES, FILE, KINDS, OURS_TLS, RATES, Missing, Server, is_installed, server_version,

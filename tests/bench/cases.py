@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-from asking import Connection, WrongResponse
+from http2_client import Connection, WrongResponse
 from servers import CONNECTIONS, H2LOAD_US, HERE, NGHTTPD_TLS, OURS_TLS, PACED, Server, tool
 
 LOAD_SECONDS = 600

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from asking import WrongResponse
+from http2_client import WrongResponse
 from cases import CASES, Bench, Case, idle, prepare
 from servers import KINDS, Missing, Server, tool
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-from asking import WrongResponse, get
+from http2_client import WrongResponse, get
 
 HERE = Path(__file__).resolve().parent
 CORES = len(os.sched_getaffinity(0))  # that we and the servers may use

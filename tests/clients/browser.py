@@ -8,7 +8,7 @@ import select
 import subprocess
 from typing import Any, Callable
 
-from asking import Workspace, chromium_options, end_group
+from senders import Workspace, chromium_options, end_group
 from waiting import Deadline
 
 Message = dict[str, Any]

@@ -8,11 +8,11 @@ from typing import Iterator
 
 import pytest
 
-from asking import Workspace
 from clients import SEARCH_PATH
 from daemon import BINARY
 from echo import Echo
 from rows import TLS, Transport, served
+from senders import Workspace
 
 TOOLS = ("bash", "chromium", "curl", "go", "h2load", "haproxy", "java", "keytool", "nghttp", "nginx", "node", "openssl")
 MODULES = ("h2", "httpx")

@@ -4,9 +4,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from asking import Workspace
 from daemon import Daemon
 from rows import TLS, Transport, served
+from senders import Workspace
 from waiting import poll
 
 Record = dict[str, Any]

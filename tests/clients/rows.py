@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Mapping, Sequence
 
-from asking import (PROXY_NAME, Ask, Target, Workspace, by_chromium, by_command, by_h2load, by_program,
-                    through_haproxy, through_nginx)
 from daemon import run
+from senders import (PROXY_NAME, Send, Target, Workspace, by_chromium, by_command, by_h2load, by_program,
+                    through_haproxy, through_nginx)
 
 
 class Transport(Enum):
@@ -45,7 +45,7 @@ class Row:
     line: str                        # a command, or a line of a program or of a proxy's configuration
     transports: Sequence[Transport]
     fields: str                      # the names of the fields that arrive, in order
-    ask: Ask = by_command
+    send: Send = by_command
     program: str = ""                # the file that has the line, with `url` for the URL
     agent: str = ""                  # how its user-agent begins
     more_fields: bool = False        # other fields arrive between these, depending on the client's version
@@ -92,19 +92,19 @@ ROWS = [
     Row("nghttp", "nghttp -u URL", [UPGRADE], ":method :path :scheme :authority accept user-agent", agent="nghttp2/"),
     Row("h2load", "h2load -n 1000 -c 10 -m 10 URL", [PRIOR, TLS], "", by_h2load, requests=1000),
     Row("Python's h2", "connection.send_headers(1, fields, end_stream=True)", [PRIOR, TLS],
-        ":method :path :scheme :authority", by_program, "ask_h2.py"),
+        ":method :path :scheme :authority", by_program, "get_h2.py"),
     Row("httpx", 'httpx.Client(http1=False, http2=True).get("URL")', [PRIOR, TLS],
-        ":method :authority :scheme :path accept accept-encoding user-agent", by_program, "ask_httpx.py",
+        ":method :authority :scheme :path accept accept-encoding user-agent", by_program, "get_httpx.py",
         agent="python-httpx/"),
     Row("node", "http2.connect('URL').request({ ':path': path })", [PRIOR, TLS], ":path :method :authority :scheme",
-        by_program, "ask_node.js"),
-    Row("Java", JAVA, [UPGRADE], ":method :path :scheme :authority content-length user-agent", by_program, "Ask.java",
+        by_program, "get_node.js"),
+    Row("Java", JAVA, [UPGRADE], ":method :path :scheme :authority content-length user-agent", by_program, "Get.java",
         agent="Java-http-client/"),
-    Row("Java", JAVA, [TLS], ":authority :method :path :scheme user-agent", by_program, "Ask.java",
+    Row("Java", JAVA, [TLS], ":authority :method :path :scheme user-agent", by_program, "Get.java",
         agent="Java-http-client/"),
-    Row("Go, net/http", 'http.Get("URL")', [TLS], GO, by_program, "ask_net_http.go", agent="Go-http-client/2"),
+    Row("Go, net/http", 'http.Get("URL")', [TLS], GO, by_program, "get_net_http.go", agent="Go-http-client/2"),
     Row("Go, x/net/http2", "http.Client{Transport: &http2.Transport{AllowHTTP: true, DialTLS: dial}}", [PRIOR], GO,
-        by_program, "ask_x_net.go", agent="Go-http-client/2"),
+        by_program, "get_x_net.go", agent="Go-http-client/2"),
     # HAProxy forwards the host field instead of :authority, and sets :scheme to https for such a server.
     Row("HAProxy", "server echo HOST proto h2", [PRIOR], PROXIED.format("host"), through_haproxy, agent="curl/",
         others={"host": PROXY_NAME, ":scheme": "https"}),

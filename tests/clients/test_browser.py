@@ -6,10 +6,10 @@ from typing import Iterator
 
 import pytest
 
-from asking import Workspace
 from browser import Browser, Tab
 from echo import Echo
 from rows import TLS
+from senders import Workspace
 
 TABS = 10
 pytestmark = pytest.mark.over(TLS)

@@ -7,9 +7,9 @@ from typing import Sequence
 
 import pytest
 
-from asking import PROGRAMS, Workspace
 from echo import Echo
 from rows import ROWS, Row, Transport, readme_table
+from senders import PROGRAMS, Workspace
 
 CASES = [pytest.param(row, transport, id=f"{row}-over-{transport.name.lower()}", marks=pytest.mark.over(transport))
          for row in ROWS for transport in row.transports]
@@ -31,7 +31,7 @@ def assert_fields(row: Row, names: list[str]) -> None:
 @pytest.mark.parametrize("row, transport", CASES)
 def test_row(row: Row, transport: Transport, echo: Echo, workspace: Workspace) -> None:
     origin, path = echo.origin(transport), f"/{row}/{transport.name.lower()}"
-    content = row.ask(row.target(origin, path, workspace))
+    content = row.send(row.target(origin, path, workspace))
     if row.fields:
         members = json.loads(content)
         assert_fields(row, list(members))

@@ -87,7 +87,7 @@ class Target:
         return self.line.replace("URL", self.url).replace("HOST", urlsplit(self.url).netloc)
 
 
-Ask = Callable[[Target], bytes]
+Send = Callable[[Target], bytes]
 
 
 def by_command(target: Target) -> bytes:

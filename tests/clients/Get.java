@@ -5,7 +5,7 @@ import java.net.http.HttpResponse;
 import java.net.http.HttpResponse.BodyHandlers;
 
 /** Sends a GET to the URL in the arguments with HttpClient and its defaults, and prints the response's content. */
-class Ask {
+class Get {
     public static void main(String[] arguments) throws Exception {
         String url = arguments[0];
         HttpResponse<String> response =
