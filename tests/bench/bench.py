@@ -83,7 +83,7 @@ def print_left_out(names: list[str]) -> None:
               file=sys.stderr, flush=True)
 
 
-def machine() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
     return {"cpu": found[1] if found else platform.machine(), "cores": os.cpu_count(),
             "cores_used": CORES, "kernel": platform.release(), "load_before": os.getloadavg()[0]}
@@ -215,7 +215,7 @@ def document(options: argparse.Namespace, results: Results, failures: dict[str, 
 
 def main() -> int:
     options = arguments()
-    options.machine = machine()
+    options.machine = describe_machine()
     raise_descriptors()
     left_out = leave_out_peers(options)
     print_left_out(left_out)

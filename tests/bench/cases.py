@@ -124,7 +124,7 @@ def h2load_or_floor(bench: Bench, case: Case, server: Server, count: int, timed:
                      str(count), *([str(H2LOAD_US)] if server.kind.name == PACED else [])])
 
 
-def idle(*_: object) -> Run:
+def idle_load(*_: object) -> Run:
     raise NotImplementedError("the case idle has no load")
 
 
@@ -146,7 +146,7 @@ CASES = {case.name: case for case in (
          (OURS_TLS, NGHTTPD_TLS), unit="requests_per_s"),
     Case("upload", "8 connections, POST of 1 MiB each", 8, 1, 800, h2load, ("h2echod", "nghttpd", "node"),
          ("--data=@upload",)),
-    Case("idle", "10,000 idle connections after one response each", 10000, 1, 10000, idle,
+    Case("idle", "10,000 idle connections after one response each", 10000, 1, 10000, idle_load,
          unit="kib_per_connection"),
 )}
 
@@ -155,7 +155,7 @@ CASES = {case.name: case for case in (
 
 def measure(bench: Bench, case: Case, server: Server) -> Figures:
     """Run a case on a server and return its figures. A request that fails raises WrongResponse."""
-    if case.load is idle:
+    if case.load is idle_load:
         return measure_idle(case, server)
     case.load(bench, case, server, case.count(bench, server, WARM_UP), False)
     before = server.cpu_seconds()

@@ -90,7 +90,7 @@ class Connection:
         self.socket.close()
 
 
-def get(port: int, path: str, over_tls: bool = False) -> bytes:
+def get_once(port: int, path: str, over_tls: bool = False) -> bytes:
     """Send one GET on a connection of its own. Return the content of the response."""
     connection = Connection(port, over_tls)
     try:

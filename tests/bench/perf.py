@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from http2_client import WrongResponse
-from cases import CASES, Bench, Case, idle, prepare
+from cases import CASES, Bench, Case, idle_load, prepare
 from servers import KINDS, Missing, Server, tool
 
 SHOWN = 40  # lines of the report
@@ -29,7 +29,7 @@ def perf() -> str:
         raise Missing(INSTALL) from missing
 
 
-def refused(words: str) -> Missing:
+def perf_refused(words: str) -> Missing:
     level = Path("/proc/sys/kernel/perf_event_paranoid")
     return Missing(REFUSED.format(level=level.read_text(encoding="ascii").strip() if level.exists() else "?",
                                   words=words.strip()))
@@ -47,7 +47,7 @@ def record(bench: Bench, case: Case, server: Server, data: Path) -> None:
         recorder.send_signal(signal.SIGINT)
         words = recorder.communicate()[1]
     if recorder.returncode not in (0, -signal.SIGINT) or not data.exists():
-        raise refused(words)
+        raise perf_refused(words)
 
 
 def report(data: Path, sort: str) -> str:
@@ -55,7 +55,7 @@ def report(data: Path, sort: str) -> str:
     done = subprocess.run([perf(), "report", "--stdio", "--no-children", "--sort", sort, "-i", str(data)],
                           capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise refused(done.stderr)
+        raise perf_refused(done.stderr)
     rows = re.findall(r"^ +([\d.]+%) +(.*?)[ -]*$", done.stdout, re.MULTILINE)
     named = [f"{share:>7}  {words}" for share, words in rows if not words.startswith("[.] 0x")]
     return "\n".join(named[:SHOWN])
@@ -77,7 +77,7 @@ def profile(binaries: Path, out: Path, case: Case) -> None:
 
 
 def main() -> int:
-    loads = [case.name for case in CASES.values() if case.load is not idle]
+    loads = [case.name for case in CASES.values() if case.load is not idle_load]
     parser = argparse.ArgumentParser()
     parser.add_argument("--binaries", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="directory of perf's files")

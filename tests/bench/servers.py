@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-from http2_client import WrongResponse, get
+from http2_client import WrongResponse, get_once
 
 HERE = Path(__file__).resolve().parent
 CORES = len(os.sched_getaffinity(0))  # that we and the servers may use
@@ -146,7 +146,7 @@ def is_file(body: bytes, _: str) -> bool:
 def check_response(port: int, is_right: Callable[[bytes, str], bool], over_tls: bool = False) -> None:
     """Send one request. Raise WrongResponse if the response is not right."""
     path = "/file?the=first"
-    body = get(port, path, over_tls)
+    body = get_once(port, path, over_tls)
     if not is_right(body, path):
         raise WrongResponse(f"{path} was answered with {body!r}")
 

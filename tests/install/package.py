@@ -23,7 +23,7 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "LC_ALL": "C.UTF-8", **more}
 
 
-def run(words: Sequence[object], cwd: Path = TOP, check: bool = True, umask: int = 0o022,
+def run_command(words: Sequence[object], cwd: Path = TOP, check: bool = True, umask: int = 0o022,
         **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a command; its stderr is in stdout. With `check`, a failure fails the test."""
     done = subprocess.run([str(word) for word in words], cwd=cwd, env=environment(**variables), text=True, umask=umask,
@@ -36,7 +36,7 @@ def run(words: Sequence[object], cwd: Path = TOP, check: bool = True, umask: int
 def make(tree: Path, *words: object, umask: int = 0o022, **variables: str) -> str:
     """Run make in a tree. Return its output."""
     jobs = f"-j{os.cpu_count()}"
-    return run(["make", "--no-print-directory", jobs, *words], tree, umask=umask, **variables).stdout
+    return run_command(["make", "--no-print-directory", jobs, *words], tree, umask=umask, **variables).stdout
 
 
 def dist(tree: Path, **variables: str) -> Path:
@@ -47,7 +47,7 @@ def dist(tree: Path, **variables: str) -> Path:
 def extract(archive: Path, into: Path) -> Path:
     """Unpack an archive. Return the directory that was in it."""
     into.mkdir(exist_ok=True)
-    run(["tar", "-xzf", archive, "-C", into])
+    run_command(["tar", "-xzf", archive, "-C", into])
     (tree,) = into.iterdir()
     return tree
 
@@ -88,7 +88,7 @@ class Installed:
     @property
     def units(self) -> str:
         """The directory of the units: for the prefix /usr the one that systemd.pc names, if it is installed."""
-        done = run(["pkg-config", "--variable=systemdsystemunitdir", "systemd"], check=False)
+        done = run_command(["pkg-config", "--variable=systemdsystemunitdir", "systemd"], check=False)
         if self.prefix == "/usr" and done.returncode == 0:
             return done.stdout.strip()
         return f"{self.prefix}/lib/systemd/system"

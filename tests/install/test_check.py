@@ -4,7 +4,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from package import TOP, run
+from package import TOP, run_command
 
 
 def program(path: Path, *lines: str, seconds: int = 0) -> Path:
@@ -16,7 +16,7 @@ def program(path: Path, *lines: str, seconds: int = 0) -> Path:
 
 def check(*words: object) -> tuple[int, list[str]]:
     """Run tests/run.py. Return its exit status and its output without the line about the time."""
-    done = run([sys.executable, "tests/run.py", "--daemon", "h2echod", *words], TOP, check=False)
+    done = run_command([sys.executable, "tests/run.py", "--daemon", "h2echod", *words], TOP, check=False)
     return done.returncode, [line for line in done.stdout.splitlines() if not line.endswith(" seconds")]
 
 

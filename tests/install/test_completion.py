@@ -13,7 +13,7 @@ from typing import Callable
 import pytest
 
 import needs
-from package import Installed, environment, run
+from package import Installed, environment, run_command
 
 # Calls the function registered for h2echod as bash would, with the words typed. The cursor is at the last word.
 SCRIPT = """
@@ -47,12 +47,12 @@ def complete(installed: Installed, directory: Path) -> Complete:
     """complete(word, ...): the completions that are offered for the last word."""
     def complete_last(*words: str, program: Path = installed.below(installed.binary)) -> list[str]:
         script = installed.below(installed.completion)
-        return run([*PLAIN_BASH, "-c", SCRIPT, "bash", script, program, *words], directory).stdout.splitlines()
+        return run_command([*PLAIN_BASH, "-c", SCRIPT, "bash", script, program, *words], directory).stdout.splitlines()
     return complete_last
 
 
 def test_every_option_is_offered(installed: Installed, complete: Complete) -> None:
-    text = run([installed.below(installed.binary), "--help"]).stdout
+    text = run_command([installed.below(installed.binary), "--help"]).stdout
     listed = [option for line in text.splitlines() if line.startswith("  ")
               for option in re.findall(r"(?<!\S)(-\w\b|--[a-z-]+)", line[:38])]
     assert len(listed) > 25 and {"-p", "--port", "--pretty", "--config", "-h", "--help"} <= set(listed)
@@ -91,7 +91,7 @@ def test_nothing_is_offered_for_a_program_that_does_not_answer(complete: Complet
     assert complete("--access-log", "", program=directory / "h2echod") == []
 
 
-class Terminal:
+class InteractiveBash:
     """An interactive bash at a pseudoterminal."""
 
     def __init__(self, directory: Path, programs: Path) -> None:
@@ -127,12 +127,12 @@ class Terminal:
     ("-c file\\ o\t", ["-c", "file one.conf"]),
 ])
 def test_at_a_terminal(own: Installed, directory: Path, typed: str, completed: list[str]) -> None:
-    terminal = Terminal(directory, own.below(own.binary).parent)
+    bash = InteractiveBash(directory, own.below(own.binary).parent)
     try:
-        terminal.type(f"source '{own.below(own.completion)}'\n")
-        terminal.wait_for("\nprompt> ")
+        bash.type(f"source '{own.below(own.completion)}'\n")
+        bash.wait_for("\nprompt> ")
         start_of_line = "\x01"
-        terminal.type(f"h2echod {typed}{start_of_line}printf '<%s>' \n")
-        terminal.wait_for(re.escape("".join(f"<{word}>" for word in ["h2echod", *completed])))
+        bash.type(f"h2echod {typed}{start_of_line}printf '<%s>' \n")
+        bash.wait_for(re.escape("".join(f"<{word}>" for word in ["h2echod", *completed])))
     finally:
-        terminal.close()
+        bash.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from machine import Machine, failure_lines
+from fake_machine import FakeMachine, failure_lines
 from package import environment
 
 BUILD_PACKAGES = "gcc libc6-dev libjansson-dev libnghttp2-dev libssl-dev pkg-config"
@@ -18,19 +18,19 @@ RUN_ARGUMENTS = 'exec "$@"'
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
+def machine(tmp_path: Path) -> FakeMachine:
     """Debian with no package installed. Its apt-get prints much and does nothing. make runs as root."""
-    machine = Machine(tmp_path)
+    machine = FakeMachine(tmp_path)
     machine.set_user(0)
     machine.add_script("apt-get", NOISE * 20)
     return machine
 
 
-def read_log(machine: Machine) -> str:
+def read_log(machine: FakeMachine) -> str:
     return (machine.clone / "build/deps.log").read_text()
 
 
-def test_prints_what_it_installs_and_nothing_else(machine: Machine) -> None:
+def test_prints_what_it_installs_and_nothing_else(machine: FakeMachine) -> None:
     done = machine.make("deps")
     assert done.returncode == 0
     assert done.stdout == f"installing 6 packages with apt-get (its output goes to build/deps.log): {BUILD_PACKAGES}\n"
@@ -38,14 +38,14 @@ def test_prints_what_it_installs_and_nothing_else(machine: Machine) -> None:
     assert read_log(machine).count("out update 9") == 20 and read_log(machine).count("err install 9") == 20
 
 
-def test_does_nothing_if_everything_is_installed(machine: Machine) -> None:
+def test_does_nothing_if_everything_is_installed(machine: FakeMachine) -> None:
     machine.add_packages(*BUILD_PACKAGES.split())
     done = machine.make("deps")
     assert (done.returncode, done.stdout, machine.calls("apt-get")) == (0, "", [])
     assert not (machine.clone / "build").exists()
 
 
-def test_installs_only_missing_packages(machine: Machine) -> None:
+def test_installs_only_missing_packages(machine: FakeMachine) -> None:
     machine.add_packages("gcc", "libc6-dev", "pkg-config", "libssl-dev")
     assert machine.make("deps").returncode == 0
     assert machine.calls("apt-get")[-1] == f"{INSTALL} libjansson-dev libnghttp2-dev"
@@ -54,19 +54,19 @@ def test_installs_only_missing_packages(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("value, installed", [("0", False), ("no", False), ("1", True), ("yes", True), ("", True)])
-def test_installs_openssl_unless_with_tls_is_0(machine: Machine, value: str, installed: bool) -> None:
+def test_installs_openssl_unless_with_tls_is_0(machine: FakeMachine, value: str, installed: bool) -> None:
     assert machine.make("deps", f"WITH_TLS={value}").returncode == 0
     assert ("libssl-dev" in machine.calls("apt-get")[-1].split()) == installed
 
 
-def test_installs_the_test_tools_for_check(machine: Machine) -> None:
+def test_installs_the_test_tools_for_check(machine: FakeMachine) -> None:
     machine.make("deps", "check")
     installed = machine.calls("apt-get")[-1].split()
     assert {"libcmocka-dev", "python3", "python3-pytest", "python3-pytest-xdist", "nghttp2-server", "gcc"} <= {*installed}
     assert len(installed) == len({*installed})
 
 
-def test_build_directory_that_root_makes_belongs_to_the_owner_of_the_clone(machine: Machine) -> None:
+def test_build_directory_that_root_makes_belongs_to_the_owner_of_the_clone(machine: FakeMachine) -> None:
     machine.remove("chown")
     machine.add_script("chown", "")
     machine.make("deps")
@@ -75,7 +75,7 @@ def test_build_directory_that_root_makes_belongs_to_the_owner_of_the_clone(machi
 
 # --- as an ordinary user ---
 
-def test_without_sudo_it_prints_the_command_for_root(machine: Machine) -> None:
+def test_without_sudo_it_prints_the_command_for_root(machine: FakeMachine) -> None:
     machine.set_user(1000)
     (line,) = failure_lines(machine.make("deps"))
     assert line.endswith(f"; as root: apt-get update && apt-get install {BUILD_PACKAGES}")
@@ -83,7 +83,7 @@ def test_without_sudo_it_prints_the_command_for_root(machine: Machine) -> None:
     assert machine.calls("apt-get") == []
 
 
-def test_uses_sudo(machine: Machine) -> None:
+def test_uses_sudo(machine: FakeMachine) -> None:
     machine.set_user(1000)
     machine.add_script("sudo", RUN_ARGUMENTS)
     assert machine.make("deps").returncode == 0
@@ -93,7 +93,7 @@ def test_uses_sudo(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("words", ["sudo: a password is required", "user is not in the sudoers file."])
-def test_prints_why_sudo_failed(machine: Machine, words: str) -> None:
+def test_prints_why_sudo_failed(machine: FakeMachine, words: str) -> None:
     machine.set_user(1000)
     machine.add_script("sudo", f"echo 'sudo: other words' >&2; echo '{words}' >&2; exit 1")
     (line,) = failure_lines(machine.make("deps"))
@@ -101,7 +101,7 @@ def test_prints_why_sudo_failed(machine: Machine, words: str) -> None:
     assert machine.calls("apt-get") == []
 
 
-def test_root_needs_no_sudo(machine: Machine) -> None:
+def test_root_needs_no_sudo(machine: FakeMachine) -> None:
     machine.add_script("sudo", "exit 1")
     assert machine.make("deps").returncode == 0
     assert machine.calls("sudo") == []
@@ -109,7 +109,7 @@ def test_root_needs_no_sudo(machine: Machine) -> None:
 
 # --- failures ---
 
-def test_without_apt_get_it_names_the_packages(machine: Machine) -> None:
+def test_without_apt_get_it_names_the_packages(machine: FakeMachine) -> None:
     for user in (0, 1000):
         machine.set_user(user)
         if user == 0:
@@ -119,7 +119,7 @@ def test_without_apt_get_it_names_the_packages(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("verb, called", [("update", 1), ("install", 2)])
-def test_if_apt_get_fails_the_end_of_its_output_is_printed(machine: Machine, verb: str, called: int) -> None:
+def test_if_apt_get_fails_the_end_of_its_output_is_printed(machine: FakeMachine, verb: str, called: int) -> None:
     machine.add_script("apt-get", NOISE * 20 + f"[ $1 != {verb} ] || {{ echo E: no such mirror >&2; exit 100; }}")
     *log, reason, last = failure_lines(machine.make("deps"))[1:]
     assert reason == "E: no such mirror"
@@ -130,13 +130,13 @@ def test_if_apt_get_fails_the_end_of_its_output_is_printed(machine: Machine, ver
     assert "out update 1" in read_log(machine)
 
 
-def test_after_a_failure_no_other_goal_is_made(machine: Machine) -> None:
+def test_after_a_failure_no_other_goal_is_made(machine: FakeMachine) -> None:
     machine.add_script("apt-get", "exit 100")
     done = machine.make("deps", "all", "-j2")
     assert done.returncode != 0 and "needs packages" not in done.stdout
 
 
-def test_log_of_an_earlier_run_is_not_printed(machine: Machine) -> None:
+def test_log_of_an_earlier_run_is_not_printed(machine: FakeMachine) -> None:
     machine.add_script("apt-get", "echo earlier; exit 100")
     machine.make("deps")
     machine.add_script("apt-get", "echo later; exit 100")
@@ -145,7 +145,7 @@ def test_log_of_an_earlier_run_is_not_printed(machine: Machine) -> None:
 
 # --- at a terminal ---
 
-def test_counts_the_seconds_at_a_terminal(machine: Machine, tmp_path: Path) -> None:
+def test_counts_the_seconds_at_a_terminal(machine: FakeMachine, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "go")
     machine.add_script("apt-get", f'read -r word <"{tmp_path}/go"')
     fd, terminal = pty.openpty()

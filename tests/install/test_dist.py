@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from package import TOP, dist, extract, make, run
+from package import TOP, dist, extract, make, run_command
 
 BINARY = "build/release/h2echod"
 
@@ -47,7 +47,7 @@ def test_does_not_depend_on_who_packed_it(archive: Path) -> None:
 
 
 def test_is_named_after_the_version(archive: Path, tree: Path) -> None:
-    version = run([tree / BINARY, "--version"]).stdout.split()[1]
+    version = run_command([tree / BINARY, "--version"]).stdout.split()[1]
     assert archive.name == f"h2echod-{version}.tar.gz"
     assert tree.name == f"h2echod-{version}"
 
@@ -64,7 +64,7 @@ def test_archive_is_replaced_only_by_a_complete_one(archive: Path, copy: Path, t
     packed = dist(copy)
     (tmp_path / "gzip").write_text("#!/bin/sh\necho half of it\nexit 1\n")
     (tmp_path / "gzip").chmod(0o755)
-    done = run(["make", "dist"], copy, check=False, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    done = run_command(["make", "dist"], copy, check=False, PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert done.returncode != 0
     assert packed.read_bytes() == archive.read_bytes()
     assert [path.name for path in packed.parent.iterdir()] == [archive.name]
@@ -72,8 +72,8 @@ def test_archive_is_replaced_only_by_a_complete_one(archive: Path, copy: Path, t
 
 def test_in_a_clone_it_has_the_tracked_files_and_the_time_of_the_last_commit(archive: Path, copy: Path) -> None:
     def git(*words: str) -> None:
-        run(["git", "-c", "user.name=name", "-c", "user.email=address", *words], copy, HOME=str(copy.parent),
-            GIT_COMMITTER_DATE="1000000000 +0000", GIT_CONFIG_NOSYSTEM="1")
+        run_command(["git", "-c", "user.name=name", "-c", "user.email=address", *words], copy, HOME=str(copy.parent),
+                    GIT_COMMITTER_DATE="1000000000 +0000", GIT_CONFIG_NOSYSTEM="1")
     git("init", "-q")
     git("add", ".")
     git("commit", "-qm", "all")
@@ -85,11 +85,11 @@ def test_in_a_clone_it_has_the_tracked_files_and_the_time_of_the_last_commit(arc
 
 def test_builds_without_tls(copy: Path) -> None:
     make(copy, "WITH_TLS=0")
-    assert run([copy / BINARY, "--version"]).stdout.endswith(", no TLS)\n")
-    assert not re.search("lib(ssl|crypto)", run(["ldd", copy / BINARY]).stdout)
+    assert run_command([copy / BINARY, "--version"]).stdout.endswith(", no TLS)\n")
+    assert not re.search("lib(ssl|crypto)", run_command(["ldd", copy / BINARY]).stdout)
     for option in ("--tls-port=0", "--tls-self-signed", "--tls-cert=x", "--tls-key=x", "--tls-client-ca=x",
                    "--tls-verify=required"):
-        done = run([copy / BINARY, "--port=0", option], check=False)
+        done = run_command([copy / BINARY, "--port=0", option], check=False)
         assert done.returncode == os.EX_CONFIG
         assert " error TLS: this h2echod was built without it: " in done.stdout
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from package import Installed, make, run
+from package import Installed, make, run_command
 
 UNITS = ("h2echod.service", "h2echod@.service", "h2echod.socket", "h2echod-tls.socket")
 
@@ -29,7 +29,7 @@ def test_installed_program_runs_with_the_installed_configuration(installed: Inst
     binary = installed.below(installed.binary)
     assert binary.read_bytes() == (tree / "build/release/h2echod").read_bytes()
     config = installed.below(installed.config)
-    assert run([binary, "-c", config, "-t"]).stdout == f"{config}: OK\n"
+    assert run_command([binary, "-c", config, "-t"]).stdout == f"{config}: OK\n"
 
 
 @pytest.mark.parametrize("unit, instance, option", [("h2echod.service", "", ""),
@@ -126,8 +126,8 @@ def test_prints_the_next_command_and_does_not_run_it(tree: Path, tmp_path: Path)
     (tmp_path / "systemctl").chmod(0o755)
 
     def last_line(goal: str) -> str:
-        command = run(["make", "-n", goal, "prefix=/opt/h2echod"], tree).stdout.splitlines()[-1]
-        return run(["sh", "-c", command], PATH=f"{tmp_path}:{os.environ['PATH']}").stdout
+        command = run_command(["make", "-n", goal, "prefix=/opt/h2echod"], tree).stdout.splitlines()[-1]
+        return run_command(["sh", "-c", command], PATH=f"{tmp_path}:{os.environ['PATH']}").stdout
 
     install = last_line("install")
     assert install.startswith("next: systemctl link /opt/h2echod/lib/systemd/system/h2echod.service ")
@@ -141,7 +141,7 @@ def test_installs_without_destdir(tree: Path, tmp_path: Path) -> None:
     last = make(tree, "install", f"prefix={tmp_path}/prefix").splitlines()[-1]
     program = f"{tmp_path}/prefix/bin/h2echod"
     assert last.startswith(f"next: {program} -p 8080 (")
-    assert run([program, "--version"]).stdout.startswith("h2echod ")
+    assert run_command([program, "--version"]).stdout.startswith("h2echod ")
     assert "next" not in make(tree, "uninstall", f"prefix={tmp_path}/prefix")
     assert [path for path in (tmp_path / "prefix").rglob("*") if not path.is_dir()] == []
 

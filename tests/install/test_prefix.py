@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from package import Installed, make, run
+from package import Installed, make, run_command
 
 NAMES = ("a b", "a  b", " a ", "o'brien", 'a "b"', "R&D", "a|b", "a;b", "50%n", "a,b", "back\\slash", "(a) {b}", "[a]*?")
 REFUSED_BY_SYSTEMD = {*"\"'\\*?["}  # in the path of a program
@@ -20,8 +20,8 @@ def verify_service(root: Path, prefix: str) -> tuple[int, str]:
     shutil.copy("/bin/kill", root / "bin/kill")
     (root / "etc/systemd/system").mkdir(parents=True, exist_ok=True)
     shutil.copy(root / prefix.lstrip("/") / "lib/systemd/system/h2echod.service", root / "etc/systemd/system")
-    done = run(["systemd-analyze", "verify", f"--root={root}", "--recursive-errors=no", "--man=no", "h2echod.service"],
-               check=False, SYSTEMD_UNIT_PATH="/etc/systemd/system")
+    done = run_command(["systemd-analyze", "verify", f"--root={root}", "--recursive-errors=no", "--man=no",
+                        "h2echod.service"], check=False, SYSTEMD_UNIT_PATH="/etc/systemd/system")
     return done.returncode, done.stdout
 
 
@@ -56,7 +56,7 @@ def test_slash_at_the_end_is_dropped(tree: Path, tmp_path: Path, prefix: str) ->
 @pytest.mark.parametrize("goal", ["install", "uninstall"])
 @pytest.mark.parametrize("word", ["prefix=~/x", "prefix=x y", "bindir=bin", "docdir=."])
 def test_relative_directory_is_refused(tree: Path, tmp_path: Path, goal: str, word: str) -> None:
-    done = run(["make", "--no-print-directory", goal, f"DESTDIR={tmp_path}", word], tree, check=False)
+    done = run_command(["make", "--no-print-directory", goal, f"DESTDIR={tmp_path}", word], tree, check=False)
     name, _, value = word.partition("=")
     (line,) = done.stdout.splitlines()
     assert done.returncode != 0 and f"{name} is '{value}': it has to begin with /" in line
@@ -67,7 +67,7 @@ def test_relative_directory_is_refused(tree: Path, tmp_path: Path, goal: str, wo
 
 def next_lines(tree: Path, *words: str, home: str = "/home/user") -> tuple[str, str]:
     """The lines "next: ..." that install and uninstall would print; nothing is installed."""
-    texts = (run(["make", "-n", goal, *words], tree, HOME=home).stdout for goal in ("install", "uninstall"))
+    texts = (run_command(["make", "-n", goal, *words], tree, HOME=home).stdout for goal in ("install", "uninstall"))
     install, uninstall = ("".join(re.findall(r"'(next: .*)'$", text, re.MULTILINE)) for text in texts)
     return install, uninstall
 
@@ -75,10 +75,10 @@ def next_lines(tree: Path, *words: str, home: str = "/home/user") -> tuple[str, 
 def test_next_line_can_be_typed(tree: Path, tmp_path: Path) -> None:
     """bash runs it with a systemctl that prints its arguments."""
     odd = Installed(tree, tmp_path, "/opt/(R&D)").install()
-    last = run(["make", "-n", "install", f"prefix={odd.prefix}"], tree).stdout.splitlines()[-1]
-    command, _, rest = run(["sh", "-c", last]).stdout.removeprefix("next: ").partition(" && ")
+    last = run_command(["make", "-n", "install", f"prefix={odd.prefix}"], tree).stdout.splitlines()[-1]
+    command, _, rest = run_command(["sh", "-c", last]).stdout.removeprefix("next: ").partition(" && ")
     assert command.startswith("systemctl link '") and rest == f"{ENABLE}\n"
-    words = run(["bash", "-c", f"systemctl() {{ printf '%s\\n' \"$@\"; }}\n{command}"]).stdout.splitlines()
+    words = run_command(["bash", "-c", f"systemctl() {{ printf '%s\\n' \"$@\"; }}\n{command}"]).stdout.splitlines()
     assert words == ["link", *(f"{odd.units}/{name}" for name in ("h2echod.service", "h2echod@.service",
                                                                    "h2echod.socket", "h2echod-tls.socket"))]
     assert all(odd.below(word).is_file() for word in words[1:])

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from package import Installed, run
+from package import Installed, run_command
 
 UNITS = ("h2echod.service", "h2echod@one.service", "h2echod.socket", "h2echod-tls.socket")
 
@@ -36,8 +36,8 @@ def add_kill(installed: Installed) -> Installed:
 def analyze(installed: Installed, *words: str) -> subprocess.CompletedProcess[str]:
     """Run systemd-analyze with the installation's root as /."""
     verb, *rest = words
-    return run(["systemd-analyze", verb, f"--root={installed.root}", *rest], check=False,
-               SYSTEMD_UNIT_PATH=f"/etc/systemd/system:{installed.units}")
+    return run_command(["systemd-analyze", verb, f"--root={installed.root}", *rest], check=False,
+                       SYSTEMD_UNIT_PATH=f"/etc/systemd/system:{installed.units}")
 
 
 def verify(installed: Installed, unit: str) -> subprocess.CompletedProcess[str]:

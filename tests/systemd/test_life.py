@@ -6,7 +6,7 @@ import re
 import socket as sockets
 import time
 
-from unit import ADDRESS, CONFIG, Unit, assert_answers, assert_ended_well, get
+from unit import ADDRESS, CONFIG, Unit, assert_answers, assert_ended_well, curl_get
 from waiting import Stopwatch, poll
 from wire import Client, fields
 
@@ -72,7 +72,7 @@ def probe_after_start(service: Unit, *arguments: str) -> None:
     service.drop_in("[Service]", f"ExecStartPost={words}")
 
 
-def assert_probed(service: Unit, url: str) -> None:
+def assert_start_probes(service: Unit, url: str) -> None:
     service.control("start")
     assert service.show("ActiveState", "Result") == {"ActiveState": "active", "Result": "success"}
     assert any(text.startswith(f"{url}: 200, h2echod/") for text in service.messages()), service.messages()
@@ -81,26 +81,26 @@ def assert_probed(service: Unit, url: str) -> None:
 
 def test_probe(service: Unit) -> None:
     probe_after_start(service)
-    assert_probed(service, "http://localhost:8080/")
+    assert_start_probes(service, "http://localhost:8080/")
 
 
 def test_probe_of_a_host_name(service: Unit) -> None:
     """The unit's SystemCallFilter= and RestrictAddressFamilies= allow the name to be resolved."""
     service.machine.add_host_name("echo.test")
     probe_after_start(service, "http://echo.test:8080/")
-    assert_probed(service, "http://echo.test:8080/")
+    assert_start_probes(service, "http://echo.test:8080/")
 
 
 def test_probe_of_a_unix_socket(service: Unit) -> None:
     service.configure("unix = /tmp/h2echod.sock")
     probe_after_start(service, "unix:/tmp/h2echod.sock")
-    assert_probed(service, "unix:/tmp/h2echod.sock")
+    assert_start_probes(service, "unix:/tmp/h2echod.sock")
 
 
 def test_probe_of_a_service_with_a_socket_unit(socket: Unit, service: Unit) -> None:
     socket.control("start")
     probe_after_start(service)
-    assert_probed(service, "http://localhost:8080/")
+    assert_start_probes(service, "http://localhost:8080/")
 
 
 def test_failing_probe_makes_the_start_fail(service: Unit) -> None:
@@ -116,10 +116,10 @@ def test_failing_probe_makes_the_start_fail(service: Unit) -> None:
 def test_reload(service: Unit) -> None:
     service.control("start")
     pid = service.main_pid()
-    assert "\n" not in get()
+    assert "\n" not in curl_get()
     service.configure("pretty = on")
     service.control("reload")
-    poll(lambda: get().startswith("{\n"), "the new setting")
+    poll(lambda: curl_get().startswith("{\n"), "the new setting")
     service.wait_for_status("^serving: ")
     assert service.main_pid() == pid
 
@@ -129,7 +129,7 @@ def test_reload_of_a_bad_file_fails(service: Unit) -> None:
     service.configure("pretty = on", "pretty = perhaps")
     assert service.control("reload", check=False) != 0
     service.wait(ActiveState="active", SubState="running")
-    assert "\n" not in get()
+    assert "\n" not in curl_get()
     service.wait_for_message(f"^{CONFIG}:2: ")
     assert not [text for text in service.messages() if "reload failed" in text]  # the daemon got no SIGHUP
 
@@ -140,10 +140,10 @@ def test_bad_file_is_reported_in_the_status(service: Unit) -> None:
     service.signal("HUP")
     service.wait_for_status("reload failed")
     service.wait(ActiveState="active", SubState="running")
-    assert "\n" not in get()
+    assert "\n" not in curl_get()
     service.configure("pretty = on")
     service.control("reload")
-    poll(lambda: get().startswith("{\n"), "the new setting")
+    poll(lambda: curl_get().startswith("{\n"), "the new setting")
     poll(lambda: "failed" not in service.show("StatusText")["StatusText"], "a status without the failure")
 
 

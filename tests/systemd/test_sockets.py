@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from machine import Machine
-from unit import ADDRESS, CONFIG, Unit, assert_answers, get
+from unit import ADDRESS, CONFIG, Unit, assert_answers, curl_get
 from waiting import poll
 from wire import Client
 
@@ -72,7 +72,7 @@ def test_socket_only(machine: Machine, socket: Unit, service: Unit) -> None:
     assert not service.entries("--priority=warning")
     service.configure("pretty = on")
     service.control("reload")
-    poll(lambda: get().startswith("{\n"), "the new setting")
+    poll(lambda: curl_get().startswith("{\n"), "the new setting")
 
 
 # --- h2echod@ ---

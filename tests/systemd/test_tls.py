@@ -210,7 +210,7 @@ def test_start_fails_with_a_tls_socket_but_no_certificate(tls_socket: Unit, serv
         "there is a socket for TLS from the service manager, but no certificate: name one with tls-cert, or try tls-self-signed"
 
 
-def test_port_below_1024(tls_socket: Unit, service: Unit) -> None:
+def test_tls_port_below_1024(tls_socket: Unit, service: Unit) -> None:
     """As h2echod(8) describes it."""
     service.configure("tls-self-signed = on")
     tls_socket.drop_in("[Socket]", "ListenStream=", "ListenStream=443")

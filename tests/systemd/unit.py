@@ -86,13 +86,13 @@ class Unit:
         return poll(find, f"a message like {pattern!r} of {self.name}")
 
 
-def get(path: str = "/", host: str = "127.0.0.1", port: int = 8080) -> str:
+def curl_get(path: str = "/", host: str = "127.0.0.1", port: int = 8080) -> str:
     """The body of the response to a GET by curl."""
     return curl_h2(f"http://{host}:{port}{path}").stdout.decode()
 
 
 def assert_answers(path: str = "/", **where: object) -> None:
-    assert json.loads(get(path, **where))[":path"] == path
+    assert json.loads(curl_get(path, **where))[":path"] == path
 
 
 def assert_ended_well(service: Unit) -> None:

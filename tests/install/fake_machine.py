@@ -9,9 +9,10 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from package import TOP, run
+from package import TOP, run_command
 
-BASIC_PROGRAMS = ("awk", "cat", "chown", "cmp", "env", "grep", "head", "make", "mkdir", "mv", "rm", "sed", "sh", "sleep", "tail", "true")
+BASIC_PROGRAMS = ("awk", "cat", "chown", "cmp", "env", "grep", "head", "make", "mkdir", "mv", "rm", "sed",
+                  "sh", "sleep", "tail", "true")
 LIBRARIES = {"libnghttp2": "1.52.0", "jansson": "2.14", "openssl": "3.0.2", "cmocka": "1.1.5"}
 
 # A pkg-config that reads each library's version from a file of that name. dpkg compares the versions.
@@ -40,7 +41,7 @@ importlib.util.find_spec = lambda name: None if name in os.environ["NO_MODULES"]
 
 
 @dataclass
-class Machine:
+class FakeMachine:
     """A directory that make takes for the machine: bin/ is the whole PATH, clone/ has the sources."""
 
     root: Path
@@ -99,7 +100,8 @@ class Machine:
                 "NO_MODULES": self.no_modules, "HOME": str(self.root)}
 
     def make(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return run(["make", "--no-print-directory", *words], self.clone, check=False, **{**self.variables(), **variables})
+        return run_command(["make", "--no-print-directory", *words], self.clone, check=False,
+                           **{**self.variables(), **variables})
 
     def calls(self, name: str) -> list[str]:
         """The arguments of each call of a program that `add_script` added."""
