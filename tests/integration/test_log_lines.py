@@ -87,7 +87,8 @@ USERINFO = [("name", "a@b"), ("empty", "@b"), ("and-no-host", "a@"), ("sign-alon
             ("with-password", "a:b%20c@d:80"), ("of-an-address", "a@[::1]:80")]
 
 REFUSED = [
-    case("upper-case", get_with("X-Up", "x"), malformed(f'"X-Up": "x": upper case in a field name ({section("8.2.1")})')),
+    case("upper-case", get_with("X-Up", "x"),
+         malformed(f'"X-Up": "x": upper case in a field name ({section("8.2.1")})')),
     case("byte-in-name", get_with(b"a\x00", "x"),
          malformed(rf'"a\x00": "x": byte not allowed in a field name ({section("8.2.1")})')),
     case("byte-in-value", get_with("x", b'a\n"\\\xe9'),

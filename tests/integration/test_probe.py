@@ -312,7 +312,8 @@ def continuations(count: int) -> bytes:
 WRONG: dict[str, tuple[Pieces, str]] = {
     "http1": ([b"HTTP/1.1 400 Bad Request\r\n\r\n"],
               r'not HTTP/2, it begins with "HTTP/1.1 400 Bad Request\x0d\x0a\x0d\x0a"'),
-    "garbage": ([b"220 mail.example ESMTP \x1b[31m\r\n"], r'not HTTP/2, it begins with "220 mail.example ESMTP \x1b[31m'),
+    "garbage": ([b"220 mail.example ESMTP \x1b[31m\r\n"],
+                r'not HTTP/2, it begins with "220 mail.example ESMTP \x1b[31m'),
     "tls-alert": ([b"\x15\x03\x03\0\2\2\x0a" + bytes(9)], r'not HTTP/2, it begins with "\x15\x03\x03'),
     "no-settings-first": ([answer()], "not HTTP/2, it begins with "),
     "goaway": ([SETTINGS, goaway_of(ENHANCE_YOUR_CALM, 0, b"too\x1b \"many\"")],
@@ -420,7 +421,8 @@ def test_probe_ends_after_five_seconds(start: Start, serve: Serve, url_with_full
         serve([b"hello"]): 'not HTTP/2, it begins with "hello"',
         serve([SETTINGS]): "timed out after 5 s while waiting for the response",
         serve(repeat(answer_head(status="103"))): 'not HTTP/2, it begins with ',
-        serve(chain([SETTINGS], repeat(answer_head(status="103")))): "timed out after 5 s while waiting for the response",
+        serve(chain([SETTINGS], repeat(answer_head(status="103")))):
+            "timed out after 5 s while waiting for the response",
         serve(chain([SETTINGS], repeat(500 * PingFrame(0, bytes(8)).serialize()))):
             "timed out after 5 s while waiting for the response",
         serve(chain([SETTINGS, answer_head()], repeat(answer_data(b" ", end=False), 0.05))):

@@ -193,7 +193,7 @@ def send_by_h2(port: int) -> None:
         read_all(client)
 
 
-def send_by_raw(port: int) -> None:
+def send_raw_frames(port: int) -> None:
     """Frames that the other clients do not send."""
     encoder = hpack.Encoder()
     block = encoder.encode([*fields("/index.html", "POST"), ("x", "caf\xe9 : \"\\".encode("latin-1")), ("empty", ""),
@@ -222,7 +222,7 @@ def send_by_raw(port: int) -> None:
     (send_by_curl, {"SETTINGS", "WINDOW_UPDATE", "HEADERS", "DATA"}),
     (send_by_nghttp, {"SETTINGS", "PRIORITY", "HEADERS", "DATA", "GOAWAY"}),
     (send_by_h2, {"SETTINGS", "HEADERS", "DATA", "RST_STREAM", "PING", "WINDOW_UPDATE", "GOAWAY"}),
-    (send_by_raw, {"SETTINGS", "WINDOW_UPDATE", "PRIORITY", "PING", "HEADERS", "DATA", "RST_STREAM", "GOAWAY"}),
+    (send_raw_frames, {"SETTINGS", "WINDOW_UPDATE", "PRIORITY", "PING", "HEADERS", "DATA", "RST_STREAM", "GOAWAY"}),
 ], ids=["curl", "nghttp", "h2", "raw"])
 def test_trace_shows_what_nghttpd_shows(start: Start, tmp_path: Path, send_requests: Callable[[int], None],
                                         wanted: set[str]) -> None:
@@ -232,7 +232,7 @@ def test_trace_shows_what_nghttpd_shows(start: Start, tmp_path: Path, send_reque
     daemon = start("-vv")
     replay(daemon.address, recorded)
     ours = only_trace(daemon).received
-    if send_requests == send_by_raw:
+    if send_requests == send_raw_frames:
         assert {"UNKNOWN(0xbb)", "PRIORITY", "PRIORITY_UPDATE", "CONTINUATION"} <= set(kinds(ours))
     if not nghttpd_shows_priorities():
         wanted = wanted - {"PRIORITY"}
