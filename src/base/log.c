@@ -127,18 +127,16 @@ __attribute__((format(printf, 2, 3))) static void line_add(struct line *line, co
     va_end(arguments);
 }
 
-static struct line line_begin(char *bytes, size_t size, enum log_level level)
+static void line_begin(struct line *line, enum log_level level)
 {
-    struct line line = {.bytes = bytes, .size = size};
     char time[CLOCK_TIMESTAMP_SIZE];
 
     if (under_journald) {
-        line_add(&line, "<%d>", (int)level);
-        return line;
+        line_add(line, "<%d>", (int)level);
+        return;
     }
     clock_timestamp(clock_now(), time);
-    line_add(&line, "%s %s ", time, log_level_name(level));
-    return line;
+    line_add(line, "%s %s ", time, log_level_name(level));
 }
 
 /* --- Writing --------------------------------------------------------------------------------- */
@@ -170,8 +168,9 @@ static void write_bytes(const char *bytes, size_t length)
 static void report_lost_lines(void)
 {
     char bytes[LOG_LINE_MAX];
-    struct line line = line_begin(bytes, sizeof(bytes), LOG_LEVEL_WARNING);
+    struct line line = {.bytes = bytes, .size = sizeof(bytes)};
 
+    line_begin(&line, LOG_LEVEL_WARNING);
     line_add(&line, "%lu log lines were lost: nothing was reading them\n", lost_lines);
     write_bytes(line.bytes, line.length);
     lost_lines = 0;
@@ -200,8 +199,9 @@ static void write_list(enum log_level level, const char *format, va_list argumen
                        const char *ending)
 {
     char bytes[LOG_LINE_MAX];
-    struct line line = line_begin(bytes, sizeof(bytes), level);
+    struct line line = {.bytes = bytes, .size = sizeof(bytes)};
 
+    line_begin(&line, level);
     line_add_list(&line, format, arguments);
     line_add(&line, "%s", ending);
     line_write(&line);
@@ -272,9 +272,10 @@ void log_write_trace(const char *format, ...)
 {
     int saved = errno;
     char bytes[PIPE_BUF];
-    struct line line = line_begin(bytes, sizeof(bytes), LOG_LEVEL_INFO);
+    struct line line = {.bytes = bytes, .size = sizeof(bytes)};
     va_list arguments;
 
+    line_begin(&line, LOG_LEVEL_INFO);
     va_start(arguments, format);
     line_add_list(&line, format, arguments);
     va_end(arguments);
