@@ -24,7 +24,7 @@ bool client_frames_next(const struct client_frames *client_frames, size_t *place
         client_frames->kept + payload_at,
         size_min(kept_payload(&frame->header), client_frames->length - payload_at),
     };
-    frame->is_opening = *place < client_frames->opening;
+    frame->is_initial = *place < client_frames->initial_length;
     *place = payload_at + frame->payload.length;
     return true;
 }
@@ -51,14 +51,14 @@ static bool describes_client(const struct client_frames *client_frames,
 /* Remove the oldest frame that arrived after the first request. Return false if there is none. */
 static bool remove_oldest(struct client_frames *client_frames)
 {
-    size_t place = client_frames->opening;
+    size_t place = client_frames->initial_length;
     struct client_frame oldest;
 
     if (!client_frames_next(client_frames, &place, &oldest))
         return false;
-    memmove(client_frames->kept + client_frames->opening, client_frames->kept + place,
+    memmove(client_frames->kept + client_frames->initial_length, client_frames->kept + place,
             client_frames->length - place);
-    client_frames->length -= place - client_frames->opening;
+    client_frames->length -= place - client_frames->initial_length;
     client_frames->left_out++;
     return true;
 }
@@ -108,7 +108,7 @@ bool client_frames_add(struct client_frames *client_frames, struct arena *arena,
     client_frames->length += WIRE_FRAME_HEADER_SIZE;
     client_frames->coming = kept_payload(frame);
     if (!client_frames->opened)
-        client_frames->opening = client_frames->length + client_frames->coming;
+        client_frames->initial_length = client_frames->length + client_frames->coming;
     return true;
 }
 

@@ -29,10 +29,10 @@ struct client_frames {
     uint8_t *kept; /* each frame's header, then what is kept of its payload; owned */
     size_t length;
     size_t capacity;
-    size_t opening;  /* bytes of the frames before the first request */
-    size_t coming;   /* bytes of the last payload that are to be kept and have not arrived */
-    size_t left_out; /* number of frames that were not kept, or were removed to make room */
-    bool opened;     /* a request has arrived */
+    size_t initial_length; /* bytes of the frames before the first request */
+    size_t coming;         /* bytes of the last payload that are to be kept and have not arrived */
+    size_t left_out;       /* number of frames that were not kept, or were removed to make room */
+    bool opened;           /* a request has arrived */
 };
 
 /* One of the frames that were kept. */
@@ -40,7 +40,7 @@ struct client_frame {
     struct frame_header header;
     struct span payload; /* its beginning, as far as it has arrived and is kept: at most
                             CLIENT_FRAMES_PAYLOAD_MAX bytes */
-    bool is_opening;     /* it arrived before the first request */
+    bool is_initial;     /* it arrived before the first request */
 };
 
 /*

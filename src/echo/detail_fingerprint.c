@@ -86,7 +86,7 @@ static void fingerprint_add_priority(struct fingerprint *fingerprint,
     for (size_t place = 0; client_frames_next(client_frames, &place, &frame);) {
         struct wire_dependency dependency;
 
-        if (!frame.is_opening || !detail_frame_is(&frame, WIRE_PRIORITY, WIRE_DEPENDENCY_SIZE))
+        if (!frame.is_initial || !detail_frame_is(&frame, WIRE_PRIORITY, WIRE_DEPENDENCY_SIZE))
             continue;
         dependency = wire_read_dependency(frame.payload.bytes);
         fingerprint_add(fingerprint, "%s%" PRId32 ":%d:%" PRId32 ":%d",

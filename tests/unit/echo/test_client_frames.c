@@ -79,7 +79,7 @@ struct expected {
     size_t length;
     size_t kept;
     uint8_t content;
-    bool is_opening;
+    bool is_initial;
 };
 
 static void check_frame(const struct client_frame *frame, const struct expected *expected)
@@ -91,7 +91,7 @@ static void check_frame(const struct client_frame *frame, const struct expected 
     assert_int_equal(frame->payload.length, expected->kept);
     for (size_t i = 0; i < expected->kept; i++)
         assert_int_equal(frame->payload.bytes[i], expected->content);
-    assert_int_equal(frame->is_opening, expected->is_opening);
+    assert_int_equal(frame->is_initial, expected->is_initial);
 }
 
 static void check_frames(const struct client_frames *client_frames, const struct expected *expected,
@@ -139,7 +139,7 @@ static void test_no_frames(void **state)
     client_frames_free(&client_frames, &arena);
 }
 
-static void test_opening_and_later(void **state)
+static void test_initial_and_later(void **state)
 {
     static struct bytes bytes;
     static const struct expected expected[] = {
@@ -247,18 +247,18 @@ static void add_records(struct bytes *bytes, uint8_t first, size_t count)
         add_frame(bytes, 0xfa, 0, 0, RECORD - WIRE_FRAME_HEADER_SIZE, (uint8_t)(first + i));
 }
 
-static struct expected record_of(uint8_t content, bool is_opening)
+static struct expected record_of(uint8_t content, bool is_initial)
 {
     return (struct expected){
         0xfa,    0,          0, RECORD - WIRE_FRAME_HEADER_SIZE, RECORD - WIRE_FRAME_HEADER_SIZE,
-        content, is_opening,
+        content, is_initial,
     };
 }
 
 enum { FITTING = CLIENT_FRAMES_MAX / RECORD };
 
 /* Frames before the first request stay; later ones for which there is no room are not kept. */
-static void test_opening_is_kept(void **state)
+static void test_initial_frames_are_kept(void **state)
 {
     static struct bytes bytes;
     struct expected expected[FITTING];
@@ -374,11 +374,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_frames),
-        cmocka_unit_test(test_opening_and_later),
+        cmocka_unit_test(test_initial_and_later),
         cmocka_unit_test(test_long_payloads_are_cut),
         cmocka_unit_test(test_incomplete_frame),
         cmocka_unit_test(test_payload_of_a_frame_not_kept),
-        cmocka_unit_test(test_opening_is_kept),
+        cmocka_unit_test(test_initial_frames_are_kept),
         cmocka_unit_test(test_room_for_a_small_frame),
         cmocka_unit_test(test_oldest_is_removed),
         cmocka_unit_test(test_several_are_removed),
