@@ -75,7 +75,7 @@ bool suggest_is_background(const char *name, size_t length)
 }
 
 const char suggest_foreground[] =
-    "h2echod always runs in the foreground: to run it in the background, use its systemd service, "
+    "h2echod stays in the foreground: to run it in the background, use its systemd service, "
     "or end the command with '&'";
 
 static bool is_port(const char *text)

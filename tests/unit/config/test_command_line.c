@@ -83,9 +83,8 @@ static void test_options_for_the_background(void **state)
     static const char *const options[] = {
         "-d",       "-D",     "--daemon",    "--daemonize", "--deamon",    "--background",
         "--detach", "--fork", "--daemon=on", "--no-daemon", "--foreground"};
-    static const char advice[] =
-        ": h2echod always runs in the foreground: to run it in the background, "
-        "use its systemd service, or end the command with '&'";
+    static const char advice[] = ": h2echod stays in the foreground: to run it in the background, "
+                                 "use its systemd service, or end the command with '&'";
     char error[SETTINGS_ERROR_MAX];
 
     (void)state;
