@@ -22,12 +22,12 @@ from statistics import median
 from typing import Any
 
 from http2_client import WrongResponse
-from cases import CASES, Bench, Case, Figures, measure, prepare
+from cases import CASES, Bench, Case, Measurements, measure, prepare
 from chart import chart
 from servers import (CONNECTIONS, CORES, FILE, KINDS, OURS_TLS, RATES, Missing, Server, is_installed, server_version,
                      tool, version)
 
-FIGURES = {"cpu_us": ("CPU us", 2), "requests_per_s": ("requests/s", 0), "p50_us": ("p50 us", 0),
+MEASUREMENTS = {"cpu_us": ("CPU us", 2), "requests_per_s": ("requests/s", 0), "p50_us": ("p50 us", 0),
            "p99_us": ("p99 us", 0), "rss_kib": ("RSS KiB", 0), "kib_per_connection": ("KiB/connection", 1)}
 
 # The ratios to reach: a peer's cost divided by h2echod's, or h2echod's rate divided by the peer's, is at least this.
@@ -36,7 +36,7 @@ TARGETS = (("mux", "h2o", 1.15), ("mux", "nghttpd", 2.2), ("browser", "h2o", 0.8
            ("serial", "floor", 0.8), ("many", "floor", 0.8), ("connect", "nghttpd", 0.9), ("upload", "node", 2.5),
            ("idle", "nghttpd", 2.0), ("tls", "h2echod", 1 / 1.5), ("handshake", "nghttpd+tls", 1.0))
 
-Results = dict[str, dict[str, list[Figures]]]  # by case, then by server: the rounds
+Results = dict[str, dict[str, list[Measurements]]]  # by case, then by server: the rounds
 
 
 def arguments() -> argparse.Namespace:
@@ -106,7 +106,7 @@ def servers_of(case: Case, options: argparse.Namespace, turn: int) -> list[str]:
     return names[turn:] + names[:turn]
 
 
-def measure_one(options: argparse.Namespace, case: Case, name: str) -> Figures:
+def measure_one(options: argparse.Namespace, case: Case, name: str) -> Measurements:
     directory = Path(tempfile.mkdtemp(prefix="h2echod-bench-"))
     try:
         directory.chmod(0o755)  # some servers drop their privileges and still have to read it
@@ -133,39 +133,40 @@ def run_rounds(options: argparse.Namespace) -> tuple[Results, dict[str, str]]:
                 if case.name in failures:
                     continue
                 try:
-                    figures = measure_one(options, case, name)
+                    measurements = measure_one(options, case, name)
                 except WrongResponse as wrong:
                     failures[case.name] = f"{name}: {wrong}"
                     print(f"FAILED {case.name}: {failures[case.name]}", file=sys.stderr, flush=True)
                     continue
-                results[case.name].setdefault(name, []).append(figures)
-                print(f"round {turn + 1} of {options.rounds}: {case.name:8} {name:8} {with_unit(case.unit, figures)}",
+                results[case.name].setdefault(name, []).append(measurements)
+                print(f"round {turn + 1} of {options.rounds}: {case.name:8} {name:8} "
+                      f"{with_unit(case.unit, measurements)}",
                       file=sys.stderr, flush=True)
     return {case: found for case, found in results.items() if case not in failures and found}, failures
 
 
 # --- Results --------------------------------------------------------------------------------------------------
 
-def with_unit(key: str, figures: Figures) -> str:
+def with_unit(key: str, measurements: Measurements) -> str:
     """A figure with its unit, or an empty string if it was not measured."""
-    words, digits = FIGURES[key]
-    return f"{figures[key]:,.{digits}f} {words}" if key in figures else ""
+    words, digits = MEASUREMENTS[key]
+    return f"{measurements[key]:,.{digits}f} {words}" if key in measurements else ""
 
 
-def medians(rounds: list[Figures]) -> Figures:
-    return {key: median(figures[key] for figures in rounds) for key in rounds[0]}
+def medians(rounds: list[Measurements]) -> Measurements:
+    return {key: median(measurements[key] for measurements in rounds) for key in rounds[0]}
 
 
 def table(results: Results) -> str:
     lines = []
     for case, servers in results.items():
         found = {name: medians(rounds) for name, rounds in servers.items()}
-        keys = [key for key in FIGURES if any(key in figures for figures in found.values())]
+        keys = [key for key in MEASUREMENTS if any(key in measurements for measurements in found.values())]
         lines += ["", f"{case}: {CASES[case].words}",
-                  " " * 10 + "".join(f"{FIGURES[key][0]:>16}" for key in keys)]
+                  " " * 10 + "".join(f"{MEASUREMENTS[key][0]:>16}" for key in keys)]
         unit = CASES[case].unit
         for name in sorted(found, key=lambda name: found[name][unit], reverse=unit in RATES):
-            values = (f"{found[name][key]:,.{FIGURES[key][1]}f}" for key in keys)
+            values = (f"{found[name][key]:,.{MEASUREMENTS[key][1]}f}" for key in keys)
             lines.append(f"{name:10}" + "".join(f"{value:>16}" for value in values))
     return "\n".join(lines)
 

@@ -23,7 +23,7 @@ UPLOAD = 2**20  # bytes of content
 FIXED = ("h2echod", "h2o", "nghttpd", "nginx", "node")
 FLOORS = ("floor", PACED)
 
-Figures = dict[str, float]
+Measurements = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,9 @@ def h2load_new_connections(bench: Bench, case: Case, server: Server, count: int,
 
 
 def own_load(words: list[str]) -> Run:
-    """Run one of our own load generators, which prints its figures as JSON."""
-    figures = json.loads(run_program(words))
-    return Run(figures["requests"], figures["seconds"], [figures["p50_us"], figures["p99_us"]])
+    """Run one of our own load generators, which prints its measurements as JSON."""
+    measurements = json.loads(run_program(words))
+    return Run(measurements["requests"], measurements["seconds"], [measurements["p50_us"], measurements["p99_us"]])
 
 
 def varied(bench: Bench, case: Case, server: Server, count: int, _: bool) -> Run:
@@ -153,8 +153,8 @@ CASES = {case.name: case for case in (
 
 # --- Measuring ----------------------------------------------------------------------------------------------
 
-def measure(bench: Bench, case: Case, server: Server) -> Figures:
-    """Run a case on a server and return its figures. A request that fails raises WrongResponse."""
+def measure(bench: Bench, case: Case, server: Server) -> Measurements:
+    """Run a case on a server and return its measurements. A request that fails raises WrongResponse."""
     if case.load is idle_load:
         return measure_idle(case, server)
     case.load(bench, case, server, case.count(bench, server, WARM_UP), False)
@@ -169,7 +169,7 @@ def measure(bench: Bench, case: Case, server: Server) -> Figures:
             "p50_us": run.latencies[0], "p99_us": run.latencies[1], "rss_kib": server.resident()}
 
 
-def measure_idle(case: Case, server: Server) -> Figures:
+def measure_idle(case: Case, server: Server) -> Measurements:
     before = server.resident()
     connections: list[Connection] = []
     try:

@@ -91,28 +91,27 @@ void client_watch(int poller, int fd, void *connection)
         client_fail("epoll_ctl: %s", strerror(errno));
 }
 
-struct client_figures client_begin(size_t wanted)
+struct client_stats client_begin(size_t wanted)
 {
-    return (struct client_figures){.took_us = client_alloc(wanted, sizeof(uint32_t)),
-                                   .wanted = wanted,
-                                   .began_us = clock_now().monotonic_us};
+    return (struct client_stats){.took_us = client_alloc(wanted, sizeof(uint32_t)),
+                                 .wanted = wanted,
+                                 .began_us = clock_now().monotonic_us};
 }
 
-void client_count_response(struct client_figures *figures, int64_t sent_us)
+void client_count_response(struct client_stats *stats, int64_t sent_us)
 {
-    figures->took_us[figures->count++] = (uint32_t)(clock_now().monotonic_us - sent_us);
+    stats->took_us[stats->count++] = (uint32_t)(clock_now().monotonic_us - sent_us);
 }
 
-void client_run(int poller, const struct client_figures *figures,
-                void (*on_readable)(void *connection))
+void client_run(int poller, const struct client_stats *stats, void (*on_readable)(void *connection))
 {
     struct epoll_event events[256];
 
-    while (figures->count < figures->wanted) {
+    while (stats->count < stats->wanted) {
         int count = epoll_wait(poller, events, sizeof(events) / sizeof(events[0]), TIMEOUT_MS);
 
         if (count <= 0)
-            client_fail("%zu responses of %zu, then none for %d s", figures->count, figures->wanted,
+            client_fail("%zu responses of %zu, then none for %d s", stats->count, stats->wanted,
                         TIMEOUT_MS / 1000);
         for (int i = 0; i < count; i++)
             on_readable(events[i].data.ptr);
@@ -127,13 +126,12 @@ static int compare_times(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
-void client_end(struct client_figures *figures)
+void client_end(struct client_stats *stats)
 {
-    double seconds = (double)(clock_now().monotonic_us - figures->began_us) / 1e6;
+    double seconds = (double)(clock_now().monotonic_us - stats->began_us) / 1e6;
 
-    qsort(figures->took_us, figures->count, sizeof(uint32_t), compare_times);
-    printf("{\"requests\": %zu, \"seconds\": %.6f, \"p50_us\": %u, \"p99_us\": %u}\n",
-           figures->count, seconds, figures->took_us[figures->count / 2],
-           figures->took_us[figures->count * 99 / 100]);
-    free(figures->took_us);
+    qsort(stats->took_us, stats->count, sizeof(uint32_t), compare_times);
+    printf("{\"requests\": %zu, \"seconds\": %.6f, \"p50_us\": %u, \"p99_us\": %u}\n", stats->count,
+           seconds, stats->took_us[stats->count / 2], stats->took_us[stats->count * 99 / 100]);
+    free(stats->took_us);
 }

@@ -1,6 +1,6 @@
 /*
  * client: what the benchmark's own load generators share. Any failure ends the process, since a
- * case in which a request failed has no figures.
+ * case in which a request failed has no stats.
  */
 #ifndef H2ECHOD_TESTS_BENCH_CLIENT_H
 #define H2ECHOD_TESTS_BENCH_CLIENT_H
@@ -53,7 +53,7 @@ size_t client_receive(int fd, void *buffer, size_t size);
 void client_watch(int poller, int fd, void *connection);
 
 /* How long each response took. */
-struct client_figures {
+struct client_stats {
     uint32_t *took_us; /* owned; by response, in order of arrival */
     size_t count;      /* responses so far */
     size_t wanted;     /* responses in all */
@@ -62,27 +62,27 @@ struct client_figures {
 
 /*
  * client_begin(wanted):
- * Return empty figures for ${wanted} responses, and start their clock. client_end frees them.
+ * Return empty stats for ${wanted} responses, and start their clock. client_end frees them.
  */
-struct client_figures client_begin(size_t wanted);
+struct client_stats client_begin(size_t wanted);
 
 /*
- * client_count_response(figures, sent_us):
+ * client_count_response(stats, sent_us):
  * Count a response to a request that was sent at ${sent_us} of clock_now().monotonic_us.
  */
-void client_count_response(struct client_figures *figures, int64_t sent_us);
+void client_count_response(struct client_stats *stats, int64_t sent_us);
 
 /*
- * client_run(poller, figures, on_readable):
+ * client_run(poller, stats, on_readable):
  * Call ${on_readable} for each connection that is readable, until all responses are counted.
  */
-void client_run(int poller, const struct client_figures *figures,
+void client_run(int poller, const struct client_stats *stats,
                 void (*on_readable)(void *connection));
 
 /*
- * client_end(figures):
- * Print the figures as one line of JSON and free them.
+ * client_end(stats):
+ * Print the stats as one line of JSON and free them.
  */
-void client_end(struct client_figures *figures);
+void client_end(struct client_stats *stats);
 
 #endif

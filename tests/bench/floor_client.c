@@ -23,7 +23,7 @@ enum {
 struct load {
     size_t sent; /* messages */
     int64_t busy_us;
-    struct client_figures figures;
+    struct client_stats stats;
 };
 
 struct connection {
@@ -46,7 +46,7 @@ static void send_message(struct connection *connection)
     static const char request[REQUEST_SIZE];
     struct load *load = connection->load;
 
-    if (load->sent == load->figures.wanted)
+    if (load->sent == load->stats.wanted)
         return;
     load->sent++;
     if (load->busy_us > 0)
@@ -65,7 +65,7 @@ static void on_readable(void *argument)
         client_receive(connection->fd, response, sizeof(response) - connection->received);
     if (connection->received < sizeof(response))
         return;
-    client_count_response(&connection->load->figures, connection->sent_us);
+    client_count_response(&connection->load->stats, connection->sent_us);
     send_message(connection);
 }
 
@@ -88,11 +88,11 @@ int main(int argc, char *argv[])
         connections[i] = (struct connection){.load = &load, .fd = client_connect(port)};
         client_watch(poller, connections[i].fd, &connections[i]);
     }
-    load.figures = client_begin(client_number(argv[3], count, REQUESTS_MAX));
+    load.stats = client_begin(client_number(argv[3], count, REQUESTS_MAX));
     for (size_t i = 0; i < count; i++)
         send_message(&connections[i]);
-    client_run(poller, &load.figures, on_readable);
-    client_end(&load.figures);
+    client_run(poller, &load.stats, on_readable);
+    client_end(&load.stats);
     for (size_t i = 0; i < count; i++)
         close(connections[i].fd);
     free(connections);

@@ -1,4 +1,4 @@
-"""Count with callgrind the instructions that a request takes in src/http2 and below. Every run gives the same counts."""
+"""Count with callgrind the instructions of a request in src/http2 and below. Every run gives the same counts."""
 from __future__ import annotations
 
 import argparse

@@ -22,7 +22,7 @@ CONNECTIONS = 11000
 H2LOAD_US = 9  # microseconds of processor time per request that h2load takes more than floor_client
 PACED = f"floor+{H2LOAD_US}us"
 START_SECONDS = 10
-RATES = ("requests_per_s",)  # figures of which more is better; of all others less is better
+RATES = ("requests_per_s",)  # measurements of which more is better; of all others less is better
 OURS_TLS, NGHTTPD_TLS = "h2echod+tls", "nghttpd+tls"
 
 

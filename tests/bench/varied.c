@@ -33,7 +33,7 @@ struct load {
     size_t alike; /* requests in a row that are the same */
     bool is_echo;
     bool is_same;
-    struct client_figures figures;
+    struct client_stats stats;
 };
 
 /* A request in flight, and what has arrived of its response. */
@@ -112,8 +112,8 @@ static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t
     if (!is_right(load, exchange))
         client_fail("%s, %s: wrong response: %s", exchange->request.path, exchange->request.value,
                     exchange->body);
-    client_count_response(&load->figures, exchange->sent_us);
-    if (load->sent < load->figures.wanted)
+    client_count_response(&load->stats, exchange->sent_us);
+    if (load->sent < load->stats.wanted)
         submit(connection, exchange);
     return 0;
 }
@@ -179,7 +179,7 @@ static void open_connection(struct connection *connection, struct load *load, ui
         .exchanges = client_alloc(streams, sizeof(struct exchange)),
     };
     connection->session = new_session(connection);
-    for (size_t i = 0; i < streams && load->sent < load->figures.wanted; i++)
+    for (size_t i = 0; i < streams && load->sent < load->stats.wanted; i++)
         submit(connection, &connection->exchanges[i]);
     flush(connection);
 }
@@ -210,13 +210,13 @@ int main(int argc, char *argv[])
     count = client_number(argv[2], 1, CONNECTIONS_MAX);
     streams = client_number(argv[3], 1, STREAMS_MAX);
     connections = client_alloc(count, sizeof(*connections));
-    load.figures = client_begin(client_number(argv[4], 1, REQUESTS_MAX));
+    load.stats = client_begin(client_number(argv[4], 1, REQUESTS_MAX));
     for (size_t i = 0; i < count; i++) {
         open_connection(&connections[i], &load, port, streams);
         client_watch(poller, connections[i].fd, &connections[i]);
     }
-    client_run(poller, &load.figures, on_readable);
-    client_end(&load.figures);
+    client_run(poller, &load.stats, on_readable);
+    client_end(&load.stats);
     for (size_t i = 0; i < count; i++)
         close_connection(&connections[i]);
     free(connections);

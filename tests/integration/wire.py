@@ -293,7 +293,7 @@ class Client:
             if last:
                 return
             if room <= 0:
-                self._read_or_fail(deadline, "credit for the body")
+                self._read_or_fail(deadline, "a flow-control window for the body")
 
     def _send_data(self, stream: int, piece: bytes, end: bool, padding: int, overhead: int) -> None:
         frame = DataFrame(stream, piece, flags=["END_STREAM"] if end else [])
