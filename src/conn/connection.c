@@ -11,7 +11,7 @@
 
 enum {
     IDLE_US = 1000000,  /* how long nothing must be received before idle memory is released */
-    STACK_IN_USE = 512, /* bytes below its own frame that release_idle_memory uses itself */
+    STACK_IN_USE = 256, /* bytes below its own frame that release_idle_memory uses itself */
     HEAP_DIRTY_BYTES = 128 * 1024, /* that arenas took from malloc: malloc_trim is worthwhile */
 };
 

@@ -164,8 +164,8 @@ struct session_end {
 };
 
 struct session_log {
-    int counts[SESSION_LOG_LEVELS];    /* lines written of each level */
-    struct detail_reports *remembered; /* owned; for detailed answers; NULL = none yet */
+    uint8_t counts[SESSION_LOG_LEVELS]; /* lines written of each level */
+    struct detail_reports *remembered;  /* owned; for detailed answers; NULL = none yet */
 };
 
 /* nghttp2's allocator: see session_nghttp2.c. */

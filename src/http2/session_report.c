@@ -32,7 +32,7 @@ static void remember_line(struct session *session, int32_t stream_id, const char
 void session_report_private(struct session *session, enum log_level level, int32_t stream_id,
                             const char *text, const char *remembered)
 {
-    int *count = &session->log.counts[level];
+    uint8_t *count = &session->log.counts[level];
     char last[64];
 
     if (*count == LINES_MAX)
