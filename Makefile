@@ -477,9 +477,10 @@ fuzz-run: $(fuzz_programs)
 	        -artifact_prefix=build/corpus/$$name- build/corpus/$$name tests/fuzz/corpus/$$name || exit 1; done
 
 # The counts of earlier runs are removed, since a run adds to them: code that no test reaches any more would show.
+# With this umask a daemon that a test runs as another user can write its counts, too.
 coverage: $(after_deps) ## run the tests and show which share of the lines and branches they reach, by file and folder
 	@find build/coverage -name '*.gcda' -delete 2>/dev/null || :
-	@H2ECHOD_SLOW=4 $(MAKE) --no-print-directory VARIANT=coverage check
+	@umask 0; H2ECHOD_SLOW=4 $(MAKE) --no-print-directory VARIANT=coverage check
 	@$(PYTHON) tests/lint/coverage.py build/coverage
 
 # --- Measurements ----------------------------------------------------------------------------
